@@ -1,0 +1,136 @@
+"""Faces: the one value that travels between detector, classifier, tracker and clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+NO_LABEL = -1
+"""`label_ids` of a face that no classifier has seen yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """The faces of one image, as parallel arrays (N faces, K labels).
+
+    Attributes:
+        boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels of the source image.
+        scores: (N,) float32, the detector's confidence that this is a face, 0 to 1.
+        landmarks: (N, 5, 2) float32, x and y in source pixels of the left eye, right eye,
+            nose, left and right corner of the mouth; left and right as seen in the image.
+        probabilities: (N, K) float32, one row a face; K is 0 before classification.
+        label_names: the K label names, in the order of the columns of `probabilities`.
+        label_ids: (N,) int64, index into `label_names`; the most probable label unless
+            given (a tracker gives smoothed ones), `NO_LABEL` where K is 0.
+        track_ids: (N,) int64, or None where nobody tracks.
+
+    Raises:
+        ValueError: the arrays do not fit together.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    probabilities: NDArray[np.float32] = None  # type: ignore[assignment]
+    label_names: tuple[str, ...] = ()
+    label_ids: NDArray[np.int64] = None  # type: ignore[assignment]
+    track_ids: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        n, k = len(self.boxes), len(self.label_names)
+        if self.probabilities is None:
+            object.__setattr__(self, "probabilities", np.zeros((n, k), np.float32))
+        self._coerce("boxes", np.float32, (n, 4))
+        self._coerce("scores", np.float32, (n,))
+        self._coerce("landmarks", np.float32, (n, 5, 2))
+        self._coerce("probabilities", np.float32, (n, k))
+        object.__setattr__(self, "label_names", tuple(self.label_names))
+        if self.label_ids is None:
+            best = self.probabilities.argmax(axis=1) if k else np.full(n, NO_LABEL)
+            object.__setattr__(self, "label_ids", best)
+        self._coerce("label_ids", np.int64, (n,))
+        if n and (self.label_ids.max() >= k or self.label_ids.min() < NO_LABEL):
+            raise ValueError(f"label_ids must index the {k} label_names, got {self.label_ids}")
+        if self.track_ids is not None:
+            self._coerce("track_ids", np.int64, (n,))
+
+    def _coerce(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+        array = np.asarray(getattr(self, name), dtype)
+        if array.size == 0 and 0 in shape:
+            array = array.reshape(shape)
+        if array.shape != shape:
+            raise ValueError(f"Faces.{name} must have shape {shape}, got {array.shape}")
+        object.__setattr__(self, name, array)
+
+    @classmethod
+    def empty(cls, label_names: Sequence[str] = ()) -> Faces:
+        """No faces, with arrays of the right shapes."""
+        return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)), label_names=tuple(label_names))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: slice | ArrayLike) -> Faces:
+        """Select faces by slice, integer array or boolean mask."""
+        rows: Any = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            landmarks=self.landmarks[rows],
+            probabilities=self.probabilities[rows],
+            label_ids=self.label_ids[rows],
+            track_ids=None if self.track_ids is None else self.track_ids[rows],
+        )
+
+    def with_probabilities(
+        self, probabilities: NDArray[np.float32], label_names: Sequence[str]
+    ) -> Faces:
+        """The same faces, labelled by a classifier's (N, K) probabilities."""
+        return replace(
+            self,
+            probabilities=probabilities,
+            label_names=tuple(label_names),
+            label_ids=None,  # type: ignore[arg-type]
+        )
+
+    @property
+    def labels(self) -> list[str]:
+        """The label's name of every face; an empty string where there is none."""
+        return [self.label_names[i] if i != NO_LABEL else "" for i in self.label_ids]
+
+    @property
+    def label_probabilities(self) -> NDArray[np.float32]:
+        """(N,) the probability of every face's own label; 0 where there is none."""
+        if not self.label_names:
+            return np.zeros(len(self), np.float32)
+        own: NDArray[np.float32] = self.probabilities[np.arange(len(self)), self.label_ids]
+        return np.where(self.label_ids == NO_LABEL, np.float32(0), own)
+
+    def count_labels(self) -> dict[str, int]:
+        """How many faces carry each label, zero counts included, in label order."""
+        labels = self.labels
+        return {name: labels.count(name) for name in self.label_names}
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One JSON-ready dictionary a face: box, score, landmarks, label, probabilities."""
+        records = []
+        for i, label in enumerate(self.labels):
+            record: dict[str, Any] = {
+                "box": [round(float(v), 2) for v in self.boxes[i]],
+                "score": round(float(self.scores[i]), 4),
+                "landmarks": [[round(float(v), 2) for v in point] for point in self.landmarks[i]],
+                "label": label,
+                "probabilities": {
+                    name: round(float(p), 4)
+                    for name, p in zip(self.label_names, self.probabilities[i], strict=True)
+                },
+            }
+            if self.track_ids is not None:
+                record["track_id"] = int(self.track_ids[i])
+            records.append(record)
+        return records
