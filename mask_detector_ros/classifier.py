@@ -1,0 +1,86 @@
+"""Who wears a mask: one batch through one network for all faces of an image."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.crops import crop_squares
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.inference.base import Session
+
+BATCH_LIMIT = 256
+"""Crops in one call: bounds the memory that a crowd can take."""
+
+
+class Classifier:
+    """A network with one image input and one (N, K) output of probabilities.
+
+    Its ONNX metadata says how to feed it: `labels` (a JSON list of K names), `margin`,
+    `color` (BGR or RGB), `layout` (NHWC or NCHW), and `scale` and `offset` with
+    input = pixel * scale + offset.
+
+    Raises:
+        ModelError: the network or its metadata are not of this form.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        if len(session.inputs) != 1 or len(session.outputs) != 1:
+            raise self._misfit("must have one input and one output")
+        (self._input,), (output,) = session.inputs, session.outputs
+        try:
+            self.label_names = tuple(str(name) for name in json.loads(session.metadata["labels"]))
+            self.margin = float(session.metadata["margin"])
+            self._rgb = {"BGR": False, "RGB": True}[session.metadata["color"]]
+            self._channels_first = {"NHWC": False, "NCHW": True}[session.metadata["layout"]]
+            self._scale = np.float32(session.metadata["scale"])
+            self._offset = np.float32(session.metadata["offset"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._misfit(f"lacks usable metadata ({error!r})") from error
+        shape = self._input.shape
+        if len(shape) != 4:
+            raise self._misfit(f"must take a batch of images, its input has shape {shape}")
+        channels, *sides = shape[1:] if self._channels_first else (shape[3], *shape[1:3])
+        if shape[0] != -1 or channels != 3 or sides[0] != sides[1] or sides[0] < 1:
+            raise self._misfit(f"must take any number of square colour crops, its input is {shape}")
+        if len(output.shape) != 2 or output.shape[1] not in (-1, len(self.label_names)):
+            raise self._misfit(
+                f"names {len(self.label_names)} labels, its output has shape {output.shape}"
+            )
+        self._side = sides[0]
+
+    def _misfit(self, what: str) -> ModelError:
+        return ModelError(
+            f"{self._session.name} {what}; a mask classifier carries labels, margin, color, layout,"
+            " scale and offset in its ONNX metadata (see models/README.md)"
+        )
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float = -1.0) -> Faces:
+        """Label the faces of a (H, W, 3) BGR image.
+
+        Args:
+            image: the image that the faces were found in.
+            faces: the faces.
+            margin: context around the box; negative for the model's own.
+        """
+        if margin < 0:
+            margin = self.margin
+        rows = [np.empty((0, len(self.label_names)), np.float32)]
+        for start in range(0, len(faces), BATCH_LIMIT):
+            boxes = faces.boxes[start : start + BATCH_LIMIT]
+            crops = crop_squares(image, boxes, self._side, margin)
+            batch = self._session.run(**{self._input.name: self._to_input(crops)})
+            rows.append(batch[self._session.outputs[0].name])
+        return faces.with_probabilities(np.concatenate(rows), self.label_names)
+
+    def _to_input(self, crops: NDArray[np.uint8]) -> NDArray[np.generic]:
+        values: NDArray[np.generic] = crops[..., ::-1] if self._rgb else crops
+        if self._input.dtype != np.uint8:
+            values = values * self._scale + self._offset
+        if self._channels_first:
+            values = values.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(values, self._input.dtype)

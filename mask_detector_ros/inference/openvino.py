@@ -1,0 +1,63 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference.base import Array, Session, TensorInfo
+
+
+def create(model: bytes, name: str, threads: int) -> OpenVinoSession:
+    """Load a serialised ONNX model; see `inference.create_session`."""
+    return OpenVinoSession(model, name, threads)
+
+
+class OpenVinoSession(Session):
+    """One compiled model with one inference request."""
+
+    backend = "openvino"
+
+    def __init__(self, model: bytes, name: str, threads: int) -> None:
+        core = ov.Core()
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            # bfloat16 and float16 would change scores from machine to machine.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            network = core.read_model(model, b"")
+            self._model = core.compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ModelError(
+                f"{name} is not a model that OpenVINO {ov.get_version()} can load ({reason});"
+                " the file is damaged or of another kind: get it again"
+            ) from error
+        self._request = self._model.create_infer_request()
+        self.name = name
+        self.device = "CPU"
+        self.inputs = tuple(_tensor_info(port) for port in self._model.inputs)
+        self.outputs = tuple(_tensor_info(port) for port in self._model.outputs)
+        self.metadata = _read_metadata(network)
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        results = self._request.infer(dict(arrays), share_inputs=True)
+        return {t.name: results[t.name].copy() for t in self.outputs}
+
+
+def _tensor_info(port: Any) -> TensorInfo:
+    shape = tuple(d.get_length() if d.is_static else -1 for d in port.get_partial_shape())
+    return TensorInfo(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()), shape)
+
+
+def _read_metadata(network: Any) -> dict[str, str]:
+    """The ONNX metadata, which OpenVINO keeps under `framework` in the runtime info."""
+    info = network.get_rt_info().get("framework")
+    return {} if info is None else {str(k): str(v.astype(str)) for k, v in info.astype(dict).items()}

@@ -1,0 +1,73 @@
+"""Geometry of boxes: (N, 4) float32 arrays of xmin, ymin, xmax, ymax, right and bottom exclusive."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+
+
+def box_area(boxes: FloatArray) -> FloatArray:
+    """(N,) areas; a box turned inside out has none."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    area: FloatArray = sides[:, 0] * sides[:, 1]
+    return area
+
+
+def intersection(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(N, M) areas shared by each of N and each of M boxes."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.maximum(high - low, 0)
+    area: FloatArray = sides[..., 0] * sides[..., 1]
+    return area
+
+
+def intersection_over_union(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(N, M) share of the union of two boxes that both cover; 0 for two empty boxes."""
+    shared = intersection(a, b)
+    union = box_area(a)[:, None] + box_area(b)[None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def bbox_regression(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
+    """Move each edge by the (N, 4) offsets, in units of the box's width and height."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    moved: FloatArray = boxes + offsets * np.concatenate([sides, sides], axis=1)
+    return moved
+
+
+def non_max_suppression(
+    boxes: FloatArray, scores: FloatArray, threshold: float, groups: IndexArray | None = None
+) -> IndexArray:
+    """Indices of the boxes to keep, best score first.
+
+    A box goes when its intersection over union with a better one exceeds `threshold`.
+    With `groups` (N,), only boxes of the same group can suppress each other.
+    """
+    if len(boxes) == 0:
+        return np.empty(0, np.int64)
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+    if groups is not None:
+        # Groups moved apart by more than any box is wide cannot overlap.
+        extent = boxes.max() - boxes.min() + 1
+        xywh[:, 0] += groups * extent
+    kept = cv2.dnn.NMSBoxes(xywh.tolist(), scores.tolist(), 0.0, threshold)
+    return np.asarray(kept, np.int64).reshape(-1)
+
+
+def suppress_contained(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
+    """Indices of the boxes to keep, best score first, where overlap is the share of the
+    smaller box: a small box inside a better large one goes too (MTCNN's last step)."""
+    order = np.argsort(-scores, kind="stable")
+    area = box_area(boxes)
+    smaller = np.maximum(np.minimum(area[:, None], area[None, :]), np.finfo(np.float32).tiny)
+    overlaps = intersection(boxes, boxes) / smaller > threshold
+    kept: list[int] = []
+    for index in order:
+        if not overlaps[index, kept].any():
+            kept.append(int(index))
+    return np.asarray(kept, np.int64)

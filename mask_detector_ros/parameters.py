@@ -1,0 +1,174 @@
+"""The detector's parameters, in one table: Python keywords, command options and ROS share it.
+
+The node adds its own in `mask_detector_ros.ros.parameters`; `config/mask_detector.yaml` and
+the README's table are written from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.inference import BACKENDS
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter and the rule for its values.
+
+    Attributes:
+        name: the same in Python, in ROS and (with dashes) on the command line.
+        default: also fixes the type: bool, int, float, str, or a tuple of floats.
+        description: one sentence.
+        minimum, maximum: the range of a number, inclusive.
+        choices: the allowed words of a string; empty where any is allowed.
+        unit: of a number, where it has one.
+        live: whether it can change while the node runs.
+    """
+
+    name: str
+    default: Any
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    live: bool = False
+
+    def check(self, value: Any) -> Any:
+        """Return `value` in the parameter's type.
+
+        Raises:
+            ParameterError: wrong type or out of range; the message names what is allowed.
+        """
+        if isinstance(self.default, tuple):
+            return self._check_numbers(value)
+        kind = type(self.default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if kind is int and isinstance(value, bool) or not isinstance(value, kind):
+            raise self._refuse(value)
+        if self.choices and value not in self.choices:
+            raise self._refuse(value)
+        if kind in (int, float) and not self._in_range(value):
+            raise self._refuse(value)
+        return value
+
+    def _check_numbers(self, value: Any) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(v) for v in value)
+        except (TypeError, ValueError):
+            raise self._refuse(value) from None
+        if isinstance(value, str) or len(numbers) != len(self.default):
+            raise self._refuse(value)
+        if not all(self._in_range(number) for number in numbers):
+            raise self._refuse(value)
+        return numbers
+
+    def _in_range(self, number: float) -> bool:
+        above = self.minimum is None or number >= self.minimum
+        return above and (self.maximum is None or number <= self.maximum)
+
+    def _refuse(self, value: Any) -> ParameterError:
+        return ParameterError(f"{self.name} must be {self.allowed}, got {value!r}")
+
+    @property
+    def allowed(self) -> str:
+        """The rule in words, for error messages and tables."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if isinstance(self.default, tuple):
+            words = f"{len(self.default)} numbers"
+        else:
+            names = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+            words = names[type(self.default)]
+        if self.minimum is not None:
+            words += f" from {self.minimum:g} to {self.maximum:g}"
+        return words
+
+
+DETECTOR_PARAMETERS = (
+    Parameter(
+        "backend",
+        "auto",
+        "What runs the networks; auto takes the first that is installed and logs which.",
+        choices=("auto", *BACKENDS),
+    ),
+    Parameter(
+        "threads",
+        0,
+        "CPU threads of the networks; 0 lets the backend take all cores.",
+        minimum=0,
+        maximum=256,
+    ),
+    Parameter(
+        "detector_model",
+        "mtcnn",
+        "Name of a face detector in models.yaml, or a folder with pnet.onnx, rnet.onnx, onet.onnx.",
+    ),
+    Parameter(
+        "classifier_model",
+        "mask_classifier",
+        "Name of a mask classifier in models.yaml, or the path of an ONNX file.",
+    ),
+    Parameter(
+        "min_face_size",
+        20,
+        "Smaller faces are not looked for; the cost falls with its square.",
+        minimum=12,
+        maximum=2000,
+        unit="px",
+        live=True,
+    ),
+    Parameter(
+        "pyramid_factor",
+        0.709,
+        "Ratio between two levels of the image pyramid; smaller is faster and finds fewer faces.",
+        minimum=0.3,
+        maximum=0.95,
+        live=True,
+    ),
+    Parameter(
+        "detection_thresholds",
+        (0.6, 0.7, 0.7),
+        "Score a face must reach in P-Net, R-Net and O-Net.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    ),
+    Parameter(
+        "max_faces",
+        100,
+        "At most so many faces an image, the best-scored ones; 0 means no limit.",
+        minimum=0,
+        maximum=10000,
+        live=True,
+    ),
+    Parameter(
+        "margin",
+        -1.0,
+        "Context around a face that the classifier sees, as a share of the face's longer side; "
+        "a negative value means what the classifier was trained with.",
+        minimum=-1.0,
+        maximum=2.0,
+        live=True,
+    ),
+)
+
+
+def check_parameters(table: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every parameter of the table: the given one, checked, or the default.
+
+    Raises:
+        ParameterError: an unknown name, a wrong type, or a value out of range.
+    """
+    known = {parameter.name: parameter for parameter in table}
+    for name in given:
+        if name not in known:
+            raise ParameterError(f"unknown parameter {name}; there are {', '.join(known)}")
+    return {
+        name: parameter.check(given[name]) if name in given else parameter.default
+        for name, parameter in known.items()
+    }

@@ -1,0 +1,106 @@
+"""Square crops of boxes."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mask_detector_ros.crops import MIN_VISIBLE_FRACTION, crop_squares, square_slices
+
+IMAGE = np.random.default_rng(0).integers(1, 256, (60, 80, 3), np.uint8)
+
+
+def crop_by_definition(image, box, size, margin):
+    """The documented rule, written plainly: pad the whole image, slice, resize."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    side = max(width, height) * (1 + 2 * margin)
+    pad = 200
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
+    left = round((box[0] + box[2] - side) / 2) + pad
+    top = round((box[1] + box[3] - side) / 2) + pad
+    whole = round(side)
+    interpolation = cv2.INTER_AREA if whole > size else cv2.INTER_LINEAR
+    return cv2.resize(
+        padded[top : top + whole, left : left + whole], (size, size), interpolation=interpolation
+    )
+
+
+@given(
+    x=st.integers(-5, 70),
+    y=st.integers(-5, 50),
+    width=st.integers(10, 40),
+    height=st.integers(10, 40),
+    size=st.sampled_from([12, 24, 48]),
+    margin=st.sampled_from([0.0, 0.25]),
+)
+def test_a_crop_is_the_padded_square_around_the_box_scaled_to_size(
+    x, y, width, height, size, margin
+):
+    box = np.array([[x, y, x + width, y + height]], np.float32)
+    square = square_slices(box, margin)[0]
+    inside = np.clip(square, 0, [80, 60, 80, 60])
+    shown = np.prod(inside[2:] - inside[:2]) / (square[2] - square[0]) ** 2
+    crop = crop_squares(IMAGE, box, size, margin)[0]
+    if shown < MIN_VISIBLE_FRACTION:
+        assert not crop.any()
+    else:
+        np.testing.assert_array_equal(crop, crop_by_definition(IMAGE, box[0], size, margin))
+
+
+@given(st.lists(st.floats(width=32), min_size=4, max_size=4))
+def test_any_four_numbers_give_a_crop_and_no_error(corners):
+    crops = crop_squares(IMAGE, np.array([corners], np.float32), 24, 0.25)
+    assert crops.shape == (1, 24, 24, 3)
+
+
+def test_no_boxes_give_no_crops():
+    crops = crop_squares(IMAGE, np.empty((0, 4), np.float32), 24, 0.0)
+    assert crops.shape == (0, 24, 24, 3)
+    assert crops.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param([10, 10, 10, 10], id="no width and no height"),
+        pytest.param([10, 10, 30, 10], id="no height"),
+        pytest.param([30, 30, 10, 10], id="corners swapped"),
+        pytest.param([10.0, 10.0, 10.3, 10.3], id="less than half a pixel"),
+        pytest.param([np.nan, 10, 30, 30], id="not a number"),
+        pytest.param([-np.inf, 10, np.inf, 30], id="infinite"),
+        pytest.param([100, 10, 130, 40], id="outside the image"),
+        pytest.param([-5000, -5000, 5000, 5000], id="far larger than the image"),
+    ],
+)
+def test_a_box_that_shows_nothing_gives_a_black_crop(box):
+    assert not crop_squares(IMAGE, np.array([box], np.float32), 24, 0.0).any()
+
+
+def test_a_square_of_the_target_size_is_copied_pixel_by_pixel():
+    crop = crop_squares(IMAGE, np.array([[20, 10, 44, 34]], np.float32), 24, 0.0)[0]
+    np.testing.assert_array_equal(crop, IMAGE[10:34, 20:44])
+
+
+def test_a_box_across_the_border_keeps_its_place_and_is_black_outside():
+    crop = crop_squares(IMAGE, np.array([[-12, 0, 12, 24]], np.float32), 24, 0.0)[0]
+    assert not crop[:, :12].any()
+    np.testing.assert_array_equal(crop[:, 12:], IMAGE[:24, :12])
+
+
+def test_the_margin_is_added_on_each_side_of_the_longer_side():
+    squares = square_slices(np.array([[20, 20, 40, 30]], np.float32), 0.25)
+    np.testing.assert_array_equal(squares, [[15, 10, 45, 40]])
+
+
+def test_each_box_gets_its_own_crop_in_order():
+    boxes = np.array([[0, 0, 24, 24], [5, 5, 5, 5], [30, 30, 54, 54]], np.float32)
+    together = crop_squares(IMAGE, boxes, 24, 0.0)
+    alone = np.concatenate([crop_squares(IMAGE, box[None], 24, 0.0) for box in boxes])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_the_image_is_left_as_it_was():
+    image = IMAGE.copy()
+    crop_squares(image, np.array([[-10, -10, 30, 30]], np.float32), 24, 0.25)
+    np.testing.assert_array_equal(image, IMAGE)
