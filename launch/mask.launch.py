@@ -6,6 +6,7 @@ empty leaves its parameter to `params_file`, and what that file lacks to the nod
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -167,21 +168,21 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     return nodes
 
 
-def parameter_value(name: str, text: str) -> ParameterValue:
+def parameter_value(name: str, text: str) -> bool | ParameterValue:
     """An argument in its parameter's type; left to YAML, a source named 0 would be a number."""
     if name in ("autostart", "use_sim_time"):
-        return ParameterValue(text.lower(), value_type=bool)
+        return text.lower() == "true"
     return ParameterValue(text, value_type=str)
 
 
 def generate_launch_description() -> LaunchDescription:
     """The entry point that `ros2 launch` calls."""
-    # Fast DDS 3 reads the first name, Fast DDS 2 (ROS 2 Humble and Jazzy) the second. Without
-    # the profile's larger shared memory most best-effort images are lost.
-    profile = str(CONFIG / "shared_memory.xml")
+    # Fast DDS 2 knows the variable by its old name only, later releases warn about that name.
+    has_fast_dds_2 = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    profiles_variable = f"FAST{'RTPS' if has_fast_dds_2 else 'DDS'}_DEFAULT_PROFILES_FILE"
     environment = [
-        default_environment("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-        default_environment("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+        # Without the profile's larger shared memory most best-effort images are lost.
+        default_environment(profiles_variable, str(CONFIG / "shared_memory.xml")),
         # By default glibc maps a block as large as an image afresh and unmaps it at once, so
         # every frame pays for its page faults again; below these sizes it reuses the memory.
         default_environment("MALLOC_MMAP_THRESHOLD_", str(128 * 1024 * 1024)),

@@ -1,0 +1,48 @@
+"""The `mask-detector` command: one module a subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mask_detector_ros import __version__
+from mask_detector_ros.cli import image, models, video
+from mask_detector_ros.errors import MaskDetectorError, ParameterError
+
+WRONG_USE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="mask-detector",
+        description="Find faces and say who wears a mask, in pictures and videos, without ROS.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in (image, video, models):
+        module.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except MaskDetectorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USE if isinstance(error, ParameterError) else FAILURE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nobody is left to tell.
+        sys.stderr.close()
+        return FAILURE
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -96,12 +96,12 @@ def image_from_message(msg: Image) -> NDArray[np.uint8]:
     pixels = _pixels(msg, encoding)
     if pixels.dtype.itemsize == 2:
         pixels = (pixels >> 8).astype(np.uint8)
-    return pixels if encoding.to_bgr is None else cv2.cvtColor(pixels, encoding.to_bgr)
+    if encoding.to_bgr is not None:
+        pixels = cv2.cvtColor(pixels, encoding.to_bgr)
+    return pixels
 
 
-def image_to_message(
-    image: NDArray[np.uint8], header: Header, encoding: str = "bgr8"
-) -> Image:
+def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "bgr8") -> Image:
     """A `sensor_msgs/Image` of an (H, W, 3) uint8 BGR image, which need not be contiguous.
 
     Raises:
@@ -124,7 +124,7 @@ def image_to_message(
     )
     # Assigning bytes takes ten times as long, and an array a thousand times: the message
     # then checks or copies value by value.
-    msg.data.frombytes(memoryview(pixels).cast("B"))
+    msg.data.frombytes(pixels.data.cast("B"))
     return msg
 
 
@@ -149,7 +149,7 @@ def image_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
             f"cannot decode the compressed image ({data.size} bytes, format {msg.format!r}); "
             "the publisher must send whole jpeg or png images"
         )
-    return image
+    return np.asarray(image, np.uint8)
 
 
 def image_to_compressed(
@@ -178,7 +178,7 @@ def image_to_compressed(
     # The format string of image_transport's compressed plugin, so that its subscribers know
     # the order of the channels.
     msg = CompressedImage(header=header, format=f"bgr8; {image_format} compressed bgr8")
-    msg.data.frombytes(memoryview(data).cast("B"))
+    msg.data.frombytes(data.data.cast("B"))
     return msg
 
 

@@ -1,10 +1,11 @@
-"""Between `Faces` and messages: Detection2DArray, FaceArray and LabelInfo."""
+"""From `Faces` to messages: Detection2DArray, FaceArray, MaskSummary and LabelInfo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from builtin_interfaces.msg import Duration, Time
 from std_msgs.msg import Header
 from vision_msgs.msg import (
     BoundingBox2D,
@@ -16,9 +17,8 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.faces import NO_LABEL, Faces
-from mask_detector_ros.msg import Face, FaceArray
+from mask_detector_ros.msg import Face, FaceArray, MaskSummary
 
 
 def faces_to_detections(faces: Faces, header: Header) -> Detection2DArray:
@@ -58,50 +58,35 @@ def faces_to_face_array(faces: Faces, header: Header) -> FaceArray:
     return array
 
 
-def faces_from_detections(array: Detection2DArray, label_names: Sequence[str]) -> Faces:
-    """The faces of a Detection2DArray as `faces_to_detections` makes it.
-
-    A detection carries neither the detector's score nor landmarks: they become 1 and 0.
-    Track ids are read where every detection has a number for an id.
-
-    Raises:
-        MaskDetectorError: a detection has a label that is not among `label_names`.
-    """
-    detections = array.detections
-    index = {name: k for k, name in enumerate(label_names)}
-    boxes = np.zeros((len(detections), 4), np.float32)
-    probabilities = np.zeros((len(detections), len(index)), np.float32)
-    label_ids = np.full(len(detections), NO_LABEL)
-    for i, detection in enumerate(detections):
-        center, half = detection.bbox.center.position, detection.bbox
-        boxes[i, :2] = center.x - half.size_x / 2, center.y - half.size_y / 2
-        boxes[i, 2:] = center.x + half.size_x / 2, center.y + half.size_y / 2
-        for rank, result in enumerate(detection.results):
-            name = result.hypothesis.class_id
-            if name not in index:
-                raise MaskDetectorError(
-                    f"a detection is labelled {name!r}, which is not one of "
-                    f"{', '.join(label_names)}; give the labels of its publisher's label_info"
-                )
-            probabilities[i, index[name]] = result.hypothesis.score
-            if rank == 0:
-                label_ids[i] = index[name]
-    ids = [detection.id for detection in detections]
-    return Faces(
-        boxes=boxes,
-        scores=np.ones(len(detections)),
-        landmarks=np.zeros((len(detections), 5, 2)),
-        probabilities=probabilities,
-        label_names=tuple(label_names),
-        label_ids=label_ids,
-        track_ids=np.array(ids, np.int64) if ids and all(map(str.isdecimal, ids)) else None,
+def faces_to_summary(faces: Faces, header: Header, latency: int, inference: int) -> MaskSummary:
+    """Counts by label, with the image's `latency` and `inference` time in nanoseconds."""
+    counts = faces.count_labels()
+    return MaskSummary(
+        header=header,
+        label_names=list(counts),
+        counts=list(counts.values()),
+        latency=_duration(latency),
+        inference=_duration(inference),
     )
+
+
+def nanoseconds(stamp: Time) -> int:
+    """A stamp as one number, which, unlike rclpy's Time, may be negative."""
+    total: int = stamp.sec * 10**9 + stamp.nanosec
+    return total
 
 
 def label_info(label_names: Sequence[str], header: Header) -> LabelInfo:
     """The labels of a Detection2DArray's class ids, numbered in the model's order."""
     classes = [VisionClass(class_id=k, class_name=name) for k, name in enumerate(label_names)]
     return LabelInfo(header=header, class_map=classes)
+
+
+def _duration(value: int) -> Duration:
+    """The nearest Duration: stamps of another clock can lie further apart than it can say."""
+    seconds, rest = divmod(value, 10**9)
+    limit = 2**31 - 1
+    return Duration(sec=max(-limit, min(seconds, limit)), nanosec=rest)
 
 
 def _bounding_box(box: np.ndarray[tuple[int], np.dtype[np.float32]]) -> BoundingBox2D:

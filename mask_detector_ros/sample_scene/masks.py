@@ -65,15 +65,14 @@ def fill(shape: tuple[int, ...], polygon: Floats, feather: float) -> Floats:
     canvas = np.zeros(shape, np.uint8)
     fixed_point = np.round(polygon * (1 << _BITS)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed_point], 255, cv2.LINE_AA, _BITS)
-    return cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), max(feather, 0.3)).astype(
-        np.float32
-    )
+    soft = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), max(feather, 0.3))
+    return np.asarray(soft, np.float32)
 
 
 def _fabric_coordinates(
     shape: tuple[int, ...], upper: Points, jaw: Points
 ) -> tuple[Floats, Floats]:
-    """Where each pixel lies on the mask: -1 to 1 across, 0 to 1 from the upper to the lower edge."""
+    """(H, W) positions on the mask: -1 to 1 across, 0 to 1 from upper to lower edge."""
     x = np.arange(shape[1], dtype=np.float32)
     top = np.interp(x, *np.transpose(upper))
     bottom = np.interp(x, *np.transpose(jaw))
@@ -89,14 +88,14 @@ def _skin_light(image: NDArray[np.uint8], cover: Floats, blur: float) -> Floats:
     # Blurred far enough that mouth and teeth do not shine through.
     brightness = cv2.GaussianBlur(image.max(axis=2).astype(np.float32), (0, 0), blur)
     mean = float((brightness * cover).sum() / cover.sum())
-    return np.clip(np.sqrt(brightness / mean), 0.7, 1.15).astype(np.float32)
+    return np.asarray(np.clip(np.sqrt(brightness / mean), 0.7, 1.15), np.float32)
 
 
 def _relief(mask: Mask, across: Floats, down: Floats) -> Floats:
     """Light and shade of the mask's own form, about 1."""
 
     def ridge(distance: Floats, width: float) -> Floats:
-        return np.exp(-((distance / width) ** 2)).astype(np.float32)
+        return np.asarray(np.exp(-((distance / width) ** 2)), np.float32)
 
     relief = 1.04 - 0.26 * np.abs(across) ** 2.5 - 0.14 * np.clip(down, 0, 1) ** 2
     if not mask.nose_out:
@@ -134,4 +133,4 @@ def _ear_loops(shape: tuple[int, ...], portrait: Portrait, upper: Points) -> Flo
         ends = np.round(np.array((corner, ear)) * (1 << _BITS)).astype(int)
         thickness = max(1, round(0.018 * portrait.face_height))
         cv2.line(canvas, ends[0].tolist(), ends[1].tolist(), 255, thickness, cv2.LINE_AA, _BITS)
-    return canvas.astype(np.float32) / 255
+    return np.asarray(canvas / np.float32(255))

@@ -51,7 +51,7 @@ class Person:
         skin: gain on blue, green and red of the skin.
         clothes: colour that the clothes take on, BGR; black leaves them as they are.
         gain: brightness of the whole person.
-        blur: how far the person is out of focus, standard deviation in pixels.
+        blur: how far the person is out of focus at mean size, standard deviation in pixels.
     """
 
     portrait: Portrait
@@ -59,7 +59,7 @@ class Person:
     x: Wave
     size: Wave
     drop: float = 0.0
-    roll: Wave = Wave(0.0)  # noqa: RUF009 - immutable
+    roll: Wave = Wave(0.0)
     mirrored: bool = False
     slim: float = 1.0
     skin: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -90,9 +90,10 @@ class Person:
 
 
 _SURGICAL = (214, 186, 132)
-_DEEP = (0.42, 0.5, 0.6)
-_BROWN = (0.58, 0.68, 0.78)
+_DEEP = (0.46, 0.5, 0.56)
+_BROWN = (0.62, 0.68, 0.74)
 _RUDDY = (0.86, 0.9, 1.02)
+_PALE = (1.14, 1.05, 0.94)
 
 # Three rows by distance. Nobody's head ever hides another's face: within a row each has a
 # stretch of x, and the rows lie one above the other in the picture.
@@ -105,20 +106,20 @@ PEOPLE = (
            drop=-8, roll=Wave(-3, 5, 7), slim=0.95, clothes=(60, 110, 40)),
     Person(ASTRONAUT, Mask("plain", (58, 52, 50), nose_out=True), Wave(475, 85, 31, 0.6),
            Wave(28, 3, 21, 0.2), drop=-10, roll=Wave(-6, 3, 6), mirrored=True, skin=_BROWN,
-           clothes=(90, 90, 90)),
+           clothes=(90, 90, 90), gain=0.85),
     # Between.
     Person(ASTRONAUT, Mask("plain", (60, 62, 190), dots=(230, 235, 240), nose_out=True),
            Wave(135, 72, 26, 0.55), Wave(52, 6, 18), drop=18, roll=Wave(-6, 6, 8), slim=0.95,
-           mirrored=True, clothes=(10, 90, 70)),
+           mirrored=True, clothes=(10, 90, 70), gain=0.72),
     Person(HOPPER, None, Wave(470, 38, 16), Wave(50, 6, 13, 0.4), drop=18,
-           roll=Wave(3, 9, 9, 0.2), mirrored=True, skin=_BROWN, clothes=(40, 40, 120)),
+           roll=Wave(3, 9, 9, 0.2), mirrored=True, skin=_BROWN, clothes=(40, 40, 120), blur=0.5),
     Person(ASTRONAUT, Mask("folded", (232, 236, 238)), Wave(615, 45, 22, 0.1), Wave(50, 5, 15),
            drop=18, roll=Wave(8, 4, 6), skin=_RUDDY, clothes=(110, 20, 90), gain=0.92),
     # Near, one of them walking up from afar.
     Person(HOPPER, Mask("plain", (62, 56, 54)), Wave(315, 12, 11), Wave(67, 34, 32, 0.7),
-           roll=Wave(0, 5, 5), skin=_RUDDY, clothes=(130, 100, 30)),
+           roll=Wave(0, 5, 5), skin=_PALE, clothes=(130, 100, 30), blur=0.9),
     Person(ASTRONAUT, None, Wave(520, 44, 27, 0.35), Wave(98, 10, 20), drop=50,
-           roll=Wave(-3, 12, 12), slim=0.97, clothes=(0, 0, 0)),
+           roll=Wave(-3, 12, 12), slim=0.97),
     Person(HOPPER, Mask("pleated", _SURGICAL), Wave(110, 38, 24, 0.8), Wave(116, 11, 19, 0.5),
            drop=12, roll=Wave(-4, 7, 10), blur=0.7),
 )

@@ -1,0 +1,43 @@
+# The base interpreter; with a ROS 2 sourced, the one it was built for.
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+OUT ?= out
+
+# Plugins of a sourced ROS hook into pytest and lag behind its versions; no test needs one.
+ifdef ROS_DISTRO
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
+endif
+
+.PHONY: help setup demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup    make .venv: ROS 2 from Python wheels (or the sourced one), messages, tools"
+	@echo "make demo     run the nodes on the sample scene, or on SOURCE=file|folder|device|URL,"
+	@echo "              into OUT=$(OUT), for DURATION=seconds"
+	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
+	@echo "make lint     check formatting, imports and types"
+	@echo "make bench    compare the face detector's speed with others"
+	@echo "make clean    remove .venv and everything that was made"
+	@echo "All of them take PYTHON=python3.x, the interpreter to build on."
+
+setup:
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on the PATH; do: sudo apt-get install python3 python3-venv python3-dev g++" >&2; exit 1; }
+	@$(PYTHON) underlay/setup_environment.py
+
+demo: setup
+	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $(if $(SOURCE),--source "$(SOURCE)") $(if $(DURATION),--duration "$(DURATION)")
+
+test: setup
+	$(VENV_PYTHON) -m pytest $(ARGS)
+
+lint: setup
+	$(VENV_PYTHON) -m ruff check
+	$(VENV_PYTHON) -m ruff format --check
+	$(VENV_PYTHON) -m mypy
+
+bench: setup
+	$(VENV_PYTHON) benchmark/against_peers.py $(ARGS)
+
+clean:
+	rm -rf .venv build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,109 @@
+"""What `/diagnostics` says about the node: it counts, this module judges and words it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+PERIOD = 1.0
+WINDOW = 10.0
+WARNING_PERIOD = 5.0
+"""Seconds: between two reports; over which rate and latency are taken; between two warnings."""
+
+
+class FrameStatistics:
+    """Counts frames; safe to use from several threads. Times in seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recent: deque[tuple[float, float, float]] = deque()
+        self._last_bad = float("-inf")
+        self.last_image = time.monotonic()
+        self.processed = 0
+        self.dropped = 0
+        self.bad = 0
+        self.bad_reason = ""
+
+    def image_received(self, replaced: bool) -> None:
+        """An image came; `replaced` says that it pushed out one that nobody had looked at."""
+        with self._lock:
+            self.last_image = time.monotonic()
+            self.dropped += replaced
+
+    def frame_processed(self, latency: float, inference: float) -> None:
+        """A frame was published, so long after its stamp, after so much work."""
+        now = time.monotonic()
+        with self._lock:
+            self.processed += 1
+            self._recent.append((now, latency, inference))
+            while self._recent[0][0] < now - WINDOW:
+                self._recent.popleft()
+
+    def frame_refused(self, reason: str) -> None:
+        """A frame could not be used."""
+        with self._lock:
+            self.bad += 1
+            self.bad_reason = reason
+            self._last_bad = time.monotonic()
+
+    def silence(self) -> float:
+        """Seconds since the last image."""
+        return time.monotonic() - self.last_image
+
+    def status(self, image_timeout: float) -> tuple[bytes, str, dict[str, str]]:
+        """Level, message and values for a DiagnosticStatus."""
+        now = time.monotonic()
+        with self._lock:
+            recent = [r for r in self._recent if r[0] >= now - WINDOW]
+            values = {
+                "frames processed": str(self.processed),
+                "frames dropped": str(self.dropped),
+                "frames refused": str(self.bad),
+                "rate [Hz]": f"{len(recent) / WINDOW:.1f}",
+            }
+            recently_bad = self._last_bad >= now - WINDOW
+        for name, column in (("latency", 1), ("inference", 2)):
+            times = sorted(r[column] for r in recent)
+            for percent in (50, 99):
+                value = times[min(len(times) * percent // 100, len(times) - 1)] if times else None
+                text = "none" if value is None else f"{1000 * value:.1f}"
+                values[f"{name} p{percent} [ms]"] = text
+        if self.silence() > image_timeout:
+            return DiagnosticStatus.WARN, f"no image for {self.silence():.0f} s", values
+        if recently_bad:
+            return DiagnosticStatus.WARN, f"refused a frame: {self.bad_reason}", values
+        return DiagnosticStatus.OK, "running", values
+
+
+class StatusReporter:
+    """Publishes one status to /diagnostics every second, and warns of a node of the same name.
+
+    Args:
+        node: whose status it is.
+        status: gives level, message and values.
+    """
+
+    def __init__(self, node: Node, status: Callable[[], tuple[bytes, str, dict[str, str]]]) -> None:
+        self._node = node
+        self._status = status
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        node.create_timer(PERIOD, self._report)
+
+    def _report(self) -> None:
+        level, text, values = self._status()
+        name = self._node.get_fully_qualified_name()
+        twins = self._node.get_fully_qualified_node_names().count(name)
+        if twins > 1:
+            level = max(level, DiagnosticStatus.WARN)
+            text = f"{twins} nodes are called {name}: give each a name (-r __node:=) or a namespace"
+            self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
+        status = DiagnosticStatus(level=level, name=f"{name.strip('/')}: frames", message=text)
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self._publisher.publish(DiagnosticArray(header=header, status=[status]))

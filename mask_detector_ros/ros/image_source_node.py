@@ -1,0 +1,224 @@
+"""The `image_source` node: a camera made of the sample scene, files, a camera or a stream.
+
+It publishes `image_raw` and, for the sample scene, whose faces it knows, `~/ground_truth`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.parameters import Parameter
+from mask_detector_ros.ros.conversions import image_to_message
+from mask_detector_ros.ros.detections import faces_to_detections
+from mask_detector_ros.ros.parameters import descriptor
+from mask_detector_ros.ros.process import run_node
+from mask_detector_ros.sources import (
+    SAMPLE,
+    FrameSource,
+    is_live,
+    open_source,
+    without_password,
+)
+
+DEFAULT_RATE = 15.0
+"""Hz, for a source without a rate of its own: images."""
+
+MAX_PAUSE = 5.0
+"""Seconds between two attempts to open a live source, at most; the first pause is 0.5."""
+
+STOP_TIMEOUT = 1.0
+"""Seconds that the source gets to end when the process ends."""
+
+PARAMETERS = (
+    Parameter(
+        "source",
+        SAMPLE,
+        "sample, an image, a directory of images, a video, /dev/videoN or N, or a URL.",
+    ),
+    Parameter(
+        "rate",
+        0.0,
+        "Images a second; 0 takes the source's own, 15 where it has none.",
+        minimum=0.0,
+        maximum=1000.0,
+        unit="Hz",
+    ),
+    Parameter("loop", True, "Whether to begin again after the last frame."),
+    Parameter("frame_id", "camera", "Frame id in the header of the images."),
+    Parameter("width", 640, "Width of the sample scene.", minimum=64, maximum=7680, unit="px"),
+    Parameter("height", 480, "Height of the sample scene.", minimum=64, maximum=4320, unit="px"),
+    Parameter(
+        "wait_for_subscriber", False, "Whether to keep the first frame until somebody listens."
+    ),
+    Parameter(
+        "frames", 0, "End after this many frames; 0 has no limit.", minimum=0, maximum=2**31 - 1
+    ),
+)
+
+
+class ImageSourceNode(Node):
+    """Publishes the frames of one source at its pace.
+
+    A thread of its own reads the source: a camera or a stream that keeps silent must not
+    keep the executor from answering.
+    """
+
+    failed = False
+
+    def __init__(self) -> None:
+        """Raises ParameterError where a parameter has a wrong type or value."""
+        super().__init__("image_source")
+        self._values = {parameter.name: self._declare(parameter) for parameter in PARAMETERS}
+        self._source_name: str = self._values["source"]
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self._images = self.create_publisher(Image, "image_raw", qos)
+        self._truths: Publisher[Any] | None = None
+        if self._source_name == SAMPLE:
+            self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos)
+        self._published = 0
+        self._pause = 0.0
+        # What is left to say should the thread die of an error that nobody foresaw.
+        self._failure: SourceError | None = SourceError(
+            "publishing failed; please report the lines above"
+        )
+        self._stopping = threading.Event()
+        self._finished = self.create_guard_condition(self._on_finished)
+        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and the node."""
+        self._stopping.set()
+        self._thread.join(STOP_TIMEOUT)
+        if self._thread.is_alive():
+            # A camera that keeps silent holds it for seconds, and Python cannot end a thread:
+            # leave now, before the interpreter tears down what the thread still uses.
+            sys.stderr.flush()
+            os._exit(0)
+        self.destroy_node()
+
+    def _declare(self, parameter: Parameter) -> Any:
+        description = descriptor(parameter)
+        description.additional_constraints = f"{parameter.allowed}; fixed at start"
+        description.read_only = True
+        try:
+            value = self.declare_parameter(parameter.name, parameter.default, description).value
+        except ParameterException as error:
+            raise ParameterError(
+                f"{parameter.name} must be {parameter.allowed} ({error})"
+            ) from error
+        # YAML makes an integer of source:=0.
+        return parameter.check(str(value) if parameter.name == "source" else value)
+
+    def _run(self) -> None:
+        try:
+            self._play()
+            self._failure = None
+        except SourceError as error:
+            self._failure = error
+        except (rclpy_implementation.RCLError, rclpy_implementation.InvalidHandle):
+            # A signal has shut the context down, or closed the node, under the publisher.
+            if self.context.ok():
+                raise
+        finally:
+            if self.context.ok() and not self._stopping.is_set():
+                self._finished.trigger()
+
+    def _on_finished(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self.context.try_shutdown()
+
+    def _play(self) -> None:
+        """Publish until the source ends; open a live one again whenever it is lost."""
+        shown = without_password(self._source_name)
+        if self._values["wait_for_subscriber"]:
+            self._wait_for_subscriber()
+        while not self._stopping.is_set():
+            try:
+                with open_source(
+                    self._source_name,
+                    loop=self._values["loop"],
+                    width=self._values["width"],
+                    height=self._values["height"],
+                ) as source:
+                    self._publish_all(source)
+            except SourceError as error:
+                if not is_live(self._source_name):
+                    raise
+                self._pause = min(max(0.5, 2 * self._pause), MAX_PAUSE)
+                self.get_logger().warning(
+                    f"{error}. Trying again until it is back", throttle_duration_sec=10.0
+                )
+                self._stopping.wait(self._pause)
+            else:
+                break
+        if not self._stopping.is_set():
+            self._wait_until_delivered()
+            self.get_logger().info(f"{shown} ended after {self._published} frames")
+
+    def _publish_all(self, source: FrameSource) -> None:
+        rate = self._values["rate"] or source.rate
+        if not (rate or source.live):
+            rate = DEFAULT_RATE
+        period = 1 / rate if rate else 0.0
+        due = time.monotonic()
+        while (frame := source.read()) is not None and not self._stopping.is_set():
+            if source.live:
+                if self._pause or not self._published:
+                    self.get_logger().info(f"receiving {without_password(self._source_name)}")
+                    self._pause = 0.0
+                # A camera's own jitter must not make it miss every other frame.
+                if time.monotonic() < due - period / 4:
+                    continue
+            elif self._stopping.wait(max(0.0, due - time.monotonic())):
+                return
+            header = Header(
+                stamp=self.get_clock().now().to_msg(), frame_id=self._values["frame_id"]
+            )
+            if self._truths is not None and frame.truth is not None:
+                self._truths.publish(faces_to_detections(frame.truth, header))
+            self._images.publish(image_to_message(frame.image, header))
+            self._published += 1
+            if self._published == self._values["frames"]:
+                return
+            # After a stall the pace goes on; the lost time is not caught up in a burst.
+            due = max(due + period, time.monotonic())
+
+    def _wait_for_subscriber(self) -> None:
+        while self._images.get_subscription_count() == 0 and not self._stopping.wait(0.02):
+            pass
+
+    def _wait_until_delivered(self) -> None:
+        """Whoever leaves the graph takes along what it has not delivered yet."""
+        limit = Duration(seconds=2.0)
+        for publisher in (self._images, self._truths):
+            if publisher is not None:
+                publisher.wait_for_all_acked(limit)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node; 0 at the source's end or on a signal, 1 where it could not serve."""
+    return run_node(ImageSourceNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The node's parameters: the detector's and its own, declared with descriptors and checked.
+
+    python -m mask_detector_ros.ros.parameters
+
+writes `config/mask_detector.yaml` and the README's table from the one table below; a test
+fails when they differ from it.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import rclpy.parameter
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter
+
+NODE_PARAMETERS = (
+    *DETECTOR_PARAMETERS,
+    Parameter(
+        "image_transport",
+        "raw",
+        "Whether to subscribe to image_raw or to image_raw/compressed.",
+        choices=("raw", "compressed"),
+    ),
+    Parameter(
+        "image_timeout",
+        5.0,
+        "Without an image for so long the node warns and says who publishes.",
+        minimum=0.1,
+        maximum=3600.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "autostart",
+        True,
+        "Configure and activate at start; false leaves that to a lifecycle manager.",
+    ),
+)
+
+ROOT = Path(__file__).parents[2]
+TABLE_START, TABLE_END = "<!-- parameters: start -->", "<!-- parameters: end -->"
+
+
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """What `ros2 param describe` shows."""
+    when = "live" if parameter.live else "fixed while the node is configured"
+    message = ParameterDescriptor(
+        description=parameter.description,
+        additional_constraints=f"{parameter.allowed}; {when}",
+        # Types are checked by our own table: it takes 1 for 1.0, and its refusals say what
+        # is allowed.
+        dynamic_typing=True,
+    )
+    if parameter.minimum is not None and isinstance(parameter.default, int):
+        span = IntegerRange(from_value=int(parameter.minimum), to_value=int(parameter.maximum or 0))
+        message.integer_range = [span]
+    elif parameter.minimum is not None and isinstance(parameter.default, float):
+        bounds = FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum)
+        message.floating_point_range = [bounds]
+    return message
+
+
+def declare_parameters(node: Node, table: Iterable[Parameter]) -> None:
+    """Declare every parameter of the table.
+
+    Raises:
+        ParameterError: the value given at start is not allowed.
+    """
+    for parameter in table:
+        default = parameter.default
+        if isinstance(default, tuple):
+            default = list(default)
+        try:
+            given = node.declare_parameter(parameter.name, default, descriptor(parameter))
+        except ParameterException as error:
+            raise ParameterError(
+                f"{parameter.name} must be {parameter.allowed}"
+            ) from error
+        parameter.check(plain_value(given))
+
+
+def plain_value(parameter: rclpy.parameter.Parameter[Any]) -> Any:
+    """The value of a ROS parameter as the tables know it."""
+    value = parameter.value
+    return tuple(value) if isinstance(value, array.array | list) else value
+
+
+def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
+    """The current value of every parameter of the table, by name."""
+    return {p.name: p.check(plain_value(node.get_parameter(p.name))) for p in table}
+
+
+def check_changes(
+    table: Iterable[Parameter],
+    changes: Iterable[rclpy.parameter.Parameter[Any]],
+    configured: bool,
+) -> SetParametersResult:
+    """Whether the changes may be made, all together, and if not, why.
+
+    Args:
+        configured: whether models are loaded, so that only live parameters can change.
+    """
+    known = {parameter.name: parameter for parameter in table}
+    for change in changes:
+        parameter = known.get(change.name)
+        if parameter is None:
+            continue
+        if configured and not parameter.live:
+            reason = f"{change.name} is fixed while the node is configured; clean it up first"
+            return SetParametersResult(successful=False, reason=reason)
+        try:
+            parameter.check(plain_value(change))
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
+
+
+def render_yaml(table: Iterable[Parameter]) -> str:
+    """`config/mask_detector.yaml`."""
+    lines = [
+        "# Every parameter of mask_detector with its default. Written by",
+        "# `python -m mask_detector_ros.ros.parameters`; copy it and pass yours as params_file.",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    for parameter in table:
+        when = "live" if parameter.live else "fixed"
+        unit = f" [{parameter.unit}]" if parameter.unit else ""
+        lines.append(f"    # {parameter.description}")
+        lines.append(f"    # {parameter.allowed}{unit}; {when}")
+        lines.append(f"    {parameter.name}: {_yaml_value(parameter.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def render_table(table: Iterable[Parameter]) -> str:
+    """The README's table, in Markdown."""
+    lines = [
+        "| parameter | default | allowed | live | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for p in table:
+        unit = f" {p.unit}" if p.unit else ""
+        live = "yes" if p.live else "no"
+        default = _yaml_value(p.default)
+        lines.append(
+            f"| `{p.name}` | {default}{unit} | {p.allowed}{unit} | {live} | {p.description} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def write_documents(root: Path = ROOT) -> None:
+    """Write the yaml file and the README's table."""
+    (root / "config" / "mask_detector.yaml").write_text(render_yaml(NODE_PARAMETERS))
+    readme = (root / "README.md").read_text()
+    before, rest = readme.split(TABLE_START)
+    _, after = rest.split(TABLE_END)
+    table = f"{TABLE_START}\n{render_table(NODE_PARAMETERS)}{TABLE_END}"
+    (root / "README.md").write_text(before + table + after)
+
+
+if __name__ == "__main__":
+    sys.exit(write_documents())

@@ -1,0 +1,80 @@
+"""Running a node as a process: start, spin, signals, exit code."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, Protocol, TypeVar
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+
+from mask_detector_ros.errors import MaskDetectorError
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class RunnableNode(Protocol):
+    """A node with work of its own.
+
+    Attributes:
+        failed: whether that work broke down, so that the process must end with 1.
+    """
+
+    failed: bool
+
+    def start(self) -> None:
+        """Begin, once the node is in an executor."""
+
+    def close(self) -> None:
+        """End all work and destroy the node."""
+
+
+def run_node(make: Callable[[], RunnableNode], args: Sequence[str] | None = None) -> int:
+    """Spin a node until it is asked to stop; return the exit code.
+
+    SIGINT and SIGTERM end it with 0. An error that is raised on purpose, at the start or while
+    it spins, is printed as one line and ends it with 1.
+    """
+    node = None
+    code = 0
+    try:
+        rclpy.init(args=args)
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)  # type: ignore[arg-type]
+        node.start()
+        executor.spin()
+    except MaskDetectorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except _rclpy.RCLError:
+        # The signal handler shuts the context down under whatever is being called.
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            node.close()
+        rclpy.try_shutdown()
+    return 1 if node is not None and node.failed else code
+
+
+def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Print what a lifecycle callback raises by mistake: rclpy swallows it without a word."""
+
+    @functools.wraps(callback)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return callback(*args, **kwargs)
+        except BaseException:
+            if rclpy.ok():
+                traceback.print_exc()
+            raise
+
+    return run

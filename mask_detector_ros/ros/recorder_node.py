@@ -1,0 +1,146 @@
+"""`recorder`: writes detections and annotated images into a folder; the demo's witness.
+
+`annotated.mp4` shows the images at the pace of their stamps; `detections.jsonl` has one JSON
+object a detections message, with the ground truth of the same stamp where one is published.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.parameters import Parameter
+from mask_detector_ros.ros.conversions import image_from_message
+from mask_detector_ros.ros.detections import nanoseconds
+from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
+from mask_detector_ros.ros.process import run_node
+from mask_detector_ros.video_writer import VideoWriter
+
+PARAMETERS = (
+    Parameter("folder", "out", "Where the files go; those of an earlier run are replaced."),
+    Parameter(
+        "rate",
+        15.0,
+        "Frames a second of the video.",
+        minimum=1.0,
+        maximum=120.0,
+        unit="Hz",
+    ),
+)
+
+TRUTHS_KEPT = 100
+"""Ground truths that wait for their detections: a few seconds' worth."""
+
+LONGEST_STILL = 10.0
+"""Seconds that a picture stands in the video, at most, while nothing new comes."""
+
+
+class RecorderNode(Node):
+    """Subscribes to `detections`, `image_annotated` and `ground_truth`."""
+
+    failed = False
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        declare_parameters(self, PARAMETERS)
+        values = parameter_values(self, PARAMETERS)
+        self._folder = Path(values["folder"]).expanduser()
+        self._video = VideoWriter(self._folder / "annotated.mp4", values["rate"])
+        self._log: TextIO | None = None
+        self._first_stamp: int | None = None
+        self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
+        detections = self.create_subscription(
+            Detection2DArray, "detections", self._on_detections, 50
+        )
+        images = self.create_subscription(Image, "image_annotated", self._on_image, 20)
+        self._topics = (detections.topic_name, images.topic_name)
+        self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
+
+    def start(self) -> None:
+        """Open the log once somebody publishes: whoever waits for it loses no frame."""
+        self._waiting = self.create_timer(0.05, self._open_log)
+
+    def _open_log(self) -> None:
+        if not all(self.count_publishers(topic) for topic in self._topics):
+            return
+        self.destroy_timer(self._waiting)
+        path = self._folder / "detections.jsonl"
+        try:
+            self._log = path.open("w", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise SourceError(f"cannot write {path} ({error.strerror})") from error
+        self.get_logger().info(f"recording into {self._folder}")
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._video.close()
+        if self._log is not None:
+            self._log.close()
+        self.destroy_node()
+
+    def _on_truth(self, message: Detection2DArray) -> None:
+        self._truths[nanoseconds(message.header.stamp)] = to_records(message)
+        if len(self._truths) > TRUTHS_KEPT:
+            self._truths.popitem(last=False)
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        if self._log is None:
+            return
+        stamp = nanoseconds(message.header.stamp)
+        latency = self.get_clock().now().nanoseconds - stamp
+        record = {
+            "stamp": stamp / 1e9,
+            "frame_id": message.header.frame_id,
+            "latency_ms": round(latency / 1e6, 3),
+            "faces": to_records(message),
+        }
+        if stamp in self._truths:
+            record["truth"] = self._truths.pop(stamp)
+        self._log.write(json.dumps(record) + "\n")
+
+    def _on_image(self, message: Image) -> None:
+        stamp = nanoseconds(message.header.stamp)
+        if self._first_stamp is None:
+            self._first_stamp = stamp
+        image = image_from_message(message)
+        # As many frames as the time since the last image is long, so that the video runs at
+        # the pace of life also where images are missing.
+        due = round((stamp - self._first_stamp) / 1e9 * self._video.rate) + 1
+        missing = max(due - self._video.frame_count, 0)
+        for _ in range(min(missing, round(LONGEST_STILL * self._video.rate))):
+            self._video.write(image)
+
+
+def to_records(message: Detection2DArray) -> list[dict[str, Any]]:
+    """One JSON-ready dictionary a detection: box, label, probability, and id where it has one."""
+    records = []
+    for detection in message.detections:
+        centre, box = detection.bbox.center.position, detection.bbox
+        low = (centre.x - box.size_x / 2, centre.y - box.size_y / 2)
+        high = (centre.x + box.size_x / 2, centre.y + box.size_y / 2)
+        record: dict[str, Any] = {"box": [round(v, 2) for v in (*low, *high)]}
+        if detection.results:
+            best = detection.results[0].hypothesis
+            record |= {"label": best.class_id, "probability": round(best.score, 4)}
+        if detection.id:
+            record["id"] = detection.id
+        records.append(record)
+    return records
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; the entry point of the executable `recorder`."""
+    return run_node(RecorderNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

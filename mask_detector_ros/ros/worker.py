@@ -1,0 +1,68 @@
+"""A thread that always works on the newest item."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class NewestItemWorker(Generic[Item]):
+    """Calls `process` in a thread of its own, with the newest item that was handed in.
+
+    An item that arrives while one waits replaces it: the queue is never longer than one, so
+    latency cannot grow. An exception in `process` ends the thread, is reported by Python
+    with its traceback, and makes it call `on_crash`.
+    """
+
+    def __init__(self, process: Callable[[Item], None], on_crash: Callable[[], None]) -> None:
+        self._process = process
+        self._on_crash = on_crash
+        self._condition = threading.Condition()
+        self._waiting: list[Item] = []
+        self._stopped = False
+        # A daemon, so that a call that never returns cannot keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="newest-item-worker", daemon=True)
+        self._thread.start()
+
+    def submit(self, item: Item) -> bool:
+        """Hand in an item; return whether one that was still waiting had to go for it."""
+        with self._condition:
+            replaced = bool(self._waiting)
+            self._waiting = [item]
+            self._condition.notify()
+        return replaced
+
+    def clear(self) -> None:
+        """Forget the item that waits."""
+        with self._condition:
+            self._waiting = []
+
+    def stop(self, timeout: float | None) -> bool:
+        """End the thread after the item it is at; wait `timeout` seconds, or for ever on None.
+
+        Returns:
+            Whether it ended.
+        """
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        ended_well = False
+        try:
+            while (item := self._next()) is not None:
+                self._process(item)
+            ended_well = True
+        finally:
+            if not ended_well:
+                self._on_crash()
+
+    def _next(self) -> Item | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._stopped)
+            return None if self._stopped else self._waiting.pop()

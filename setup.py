@@ -1,0 +1,16 @@
+"""Metadata is in pyproject.toml; here is only what it cannot say: where shared files go."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+
+def shared(directory: str) -> tuple[str, list[str]]:
+    """The files of a source directory, for share/mask_detector_ros/<directory>."""
+    files = sorted(p for p in (ROOT / directory).glob("*") if p.is_file())
+    return f"share/mask_detector_ros/{directory}", [str(p.relative_to(ROOT)) for p in files]
+
+
+setup(data_files=[shared("models"), shared("config")])

@@ -1,0 +1,293 @@
+"""mask.launch.py: its arguments, its errors, and the graph that `ros2 launch` makes of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ros2launch", reason="ros2launch is not installed; a full ROS 2 has it")
+pytest.importorskip("launch_ros", reason="launch_ros is not installed; a full ROS 2 has it")
+pytest.importorskip("vision_msgs", reason="the messages are not built; run make test")
+
+import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.inference import BACKENDS
+
+LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "mask.launch.py"
+# Above 101 the ports of a domain run into those the kernel hands out.
+DOMAIN_ID = 1 + os.getpid() % 100
+SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+START_LIMIT_S = 60
+STOP_LIMIT_S = 20
+
+ARGUMENTS = [
+    "autostart",
+    "backend",
+    "camera",
+    "image",
+    "namespace",
+    "params_file",
+    "rviz",
+    "source",
+    "use_sim_time",
+    "video_device",
+]
+
+
+def is_installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+needs_installed_package = pytest.mark.skipif(
+    not is_installed("mask_detector_ros"),
+    reason="the package is not installed in this ROS; build it with colcon and source it",
+)
+
+
+class RunningLaunch:
+    """`ros2 launch` in a process, with its output in a file."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.log = log
+        ros2 = shutil.which("ros2", path=SEARCH_PATH)
+        assert ros2, "ros2launch is installed, but not the command ros2"
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [ros2, "launch", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def pid_of(self, executable: str) -> int:
+        started = re.search(
+            rf"\[{executable}-\d+\]: process started with pid \[(\d+)\]", self.output
+        )
+        assert started, self.output
+        return int(started[1])
+
+    def wait_until(self, condition: Callable[[], bool], step: Callable[[], None]) -> None:
+        """Do `step` until the condition holds; fail where it takes too long or launch ends."""
+        deadline = time.monotonic() + START_LIMIT_S
+        while not condition():
+            assert self.process.poll() is None, f"ros2 launch ended early:\n{self.output}"
+            assert time.monotonic() < deadline, f"nothing in {START_LIMIT_S} s:\n{self.output}"
+            step()
+
+    def stop(self) -> None:
+        # SIGINT is the signal on which launch ends its nodes; SIGTERM leaves them behind.
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(STOP_LIMIT_S)
+
+
+@pytest.fixture
+def start_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., RunningLaunch]]:
+    """Starts `ros2 launch` in a domain of its own; what still runs at the end is ended."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN_ID))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
+    started: list[RunningLaunch] = []
+
+    def start(*arguments: str) -> RunningLaunch:
+        started.append(RunningLaunch(tmp_path / f"launch_{len(started)}.log", *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            try:
+                running.stop()
+            except subprocess.TimeoutExpired:
+                os.killpg(running.process.pid, signal.SIGKILL)
+                raise
+
+
+class Observer(Node):
+    """A node outside the launched graph, which looks at it from the test's thread."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("observer", context=context)
+        self._single_executor = SingleThreadedExecutor(context=context)
+        self._single_executor.add_node(self)
+
+    def spin_once(self) -> None:
+        self._single_executor.spin_once(timeout_sec=0.1)
+
+    def close(self) -> None:
+        self._single_executor.shutdown()
+        self.destroy_node()
+
+
+@pytest.fixture
+def observer(start_launch: Callable[..., RunningLaunch]) -> Iterator[Observer]:
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN_ID)
+    node = Observer(context)
+    yield node
+    node.close()
+    context.try_shutdown()
+
+
+def lifecycle_state(running: RunningLaunch, observer: Observer, node_name: str) -> int:
+    client = observer.create_client(GetState, f"{node_name}/get_state")
+    running.wait_until(client.service_is_ready, observer.spin_once)
+    future = client.call_async(GetState.Request())
+    running.wait_until(future.done, observer.spin_once)
+    return future.result().current_state.id
+
+
+def declared_arguments() -> dict[str, object]:
+    description = get_launch_description_from_python_launch_file(str(LAUNCH_FILE))
+    return {argument.name: argument for argument in description.get_launch_arguments()}
+
+
+def test_the_arguments_are_declared_where_show_args_finds_them() -> None:
+    assert sorted(declared_arguments()) == ARGUMENTS
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_argument_has_a_description_and_a_default(name: str) -> None:
+    argument = declared_arguments()[name]
+    assert argument.description.strip() not in ("", "no description given")
+    assert argument.default_value is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("camera", {"v4l2", "source", "none"}),
+        ("backend", {"", "auto", "tensorrt", "onnxruntime", "openvino", *BACKENDS}),
+        ("rviz", {"true", "false", "True", "False"}),
+        ("use_sim_time", {"", "true", "false", "True", "False"}),
+        ("autostart", {"", "true", "false", "True", "False"}),
+    ],
+)
+def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> None:
+    assert set(declared_arguments()[name].choices) == choices
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("camera:=webcam", "Valid options are: ['v4l2', 'source', 'none']"),
+        ("params_file:=missing.yaml", "params_file:=missing.yaml is not a file"),
+        pytest.param(
+            "camera:=v4l2",
+            "sudo apt install ros-$ROS_DISTRO-v4l2-camera",
+            marks=pytest.mark.skipif(is_installed("v4l2_camera"), reason="v4l2_camera is there"),
+        ),
+        pytest.param(
+            "rviz:=true",
+            "sudo apt install ros-$ROS_DISTRO-rviz2",
+            marks=pytest.mark.skipif(is_installed("rviz2"), reason="rviz2 is there"),
+        ),
+    ],
+)
+def test_what_cannot_be_started_is_refused_before_any_node_starts(
+    argument: str, message: str, start_launch: Callable[..., RunningLaunch], tmp_path: Path
+) -> None:
+    params_file = tmp_path / "params.yaml"
+    params_file.write_text("")
+    defaults = ["camera:=none", f"params_file:={params_file}"]
+    others = [other for other in defaults if other.split(":=")[0] != argument.split(":=")[0]]
+    running = start_launch(str(LAUNCH_FILE), argument, *others)
+    assert running.process.wait(START_LIMIT_S) == 1
+    assert message in running.output
+    assert "process started" not in running.output
+
+
+@needs_installed_package
+def test_the_sample_scene_is_detected_in_a_namespace_and_the_nodes_end_cleanly(
+    start_launch: Callable[..., RunningLaunch], observer: Observer
+) -> None:
+    detections: list[Detection2DArray] = []
+    observer.create_subscription(
+        Detection2DArray, "/front/mask_detector/detections", detections.append, 10
+    )
+    running = start_launch(
+        *("mask_detector_ros", "mask.launch.py"),
+        *("camera:=source", "source:=sample", "namespace:=front"),
+    )
+    running.wait_until(
+        lambda: any(message.detections for message in detections), observer.spin_once
+    )
+
+    running.stop()
+
+    assert running.output.count("process has finished cleanly") == 2, running.output
+    assert "Traceback" not in running.output, running.output
+
+
+@needs_installed_package
+def test_the_detector_goes_on_when_the_camera_ends(
+    start_launch: Callable[..., RunningLaunch], observer: Observer
+) -> None:
+    running = start_launch("mask_detector_ros", "mask.launch.py", "camera:=source")
+    running.wait_until(lambda: observer.count_publishers("/image_raw") > 0, observer.spin_once)
+
+    os.kill(running.pid_of("image_source"), signal.SIGTERM)
+    running.wait_until(
+        lambda: "[image_source-2]: process has " in running.output, observer.spin_once
+    )
+
+    running.wait_until(
+        lambda: lifecycle_state(running, observer, "/mask_detector") == State.PRIMARY_STATE_ACTIVE,
+        observer.spin_once,
+    )
+
+
+@needs_installed_package
+def test_an_argument_left_out_leaves_the_parameter_to_the_params_file(
+    start_launch: Callable[..., RunningLaunch], observer: Observer, tmp_path: Path
+) -> None:
+    params_file = tmp_path / "params.yaml"
+    params_file.write_text("/**:\n  ros__parameters:\n    autostart: false\n")
+    running = start_launch(
+        "mask_detector_ros", "mask.launch.py", "camera:=none", f"params_file:={params_file}"
+    )
+    state = lifecycle_state(running, observer, "/mask_detector")
+    assert state == State.PRIMARY_STATE_UNCONFIGURED
+    assert running.output.count("process started") == 1
+
+
+@needs_installed_package
+def test_an_argument_given_wins_over_the_params_file(
+    start_launch: Callable[..., RunningLaunch], observer: Observer, tmp_path: Path
+) -> None:
+    params_file = tmp_path / "params.yaml"
+    params_file.write_text("/**:\n  ros__parameters:\n    autostart: false\n")
+    running = start_launch(
+        *("mask_detector_ros", "mask.launch.py"),
+        *("camera:=none", f"params_file:={params_file}", "autostart:=true"),
+    )
+    running.wait_until(
+        lambda: lifecycle_state(running, observer, "/mask_detector") == State.PRIMARY_STATE_ACTIVE,
+        observer.spin_once,
+    )

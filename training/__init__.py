@@ -1,0 +1,1 @@
+"""How the shipped models were made; needs the extra `train`, and no part of the library."""

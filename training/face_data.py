@@ -1,0 +1,123 @@
+"""The photographs and labels that the mask classifier learns from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import SourceError
+
+LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
+
+PATCH_REACH = 1.1
+"""Half the side of the square kept around a face, in longer sides of its box: enough for
+margin, box jitter and rotation together."""
+
+PATCH_FACE_SIDE = 112
+"""Faces larger than this many pixels are reduced to it: a crop shows them at 64."""
+
+
+@dataclass(frozen=True)
+class FaceRow:
+    """One labelled face.
+
+    Attributes:
+        image: path of the photograph.
+        box: (4,) float32, xmin, ymin, xmax, ymax in its pixels.
+        label: index into `LABELS`.
+        source: the collection it comes from.
+        suspect: whether a label in this photograph is in doubt.
+        is_whole_image: whether the photograph is itself a crop of this face.
+    """
+
+    image: Path
+    box: NDArray[np.float32]
+    label: int
+    source: str
+    suspect: bool
+    is_whole_image: bool
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+
+def read_faces(folder: Path, split: str) -> list[FaceRow]:
+    """The rows of one split (`train` or `val`) of `folder`/labels.csv.
+
+    Raises:
+        SourceError: there is no labels.csv, or it has no such split.
+    """
+    path = folder / "labels.csv"
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; give the folder with labels.csv and images/")
+    with path.open(newline="") as file:
+        rows = [_parse(row, folder) for row in csv.DictReader(file) if row["split"] == split]
+    if not rows:
+        raise SourceError(f"{path} has no rows of split {split!r}")
+    return rows
+
+
+def _parse(row: dict[str, str], folder: Path) -> FaceRow:
+    return FaceRow(
+        image=folder / "images" / row["file"],
+        box=np.array([float(row[k]) for k in ("xmin", "ymin", "xmax", "ymax")], np.float32),
+        label=LABELS.index(row["label"]),
+        source=row["source"],
+        suspect=row["suspect"] == "1",
+        is_whole_image=row["source"] == "chandrikadeb7",
+    )
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The (H, W, 3) uint8 BGR photograph.
+
+    Raises:
+        SourceError: the file cannot be read as an image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise SourceError(f"{path} cannot be read as an image; fetch the data set again")
+    return np.asarray(image, np.uint8)
+
+
+@dataclass(frozen=True)
+class FacePatch:
+    """A face with its surroundings, and where it lies in them.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 BGR.
+        box: (4,) float32, xmin, ymin, xmax, ymax in pixels of the patch.
+        label: index into `LABELS`.
+        is_whole_image: whether the patch shows nothing beyond the box.
+    """
+
+    pixels: NDArray[np.uint8]
+    box: NDArray[np.float32]
+    label: int
+    is_whole_image: bool
+
+
+def cut_patch(image: NDArray[np.uint8], row: FaceRow) -> FacePatch:
+    """The face of `row` with the surroundings that augmentation may need."""
+    centre = (row.box[:2] + row.box[2:]) / 2
+    reach = PATCH_REACH * row.side
+    height, width = image.shape[:2]
+    x1, y1 = np.maximum(np.floor(centre - reach), 0).astype(int)
+    x2, y2 = np.minimum(np.ceil(centre + reach), [width, height]).astype(int)
+    pixels = image[y1:y2, x1:x2]
+    box = row.box - np.array([x1, y1, x1, y1], np.float32)
+    scale = min(1.0, PATCH_FACE_SIDE / row.side)
+    if scale < 1:
+        size = np.maximum(np.rint(np.array(pixels.shape[1::-1]) * scale), 1).astype(int)
+        box = box * np.tile(size / pixels.shape[1::-1], 2).astype(np.float32)
+        pixels = np.asarray(
+            cv2.resize(pixels, size.tolist(), interpolation=cv2.INTER_AREA), np.uint8
+        )
+    return FacePatch(pixels.copy(), box, row.label, row.is_whole_image)

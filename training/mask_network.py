@@ -1,0 +1,96 @@
+"""The mask classifier's network: a small residual network after He et al., 2015
+(https://arxiv.org/abs/1512.03385), and its calibration after Guo et al., 2017
+(https://arxiv.org/abs/1706.04599).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConvBatchNorm(nn.Module):
+    """A 3x3 convolution without bias, and batch normalisation."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return y
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the input is carried over."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvBatchNorm(channels, channels)
+        self.second = ConvBatchNorm(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.second(functional.relu(self.first(x))))
+
+
+class Stage(nn.Module):
+    """A convolution that halves the image, then residual blocks."""
+
+    def __init__(self, channels_in: int, channels_out: int, block_count: int) -> None:
+        super().__init__()
+        self.halving = ConvBatchNorm(channels_in, channels_out, stride=2)
+        self.blocks = nn.Sequential(*(Residual(channels_out) for _ in range(block_count)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(functional.relu(self.halving(x)))
+        return y
+
+
+class MaskNetwork(nn.Module):
+    """Crops of faces to logits.
+
+    Pixels are only divided by 255: no mean is taken off, so that black padding is zero
+    everywhere and the division folds into the first convolution exactly.
+
+    Args:
+        widths: channels of each stage.
+        blocks: residual blocks of each stage.
+        label_count: K.
+        dropout: share of features dropped in training.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], blocks: Sequence[int], label_count: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        inputs = (3, *widths[:-1])
+        self.stages = nn.Sequential(
+            *(Stage(*shape) for shape in zip(inputs, widths, blocks, strict=True))
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], label_count)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 BGR crops to (N, K) logits."""
+        features = self.stages(crops.float().permute(0, 3, 1, 2) / 255)
+        logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
+        return logits
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The divisor of (N, K) logits that makes (N,) labels most likely under softmax."""
+    log_temperature = torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = functional.cross_entropy(logits / log_temperature.exp(), labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return float(log_temperature.detach().exp())

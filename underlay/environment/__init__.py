@@ -1,0 +1,1 @@
+"""The steps of `make setup`, with nothing but the standard library."""

@@ -1,0 +1,109 @@
+"""The command behind `make setup`: do what is not done yet, one line a step."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from environment.errors import SetupError
+from environment.steps import REPOSITORY, Environment, Step
+from environment.surroundings import check_all, look_around
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make or complete the environment; 0 on success, else one line on stderr and not 0."""
+    parser = argparse.ArgumentParser(prog="setup_environment.py", description=__doc__)
+    parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv", metavar="DIRECTORY")
+    venv = Path(os.path.abspath(parser.parse_args(arguments).venv))
+    try:
+        leave_own_venv(venv)
+        with only_one(venv.parent):
+            set_up(venv)
+    except SetupError as error:
+        return complain(str(error))
+    except OSError as error:
+        return complain(f"{error}; do: make that possible and run 'make setup' again")
+    except KeyboardInterrupt:
+        complain("interrupted; do: run 'make setup' again, it goes on where it stopped")
+        return 130
+    return 0
+
+
+def set_up(venv: Path) -> None:
+    """Do the steps whose stamp is missing or old."""
+    here = look_around(os.environ, venv)
+    environment = Environment(venv, here)
+    steps = environment.steps()
+    pending = [step for step in steps if not is_done(step, venv)]
+    if not pending:
+        return
+    check_all(here, venv)
+    if pending[0] is steps[0]:
+        pending = steps
+        for step in steps:
+            stamp(step, venv).unlink(missing_ok=True)
+    environment.log.unlink(missing_ok=True)
+    for number, step in enumerate(pending, start=1):
+        print(f"[{number}/{len(pending)}] {step.title} ... ", end="", flush=True)
+        started = time.monotonic()
+        do(step, venv)
+        print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def do(step: Step, venv: Path) -> None:
+    """Do one step. Its stamp is gone meanwhile, so that a half-done step is done again."""
+    stamp(step, venv).unlink(missing_ok=True)
+    try:
+        step.action()
+    except (SetupError, OSError, KeyboardInterrupt):
+        print("failed", flush=True)
+        raise
+    stamp(step, venv).parent.mkdir(parents=True, exist_ok=True)
+    stamp(step, venv).write_text(step.fingerprint, encoding="utf-8")
+
+
+def is_done(step: Step, venv: Path) -> bool:
+    """Whether the step was finished, with all that it depends on as it is now."""
+    file = stamp(step, venv)
+    return file.exists() and file.read_text(encoding="utf-8") == step.fingerprint
+
+
+def stamp(step: Step, venv: Path) -> Path:
+    """The file that says with which fingerprint the step was finished."""
+    return venv / "setup" / f"{step.name}.done"
+
+
+@contextmanager
+def only_one(directory: Path) -> Iterator[None]:
+    """Let one set-up at a time work in a directory; the others wait."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another set-up of this directory ...", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def leave_own_venv(venv: Path) -> None:
+    """Start again with the base Python where `python3` is the environment to be made."""
+    base = getattr(sys, "_base_executable", None)
+    if Path(sys.prefix) == venv and base and base != sys.executable:
+        os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
+        os.execv(base, [base, *sys.argv])
+
+
+def complain(line: str) -> int:
+    """One line on stderr; the exit code of a failure."""
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {' '.join(line.split())}\n")
+    return 1

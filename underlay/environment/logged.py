@@ -1,0 +1,64 @@
+"""Run the loud tools quietly: their output goes to a file, and one line of it into the error."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from environment.errors import SetupError
+
+_DISK_FULL = "No space left on device"
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|Failed to establish a new connection|Connection refused"
+    r"|Temporary failure in name resolution|timed out|ProxyError|SSLError|Connection reset"
+    r"|Network is unreachable|IncompleteRead|ConnectionResetError"
+)
+_TELLING = re.compile(r"^\s*(ERROR:|CMake Error|FAILED:|.*\berror:)", re.IGNORECASE)
+
+
+def run_logged(
+    command: Sequence[str | Path], what: str, log: Path, environ: Mapping[str, str]
+) -> None:
+    """Run a command with its output appended to `log`.
+
+    Raises:
+        SetupError: the command failed; names the likely cause and the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a+b") as output:
+        start = output.tell()
+        output.write(f"$ {' '.join(map(str, command))}\n".encode())
+        output.flush()
+        finished = subprocess.run(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environ),
+            check=False,
+        )
+        output.seek(start)
+        text = output.read().decode(errors="replace")
+    if finished.returncode != 0:
+        raise explain(what, text, log)
+
+
+def explain(what: str, output: str, log: Path) -> SetupError:
+    """The error for a failed command, by what its output says."""
+    if _DISK_FULL in output:
+        return SetupError(
+            f"{what} failed, the disk is full",
+            "free some space (2 GiB) and run 'make setup' again",
+            log,
+        )
+    if _UNREACHABLE.search(output):
+        return SetupError(
+            f"{what} failed, the package index cannot be reached",
+            "check the network or pip's index and proxy settings and run 'make setup' again",
+            log,
+        )
+    telling = [line.strip() for line in output.splitlines() if _TELLING.match(line)]
+    reason = f" ({telling[0]})" if telling else ""
+    return SetupError(f"{what} failed{reason}", "read the log, then run 'make setup' again", log)

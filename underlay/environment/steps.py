@@ -1,0 +1,230 @@
+"""The steps that make the environment, each done again only when what it depends on changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from environment.logged import run_logged
+from environment.surroundings import Surroundings
+
+UNDERLAY = Path(__file__).resolve().parent.parent
+REPOSITORY = UNDERLAY.parent
+EXTRAS = ("dev", "sample")
+INSTALLED_DIRECTORIES = ("mask_detector_ros", "launch", "config", "models")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step; `fingerprint` changes whenever the step must be done again."""
+
+    name: str
+    title: str
+    fingerprint: str
+    action: Callable[[], None]
+
+
+class Environment:
+    """A virtual environment with ROS, our messages and the tools of `make test` in it."""
+
+    def __init__(self, venv: Path, here: Surroundings) -> None:
+        self.venv = venv
+        self.here = here
+        self.python = venv / "bin" / "python"
+        self.log = venv / "setup" / "log.txt"
+
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        base = fingerprint(
+            [str(self.venv), str(self.here.python), sys.version, str(self.here.ros_distro)],
+            [UNDERLAY / "environment" / "ros_workspace_prefix.py"],
+        )
+        ros = fingerprint(
+            [base, *map(str, self.here.ros_prefixes)],
+            [] if self.here.ros_distro else [UNDERLAY / "ros_wheels.txt"],
+        )
+        packages = fingerprint([ros, *self._own_packages()], [REPOSITORY / "pyproject.toml"])
+        steps = [
+            Step("venv", "virtual environment", base, self.make_venv),
+            Step("packages", "Python packages", packages, self.install_packages),
+        ]
+        if not self.here.provides("vision_msgs"):
+            source = UNDERLAY / "vision_msgs"
+            ros = fingerprint([ros], [*files_below(source), UNDERLAY / "wheels.cmake"])
+            steps.append(
+                Step("vision_msgs", "vision_msgs", ros, lambda: self.build_vision_msgs(source))
+            )
+        messages = fingerprint(
+            [ros],
+            [
+                *files_below(REPOSITORY / "msg"),
+                *files_below(REPOSITORY / "cmake"),
+                REPOSITORY / "CMakeLists.txt",
+                REPOSITORY / "package.xml",
+            ],
+        )
+        installed = [f for name in INSTALLED_DIRECTORIES for f in files_below(REPOSITORY / name)]
+        links = fingerprint([messages, *map(str, installed)], [])
+        return [
+            *steps,
+            Step("messages", "mask_detector_ros messages", messages, self.build_messages),
+            Step("links", "links to the sources", links, self.link_sources),
+        ]
+
+    def make_venv(self) -> None:
+        """An empty environment; what another Python or ROS left there goes away first."""
+        for name in ("bin", "lib", "lib64", "include", "share", "build", "pyvenv.cfg"):
+            remove(self.venv / name)
+        options = ["--system-site-packages"] if self.here.ros_distro else []
+        self.run([self.here.python, "-m", "venv", *options, self.venv], "making .venv")
+        site_packages = self._site_packages()
+        name = "ros_workspace_prefix"
+        shutil.copy(UNDERLAY / "environment" / f"{name}.py", site_packages)
+        # Read in alphabetical order: after the wheels' own start-up hook, which it completes.
+        (site_packages / f"{name}.pth").write_text(f"import {name}\n", encoding="utf-8")
+
+    def install_packages(self) -> None:
+        """Install the ROS wheels, or beside a sourced ROS only what it does not bring."""
+        reader = UNDERLAY / "environment" / "project_requirements.py"
+        listing = subprocess.run(
+            [self.python, reader, REPOSITORY / "pyproject.toml", *EXTRAS],
+            env=self.environ(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        wanted = [w for w in listing.stdout.splitlines() if not self._ros_brings(w)]
+        wheels = [] if self.here.ros_distro else ["-r", UNDERLAY / "ros_wheels.txt"]
+        self.run(
+            [self.python, "-m", "pip", "install", *wheels, *wanted, *self._own_packages()],
+            "installing the Python packages",
+        )
+
+    def build_vision_msgs(self, source: Path) -> None:
+        """Build and install the interfaces that no ROS here provides."""
+        self.build("vision_msgs", source)
+        self.install("vision_msgs")
+
+    def build_messages(self) -> None:
+        """Build our own messages; they are installed together with the sources."""
+        self.build("mask_detector_ros", REPOSITORY, "-DAMENT_CMAKE_SYMLINK_INSTALL=ON")
+
+    def link_sources(self) -> None:
+        """Link messages and sources into the environment, so that an edit is live at once."""
+        self.install("mask_detector_ros")
+        for root in (self._site_packages(), self.venv / "share"):
+            for link in (root / "mask_detector_ros").rglob("*"):
+                if link.is_symlink() and not link.exists():
+                    link.unlink()
+
+    def build(self, name: str, source: Path, *options: str) -> None:
+        """Build the ament package in `source`."""
+        build = self._build_directory(name)
+        remove(build)
+        cmake = self._cmake()
+        if shutil.which("ninja", path=self.environ()["PATH"]):
+            options = ("-GNinja", *options)
+        if not self.here.ros_distro:
+            options = (f"-DCMAKE_PROJECT_INCLUDE={UNDERLAY / 'wheels.cmake'}", *options)
+        configure = [
+            *(cmake, "-S", source, "-B", build, "-DBUILD_TESTING=OFF"),
+            f"-DCMAKE_INSTALL_PREFIX={self.venv}",
+            f"-DPython3_EXECUTABLE={self.python}",
+            *options,
+        ]
+        self.run(configure, f"configuring {name}")
+        self.run([cmake, "--build", build], f"building {name}")
+
+    def install(self, name: str) -> None:
+        """Install a built package into the environment."""
+        build = self._build_directory(name)
+        self.run([self._cmake(), "--build", build, "--target", "install"], f"installing {name}")
+
+    def run(self, command: list[str | Path], what: str) -> None:
+        """Run a command in the environment, its output in the log."""
+        run_logged(command, what, self.log, self.environ())
+
+    def environ(self) -> dict[str, str]:
+        """The variables for child processes: the user's, with this environment in front."""
+        environ = dict(os.environ)
+        # These are of the environment this may have been started from, not of this one.
+        for name in ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"):
+            environ.pop(name, None)
+        prefixes = [self.venv, *self.here.ros_prefixes]
+        environ["AMENT_PREFIX_PATH"] = os.pathsep.join(map(str, prefixes))
+        if self.here.ros_distro:
+            others = os.environ.get("CMAKE_PREFIX_PATH", "").split(os.pathsep)
+            prefixes += [Path(p) for p in others if p]
+        else:
+            environ.pop("LD_LIBRARY_PATH", None)
+            environ.pop("PYTHONPATH", None)
+        environ["CMAKE_PREFIX_PATH"] = os.pathsep.join(map(str, prefixes))
+        environ["PATH"] = os.pathsep.join([str(self.venv / "bin"), os.environ.get("PATH", "")])
+        return environ
+
+    def _own_packages(self) -> list[str]:
+        """Requirements that hold only beside a sourced ROS."""
+        if not self.here.ros_distro:
+            return []
+        extra = [] if shutil.which("cmake") else ["cmake>=3.22,<4"]
+        # ROS packages compiled against NumPy 1, cv_bridge among them, cannot load NumPy 2.
+        if _installed_version("numpy").startswith("1."):
+            extra.append("numpy<2")
+        return extra
+
+    def _ros_brings(self, requirement: str) -> bool:
+        """apt's cv2 carries no metadata by which pip could know it."""
+        own_cv2 = self.here.ros_distro and importlib.util.find_spec("cv2")
+        return bool(own_cv2) and requirement.startswith("opencv-python")
+
+    def _build_directory(self, name: str) -> Path:
+        return self.venv / "build" / name
+
+    def _cmake(self) -> str:
+        return shutil.which("cmake", path=self.environ()["PATH"]) or "cmake"
+
+    def _site_packages(self) -> Path:
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        return self.venv / "lib" / version / "site-packages"
+
+
+def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
+    """A hash over texts and the contents of files, in their order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def files_below(directory: Path) -> list[Path]:
+    """The files that an install of this directory takes, sorted."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    )
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,134 @@
+"""What the machine offers: which ROS, which Python, a compiler, room on the disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from environment.errors import SetupError
+
+WHEEL_PYTHONS = [(3, 10), (3, 11), (3, 12), (3, 13)]
+WHEEL_MACHINE = "x86_64"
+NEEDED_DISK_BYTES = 2 * 1024**3
+"""A finished environment takes 1.1 GB; pip needs room to unpack beside it."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where ROS comes from, and the interpreter to build on.
+
+    Attributes:
+        ros_distro: name of the sourced ROS 2 distribution; None where none is sourced.
+        ros_prefixes: the sourced ament prefixes, first match wins.
+        python: the base interpreter, not one of a virtual environment.
+    """
+
+    ros_distro: str | None
+    ros_prefixes: tuple[Path, ...]
+    python: Path
+
+    def provides(self, package: str) -> bool:
+        """Whether the sourced ROS has this ament package."""
+        marker = Path("share/ament_index/resource_index/packages") / package
+        return any((prefix / marker).exists() for prefix in self.ros_prefixes)
+
+
+def look_around(environ: Mapping[str, str], venv: Path) -> Surroundings:
+    """Read the surroundings from environment variables; `venv` itself is no ROS."""
+    prefixes = [Path(p) for p in environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    distro = environ.get("ROS_DISTRO") or None
+    return Surroundings(
+        ros_distro=distro,
+        ros_prefixes=tuple(p for p in prefixes if distro and p != venv),
+        python=Path(getattr(sys, "_base_executable", None) or sys.executable),
+    )
+
+
+def check_all(here: Surroundings, venv: Path) -> None:
+    """Raise SetupError for the first thing that the set-up would stumble over."""
+    if here.ros_distro:
+        check_sourced_ros(here)
+    else:
+        check_wheels_exist(
+            sys.version_info[:2], platform.python_implementation(), sys.platform, platform.machine()
+        )
+    check_apt_packages()
+    check_disk(venv)
+
+
+def check_wheels_exist(
+    python: tuple[int, int], implementation: str, system: str, machine: str
+) -> None:
+    """Raise SetupError where no ROS wheels were made for this Python and machine."""
+    if (
+        python in WHEEL_PYTHONS
+        and implementation == "CPython"
+        and system == "linux"
+        and machine == WHEEL_MACHINE
+    ):
+        return
+    raise SetupError(
+        "the ROS 2 wheels serve CPython 3.10 to 3.13 on x86-64 Linux, this is "
+        f"{implementation} {python[0]}.{python[1]} on {machine} {system}",
+        "source a ROS 2 installation first, or give another Python, "
+        "for example 'make setup PYTHON=python3.11'",
+    )
+
+
+def check_sourced_ros(here: Surroundings) -> None:
+    """Raise SetupError where the interpreter is not the one the sourced ROS was built for."""
+    found = subprocess.run(
+        [str(here.python), "-c", "import rclpy"], capture_output=True, check=False
+    )
+    if found.returncode != 0:
+        raise SetupError(
+            f"ROS_DISTRO is {here.ros_distro}, but {here.python} cannot import its rclpy",
+            "source its setup.bash, give the Python it was built for "
+            "('make setup PYTHON=/usr/bin/python3'), or unset ROS_DISTRO to use wheels",
+        )
+
+
+def check_apt_packages() -> None:
+    """Raise SetupError naming all at once what a bare Debian or Ubuntu lacks."""
+    missing = {}
+    if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+        missing["the modules venv and ensurepip"] = f"python{_python_version()}-venv"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        missing["Python.h"] = f"python{_python_version()}-dev"
+    if not (
+        _has_compiler("CC", "cc", "gcc", "clang") and _has_compiler("CXX", "c++", "g++", "clang++")
+    ):
+        missing["a C++ compiler"] = "g++"
+    if missing:
+        raise SetupError(
+            f"missing for {sys.executable}: {', '.join(missing)}",
+            f"sudo apt-get install {' '.join(missing.values())}",
+        )
+
+
+def check_disk(venv: Path) -> None:
+    """Raise SetupError where the environment would not fit."""
+    free = shutil.disk_usage(venv.parent).free
+    if free < NEEDED_DISK_BYTES and not venv.exists():
+        raise SetupError(
+            f"{free / 1024**3:.1f} GiB free in {venv.parent}, the environment needs "
+            f"{NEEDED_DISK_BYTES / 1024**3:.0f}",
+            "free some space and run 'make setup' again",
+        )
+
+
+def _python_version() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def _has_compiler(variable: str, *names: str) -> bool:
+    given = os.environ.get(variable, "").split()[:1]
+    return any(shutil.which(name) for name in given or names)

@@ -1,0 +1,30 @@
+"""Make the virtual environment that demo, tests and lint run in: `make setup` calls this.
+
+This file must stay readable for the oldest Python around, so that it gets an answer instead of
+a syntax error. The work is in the modules of `environment/`.
+"""
+
+import sys
+
+OLDEST_PYTHON = (3, 10)
+
+
+def too_old(version):  # type: ignore[no-untyped-def]
+    """The error line for a Python of this version tuple; None where it is new enough."""
+    if tuple(version[:2]) >= OLDEST_PYTHON:
+        return None
+    needed = ".".join(map(str, OLDEST_PYTHON))
+    given = ".".join(map(str, version[:2]))
+    problem = "error: Python " + needed + " or newer is needed, this is " + given
+    return problem + "; do: run make with one, for example 'make setup PYTHON=python3.11'"
+
+
+if __name__ == "__main__":
+    complaint = too_old(sys.version_info)
+    if complaint:
+        sys.stderr.write(complaint + "\n")
+        sys.exit(1)
+
+    from environment.command import main
+
+    sys.exit(main())
