@@ -27,22 +27,27 @@ def annotate(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
 
     Args:
         image: (H, W, 3) uint8 BGR; it is left as it is.
-        faces: in pixels of this image.
+        faces: in pixels of this image; what leaves it is cut off, what is not finite left out.
 
     Returns:
         A copy with the drawing.
     """
-    canvas = np.ascontiguousarray(image).copy()
+    canvas: NDArray[np.uint8] = np.array(image, order="C")
     # Letters and lines of a size that can be read at 640x480 and at 4K alike.
     unit = max(min(canvas.shape[:2]) / 480, 0.5)
     thickness = max(round(1.5 * unit), 1)
     labels, probabilities = faces.labels, faces.label_probabilities
+    # So far out nothing is seen, and OpenCV's integers do not overflow.
+    far = 4 * max(canvas.shape)
     for i in np.argsort(faces.boxes[:, 3]):
+        if not np.isfinite(faces.boxes[i]).all():
+            continue
         color = LABEL_COLORS.get(labels[i], OTHER_COLOR)
-        x1, y1, x2, y2 = (int(v) for v in np.rint(np.clip(faces.boxes[i], -32000, 32000)))
+        x1, y1, x2, y2 = np.rint(faces.boxes[i].clip(-far, far)).astype(int).tolist()
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
-        for x, y in faces.landmarks[i]:
-            cv2.circle(canvas, (round(float(x)), round(float(y))), thickness, color, -1)
+        points = faces.landmarks[i][np.isfinite(faces.landmarks[i]).all(axis=1)]
+        for point in np.rint(points.clip(-far, far)).astype(int).tolist():
+            cv2.circle(canvas, point, thickness, color, -1)
         text = f"{labels[i].replace('_', ' ')} {probabilities[i]:.0%}".strip()
         if faces.track_ids is not None:
             text = f"#{faces.track_ids[i]} {text}"

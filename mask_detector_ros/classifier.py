@@ -12,16 +12,18 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference.base import Session
 
-BATCH_LIMIT = 256
+BATCH_LIMIT = 128
 """Crops in one call: bounds the memory that a crowd can take."""
+
+_INPUT_TYPES = (np.uint8, np.float16, np.float32)
 
 
 class Classifier:
     """A network with one image input and one (N, K) output of probabilities.
 
     Its ONNX metadata says how to feed it: `labels` (a JSON list of K names), `margin`,
-    `color` (BGR or RGB), `layout` (NHWC or NCHW), and `scale` and `offset` with
-    input = pixel * scale + offset.
+    `color` (BGR or RGB), `layout` (NHWC or NCHW), and, where the input is not uint8, `scale`
+    and `offset` with input = pixel * scale + offset.
 
     Raises:
         ModelError: the network or its metadata are not of this form.
@@ -33,7 +35,7 @@ class Classifier:
             raise self._misfit("must have one input and one output")
         (self._input,), (output,) = session.inputs, session.outputs
         try:
-            self.label_names = tuple(str(name) for name in json.loads(session.metadata["labels"]))
+            self.label_names = _read_labels(session.metadata["labels"])
             self.margin = float(session.metadata["margin"])
             self._rgb = {"BGR": False, "RGB": True}[session.metadata["color"]]
             self._channels_first = {"NHWC": False, "NCHW": True}[session.metadata["layout"]]
@@ -41,6 +43,10 @@ class Classifier:
             self._offset = np.float32(session.metadata["offset"])
         except (KeyError, ValueError, TypeError) as error:
             raise self._misfit(f"lacks usable metadata ({error!r})") from error
+        if not 0 <= self.margin < np.inf:
+            raise self._misfit(f"has the margin {self.margin}, which must be 0 or more")
+        if self._input.dtype not in _INPUT_TYPES:
+            raise self._misfit(f"takes {self._input.dtype}, it must take uint8, float16 or float32")
         shape = self._input.shape
         if len(shape) != 4:
             raise self._misfit(f"must take a batch of images, its input has shape {shape}")
@@ -84,3 +90,10 @@ class Classifier:
         if self._channels_first:
             values = values.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(values, self._input.dtype)
+
+
+def _read_labels(text: str) -> tuple[str, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        raise ValueError("labels must be a JSON list of different names")
+    return tuple(map(str, names))

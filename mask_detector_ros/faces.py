@@ -59,7 +59,7 @@ class Faces:
             self._coerce("track_ids", np.int64, (n,))
 
     def _coerce(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
-        array = np.asarray(getattr(self, name), dtype)
+        array: NDArray[Any] = np.asarray(getattr(self, name), dtype)
         if array.size == 0 and 0 in shape:
             array = array.reshape(shape)
         if array.shape != shape:
@@ -69,14 +69,23 @@ class Faces:
     @classmethod
     def empty(cls, label_names: Sequence[str] = ()) -> Faces:
         """No faces, with arrays of the right shapes."""
-        return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)), label_names=tuple(label_names))
+        return cls(
+            np.empty((0, 4), np.float32),
+            np.empty(0, np.float32),
+            np.empty((0, 5, 2), np.float32),
+            label_names=tuple(label_names),
+        )
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: slice | ArrayLike) -> Faces:
         """Select faces by slice, integer array or boolean mask."""
-        rows: Any = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
+        rows: Any = index
+        if not isinstance(index, slice):
+            rows = np.atleast_1d(np.asarray(index))
+            # An empty list has no type of its own, and NumPy makes it one of floats.
+            rows = rows.astype(np.intp) if rows.size == 0 else rows
         return replace(
             self,
             boxes=self.boxes[rows],

@@ -6,8 +6,10 @@ the README's table are written from both.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from mask_detector_ros.errors import ParameterError
@@ -22,7 +24,7 @@ class Parameter:
         name: the same in Python, in ROS and (with dashes) on the command line.
         default: also fixes the type: bool, int, float, str, or a tuple of floats.
         description: one sentence.
-        minimum, maximum: the range of a number, inclusive.
+        minimum, maximum: the range of a number, inclusive; both or neither.
         choices: the allowed words of a string; empty where any is allowed.
         unit: of a number, where it has one.
         live: whether it can change while the node runs.
@@ -46,30 +48,35 @@ class Parameter:
         if isinstance(self.default, tuple):
             return self._check_numbers(value)
         kind = type(self.default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if kind is int and isinstance(value, bool) or not isinstance(value, kind):
-            raise self._refuse(value)
-        if self.choices and value not in self.choices:
-            raise self._refuse(value)
-        if kind in (int, float) and not self._in_range(value):
+        if kind in (int, float):
+            if not self._is_allowed_number(value, kind):
+                raise self._refuse(value)
+            return kind(value)
+        if not isinstance(value, kind) or (self.choices and value not in self.choices):
             raise self._refuse(value)
         return value
 
     def _check_numbers(self, value: Any) -> tuple[float, ...]:
-        try:
-            numbers = tuple(float(v) for v in value)
-        except (TypeError, ValueError):
-            raise self._refuse(value) from None
-        if isinstance(value, str) or len(numbers) != len(self.default):
+        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise self._refuse(value)
-        if not all(self._in_range(number) for number in numbers):
+        numbers = tuple(value)
+        if len(numbers) != len(self.default):
             raise self._refuse(value)
-        return numbers
+        if not all(self._is_allowed_number(number, float) for number in numbers):
+            raise self._refuse(value)
+        return tuple(float(number) for number in numbers)
 
-    def _in_range(self, number: float) -> bool:
-        above = self.minimum is None or number >= self.minimum
-        return above and (self.maximum is None or number <= self.maximum)
+    def _is_allowed_number(self, value: Any, kind: type) -> bool:
+        """Whether a value, Python's or NumPy's, is such a number and in the range.
+
+        True and false are no numbers here, though Python counts them among the integers.
+        """
+        numbers = Integral if kind is int else Real
+        is_number = isinstance(value, numbers) and not isinstance(value, bool)
+        # The comparisons are false for NaN, and the largest float keeps infinity out.
+        low = -sys.float_info.max if self.minimum is None else self.minimum
+        high = sys.float_info.max if self.maximum is None else self.maximum
+        return is_number and bool(low <= value <= high)
 
     def _refuse(self, value: Any) -> ParameterError:
         return ParameterError(f"{self.name} must be {self.allowed}, got {value!r}")
@@ -84,7 +91,7 @@ class Parameter:
         else:
             names = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
             words = names[type(self.default)]
-        if self.minimum is not None:
+        if self.minimum is not None and self.maximum is not None:
             words += f" from {self.minimum:g} to {self.maximum:g}"
         return words
 

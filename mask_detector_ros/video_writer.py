@@ -32,6 +32,7 @@ class VideoWriter:
         self.frame_count = 0
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._is_new = not path.exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("ab").close()
@@ -53,11 +54,11 @@ class VideoWriter:
         self.frame_count += 1
 
     def close(self) -> None:
-        """Finish the file. Without a frame there is no file."""
-        if self._writer is None:
-            self.path.unlink(missing_ok=True)
-        else:
+        """Finish the file. Without a frame none is made, and one of that name stays."""
+        if self._writer is not None:
             self._writer.release()
+        elif self._is_new:
+            self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -144,7 +144,9 @@ def build(name: str, original: onnx.ModelProto) -> onnx.ModelProto:
         initializers,
     )
     opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name=Path(__file__).stem)
+    model = helper.make_model(
+        graph, opset_imports=opsets, ir_version=8, producer_name=Path(__file__).stem
+    )
     helper.set_model_props(
         model,
         {

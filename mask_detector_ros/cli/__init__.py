@@ -42,7 +42,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return FAILURE
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros.annotate import annotate
@@ -23,7 +25,9 @@ def add_parser(commands: Any) -> None:
         help="find and label the faces of pictures",
         description="Find and label the faces of pictures; print a line a picture.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="IN", help="a picture, or a folder of pictures"
+    )
     parser.add_argument("-o", "--output", metavar="DIR", help="write annotated pictures there")
     parser.add_argument("--json", action="store_true", help="print one JSON object a picture")
     add_detector_options(parser)
@@ -37,9 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     failures = 0
     # The bar would run into the lines of results where both go to one terminal.
     hide_bar = len(pictures) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
-    for path, target in zip(
-        tqdm(pictures, unit="picture", disable=hide_bar), targets, strict=True
-    ):
+    for path, target in zip(tqdm(pictures, unit="picture", disable=hide_bar), targets, strict=True):
         try:
             image = read_image(path)
             faces = detector(image)
@@ -76,10 +78,11 @@ def plan_outputs(pictures: list[Path], output: str | None) -> list[Path | None]:
     taken: set[Path] = set()
     targets: list[Path | None] = []
     for picture in pictures:
-        target, number = folder / picture.name, 1
+        suffix = writable_suffix(picture)
+        target, number = folder / f"{picture.stem}{suffix}", 1
         while target in taken:
             number += 1
-            target = folder / f"{picture.stem}_{number}{picture.suffix}"
+            target = folder / f"{picture.stem}_{number}{suffix}"
         if target.resolve() in inputs:
             raise ParameterError(f"{target} would be overwritten; give another folder with -o")
         taken.add(target)
@@ -91,15 +94,22 @@ def plan_outputs(pictures: list[Path], output: str | None) -> list[Path | None]:
     return targets
 
 
-def write_image(path: Path, image: Any) -> None:
-    """Write a picture in the format of its suffix; PNG where OpenCV cannot write that one."""
-    suffix = path.suffix.lower()
-    if not cv2.haveImageWriter(f"x{suffix}"):
-        path, suffix = path.with_suffix(".png"), ".png"
-    done, data = cv2.imencode(suffix, image)
+def writable_suffix(picture: Path) -> str:
+    """The suffix of the annotated picture: the same, or .png where OpenCV cannot write that."""
+    return picture.suffix if cv2.haveImageWriter(f"x{picture.suffix.lower()}") else ".png"
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a picture in the format of its suffix.
+
+    Raises:
+        SourceError: it cannot be written, or not in that format.
+    """
     try:
+        # cv2.imwrite cannot open every Unicode path on every system.
+        data = cv2.imencode(path.suffix.lower(), image)[1]
         path.write_bytes(data.tobytes())
+    except cv2.error as error:
+        raise SourceError(f"cannot write {path} as {path.suffix} ({error.err})") from error
     except OSError as error:
         raise SourceError(f"cannot write {path} ({error.strerror})") from error
-    if not done:
-        raise SourceError(f"cannot encode {path}")

@@ -35,7 +35,9 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
 def load_detector(arguments: argparse.Namespace) -> MaskDetector:
     """The detector that the options describe."""
     given = vars(arguments)
-    return MaskDetector.load(**{p.name: given[p.name] for p in DETECTOR_PARAMETERS if p.name in given})
+    return MaskDetector.load(
+        **{p.name: given[p.name] for p in DETECTOR_PARAMETERS if p.name in given}
+    )
 
 
 def describe_counts(counts: dict[str, int]) -> str:

@@ -13,7 +13,7 @@ BACKENDS = ("onnxruntime", "openvino")
 """Names of the backends, in the order in which `auto` tries them."""
 
 _INSTALL = {
-    "onnxruntime": 'pip install onnxruntime',
+    "onnxruntime": "pip install onnxruntime",
     "openvino": 'pip install "mask_detector_ros[openvino]"',
 }
 

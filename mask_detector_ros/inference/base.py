@@ -23,6 +23,9 @@ class TensorInfo:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} {self.shape}"
+
     def accepts(self, array: Array) -> bool:
         """Whether an array has this element type and fits this shape."""
         return (
@@ -66,9 +69,7 @@ class Session(ABC):
             array = arrays.get(tensor.name)
             if array is None or not tensor.accepts(array):
                 got = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise ModelError(
-                    f"{self.name}: input {tensor.name} takes {tensor.dtype} {tensor.shape}, got {got}"
-                )
+                raise ModelError(f"{self.name} takes {tensor}, got {got}")
         return self._run(arrays)
 
     @abstractmethod
@@ -79,22 +80,19 @@ class Session(ABC):
         """Check that the network is of the expected form.
 
         Args:
-            inputs: shape by name; -1 stands for any size.
+            inputs: shape by name; -1 is a free dimension. All are float32.
             outputs: names that must be there.
 
         Raises:
             ModelError: says what was expected and what the file holds.
         """
-        shapes = {tensor.name: tensor.shape for tensor in self.inputs}
-        names = tuple(tensor.name for tensor in self.outputs)
-        fits = set(shapes) == set(inputs) and all(
-            len(shapes[name]) == len(shape)
-            and all(want in (-1, got) for want, got in zip(shape, shapes[name], strict=True))
-            for name, shape in inputs.items()
-        )
-        if not fits or not set(outputs) <= set(names):
+        float32 = np.dtype(np.float32)
+        wanted = {TensorInfo(name, float32, shape) for name, shape in inputs.items()}
+        names = [tensor.name for tensor in self.outputs]
+        if wanted != set(self.inputs) or not set(outputs) <= set(names):
             raise ModelError(
-                f"{self.name} is not of the expected form: wanted inputs {dict(inputs)} and outputs"
-                f" {outputs}, the file has inputs {shapes} and outputs {names};"
+                f"{self.name} is not of the expected form: it must take"
+                f" {', '.join(map(str, wanted))} and give {', '.join(outputs)}; the file takes"
+                f" {', '.join(map(str, self.inputs))} and gives {', '.join(names)};"
                 " give the file that was made for this stage"
             )

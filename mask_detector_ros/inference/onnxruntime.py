@@ -37,9 +37,7 @@ class OnnxRuntimeSession(Session):
         # time of the next one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except _LOAD_ERRORS as error:
             reason = str(error).splitlines()[0]
             raise ModelError(
@@ -66,8 +64,15 @@ def _tensor_info(node: ort.NodeArg) -> TensorInfo:
 def _load_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
-    return tuple(getattr(state, name) for name in names) + (RuntimeError, ValueError)
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoModel",
+        "NotImplemented",
+    )
+    return (*(getattr(state, name) for name in names), RuntimeError, ValueError)
 
 
 _LOAD_ERRORS = _load_errors()

@@ -60,4 +60,6 @@ def _tensor_info(port: Any) -> TensorInfo:
 def _read_metadata(network: Any) -> dict[str, str]:
     """The ONNX metadata, which OpenVINO keeps under `framework` in the runtime info."""
     info = network.get_rt_info().get("framework")
-    return {} if info is None else {str(k): str(v.astype(str)) for k, v in info.astype(dict).items()}
+    return (
+        {} if info is None else {str(k): str(v.astype(str)) for k, v in info.astype(dict).items()}
+    )

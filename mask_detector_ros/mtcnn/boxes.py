@@ -1,4 +1,4 @@
-"""Geometry of boxes: (N, 4) float32 arrays of xmin, ymin, xmax, ymax, right and bottom exclusive."""
+"""Geometry of boxes: (N, 4) float32 arrays of xmin, ymin, xmax, ymax; the last two exclusive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def intersection_over_union(a: FloatArray, b: FloatArray) -> FloatArray:
     """(N, M) share of the union of two boxes that both cover; 0 for two empty boxes."""
     shared = intersection(a, b)
     union = box_area(a)[:, None] + box_area(b)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    share: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return share
 
 
 def bbox_regression(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
@@ -45,8 +46,9 @@ def non_max_suppression(
 ) -> IndexArray:
     """Indices of the boxes to keep, best score first.
 
-    A box goes when its intersection over union with a better one exceeds `threshold`.
-    With `groups` (N,), only boxes of the same group can suppress each other.
+    A box goes when its intersection over union with a better one exceeds `threshold`, or
+    when its score is 0. With `groups` (N,), only boxes of the same group can suppress each
+    other.
     """
     if len(boxes) == 0:
         return np.empty(0, np.int64)
@@ -62,12 +64,14 @@ def non_max_suppression(
 def suppress_contained(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
     """Indices of the boxes to keep, best score first, where overlap is the share of the
     smaller box: a small box inside a better large one goes too (MTCNN's last step)."""
-    order = np.argsort(-scores, kind="stable")
     area = box_area(boxes)
-    smaller = np.maximum(np.minimum(area[:, None], area[None, :]), np.finfo(np.float32).tiny)
-    overlaps = intersection(boxes, boxes) / smaller > threshold
-    kept: list[int] = []
-    for index in order:
-        if not overlaps[index, kept].any():
-            kept.append(int(index))
+    remaining = np.argsort(-scores, kind="stable")
+    kept = []
+    # One row of overlaps at a time: all of them at once are too many in a crowd.
+    while len(remaining):
+        best, remaining = remaining[0], remaining[1:]
+        kept.append(best)
+        shared = intersection(boxes[[best]], boxes[remaining])[0]
+        smaller = np.minimum(area[best], area[remaining])
+        remaining = remaining[shared <= threshold * smaller]
     return np.asarray(kept, np.int64)

@@ -26,7 +26,7 @@ LEVEL_OVERLAP, STAGE_OVERLAP = 0.5, 0.7
 
 RNET_SIDE, ONET_SIDE = 24, 48
 
-BATCH_LIMIT = 1024
+BATCH_LIMIT = 128
 """Crops in one call: bounds the memory that an image full of candidates can take."""
 
 

@@ -107,7 +107,8 @@ class ImageSourceNode(Node):
     def close(self) -> None:
         """End the thread and the node."""
         self._stopping.set()
-        self._thread.join(STOP_TIMEOUT)
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT)
         if self._thread.is_alive():
             # A camera that keeps silent holds it for seconds, and Python cannot end a thread:
             # leave now, before the interpreter tears down what the thread still uses.
@@ -122,9 +123,7 @@ class ImageSourceNode(Node):
         try:
             value = self.declare_parameter(parameter.name, parameter.default, description).value
         except ParameterException as error:
-            raise ParameterError(
-                f"{parameter.name} must be {parameter.allowed} ({error})"
-            ) from error
+            raise ParameterError(f"{parameter.name} must be {parameter.allowed}") from error
         # YAML makes an integer of source:=0.
         return parameter.check(str(value) if parameter.name == "source" else value)
 

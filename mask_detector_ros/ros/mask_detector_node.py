@@ -132,7 +132,6 @@ class MaskDetectorNode(LifecycleNode):
         self._subscription = ImageSubscription(
             self, Image if raw else CompressedImage, topic, self._receive
         )
-        self.get_logger().info(f"active; waiting for images on {self._subscription.topic}")
         return result
 
     @report_exceptions

@@ -54,7 +54,13 @@ class ImageSubscription:
             reliability=self._reliability,
             durability=DurabilityPolicy.VOLATILE,
         )
-        return self._node.create_subscription(self._message_type, topic, self._callback, qos)
+        subscription = self._node.create_subscription(
+            self._message_type, topic, self._callback, qos
+        )
+        self._node.get_logger().info(
+            f"subscribed to {subscription.topic_name}, {self._reliability.name.lower()}"
+        )
+        return subscription
 
     def _offered(self, topic: str) -> ReliabilityPolicy | None:
         """What all publishers offer; None while there are none."""
@@ -71,4 +77,3 @@ class ImageSubscription:
             self._reliability = offered
             self._node.destroy_subscription(self._subscription)
             self._subscription = self._subscribe(self.topic)
-            self._node.get_logger().info(f"{self.topic}: subscribed {offered.name.lower()}")

@@ -18,7 +18,7 @@ from mask_detector_ros.sources.captures import (
     open_video,
     without_password,
 )
-from mask_detector_ros.sources.images import ImagesSource, list_images, is_image, read_image
+from mask_detector_ros.sources.images import ImagesSource, is_image, list_images, read_image
 
 __all__ = [
     "SAMPLE",

@@ -15,7 +15,11 @@ _UNREACHABLE = re.compile(
     r"|Temporary failure in name resolution|timed out|ProxyError|SSLError|Connection reset"
     r"|Network is unreachable|IncompleteRead|ConnectionResetError"
 )
-_TELLING = re.compile(r"^\s*(ERROR:|CMake Error|FAILED:|.*\berror:)", re.IGNORECASE)
+# From the most to the least telling. The first line of a CMake error is only a place.
+_TELLING = [
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (r"^CMake Error.*\n+.+", r"^.*\berror: .*", r"^ERROR: .*", r"^FAILED: .*")
+]
 
 
 def run_logged(
@@ -59,6 +63,6 @@ def explain(what: str, output: str, log: Path) -> SetupError:
             "check the network or pip's index and proxy settings and run 'make setup' again",
             log,
         )
-    telling = [line.strip() for line in output.splitlines() if _TELLING.match(line)]
-    reason = f" ({telling[0]})" if telling else ""
+    telling = next(filter(None, (pattern.search(output) for pattern in _TELLING)), None)
+    reason = f" ({' '.join(telling[0].split())})" if telling else ""
     return SetupError(f"{what} failed{reason}", "read the log, then run 'make setup' again", log)

@@ -1,0 +1,42 @@
+"""Pictures and detectors that many tests share."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.inference import create_session
+from mask_detector_ros.models import find_detector
+from mask_detector_ros.mtcnn.cascade import Cascade
+
+# A busy machine is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """The portrait of scikit-image: (512, 512, 3) BGR, one bare face of about 100 pixels."""
+    image = cv2.cvtColor(pytest.importorskip("skimage.data").astronaut(), cv2.COLOR_RGB2BGR)
+    image.setflags(write=False)
+    return image
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """A 160x120 picture without any face."""
+    return np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def cascade():
+    """The shipped MTCNN on one thread."""
+    models = find_detector("mtcnn").items()
+    return Cascade(**{name: create_session(model, name, threads=1) for name, model in models})
+
+
+@pytest.fixture(scope="session")
+def detector():
+    """The detector that a user gets, on one thread. Do not configure it: tests share it."""
+    return MaskDetector.load(threads=1)

@@ -1,0 +1,210 @@
+"""The image_source node as its users have it: a process of its own, seen over DDS."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from ros_graph import wait_until
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.ros.conversions import image_from_message
+
+NODE = "image_source_node"
+SMALL_SCENE = {"width": 320, "height": 240}
+
+
+@pytest.fixture
+def images(graph) -> list[Image]:
+    """The images that a client of the graph has received so far."""
+    return graph.client().listen(Image, "/image_raw", 50)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Three images that differ in brightness: 0, 50, 100."""
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((30, 40, 3), 50 * i, np.uint8))
+    return tmp_path
+
+
+def brightness(messages: list[Image]) -> list[int]:
+    return [int(image_from_message(message)[0, 0, 0]) for message in messages]
+
+
+def seconds(message: Any) -> float:
+    return message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+
+
+def test_every_image_of_a_directory_arrives_once_and_then_the_process_ends(
+    graph, images, photographs
+):
+    node = graph.start(
+        NODE, source=photographs, loop=False, wait_for_subscriber=True, frame_id="front"
+    )
+    wait_until(lambda: len(images) >= 3, what="three images")
+    wait_until(lambda: node.poll() is not None, what="the end of the process")
+    assert node.returncode == 0
+    assert "ended after 3 frames" in graph.output(node)
+    assert brightness(images) == [0, 50, 100]
+    assert {(m.encoding, m.width, m.height, m.header.frame_id) for m in images} == {
+        ("bgr8", 40, 30, "front")
+    }
+
+
+def test_images_begin_again_by_default_and_keep_the_rate(graph, images, photographs):
+    graph.start(NODE, source=photographs, rate=20, wait_for_subscriber=True, frames=7)
+    wait_until(lambda: len(images) == 7, what="seven images")
+    assert brightness(images) == [0, 50, 100, 0, 50, 100, 0]
+    stamps = [seconds(message) for message in images]
+    assert min(np.diff(stamps)) > 0
+    # A busy machine makes the pace slower, never faster.
+    assert stamps[-1] - stamps[0] > 6 * 0.9 / 20
+
+
+def test_the_sample_scene_comes_with_its_truth_under_the_same_header(graph, images):
+    truths = graph.client().listen(Detection2DArray, "/image_source/ground_truth", 50)
+    graph.start(NODE, **SMALL_SCENE)
+
+    def matched() -> list[Detection2DArray]:
+        headers = [image.header for image in images]
+        return [truth for truth in list(truths) if truth.header in headers]
+
+    wait_until(lambda: len(matched()) >= 3, what="images with their truth")
+    assert (images[0].width, images[0].height, images[0].header.frame_id) == (320, 240, "camera")
+    detections = [detection for truth in matched() for detection in truth.detections]
+    assert detections
+    assert {detection.results[0].hypothesis.class_id for detection in detections} <= {
+        "with_mask",
+        "without_mask",
+        "mask_worn_incorrectly",
+    }
+
+
+def test_where_nobody_knows_the_truth_none_is_published(graph, images, photographs):
+    graph.start(NODE, source=photographs)
+    client = graph.client("other")
+    wait_until(lambda: images, what="an image")
+    assert client.node.count_publishers("/image_source/ground_truth") == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_with_0_and_without_a_traceback(graph, images, how):
+    node = graph.start(NODE, **SMALL_SCENE)
+    wait_until(lambda: len(images) > 2, what="images")
+    assert graph.stop(node, how) == 0
+    assert "Traceback" not in graph.output(node)
+
+
+def one_error_line(graph, node) -> str:
+    wait_until(lambda: node.poll() is not None, what="the end of the process")
+    words = graph.output(node)
+    assert node.returncode == 1
+    assert words.startswith("error: ")
+    assert words.count("\n") == 1
+    return words
+
+
+def test_a_text_file_in_place_of_a_video_is_one_line_and_exit_code_1(graph, tmp_path):
+    path = tmp_path / "talk.mp4"
+    path.write_text("These are not moving pictures.\n")
+    assert "is a text file, not a video" in one_error_line(graph, graph.start(NODE, source=path))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "allowed"),
+    [
+        ({"rate": "fast"}, "rate must be a number from 0 to 1000"),
+        ({"rate": -1.0}, "rate must be a number from 0 to 1000"),
+        ({"width": 10}, "width must be an integer from 64"),
+        ({"loop": 3}, "loop must be true or false"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line_that_says_what_is_allowed(graph, parameter, allowed):
+    assert allowed in one_error_line(graph, graph.start(NODE, **parameter))
+
+
+def test_a_missing_camera_is_waited_for(graph):
+    """Given a number in place of /dev/videoN, which YAML reads as an integer."""
+    node = graph.start(NODE, source=4242)
+    graph.wait_for_output(node, "there is no camera /dev/video4242")
+    graph.wait_for_output(node, "Trying again")
+    assert graph.stop(node) == 0
+    assert "Traceback" not in graph.output(node)
+
+
+class NetworkCamera:
+    """A camera that sends JPEG images over HTTP (multipart/x-mixed-replace)."""
+
+    def __init__(self, port: int = 0, brightness: int = 0) -> None:
+        image = np.full((48, 64, 3), brightness, np.uint8)
+        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+        self.gone = threading.Event()
+        self.silent = threading.Event()
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
+                try:
+                    while not camera.gone.wait(0.03):
+                        if not camera.silent.is_set():
+                            self.wfile.write(part % (len(jpeg), jpeg))
+                except OSError:
+                    """The client has left."""
+
+            def log_message(self, *_: Any) -> None:
+                """Keep the test's output clean."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/cam"
+
+    def disappear(self) -> None:
+        self.gone.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_camera_that_disappears_is_found_again_when_it_is_back(graph, images):
+    camera = NetworkCamera(brightness=60)
+    node = graph.start(NODE, source=camera.url)
+    wait_until(lambda: len(images) > 2, what="images")
+    assert abs(brightness(images)[0] - 60) <= 2
+
+    camera.disappear()
+    graph.wait_for_output(node, "lost the stream")
+    graph.wait_for_output(node, "Trying again")
+
+    camera = NetworkCamera(camera.port, brightness=200)
+    wait_until(lambda: abs(brightness(images)[-1] - 200) <= 2, what="images of the new camera")
+    assert node.poll() is None
+    camera.disappear()
+
+
+def test_a_signal_ends_the_process_while_its_camera_keeps_silent(graph, images):
+    camera = NetworkCamera()
+    node = graph.start(NODE, source=camera.url)
+    wait_until(lambda: len(images) > 2, what="images")
+    camera.silent.set()
+    assert graph.stop(node, signal.SIGTERM) == 0
+    assert "Traceback" not in graph.output(node)
+    camera.disappear()

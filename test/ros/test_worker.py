@@ -1,0 +1,83 @@
+"""The worker that always takes the newest item."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mask_detector_ros.ros.worker import NewestItemWorker
+
+TIMEOUT = 10.0
+
+
+def test_an_item_that_waits_gives_way_to_a_newer_one() -> None:
+    done: list[int] = []
+    at_work, go_on, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def process(item: int) -> None:
+        at_work.set()
+        assert go_on.wait(TIMEOUT)
+        done.append(item)
+        if item == 4:
+            finished.set()
+
+    worker = NewestItemWorker(process, on_crash=lambda: None)
+    assert worker.submit(1) is False
+    assert at_work.wait(TIMEOUT)
+    assert [worker.submit(item) for item in (2, 3, 4)] == [False, True, True]
+    go_on.set()
+    assert finished.wait(TIMEOUT)
+    assert done == [1, 4]
+    assert worker.stop(TIMEOUT)
+
+
+def test_stop_waits_for_the_item_in_work_and_drops_the_next() -> None:
+    done: list[int] = []
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def process(item: int) -> None:
+        at_work.set()
+        assert go_on.wait(TIMEOUT)
+        done.append(item)
+
+    worker = NewestItemWorker(process, on_crash=lambda: None)
+    worker.submit(1)
+    assert at_work.wait(TIMEOUT)
+    worker.submit(2)
+    assert not worker.stop(timeout=0.01)
+    go_on.set()
+    assert worker.stop(timeout=None)
+    assert done == [1]
+
+
+def test_a_cleared_item_is_not_processed() -> None:
+    done: list[int] = []
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def process(item: int) -> None:
+        at_work.set()
+        assert go_on.wait(TIMEOUT)
+        done.append(item)
+
+    worker = NewestItemWorker(process, on_crash=lambda: None)
+    worker.submit(1)
+    assert at_work.wait(TIMEOUT)
+    worker.submit(2)
+    worker.clear()
+    go_on.set()
+    assert worker.stop(timeout=None)
+    assert done == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_exception_is_not_swallowed() -> None:
+    crashed = threading.Event()
+
+    def process(item: int) -> None:
+        raise RuntimeError("a bug")
+
+    worker = NewestItemWorker(process, on_crash=crashed.set)
+    worker.submit(1)
+    assert crashed.wait(TIMEOUT)
+    assert worker.stop(TIMEOUT)

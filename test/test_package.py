@@ -1,0 +1,124 @@
+"""What the package says about itself is true: its dependencies, its version, its layers."""
+
+import ast
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mask_detector_ros
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "mask_detector_ros"
+ROS_LAYER = PACKAGE / "ros"
+
+ROSDEP_KEYS = {
+    "cv2": "python3-opencv",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "skimage": "python3-skimage",
+    "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}
+WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda"}
+"""Optional inference backends; package.xml says in a comment where they come from."""
+
+STAGES = {"classifier", "crops", "mtcnn", "inference", "tracking"}
+"""Parts of the detector that a node must not reach around it for."""
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The dotted names a file imports, also those inside functions."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def third_party(file: Path) -> set[str]:
+    own = {*sys.stdlib_module_names, "mask_detector_ros"}
+    return {name.split(".")[0] for name in imports(file)} - own
+
+
+def python_files(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*.py"))
+
+
+def package_xml() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def run_dependencies() -> set[str]:
+    return {
+        element.text or ""
+        for tag in ("depend", "exec_depend")
+        for element in package_xml().iter(tag)
+    }
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*python_files(PACKAGE), *python_files(ROOT / "launch")],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_package_xml_names_every_package_that_a_file_imports(file: Path) -> None:
+    needed = {ROSDEP_KEYS.get(name, name) for name in third_party(file) - WITHOUT_ROSDEP_KEY}
+    assert needed <= run_dependencies()
+
+
+def test_package_xml_names_every_package_that_cmake_looks_for() -> None:
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    wanted = set(re.findall(r"find_package\((\w+)", cmake)) - {"Python3"}
+    named = {element.text for element in package_xml() if element.tag.endswith("depend")}
+    assert wanted <= named
+
+
+def test_package_xml_names_what_launch_starts() -> None:
+    assert {"v4l2_camera", "rviz2", "ros2launch", "cv_bridge"} <= run_dependencies()
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    version = re.search(r'^version = "(.+)"$', pyproject, re.MULTILINE)
+    assert version
+    assert version[1] == mask_detector_ros.__version__ == package_xml().findtext("version")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in python_files(PACKAGE) if ROS_LAYER not in file.parents],
+    ids=lambda file: str(file.relative_to(PACKAGE)),
+)
+def test_nothing_outside_the_ros_layer_knows_ros(file: Path) -> None:
+    ros = re.compile(r"^(rclpy|launch|launch_ros|ament_\w+|cv_bridge|\w+_msgs|\w+_interfaces)$")
+    assert {name for name in third_party(file) if ros.match(name)} == set()
+    assert {
+        name
+        for name in imports(file)
+        if name.startswith(("mask_detector_ros.msg", "mask_detector_ros.ros"))
+    } == set()
+
+
+@pytest.mark.parametrize("file", python_files(ROS_LAYER), ids=lambda file: file.name)
+def test_the_ros_layer_does_no_vision(file: Path) -> None:
+    if file.name != "conversions.py":  # the one place where arrays and messages meet
+        assert "cv2" not in third_party(file)
+    reached_around = {
+        name
+        for name in imports(file)
+        if name.split(".")[0] == "mask_detector_ros" and STAGES & set(name.split(".")[1:])
+    }
+    assert reached_around == set()
+
+
+def test_every_interface_file_is_built() -> None:
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    assert sorted(re.findall(r"msg/\w+\.msg", cmake)) == sorted(
+        f"msg/{file.name}" for file in (ROOT / "msg").glob("*.msg")
+    )

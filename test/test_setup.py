@@ -1,0 +1,197 @@
+"""`make setup` in broken surroundings: one line that says what to do, and no traceback."""
+
+import ast
+import os
+import re
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+UNDERLAY = Path(__file__).resolve().parent.parent / "underlay"
+SCRIPT = UNDERLAY / "setup_environment.py"
+sys.path.insert(0, str(UNDERLAY))
+
+from environment import command, logged, project_requirements, steps, surroundings  # noqa: E402
+from environment.errors import SetupError  # noqa: E402
+
+needs_wheels = pytest.mark.skipif(
+    (sys.version_info[:2], sys.platform) not in [(p, "linux") for p in surroundings.WHEEL_PYTHONS],
+    reason="no ROS wheels for this Python",
+)
+
+
+def without_ros(**changes: str) -> dict[str, str]:
+    """The variables of a shell in which no ROS is sourced, with changes."""
+    private = re.compile(r"ROS_|AMENT_|_ROS_|CMAKE_|PYTHON|LD_LIBRARY_PATH|CC$|CXX$")
+    return {k: v for k, v in os.environ.items() if not private.match(k)} | changes
+
+
+def run_setup(venv: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPT, "--venv", venv], env=environ, capture_output=True, text=True
+    )
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode != 0
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert "; do: " in lines[0]
+    for word in words:
+        assert word in lines[0]
+
+
+@needs_wheels
+def test_without_a_compiler_it_names_the_package_to_install(tmp_path: Path) -> None:
+    result = run_setup(tmp_path / ".venv", without_ros(PATH=str(tmp_path)))
+    assert_one_line(result, "C++ compiler", "apt-get install", "g++")
+    assert not (tmp_path / ".venv").exists()
+
+
+@needs_wheels
+def test_without_a_package_index_it_names_the_log_and_keeps_what_is_done(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed_port = free.getsockname()[1]
+    environ = {k: v for k, v in without_ros().items() if not k.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": f"http://127.0.0.1:{closed_port}/simple",
+        "PIP_RETRIES": "1",
+    }
+    venv = tmp_path / ".venv"
+    result = run_setup(venv, environ)
+    assert_one_line(result, "package index cannot be reached", str(venv / "setup" / "log.txt"))
+    assert "pip install" in (venv / "setup" / "log.txt").read_text()
+    assert (venv / "setup" / "venv.done").exists()
+    assert not (venv / "setup" / "packages.done").exists()
+
+
+def test_an_old_python_can_read_the_script_that_refuses_it() -> None:
+    ast.parse(SCRIPT.read_text(), feature_version=(3, 4))
+
+
+@pytest.mark.parametrize("version", [(2, 7, 18), (3, 9, 18)])
+def test_a_version_before_3_10_is_too_old(version: tuple[int, int, int]) -> None:
+    import setup_environment
+
+    assert "3.10 or newer" in setup_environment.too_old(version)
+    assert setup_environment.too_old((3, 10, 0)) is None
+    assert setup_environment.too_old((4, 0, 0)) is None
+
+
+def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    assert_one_line(run_setup(tmp_path / "missing" / ".venv", without_ros()), "missing")
+
+
+@pytest.mark.parametrize(
+    ("python", "implementation", "system", "machine"),
+    [
+        ((3, 14), "CPython", "linux", "x86_64"),
+        ((3, 11), "PyPy", "linux", "x86_64"),
+        ((3, 11), "CPython", "darwin", "x86_64"),
+        ((3, 11), "CPython", "linux", "aarch64"),
+    ],
+)
+def test_a_machine_without_wheels_is_told_so(
+    python: tuple[int, int], implementation: str, system: str, machine: str
+) -> None:
+    with pytest.raises(
+        SetupError, match=r"wheels serve CPython 3\.10 to 3\.13.*; do: source a ROS"
+    ):
+        surroundings.check_wheels_exist(python, implementation, system, machine)
+
+
+def test_missing_headers_are_named_with_their_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(SetupError, match=r"Python\.h; do: sudo apt-get install python3\.\d+-dev"):
+        surroundings.check_apt_packages()
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        ("ERROR: Could not install: [Errno 28] No space left on device", "disk is full"),
+        ("Retrying: NewConnectionError('refused')", "index cannot be reached"),
+        ("ERROR: No matching distribution found for x", "No matching distribution found for x"),
+        ("gcc\n/x.c:1:2: error: unknown type name 'y'", "unknown type name"),
+        ("CMake Error at CMakeLists.txt:3:\n\n  no package x", "no package x"),
+        ("nothing that tells", r"failed; do: read the log"),
+    ],
+)
+def test_a_failed_command_is_explained_by_what_it_wrote(output: str, cause: str) -> None:
+    assert re.search(cause, str(logged.explain("installing", output, Path("log.txt"))))
+
+
+def test_extras_of_extras_are_installed_too() -> None:
+    project = {
+        "dependencies": ["numpy>=1"],
+        "optional-dependencies": {
+            "dev": ["mask_detector_ros[sample]", "pytest"],
+            "sample": ["scikit-image"],
+        },
+    }
+    wanted = ["numpy>=1", "scikit-image", "pytest"]
+    assert project_requirements.requirements(project, ["dev"]) == wanted
+
+
+def test_a_sourced_ros_is_asked_for_vision_msgs(tmp_path: Path) -> None:
+    index = tmp_path / "ros/share/ament_index/resource_index/packages"
+    index.mkdir(parents=True)
+    (index / "vision_msgs").touch()
+    variables = {"ROS_DISTRO": "humble", "AMENT_PREFIX_PATH": str(tmp_path / "ros")}
+    here = surroundings.look_around(variables, tmp_path / ".venv")
+    assert here.provides("vision_msgs")
+    assert not here.provides("cv_bridge")
+    names = [step.name for step in steps.Environment(tmp_path / ".venv", here).steps()]
+    assert "vision_msgs" not in names
+    assert not surroundings.look_around({}, tmp_path).provides("vision_msgs")
+
+
+@pytest.fixture
+def step() -> Callable[[Callable[[], None]], steps.Step]:
+    return lambda action: steps.Step("step", "a step", "fingerprint", action)
+
+
+def test_a_finished_step_is_not_done_again(
+    tmp_path: Path, step: Callable[[Callable[[], None]], steps.Step]
+) -> None:
+    finished = step(lambda: None)
+    assert not command.is_done(finished, tmp_path)
+    command.do(finished, tmp_path)
+    assert command.is_done(finished, tmp_path)
+
+
+def test_a_failed_step_is_done_again(
+    tmp_path: Path, step: Callable[[Callable[[], None]], steps.Step]
+) -> None:
+    def fail() -> None:
+        raise SetupError("it failed", "repair it")
+
+    command.do(step(lambda: None), tmp_path)
+    with pytest.raises(SetupError):
+        command.do(step(fail), tmp_path)
+    assert not command.is_done(step(fail), tmp_path)
+
+
+def test_a_second_set_up_waits_for_the_first(tmp_path: Path) -> None:
+    with command.only_one(tmp_path):
+        second = subprocess.Popen(
+            [sys.executable, "-u", SCRIPT, "--venv", tmp_path / ".venv"],
+            env=without_ros(PATH=str(tmp_path)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert second.stdout
+        assert "waiting for another set-up" in second.stdout.readline()
+        assert second.poll() is None
+    _, errors = second.communicate(timeout=60)
+    assert errors.startswith("error: ")
