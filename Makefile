@@ -37,7 +37,8 @@ lint: setup
 	$(VENV_PYTHON) -m mypy
 
 bench: setup
-	$(VENV_PYTHON) benchmark/against_peers.py $(ARGS)
+	$(VENV_PYTHON) -m benchmark.against_peers $(ARGS)
+	$(VENV_PYTHON) -m benchmark.memory $(MEMORY_ARGS)
 
 clean:
 	rm -rf .venv build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
     OpaqueFunction,
     SetEnvironmentVariable,
 )
-from launch.substitutions import EnvironmentVariable
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
+from mask_detector_ros.inference import BACKENDS
+from mask_detector_ros.ros.environment import image_environment
 
 CONFIG = Path(__file__).parent.parent / "config"
 BOOLEANS = ["true", "false", "True", "False"]
@@ -53,7 +55,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="",
-        choices=["", "auto", "tensorrt", "onnxruntime", "openvino"],
+        choices=["", "auto", *BACKENDS],
         description="Inference backend of the detector; empty: as in params_file",
     ),
     DeclareLaunchArgument(
@@ -84,11 +86,6 @@ ARGUMENTS = [
         "manager; empty: as in params_file",
     ),
 ]
-
-
-def default_environment(name: str, value: str) -> SetEnvironmentVariable:
-    """Set a variable for the nodes, unless whoever launches has set it."""
-    return SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=value))
 
 
 def require_package(name: str, argument: str) -> None:
@@ -177,16 +174,9 @@ def parameter_value(name: str, text: str) -> bool | ParameterValue:
 
 def generate_launch_description() -> LaunchDescription:
     """The entry point that `ros2 launch` calls."""
-    # Fast DDS 2 knows the variable by its old name only, later releases warn about that name.
-    has_fast_dds_2 = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    profiles_variable = f"FAST{'RTPS' if has_fast_dds_2 else 'DDS'}_DEFAULT_PROFILES_FILE"
     environment = [
-        # Without the profile's larger shared memory most best-effort images are lost.
-        default_environment(profiles_variable, str(CONFIG / "shared_memory.xml")),
-        # By default glibc maps a block as large as an image afresh and unmaps it at once, so
-        # every frame pays for its page faults again; below these sizes it reuses the memory.
-        default_environment("MALLOC_MMAP_THRESHOLD_", str(128 * 1024 * 1024)),
-        default_environment("MALLOC_TRIM_THRESHOLD_", str(256 * 1024 * 1024)),
+        SetEnvironmentVariable(name, value)
+        for name, value in image_environment(CONFIG, os.environ).items()
     ]
     # The group keeps the environment from other nodes of a launch file that includes this one.
     nodes = GroupAction([*environment, OpaqueFunction(function=start_nodes)])

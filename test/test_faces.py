@@ -33,7 +33,11 @@ def assert_equal(a, b):
 
 def test_every_array_gets_its_documented_type_and_shape():
     faces = make_faces(4, tracked=True)
-    kinds = {name: (value.dtype, value.shape) for name, value in vars(faces).items() if name != "label_names"}
+    kinds = {
+        name: (value.dtype, value.shape)
+        for name, value in vars(faces).items()
+        if name != "label_names"
+    }
     assert kinds == {
         "boxes": (np.float32, (4, 4)),
         "scores": (np.float32, (4,)),

@@ -46,7 +46,7 @@ class Settings:
     margin: float
     widths: list[int]
     blocks: list[int]
-    epochs: int
+    cycles: list[int]
     batch_size: int
     learning_rate: float
     weight_decay: float
@@ -156,8 +156,15 @@ class Trainer:
         return float(torch.stack(losses).mean())
 
     def _schedule(self, epoch: float) -> float:
-        rise = min(1.0, epoch + 0.02)
-        return rise * 0.5 * (1 + math.cos(math.pi * epoch / self.settings.epochs))
+        """Cosine cycles with warm restarts (https://arxiv.org/abs/1608.03983)."""
+        peak = 1.0
+        for length in self.settings.cycles:
+            if epoch < length:
+                warm_up = min(1.0, epoch + 0.02)
+                return peak * warm_up * 0.5 * (1 + math.cos(math.pi * epoch / length))
+            epoch -= length
+            peak /= 2
+        return 0.0
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the old one."""
@@ -222,10 +229,11 @@ def train(args: argparse.Namespace) -> None:
     val_crops = evaluation_crops(val_rows, settings.crop_size, settings.margin)
     val_labels = torch.tensor([row.label for row in val_rows])
 
-    if trainer.epoch < settings.epochs:
+    epochs = sum(settings.cycles)
+    if trainer.epoch < epochs:
         patches = read_patches(rows)
-        with tqdm(total=settings.epochs, initial=trainer.epoch, desc="epochs") as progress:
-            while trainer.epoch < settings.epochs:
+        with tqdm(total=epochs, initial=trainer.epoch, desc="epochs") as progress:
+            while trainer.epoch < epochs:
                 loss = trainer.run_epoch(patches, rows, args.workers)
                 trainer.save(args.checkpoint)
                 progress.update()

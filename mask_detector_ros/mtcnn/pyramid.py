@@ -24,11 +24,14 @@ def pyramid_shapes(
     `factor` times the one before; the last is the smallest that still holds a window. An
     image smaller than `min_face_size` has no level.
     """
-    scale = WINDOW / min_face_size
     shapes = []
-    while min(height, width) * scale >= WINDOW:
-        shapes.append((math.ceil(height * scale), math.ceil(width * scale)))
-        scale *= factor
+    shrink = 1.0
+    while min(height, width) * shrink >= min_face_size:
+        # Divided last, so that whole numbers stay whole.
+        level_height = math.ceil(height * shrink * WINDOW / min_face_size)
+        level_width = math.ceil(width * shrink * WINDOW / min_face_size)
+        shapes.append((level_height, level_width))
+        shrink *= factor
     return shapes
 
 

@@ -195,11 +195,7 @@ def _pixels(msg: Image, encoding: _Encoding) -> NDArray[Any]:
             "it must be 3x3 or larger"
         )
     pixel_bytes = encoding.channels * encoding.bytes_per_channel
-    if msg.step < msg.width * pixel_bytes:
-        raise ImageError(
-            f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
-            f"{msg.width * pixel_bytes}; the publisher must set step to the bytes of a row"
-        )
+    _require_step(msg, msg.width * pixel_bytes)
     order = ">" if msg.is_bigendian else "<"
     shape: tuple[int, ...] = (msg.height, msg.width)
     strides: tuple[int, ...] = (msg.step, pixel_bytes)
@@ -210,6 +206,14 @@ def _pixels(msg: Image, encoding: _Encoding) -> NDArray[Any]:
     )
     pixels.flags.writeable = False
     return pixels
+
+
+def _require_step(msg: Image, row_bytes: int) -> None:
+    if msg.step < row_bytes:
+        raise ImageError(
+            f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
+            f"{row_bytes}; the publisher must set step to the bytes of a row"
+        )
 
 
 def _require_bgr(image: NDArray[np.uint8]) -> None:
@@ -240,7 +244,11 @@ def _read_with_cv_bridge(msg: Image) -> NDArray[np.uint8]:
             f"{', '.join(READABLE_ENCODINGS)}, and more where cv_bridge is installed"
         )
     try:
-        image: NDArray[np.uint8] = bridge.imgmsg_to_cv2(msg, "bgr8")
+        dtype, channels = bridge.encoding_to_dtype_with_channels(msg.encoding)
+        row_bytes = msg.width * channels * np.dtype(dtype).itemsize
+        image: NDArray[np.uint8] = bridge.imgmsg_to_cv2(_without_padding(msg, row_bytes), "bgr8")
+    except ImageError:
+        raise
     # CvBridgeError is a TypeError; the others come from its compiled half and from numpy.
     except (TypeError, ValueError, RuntimeError, cv2.error) as error:
         raise ImageError(
@@ -248,3 +256,17 @@ def _read_with_cv_bridge(msg: Image) -> NDArray[np.uint8]:
             f"{', '.join(READABLE_ENCODINGS)}"
         ) from error
     return image
+
+
+def _without_padding(msg: Image, row_bytes: int) -> Image:
+    """The same image in rows of `row_bytes`: cv_bridge garbles padding of half a pixel."""
+    _require_step(msg, row_bytes)
+    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)
+    return Image(
+        height=msg.height,
+        width=msg.width,
+        encoding=msg.encoding,
+        is_bigendian=msg.is_bigendian,
+        step=row_bytes,
+        data=rows[:, :row_bytes].tobytes(),
+    )

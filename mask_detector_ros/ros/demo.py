@@ -1,6 +1,6 @@
 """`make demo`: camera node, detector node and recorder as processes, and what they saw.
 
-    python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS]
+python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from mask_detector_ros.errors import MaskDetectorError, SourceError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.ros.environment import image_environment
 from mask_detector_ros.scoring import score_faces
 from mask_detector_ros.sources import SAMPLE, is_live
 
@@ -96,9 +97,8 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
 
 def graph_environment() -> dict[str, str]:
     """Large images through shared memory, and a graph of our own unless the user chose one."""
-    environment = dict(os.environ)
-    profile = Path(__file__).absolute().parents[2] / "config" / "shared_memory.xml"
-    environment.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+    config = Path(__file__).absolute().parents[2] / "config"
+    environment = {**os.environ, **image_environment(config, os.environ)}
     environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     return environment
@@ -183,7 +183,9 @@ def print_report(records: list[dict[str, Any]]) -> None:
     pairs = [(to_faces(r["faces"]), to_faces(r["truth"])) for r in records if "truth" in r]
     if not pairs:
         return
-    print(f"\nagainst the ground truth of {len(pairs)} frames, faces of {MIN_SCORED_SIDE:.0f} px up")
+    print(
+        f"\nagainst the ground truth of {len(pairs)} frames, faces of {MIN_SCORED_SIDE:.0f} px up"
+    )
     print(f"  {'label':<24}{'known':>6}{'found':>8}{'label right':>14}")
     for label, score in sorted(score_faces(pairs, MIN_SCORED_SIDE).items()):
         found, right = f"{score.recall:.1%}", f"{score.label_accuracy:.1%}"
@@ -196,10 +198,10 @@ def to_faces(records: list[dict[str, Any]]) -> Faces:
     if not records:
         return Faces.empty()
     return Faces(
-        np.array([record["box"] for record in records]),
-        np.ones(len(records)),
-        np.zeros((len(records), 5, 2)),
-        np.array([[name == record["label"] for name in names] for record in records]),
+        np.array([record["box"] for record in records], np.float32),
+        np.ones(len(records), np.float32),
+        np.zeros((len(records), 5, 2), np.float32),
+        np.array([[name == record["label"] for name in names] for record in records], np.float32),
         names,
     )
 

@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import rclpy
@@ -58,6 +57,7 @@ STOP_TIMEOUT = 1.5
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
+
 class MaskDetectorNode(LifecycleNode):
     """Subscribes to images, publishes who wears a mask."""
 
@@ -87,17 +87,19 @@ class MaskDetectorNode(LifecycleNode):
         """
         if not self._values["autostart"]:
             return
-        done = TransitionCallbackReturn.SUCCESS
-        if self.trigger_configure() != done or self.trigger_activate() != done:
-            if rclpy.ok():
-                raise MaskDetectorError("mask_detector could not start; the reason is logged above")
+        steps = (self.trigger_configure, self.trigger_activate)
+        started = all(step() == TransitionCallbackReturn.SUCCESS for step in steps)
+        if not started and rclpy.ok():
+            raise MaskDetectorError("mask_detector could not start; the reason is logged above")
 
     @report_exceptions
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         values = parameter_values(self, NODE_PARAMETERS)
         start = time.monotonic()
         try:
-            self._detector = MaskDetector.load(**{p.name: values[p.name] for p in DETECTOR_PARAMETERS})
+            self._detector = MaskDetector.load(
+                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS}
+            )
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -265,7 +267,7 @@ class MaskDetectorNode(LifecycleNode):
         return level, text, values
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Run the node; the entry point of the executable `mask_detector`."""
     return run_node(MaskDetectorNode, args)
 

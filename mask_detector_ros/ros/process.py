@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 import rclpy
@@ -34,7 +34,7 @@ class RunnableNode(Protocol):
         """End all work and destroy the node."""
 
 
-def run_node(make: Callable[[], RunnableNode], args: Sequence[str] | None = None) -> int:
+def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
     """Spin a node until it is asked to stop; return the exit code.
 
     SIGINT and SIGTERM end it with 0. An error that is raised on purpose, at the start or while

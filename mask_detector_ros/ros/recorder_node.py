@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -137,7 +136,7 @@ def to_records(message: Detection2DArray) -> list[dict[str, Any]]:
     return records
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Run the node; the entry point of the executable `recorder`."""
     return run_node(RecorderNode, args)
 

@@ -183,7 +183,7 @@ def test_an_argument_has_a_description_and_a_default(name: str) -> None:
     ("name", "choices"),
     [
         ("camera", {"v4l2", "source", "none"}),
-        ("backend", {"", "auto", "tensorrt", "onnxruntime", "openvino", *BACKENDS}),
+        ("backend", {"", "auto", *BACKENDS}),
         ("rviz", {"true", "false", "True", "False"}),
         ("use_sim_time", {"", "true", "false", "True", "False"}),
         ("autostart", {"", "true", "false", "True", "False"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -112,10 +113,8 @@ class Client:
     def _spin(self) -> None:
         from rclpy.executors import ExternalShutdownException
 
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def listen(self, message_type: type, topic: str, qos: Any = 10) -> list[Any]:
         """The list that messages of the topic are appended to from now on."""

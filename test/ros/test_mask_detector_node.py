@@ -17,13 +17,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from mask_detector_ros.msg import FaceArray, MaskSummary
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
-
-from mask_detector_ros.msg import FaceArray, MaskSummary
 
 NODE = "/mask_detector"
 
@@ -79,9 +78,7 @@ def set_parameter(client: Any, name: str, **value: Any) -> Any:
     ((field, content),) = value.items()
     parameter = Parameter(name=name, value=ParameterValue(type=kinds[field], **{field: content}))
     request = SetParametersAtomically.Request(parameters=[parameter])
-    return client.call(
-        SetParametersAtomically, f"{NODE}/set_parameters_atomically", request
-    ).result
+    return client.call(SetParametersAtomically, f"{NODE}/set_parameters_atomically", request).result
 
 
 def busy_image(sec: int = 1) -> Image:
@@ -92,7 +89,12 @@ def busy_image(sec: int = 1) -> Image:
 
 @pytest.mark.parametrize(
     ("sec", "nanosec", "frame_id"),
-    [(1700000000, 123456789, "camera"), (0, 0, ""), (-5, 7, "Kamera/ä"), (2**31 - 1, 999999999, "x")],
+    [
+        (1700000000, 123456789, "camera"),
+        (0, 0, ""),
+        (-5, 7, "Kamera/ä"),
+        (2**31 - 1, 999999999, "x"),
+    ],
 )
 def test_every_result_carries_the_images_header(
     detector: Any, sec: int, nanosec: int, frame_id: str, portrait: np.ndarray

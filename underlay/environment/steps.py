@@ -175,6 +175,8 @@ class Environment:
         if not self.here.ros_distro:
             return []
         extra = [] if shutil.which("cmake") else ["cmake>=3.22,<4"]
+        if not importlib.util.find_spec("setuptools"):  # ament writes egg-info through it
+            extra.append("setuptools>=64")
         # ROS packages compiled against NumPy 1, cv_bridge among them, cannot load NumPy 2.
         if _installed_version("numpy").startswith("1."):
             extra.append("numpy<2")

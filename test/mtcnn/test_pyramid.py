@@ -1,0 +1,87 @@
+"""The image pyramid."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mask_detector_ros.mtcnn.pyramid import WINDOW, image_pyramid, pyramid_shapes, to_network_input
+
+sides = st.integers(1, 3000)
+min_sizes = st.integers(12, 500)
+factors = st.floats(0.3, 0.95)
+
+
+def test_an_image_of_exactly_the_smallest_face_has_one_level():
+    for size in range(12, 2001):
+        assert pyramid_shapes(size, size, size, 0.709) == [(WINDOW, WINDOW)]
+
+
+@given(sides, sides, min_sizes, factors)
+def test_levels_fall_by_the_factor_and_all_hold_a_window(height, width, min_face_size, factor):
+    shapes = pyramid_shapes(height, width, min_face_size, factor)
+    for (h, w), (next_h, next_w) in itertools.pairwise(shapes):
+        assert next_h == pytest.approx(h * factor, abs=2)
+        assert next_w == pytest.approx(w * factor, abs=2)
+    assert all(min(shape) >= WINDOW for shape in shapes)
+
+
+@given(sides, sides, min_sizes, factors)
+def test_at_the_first_level_the_smallest_face_fills_the_window(
+    height, width, min_face_size, factor
+):
+    shapes = pyramid_shapes(height, width, min_face_size, factor)
+    if min(height, width) < min_face_size:
+        assert shapes == []
+    else:
+        scale = WINDOW / min_face_size
+        assert shapes[0] == pytest.approx((height * scale, width * scale), abs=1)
+
+
+@given(sides, sides, min_sizes, factors)
+def test_the_last_level_is_the_smallest_that_holds_a_window(height, width, min_face_size, factor):
+    shapes = pyramid_shapes(height, width, min_face_size, factor)
+    if shapes:
+        assert min(shapes[-1]) * factor < WINDOW + 1
+
+
+def test_the_levels_of_a_vga_frame_are_known():
+    shapes = pyramid_shapes(480, 640, 40, 0.5)
+    assert shapes == [(144, 192), (72, 96), (36, 48), (18, 24)]
+
+
+@given(st.integers(12, 200), st.integers(12, 200), st.integers(0, 255))
+def test_a_plain_image_stays_plain_at_every_level(height, width, value):
+    image = np.full((height, width, 3), value, np.uint8)
+    shapes = pyramid_shapes(height, width, 12, 0.6)
+    levels = list(image_pyramid(image, shapes))
+    assert [level.shape[:2] for level in levels] == shapes
+    assert all((level == value).all() for level in levels)
+
+
+def test_every_level_is_as_bright_as_the_image(astronaut):
+    mean = astronaut.mean(axis=(0, 1))
+    for level in image_pyramid(astronaut, pyramid_shapes(512, 512, 20, 0.709)):
+        np.testing.assert_allclose(level.mean(axis=(0, 1)), mean, atol=1.5)
+
+
+def test_every_level_is_close_to_averaging_over_areas(astronaut):
+    for level in image_pyramid(astronaut, pyramid_shapes(512, 512, 20, 0.709)):
+        height, width = level.shape[:2]
+        averaged = cv2.resize(astronaut, (width, height), interpolation=cv2.INTER_AREA)
+        assert np.abs(level.astype(int) - averaged).mean() < 4
+
+
+def test_network_input_has_channels_first_and_the_same_pixels():
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
+    planes = to_network_input(images)
+    assert planes.dtype == np.float32
+    assert planes.flags.c_contiguous
+    np.testing.assert_array_equal(planes, images.transpose(0, 3, 1, 2))
+
+
+def test_no_images_give_an_empty_input():
+    assert to_network_input(np.empty((0, 24, 24, 3), np.uint8)).shape == (0, 3, 24, 24)

@@ -1,0 +1,67 @@
+"""The node's parameter table and what is written from it."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+import yaml
+from rclpy.parameter import Parameter as RosParameter
+from ros_graph import ROOT
+
+from mask_detector_ros.ros.parameters import (
+    NODE_PARAMETERS,
+    check_changes,
+    descriptor,
+    render_table,
+    render_yaml,
+)
+
+REWRITE = "run `python -m mask_detector_ros.ros.parameters`"
+
+
+def test_the_yaml_file_is_the_table() -> None:
+    path = ROOT / "config" / "mask_detector.yaml"
+    assert path.read_text(encoding="utf-8") == render_yaml(NODE_PARAMETERS), REWRITE
+
+
+def test_the_yaml_file_holds_every_default() -> None:
+    content = yaml.safe_load(render_yaml(NODE_PARAMETERS))
+    values = content["/**"]["ros__parameters"]
+    assert values == {
+        p.name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for p in NODE_PARAMETERS
+    }
+
+
+def test_the_readme_holds_the_table() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert render_table(NODE_PARAMETERS) in readme, REWRITE
+
+
+def test_descriptors_tell_the_rule() -> None:
+    for parameter in NODE_PARAMETERS:
+        message = descriptor(parameter)
+        assert message.description == parameter.description
+        assert parameter.allowed in message.additional_constraints
+
+
+def test_a_change_is_made_whole_or_not_at_all() -> None:
+    good = RosParameter("min_face_size", value=40)
+    bad = RosParameter("max_faces", value=-1)
+    assert check_changes(NODE_PARAMETERS, [good], configured=True).successful
+    result = check_changes(NODE_PARAMETERS, [good, bad], configured=True)
+    assert not result.successful
+    assert "max_faces must be an integer from 0 to 10000" in result.reason
+
+
+def test_fixed_parameters_change_only_before_configuration() -> None:
+    change = [RosParameter("threads", value=2)]
+    assert check_changes(NODE_PARAMETERS, change, configured=False).successful
+    assert not check_changes(NODE_PARAMETERS, change, configured=True).successful
+
+
+def test_parameters_of_others_are_left_alone() -> None:
+    change = [RosParameter("use_sim_time", value=True)]
+    assert check_changes(NODE_PARAMETERS, change, configured=True).successful
