@@ -34,7 +34,7 @@ def annotate(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
     """
     canvas: NDArray[np.uint8] = np.array(image, order="C")
     # Letters and lines of a size that can be read at 640x480 and at 4K alike.
-    unit = max(min(canvas.shape[:2]) / 480, 0.5)
+    unit = max(min(canvas.shape[:2]) / 480, 0.8)
     thickness = max(round(1.5 * unit), 1)
     labels, probabilities = faces.labels, faces.label_probabilities
     # So far out nothing is seen, and OpenCV's integers do not overflow.

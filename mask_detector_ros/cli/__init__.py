@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mask_detector_ros import __version__
 from mask_detector_ros.cli import image, models, video
@@ -13,9 +14,17 @@ from mask_detector_ros.errors import MaskDetectorError, ParameterError
 WRONG_USE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, without repeating all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with the exit code of wrong use."""
+        self.exit(WRONG_USE, f"error: {message}; see {self.prog} -h\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mask-detector",
         description="Find faces and say who wears a mask, in pictures and videos, without ROS.",
     )

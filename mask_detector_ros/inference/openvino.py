@@ -59,7 +59,6 @@ def _tensor_info(port: Any) -> TensorInfo:
 
 def _read_metadata(network: Any) -> dict[str, str]:
     """The ONNX metadata, which OpenVINO keeps under `framework` in the runtime info."""
-    info = network.get_rt_info().get("framework")
-    return (
-        {} if info is None else {str(k): str(v.astype(str)) for k, v in info.astype(dict).items()}
-    )
+    if not network.has_rt_info("framework"):
+        return {}
+    return {str(key): str(value) for key, value in network.get_rt_info("framework").value.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -40,10 +41,14 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
     SIGINT and SIGTERM end it with 0. An error that is raised on purpose, at the start or while
     it spins, is printed as one line and ends it with 1.
     """
+    try:
+        rclpy.init(args=args)
+    except (_rclpy.RCLError, _rclpy.UnknownROSArgsError) as error:
+        print(f"error: wrong ROS arguments: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
     node = None
     code = 0
     try:
-        rclpy.init(args=args)
         node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)  # type: ignore[arg-type]
@@ -59,6 +64,9 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         if rclpy.ok():
             raise
     finally:
+        # A second Ctrl-C, or launch's forwarding of the first, must not break the ending off.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
         rclpy.try_shutdown()

@@ -1,0 +1,105 @@
+"""The `mask-detector` command as a whole: help, wrong use, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mask_detector_ros import __version__
+from mask_detector_ros.cli import main
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+
+COMMANDS = ("image", "video", "models")
+
+
+def leave(arguments, capsys):
+    """Run the command where it ends by itself; its exit code and both outputs."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    return exit_.value.code, *capsys.readouterr()
+
+
+def test_help_names_every_command(capsys):
+    code, out, _ = leave(["-h"], capsys)
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    code, out, _ = leave([command, "-h"], capsys)
+    assert code == 0
+    assert f"usage: mask-detector {command}" in out
+    assert "--json" in out
+
+
+@pytest.mark.parametrize("command", ["image", "video"])
+@pytest.mark.parametrize("parameter", DETECTOR_PARAMETERS, ids=lambda parameter: parameter.name)
+def test_every_detector_parameter_is_an_option(command, parameter, capsys):
+    _, out, _ = leave([command, "-h"], capsys)
+    assert f"--{parameter.name.replace('_', '-')} " in out
+    assert " ".join(parameter.description.split()) in " ".join(out.split())
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert leave(["--version"], capsys) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "COMMAND"),
+        (["evaluate-all"], "invalid choice: 'evaluate-all'"),
+        (["image"], "IN"),
+        (["video", "a.mp4", "b.mp4"], "b.mp4"),
+        (["image", "a.png", "--min-face"], "--min-face"),
+        (["image", "a.png", "--min-face-size", "small"], "'small'"),
+        (["image", "a.png", "--detection-thresholds", "0.5"], "3 arguments"),
+        (["image", "a.png", "--backend", "tpu"], "'onnxruntime'"),
+        (["video", "sample", "--frames", "some"], "'some'"),
+    ],
+)
+def test_wrong_use_is_one_line_that_names_the_help_and_exit_code_2(arguments, reason, capsys):
+    code, out, err = leave(arguments, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert reason in err
+    assert " -h\n" in err
+
+
+@pytest.mark.parametrize("command", ["image", "video"])
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        (["--min-face-size", "5"], "min_face_size must be an integer from 12 to 2000, got 5"),
+        (["--pyramid-factor", "nan"], "pyramid_factor must be a number from 0.3 to 0.95, got nan"),
+        (["--detection-thresholds", "0", "0", "2"], "must be 3 numbers from 0 to 1"),
+    ],
+)
+def test_a_value_out_of_range_is_wrong_use(command, option, reason, capsys, astronaut_file):
+    assert main([command, str(astronaut_file), *option]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_command_runs_as_a_module_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "mask_detector_ros.cli", "models", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"pnet"' in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    code = "import sys; from mask_detector_ros.cli import main; sys.exit(main(['models']))"
+    command = subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    # Nobody reads from here on, before the command has begun to write.
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    command.stderr.close()
+    assert command.wait() != 0

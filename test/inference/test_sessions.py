@@ -1,0 +1,152 @@
+"""Sessions: what every backend does with a network, checked on each installed one."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mask_detector_ros import inference
+from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.inference import BACKENDS, choose_backend, create_session
+from mask_detector_ros.inference.base import TensorInfo
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    if find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+def doubling_network(**metadata):
+    """Two times (n, 3) plus the weights 1, 2, 3."""
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["twice"]),
+        helper.make_node("Add", ["twice", "weights"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "double",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3])
+            for name in ("y", "twice")
+        ],
+        [numpy_helper.from_array(np.float32([1, 2, 3]), "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata)
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def session(backend):
+    return create_session(doubling_network(color="BGR", labels='["ä"]'), "double", backend, 1)
+
+
+def test_a_session_says_what_the_file_says(session, backend):
+    assert session.name == "double"
+    assert session.backend == backend
+    assert session.device
+    assert session.inputs == (TensorInfo("x", np.dtype(np.float32), (-1, 3)),)
+    assert session.outputs == tuple(
+        TensorInfo(name, np.dtype(np.float32), (-1, 3)) for name in ("y", "twice")
+    )
+    assert session.metadata == {"color": "BGR", "labels": '["ä"]'}
+
+
+def test_a_network_without_metadata_has_none(backend):
+    assert create_session(doubling_network(), "double", backend).metadata == {}
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_named_arrays_go_in_and_come_out(session, count):
+    x = np.arange(3 * count, dtype=np.float32).reshape(count, 3)
+    out = session.run(x=x)
+    np.testing.assert_array_equal(out["twice"], 2 * x)
+    np.testing.assert_array_equal(out["y"], 2 * x + np.float32([1, 2, 3]))
+
+
+def test_results_are_the_callers_to_keep(session):
+    first = session.run(x=np.ones((2, 3), np.float32))["twice"]
+    session.run(x=np.zeros((2, 3), np.float32))
+    assert (first == 2).all()
+
+
+def test_an_array_that_is_not_contiguous_serves_too(session):
+    x = np.arange(12, dtype=np.float32).reshape(3, 4).T[::2]
+    np.testing.assert_array_equal(session.run(x=x)["twice"], 2 * x)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "got"),
+    [
+        ({}, "nothing"),
+        ({"z": np.zeros((1, 3), np.float32)}, "nothing"),
+        ({"x": np.zeros((1, 3))}, r"float64 \(1, 3\)"),
+        ({"x": np.zeros((1, 4), np.float32)}, r"float32 \(1, 4\)"),
+        ({"x": np.zeros(3, np.float32)}, r"float32 \(3,\)"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused(session, arrays, got):
+    with pytest.raises(ModelError, match=rf"double takes x float32 \(-1, 3\), got {got}"):
+        session.run(**arrays)
+
+
+def test_a_network_of_the_expected_form_is_taken(session):
+    session.require({"x": (-1, 3)}, ("y",))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ({"images": (-1, 3)}, ("y",)),
+        ({"x": (-1, 4)}, ("y",)),
+        ({"x": (-1, -1)}, ("y",)),
+        ({"x": (-1, 3, 1)}, ("y",)),
+        ({"x": (-1, 3), "z": (1,)}, ("y",)),
+        ({"x": (-1, 3)}, ("y", "scores")),
+    ],
+)
+def test_a_network_of_another_form_is_refused_with_what_was_wanted_and_what_is_there(
+    session, inputs, outputs
+):
+    with pytest.raises(ModelError) as error:
+        session.require(inputs, outputs)
+    message = str(error.value)
+    assert message.startswith("double is not of the expected form: it must take ")
+    assert all(f"{name} float32 {shape}" in message for name, shape in inputs.items())
+    assert "the file takes x float32 (-1, 3) and gives y, twice" in message
+    assert message.endswith("give the file that was made for this stage")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", doubling_network()[:60]])
+def test_what_is_no_network_is_refused_with_what_to_do(backend, content):
+    with pytest.raises(ModelError, match=r"double is not a model that .* can load .* get it again"):
+        create_session(content, "double", backend)
+
+
+def test_auto_takes_the_first_installed_backend_and_says_which(caplog):
+    caplog.set_level("INFO")
+    chosen = choose_backend("auto")
+    assert chosen == next(name for name in BACKENDS if find_spec(name))
+    assert f"backend auto: {chosen}" in caplog.text
+
+
+def test_auto_without_any_backend_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(inference.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match="no inference backend is installed; do: pip install"):
+        choose_backend("auto")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_explicit_backend_never_becomes_another(name, monkeypatch):
+    monkeypatch.setattr(inference.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match=f"backend {name} is not installed; do: pip install"):
+        choose_backend(name)
+
+
+def test_an_unknown_backend_is_refused_and_the_known_ones_are_named():
+    with pytest.raises(BackendError, match="must be one of auto, onnxruntime, openvino, got 'tvm'"):
+        choose_backend("tvm")

@@ -1,0 +1,48 @@
+"""What diagnostics make of the frames."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from mask_detector_ros.ros.diagnostics import FrameStatistics
+
+
+def test_all_is_well_while_frames_come() -> None:
+    statistics = FrameStatistics()
+    for milliseconds in range(1, 101):
+        statistics.image_received(replaced=milliseconds % 10 == 0)
+        statistics.frame_processed(latency=milliseconds / 1000, inference=0.005)
+    level, text, values = statistics.status(image_timeout=60.0)
+    assert (level, text) == (DiagnosticStatus.OK, "running")
+    assert values["frames processed"] == "100"
+    assert values["frames dropped"] == "10"
+    assert values["latency p50 [ms]"] == "51.0"
+    assert values["latency p99 [ms]"] == "100.0"
+    assert values["inference p50 [ms]"] == "5.0"
+
+
+def test_before_the_first_frame_there_are_no_times() -> None:
+    level, _, values = FrameStatistics().status(image_timeout=60.0)
+    assert level == DiagnosticStatus.OK
+    assert values["latency p50 [ms]"] == "none"
+    assert values["rate [Hz]"] == "0.0"
+
+
+def test_a_refused_frame_is_a_warning_with_its_reason() -> None:
+    statistics = FrameStatistics()
+    statistics.image_received(replaced=False)
+    statistics.frame_refused("unknown encoding")
+    level, text, values = statistics.status(image_timeout=60.0)
+    assert level == DiagnosticStatus.WARN
+    assert "unknown encoding" in text
+    assert values["frames refused"] == "1"
+
+
+def test_silence_is_a_warning() -> None:
+    level, text, _ = FrameStatistics().status(image_timeout=0.0)
+    assert level == DiagnosticStatus.WARN
+    assert "no image" in text

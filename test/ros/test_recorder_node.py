@@ -1,0 +1,82 @@
+"""The recorder writes what it hears."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from ros_graph import wait_until
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.ros.conversions import image_to_message
+from mask_detector_ros.ros.detections import faces_to_detections
+
+LABELS = ("with_mask", "without_mask")
+
+
+def header_at(seconds: float) -> Header:
+    header = Header(frame_id="camera")
+    header.stamp.sec, header.stamp.nanosec = int(seconds), round(seconds % 1 * 10**9)
+    return header
+
+
+def test_detections_truth_and_images_are_recorded(graph: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    recorder = graph.start("recorder_node", folder=str(folder), rate=10.0)
+    client = graph.client()
+    detections = client.advertise(Detection2DArray, "/detections", 10)
+    truths = client.advertise(Detection2DArray, "/ground_truth", 10)
+    images = client.advertise(Image, "/image_annotated", 10)
+    graph.wait_for_output(recorder, "recording into")
+    faces = Faces([[10, 20, 50, 80]], [0.9], np.zeros((1, 5, 2)), [[0.25, 0.75]], LABELS)
+    picture = np.full((31, 41, 3), 128, np.uint8)
+
+    truths.publish(faces_to_detections(faces, header_at(100.0)))
+    log = folder / "detections.jsonl"
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+    # Three topics have no common order: the truth must have come before its detections.
+    wait_until(
+        lambda: (
+            detections.publish(faces_to_detections(faces, header_at(100.0)))
+            or any("truth" in line for line in lines())
+        ),
+        what="detections with their truth",
+    )
+    detections.publish(faces_to_detections(Faces.empty(LABELS), header_at(101.5)))
+    wait_until(lambda: lines()[-1]["stamp"] == 101.5, what="the empty array")
+    for seconds in (100.0, 100.1, 101.5):
+        images.publish(image_to_message(picture, header_at(seconds)))
+    images.wait_for_all_acked()
+    assert graph.stop(recorder) == 0
+
+    (with_truth,) = [line for line in lines() if "truth" in line]
+    assert with_truth["faces"] == [
+        {"box": [10.0, 20.0, 50.0, 80.0], "label": "without_mask", "probability": 0.75}
+    ]
+    assert with_truth["truth"] == with_truth["faces"]
+    assert with_truth["frame_id"] == "camera"
+    assert lines()[-1]["faces"] == []
+    video = cv2.VideoCapture(str(folder / "annotated.mp4"))
+    # 1.5 s at 10 Hz, the first frame included.
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 16
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(graph: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    process = graph.start("recorder_node", folder=str(tmp_path / "file" / "out"))
+    assert process.wait(30) == 1
+    assert "error: cannot write" in graph.output(process)
+    assert "Traceback" not in graph.output(process)
