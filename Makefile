@@ -17,7 +17,8 @@ help:
 	@echo "              into OUT=$(OUT), for DURATION=seconds"
 	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
 	@echo "make lint     check formatting, imports and types"
-	@echo "make bench    compare the face detector's speed with others"
+	@echo "make bench    compare the face detector's speed with others (options: ARGS), and see"
+	@echo "              whether the node's memory stays flat (options: MEMORY_ARGS)"
 	@echo "make clean    remove .venv and everything that was made"
 	@echo "All of them take PYTHON=python3.x, the interpreter to build on."
 

@@ -231,9 +231,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(
-        f"\n{len(frames)} frames of {WIDTH}x{HEIGHT}, {arguments.rounds} rounds in turns, one thread"
-        f"; {machine['processor']}, load {machine['load']} before; written: {arguments.out}"
+        f"\n{len(frames)} frames of {WIDTH}x{HEIGHT}, {arguments.rounds} rounds in turns, one"
+        f" thread; {machine['processor']}, load {machine['load']} before"
     )
+    print(f"written: {arguments.out}")
     return 0
 
 

@@ -109,8 +109,9 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Installed versions, with those of numpy and Python."""
     found = {"python": sys.version.split()[0]}
     for package in (*packages, "numpy"):
+        stand_in = getattr(sys.modules.get(package), "stand_in", "")
         try:
-            found[package] = version(package)
+            found[package] = version(package) + stand_in
         except PackageNotFoundError:
             found[package] = "not known"
     return found
@@ -156,4 +157,4 @@ def _stand_in_for_torchvision_operators() -> None:
     modules["ops.boxes"].batched_nms = batched_nms  # type: ignore[attr-defined]
     for name, module in modules.items():
         sys.modules[name if name == "torchvision" else f"torchvision.{name}"] = module
-    print("torchvision's operators do not fit this torch: NMS by OpenCV", file=sys.stderr)
+    sys.modules["torchvision"].stand_in = ", NMS by OpenCV"  # type: ignore[attr-defined]

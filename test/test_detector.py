@@ -29,6 +29,10 @@ def test_a_face_is_found_and_labelled(detector, astronaut):
     assert faces.track_ids is None
 
 
+def test_a_bare_face_is_without_mask(detector, astronaut):
+    assert detector(astronaut).labels == ["without_mask"]
+
+
 def test_a_picture_without_faces_gives_empty_faces_with_the_labels(detector, noise):
     faces = detector(noise)
     assert len(faces) == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 from mask_detector_ros import __version__
@@ -38,8 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
     arguments = build_parser().parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file name need not fit the encoding of the terminal.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except MaskDetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USE if isinstance(error, ParameterError) else FAILURE
@@ -47,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): nobody is left to tell.
-        sys.stderr.close()
+        # The reader of our output went away (`| head`). Python flushes once more at its end,
+        # and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     return code

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             height, width = image.shape[:2]
             record = {"file": str(path), "width": width, "height": height}
-            print(json.dumps({**record, "faces": faces.to_records()}, ensure_ascii=False))
+            print(json.dumps({**record, "faces": faces.to_records()}))
         else:
             print(f"{path}: {describe_counts(faces.count_labels())}")
     if failures:

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems = {entry.name: find_problem(entry) for entry in entries}
     if arguments.json:
         records = [{**asdict(e), "intact": not problems[e.name]} for e in entries]
-        print(json.dumps(records, indent=2, ensure_ascii=False))
+        print(json.dumps(records, indent=2))
     else:
         print(f"models in {models_directory()}")
         for entry in entries:

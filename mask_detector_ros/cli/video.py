@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
                     writer.write(annotate(frame.image, faces))
                 if arguments.json:
                     record = {"frame": frames, "name": frame.name, "faces": faces.to_records()}
-                    print(json.dumps(record, ensure_ascii=False), flush=True)
+                    print(json.dumps(record), flush=True)
                 frames += 1
                 bar.update()
         except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """`mask-detector image`."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -59,6 +60,16 @@ def test_annotated_pictures_have_the_size_of_their_originals_and_show_the_face(f
     assert after.shape == before.shape
     assert (after != before).any()
     assert (folder / "1 face ü.png").read_bytes() == original
+
+
+def test_a_file_name_that_the_terminal_cannot_show_is_no_error(tmp_path, astronaut_file):
+    strange = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(strange, "wb") as file:
+        file.write(astronaut_file.read_bytes())
+    done = run(os.fsdecode(strange))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path}/\\udcff.png: 1 ")
+    assert json.loads(run(os.fsdecode(strange), "--json").stdout)["file"] == os.fsdecode(strange)
 
 
 def test_json_is_one_object_a_picture(folder, capsys):
