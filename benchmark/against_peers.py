@@ -108,9 +108,12 @@ def load_frames(images: Sequence[Path], count: int) -> NDArray[np.uint8]:
     return np.stack(frames)
 
 
-def enter(frames: Path, environments: Path, stack: ExitStack) -> tuple[list[Contestant], dict]:
+def enter(
+    frames: Path, environments: Path, stack: ExitStack
+) -> tuple[list[Contestant], dict[str, str]]:
     """Start all contestants, ours first; the reasons of those that cannot take part."""
-    contestants, absent = [], {}
+    contestants: list[Contestant] = []
+    absent: dict[str, str] = {}
     ours = Contestant(OURS, Path(sys.executable), frames)
     stack.callback(ours.close)
     contestants.append(ours)

@@ -44,4 +44,7 @@ def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
 
 
 def _faces(boxes: NDArray[np.float64]) -> Faces:
-    return Faces(boxes, np.ones(len(boxes)), np.zeros((len(boxes), 5, 2)))
+    count = len(boxes)
+    return Faces(
+        boxes.astype(np.float32), np.ones(count, np.float32), np.zeros((count, 5, 2), np.float32)
+    )

@@ -17,8 +17,8 @@ COMMON_COLORS = (
 )
 """BGR: white, two surgical blues, black, navy, grey, pink."""
 
-WORN_TOP = (0.40, 0.56)
-BELOW_NOSE_TOP = (0.70, 0.78)
+WORN_TOP = (0.36, 0.51)
+BELOW_NOSE_TOP = (0.67, 0.77)
 ON_CHIN_TOP = (0.83, 0.90)
 """Where the upper edge crosses the middle of the face, in heights of its box; the tip of
 the nose lies at about 0.62 and the mouth at 0.80 in boxes from hairline to chin."""
@@ -119,7 +119,7 @@ def _cloth(
     y, x = np.mgrid[:height, :width].astype(np.float32)
     size = float(box[3] - box[1])
     pattern = rng.choice(
-        ["plain", "pleats", "stripes", "checks", "dots"], p=[0.4, 0.3, 0.1, 0.1, 0.1]
+        ["plain", "pleats", "stripes", "checks", "dots"], p=[0.3, 0.25, 0.15, 0.15, 0.15]
     )
     period = size * rng.uniform(0.05, 0.14)
     if pattern == "pleats":
