@@ -41,11 +41,25 @@ def test_odd_sizes_become_even(tmp_path, height, width):
     assert frames[0].shape == (max(height // 2 * 2, 2), max(width // 2 * 2, 2), 3)
 
 
-def test_a_frame_of_another_size_is_scaled_to_the_first(tmp_path):
+def test_a_frame_of_another_size_keeps_its_shape_between_black_borders(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", 10) as writer:
-        writer.write(frame(50))
-        writer.write(frame(50, 96, 200))
-    assert [image.shape for image in read(tmp_path / "a.mp4")[0]] == [(48, 64, 3)] * 2
+        writer.write(frame(200, 96, 128))
+        writer.write(frame(200, 96, 32))
+    frames, _ = read(tmp_path / "a.mp4")
+    assert [image.shape for image in frames] == [(96, 128, 3)] * 2
+    columns = frames[1].mean(axis=(0, 2))
+    assert columns[:40].max() < 30
+    assert columns[52:76].min() > 170
+    assert columns[88:].max() < 30
+
+
+def test_the_size_can_be_given(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", 10, size=(160, 120)) as writer:
+        writer.write(frame(200, 30, 80))
+    frames, _ = read(tmp_path / "a.mp4")
+    assert frames[0].shape == (120, 160, 3)
+    assert frames[0][60].mean() > 170
+    assert frames[0][10].mean() < 30
 
 
 def test_the_folder_is_made(tmp_path):

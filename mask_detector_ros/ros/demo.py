@@ -36,6 +36,9 @@ ENDLESS_DURATION = 15.0
 MIN_SCORED_SIDE = 40.0
 """Pixels: smaller known faces do not count in the score."""
 
+PHOTOGRAPH_CANVAS = {"width": 960, "height": 720}
+"""Of the video, since photographs differ in size."""
+
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 10.0, 5.0
 
 
@@ -63,7 +66,8 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
     """Run the three nodes until the source has ended and its last frame is recorded."""
     log = out / "detections.jsonl"
     log.unlink(missing_ok=True)
-    rate = PHOTOGRAPH_RATE if Path(source).is_dir() else RATE if source == SAMPLE else 0.0
+    is_folder = source != SAMPLE and Path(source).is_dir()
+    rate = PHOTOGRAPH_RATE if is_folder else RATE if source == SAMPLE else 0.0
     if duration is None and (source == SAMPLE or is_live(source)):
         duration = ENDLESS_DURATION
     camera = {"source": source, "rate": rate, "loop": source == SAMPLE, "wait_for_subscriber": True}
@@ -72,7 +76,7 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
     with (
         node(
             "recorder_node",
-            {"folder": str(out), "rate": RATE},
+            {"folder": str(out), "rate": RATE, **(PHOTOGRAPH_CANVAS if is_folder else {})},
             environment,
             detections="mask_detector/detections",
             image_annotated="mask_detector/image_annotated",

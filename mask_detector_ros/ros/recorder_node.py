@@ -34,6 +34,8 @@ PARAMETERS = (
         maximum=120.0,
         unit="Hz",
     ),
+    Parameter("width", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
+    Parameter("height", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
 )
 
 TRUTHS_KEPT = 100
@@ -53,7 +55,9 @@ class RecorderNode(Node):
         declare_parameters(self, PARAMETERS)
         values = parameter_values(self, PARAMETERS)
         self._folder = Path(values["folder"]).expanduser()
-        self._video = VideoWriter(self._folder / "annotated.mp4", values["rate"])
+        size = (values["width"], values["height"])
+        path = self._folder / "annotated.mp4"
+        self._video = VideoWriter(path, values["rate"], size if all(size) else None)
         self._log: TextIO | None = None
         self._first_stamp: int | None = None
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
