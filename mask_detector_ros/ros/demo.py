@@ -104,6 +104,8 @@ def graph_environment() -> dict[str, str]:
     config = Path(__file__).absolute().parents[2] / "config"
     environment = {**os.environ, **image_environment(config, os.environ)}
     environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    if environment.get("ROS_DISTRO") == "humble":
+        environment.setdefault("ROS_LOCALHOST_ONLY", "1")
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     return environment
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -26,7 +27,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, MaskDetectorError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.msg import FaceArray, MaskSummary
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.conversions import (
     image_from_compressed,
     image_from_message,
@@ -46,6 +47,7 @@ from mask_detector_ros.ros.parameters import (
     check_changes,
     declare_parameters,
     parameter_values,
+    plain_value,
 )
 from mask_detector_ros.ros.process import report_exceptions, run_node
 from mask_detector_ros.ros.subscription import ImageSubscription
@@ -73,8 +75,7 @@ class MaskDetectorNode(LifecycleNode):
         self.failed = False
         self._values = parameter_values(self, NODE_PARAMETERS)
         self._statistics = FrameStatistics()
-        self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._take_parameters)
+        self.add_on_set_parameters_callback(self._take_parameters)
         self._reporter = StatusReporter(self, self._status)
 
     # Lifecycle
@@ -94,7 +95,7 @@ class MaskDetectorNode(LifecycleNode):
 
     @report_exceptions
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        values = parameter_values(self, NODE_PARAMETERS)
+        values = self._values
         start = time.monotonic()
         try:
             self._detector = MaskDetector.load(
@@ -103,7 +104,6 @@ class MaskDetectorNode(LifecycleNode):
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        self._values = values
         make = self.create_lifecycle_publisher
         self._outputs: dict[str, Any] = {
             "detections": make(Detection2DArray, "~/detections", 10),
@@ -194,13 +194,16 @@ class MaskDetectorNode(LifecycleNode):
 
     # Parameters
 
-    def _check_parameters(self, changes: list[Any]) -> Any:
-        return check_changes(NODE_PARAMETERS, changes, configured=self._detector is not None)
-
-    def _take_parameters(self, changes: list[Any]) -> None:
-        self._values = parameter_values(self, NODE_PARAMETERS)
-        if self._detector is not None:
-            self._detector.configure(self._values)
+    def _take_parameters(self, changes: list[Any]) -> SetParametersResult:
+        """Take over allowed changes from the next frame on; refuse the others with a reason."""
+        configured = self._detector is not None
+        result = check_changes(NODE_PARAMETERS, changes, configured)
+        if result.successful:
+            given = {c.name: plain_value(c) for c in changes if c.name in self._values}
+            self._values = check_parameters(NODE_PARAMETERS, {**self._values, **given})
+            if self._detector is not None:
+                self._detector.configure(self._values)
+        return result
 
     # Frames
 
