@@ -1,0 +1,60 @@
+"""Intervals from a bootstrap over images: faces of one image are not independent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.evaluation.metrics import Values, Weights
+
+ROUNDS = 1000
+SEED = 0
+INTERVAL = (2.5, 97.5)
+"""Percentiles of the draws: a 95 % interval."""
+
+ROUNDS_AT_ONCE = 100
+"""Bounds the memory that many faces times many draws would take."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval; NaN where there is nothing to count."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "-"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def draw_images(images: int, rounds: int = ROUNDS, seed: int = SEED) -> NDArray[np.uint16]:
+    """(rounds, images) how often each image is drawn; each round draws as many as there are."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(images, np.full(images, 1 / images), size=rounds).astype(np.uint16)
+
+
+def estimate(metric: Callable[[Weights], Values], draws: NDArray[np.uint16]) -> Estimate:
+    """A metric on all images, with the interval that the draws give.
+
+    Args:
+        metric: from (R, images) weights of the images to (R,) values.
+        draws: as `draw_images` makes them.
+    """
+    value = metric(np.ones((1, draws.shape[1])))[0]
+    parts = [
+        metric(draws[start : start + ROUNDS_AT_ONCE].astype(np.float64))
+        for start in range(0, len(draws), ROUNDS_AT_ONCE)
+    ]
+    # A draw can miss a rare class altogether; it says nothing then.
+    values = np.concatenate(parts)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Estimate(float(value), float("nan"), float("nan"))
+    low, high = np.percentile(values, INTERVAL)
+    return Estimate(float(value), float(low), float(high))

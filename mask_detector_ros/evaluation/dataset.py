@@ -1,0 +1,150 @@
+"""Labelled photographs, checked row by row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.evaluation.label_files import Problem, Row, read_labels
+from mask_detector_ros.mtcnn.boxes import box_area
+from mask_detector_ros.sources import read_image
+
+LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
+WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = range(3)
+
+SYNONYMS = {"mask_weared_incorrect": "mask_worn_incorrectly"}
+"""The spelling of the most used public set in PASCAL VOC form (Kaggle, andrewmvd)."""
+
+WHOLE_IMAGE_COVER = 0.9
+"""An image whose only box covers this share of it is a cut-out face. It has no surroundings
+to find the face in, so it counts for classification and not for detection."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """One photograph with its known faces.
+
+    Attributes:
+        path: of the image file.
+        boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels, right and bottom exclusive.
+        label_ids: (N,) int64, index into `LABELS`.
+        ignored: (M, 4) float32, boxes of rows that cannot be used; what is found there is
+            neither right nor wrong.
+        is_whole_image: whether the photograph is itself a crop of its only face.
+    """
+
+    path: Path
+    boxes: NDArray[np.float32]
+    label_ids: NDArray[np.int64]
+    ignored: NDArray[np.float32]
+    is_whole_image: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photographs that can be used, and the problems of those rows that cannot."""
+
+    images: tuple[LabelledImage, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def problem_counts(self) -> dict[str, int]:
+        """How many problems there are of each kind."""
+        return dict(Counter(problem.kind for problem in self.problems))
+
+
+def read_dataset(
+    folder: Path,
+    split: str | None = None,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> Dataset:
+    """Read and check a data set; see `read_labels` for its forms.
+
+    Opens each image once, since only that shows whether it can be read and how large it is.
+    Rows with a problem are left out. So is an image without a usable row, unless its label
+    file says that it has no face.
+
+    Args:
+        folder: the data set.
+        split: the part to read; None for all.
+        progress: wraps the list of images, to show how far the check is.
+
+    Raises:
+        SourceError: no such folder, no labels, none of this split, or none that is usable.
+    """
+    labels = read_labels(folder, split)
+    rows: dict[Path, list[Row]] = {image: [] for image in labels.images}
+    for row in labels.rows:
+        rows[row.image].append(row)
+    images, problems = [], list(labels.problems)
+    for path in progress(list(rows)):
+        try:
+            height, width = read_image(path).shape[:2]
+        except SourceError as error:
+            problems += _image_problems(rows[path], labels.images[path], path, str(error))
+            continue
+        image, found = check_image(path, rows[path], width, height)
+        problems += found
+        if len(image.boxes) or not rows[path]:
+            images.append(image)
+    if not any(len(image.boxes) for image in images):
+        kinds = Counter(problem.kind for problem in problems)
+        reasons = ", ".join(f"{kind}: {count}" for kind, count in kinds.items())
+        raise SourceError(f"{folder} has no usable row ({reasons or 'it has no faces'})")
+    return Dataset(tuple(images), tuple(sorted(problems, key=lambda p: (p.file, p.row))))
+
+
+def check_image(
+    path: Path, rows: list[Row], width: int, height: int
+) -> tuple[LabelledImage, list[Problem]]:
+    """The usable faces of a photograph of that size, and what is wrong with the other rows."""
+    problems, usable = [], []
+    for row in rows:
+        found = list(_row_problems(row, width, height))
+        problems += found
+        usable.append(not found)
+    boxes = np.array([row.box for row in rows], np.float32).reshape(-1, 4)
+    visible = np.clip(np.nan_to_num(boxes), 0, [width, height, width, height])
+    covers = box_area(visible.astype(np.float32)) / (width * height)
+    good = np.array(usable, bool)
+    image = LabelledImage(
+        path,
+        boxes[good],
+        np.array([label_id(r.label) for r, ok in zip(rows, usable, strict=True) if ok], np.int64),
+        visible[~good & (covers > 0)].astype(np.float32),
+        is_whole_image=len(rows) == 1 and bool(covers[0] >= WHOLE_IMAGE_COVER),
+    )
+    return image, problems
+
+
+def label_id(label: str) -> int:
+    """Index into `LABELS`; -1 for a label that is unknown."""
+    name = SYNONYMS.get(label, label)
+    return LABELS.index(name) if name in LABELS else -1
+
+
+def _row_problems(row: Row, width: int, height: int) -> Iterator[Problem]:
+    xmin, ymin, xmax, ymax = row.box
+    corners = ", ".join(f"{value:g}" for value in row.box)
+    if not (xmax > xmin and ymax > ymin and np.isfinite(row.box).all()):
+        detail = f"{corners} in {row.image.name}"
+        yield Problem(row.file, row.row, "empty box", detail)
+    elif xmin < 0 or ymin < 0 or xmax > width or ymax > height:
+        detail = f"{corners} in {row.image.name}, which has {width}x{height} px"
+        yield Problem(row.file, row.row, "box outside the image", detail)
+    if label_id(row.label) < 0:
+        detail = f"{row.label!r} is none of {', '.join(LABELS)}"
+        yield Problem(row.file, row.row, "unknown label", detail)
+
+
+def _image_problems(rows: list[Row], file: str, path: Path, reason: str) -> list[Problem]:
+    """One problem for each row of an image that cannot be read, or one if it has no row."""
+    kind = "unreadable image" if path.exists() else "missing image"
+    places = [(row.file, row.row) for row in rows] or [(file, 0)]
+    return [Problem(file, number, kind, reason) for file, number in places]

@@ -1,0 +1,224 @@
+"""Reads labels as they are written: a CSV with a row a face, or PASCAL VOC XML."""
+
+from __future__ import annotations
+
+import csv
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mask_detector_ros.errors import SourceError
+
+CSV_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax", "label")
+CORNERS = CSV_COLUMNS[1:5]
+IMAGE_FOLDERS = ("images", "JPEGImages", ".")
+XML_FOLDERS = (".", "Annotations", "annotations", "images")
+
+Box = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax in pixels, right and bottom exclusive; NaN where there is no number."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps a row of a data set from being used.
+
+    Attributes:
+        file: the label file, relative to the data set.
+        row: the line of a CSV, the number of the object in an XML file from 1 on; 0 where
+            the whole file is meant.
+        kind: one of a few words, to be counted by.
+        detail: what exactly.
+    """
+
+    file: str
+    row: int
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.row}" if self.row else self.file
+        return f"{place}: {self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled face as its file has it."""
+
+    file: str
+    row: int
+    image: Path
+    box: Box
+    label: str
+
+
+@dataclass
+class Labels:
+    """What the label files of a data set say.
+
+    Attributes:
+        rows: the labelled faces.
+        problems: what could not be read.
+        images: every image that is mentioned, also one without a face, and by which file.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    images: dict[Path, str] = field(default_factory=dict)
+
+
+def read_labels(folder: Path, split: str | None) -> Labels:
+    """Read the labels of a folder: its CSV, or its XML files where it has no CSV.
+
+    A folder with both is read by its CSV; each XML file is then a problem.
+
+    Args:
+        folder: the data set. Images lie in `images`, in `JPEGImages`, beside the labels or
+            directly in it.
+        split: only the rows that the column `split` puts there, or the images that
+            `ImageSets/Main/<split>.txt` lists; None for all.
+
+    Raises:
+        SourceError: no such folder, no labels, or none of this split.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is not a folder; give the folder of a data set")
+    table, documents = find_csv(folder), find_documents(folder)
+    if table is None and not documents:
+        raise SourceError(
+            f"there are no labels in {folder}; give a folder with labels.csv (columns "
+            f"{','.join(CSV_COLUMNS)}) or with PASCAL VOC XML files"
+        )
+    if table is None:
+        return read_voc(folder, documents, split)
+    labels = read_csv(folder, table, split)
+    labels.problems += [
+        Problem(_relative(d, folder), 0, "mixed formats", f"{table.name} is used instead")
+        for d in documents
+    ]
+    return labels
+
+
+def find_csv(folder: Path) -> Path | None:
+    """labels.csv, or the only CSV of the folder.
+
+    Raises:
+        SourceError: there are several, and none is called labels.csv.
+    """
+    tables = sorted(folder.glob("*.csv"))
+    if len(tables) > 1 and folder / "labels.csv" not in tables:
+        names = ", ".join(table.name for table in tables)
+        raise SourceError(f"{folder} has several CSV files ({names}); call one labels.csv")
+    return folder / "labels.csv" if len(tables) > 1 else next(iter(tables), None)
+
+
+def find_documents(folder: Path) -> list[Path]:
+    """The XML files where PASCAL VOC, and tools that write its form, put them."""
+    # On some systems Annotations and annotations are one folder.
+    found = {file.resolve(): file for sub in XML_FOLDERS for file in (folder / sub).glob("*.xml")}
+    return sorted(found.values())
+
+
+def read_csv(folder: Path, table: Path, split: str | None) -> Labels:
+    """Read a CSV with the columns `CSV_COLUMNS` and, where `split` is given, `split`.
+
+    Raises:
+        SourceError: it is not such a CSV, or has no row of the split.
+    """
+    labels, splits = Labels(), set()
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            wanted = [*CSV_COLUMNS, *(["split"] if split else [])]
+            missing = [name for name in wanted if name not in (reader.fieldnames or ())]
+            if missing:
+                raise SourceError(
+                    f"{table} has no column {', '.join(missing)}; its first line must name them"
+                )
+            for record in reader:
+                splits.add(record.get("split") or "")
+                if split is None or record["split"] == split:
+                    _add_record(labels, folder, table, reader.line_num, record)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"cannot read {table} ({error}); it must be a CSV in UTF-8") from error
+    if not labels.rows and not labels.problems:
+        known = ", ".join(sorted(filter(None, splits)))
+        reason = f"no rows of split {split!r}; it has {known or 'no split'}" if split else "no rows"
+        raise SourceError(f"{table} has {reason}")
+    return labels
+
+
+def _add_record(
+    labels: Labels, folder: Path, table: Path, line: int, record: dict[str, str | None]
+) -> None:
+    name = record["file"]
+    if not name:
+        labels.problems.append(Problem(table.name, line, "unreadable row", "it names no file"))
+        return
+    image = find_image(folder, name)
+    labels.images.setdefault(image, table.name)
+    label = (record["label"] or "").strip()
+    box = _read_box([record[corner] for corner in CORNERS])
+    labels.rows.append(Row(table.name, line, image, box, label))
+
+
+def read_voc(folder: Path, documents: list[Path], split: str | None) -> Labels:
+    """Read PASCAL VOC annotations; pixel coordinates are taken as they are written.
+
+    Raises:
+        SourceError: no ImageSets/Main/<split>.txt, or no XML file for what it lists.
+    """
+    if split is not None:
+        listing = folder / "ImageSets" / "Main" / f"{split}.txt"
+        try:
+            listed = {line.split()[0] for line in listing.read_text().splitlines() if line.strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"cannot read {listing} ({error}); it must list the images of split {split!r}"
+            ) from error
+        documents = [document for document in documents if document.stem in listed]
+        if not documents:
+            raise SourceError(f"no XML file of {folder} belongs to an image of {listing}")
+    labels = Labels()
+    for document in documents:
+        name = _relative(document, folder)
+        try:
+            root = ElementTree.parse(document).getroot()
+        except (OSError, ElementTree.ParseError) as error:
+            labels.problems.append(Problem(name, 0, "unreadable file", str(error)))
+            continue
+        file = (root.findtext("filename") or "").strip()
+        if root.tag != "annotation" or not file:
+            detail = "it is not a PASCAL VOC annotation with a filename"
+            labels.problems.append(Problem(name, 0, "unreadable file", detail))
+            continue
+        image = find_image(folder, file, document.parent)
+        labels.images.setdefault(image, name)
+        for number, element in enumerate(root.iter("object"), 1):
+            label = (element.findtext("name") or "").strip()
+            box = _read_box([element.findtext(f"bndbox/{corner}") for corner in CORNERS])
+            labels.rows.append(Row(name, number, image, box, label))
+    return labels
+
+
+def _read_box(texts: list[str | None]) -> Box:
+    """The four numbers; NaN for those that are none, so that one check finds every bad box."""
+
+    def number(text: str | None) -> float:
+        try:
+            return float(text or "nan")
+        except ValueError:
+            return float("nan")
+
+    xmin, ymin, xmax, ymax = map(number, texts)
+    return xmin, ymin, xmax, ymax
+
+
+def find_image(folder: Path, name: str, beside: Path | None = None) -> Path:
+    """Where the image of that name is; its first possible place where it is nowhere."""
+    places = [folder / sub / name for sub in IMAGE_FOLDERS]
+    places += [beside / name] if beside else []
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix()

@@ -1,0 +1,260 @@
+"""Turns observations into figures: detection, classification and both together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.evaluation.bootstrap import Estimate, draw_images, estimate
+from mask_detector_ros.evaluation.dataset import LABELS, WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY
+from mask_detector_ros.evaluation.matching import NO_MATCH
+from mask_detector_ros.evaluation.metrics import (
+    Values,
+    Weights,
+    average_precision,
+    balanced_accuracy,
+    calibration_error,
+    confusion_matrix,
+    mean,
+    roc_auc,
+    threshold_at_precision,
+)
+from mask_detector_ros.evaluation.observe import Observations
+
+SIZES = {
+    "all sizes": (0.0, np.inf),
+    "24 px and more": (24.0, np.inf),
+    "under 24 px": (0.0, 24.0),
+    "24 to 48 px": (24.0, 48.0),
+    "48 to 96 px": (48.0, 96.0),
+    "96 px and more": (96.0, np.inf),
+}
+"""Ranges of the longer side of a face's box, in pixels, the upper end exclusive."""
+
+HEADLINE = "24 px and more"
+"""Labels of smaller faces are guesses, so this range is the one to compare by."""
+
+ANY_STATE = "any"
+WANTED_PRECISION = 0.85
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class DetectionFigures:
+    """Detection of the faces of one size range and mask state, at the chosen threshold."""
+
+    size: str
+    state: str
+    faces: int
+    recall: Estimate
+    precision: Estimate
+    average_precision: Estimate
+    mean_iou: Estimate
+
+
+@dataclass(frozen=True)
+class PrecisionPoint:
+    """Recall by mask state at the lowest threshold that has the wanted precision.
+
+    `threshold` and the recalls are None where no threshold has it. The threshold stays the
+    same in each draw of the bootstrap.
+    """
+
+    size: str
+    precision: float
+    threshold: float | None
+    recall: dict[str, Estimate] | None
+
+
+@dataclass(frozen=True)
+class ClassificationFigures:
+    """Labels of known boxes of one size range; `confusion` has the true label by row."""
+
+    size: str
+    faces: int
+    binary_balanced_accuracy: Estimate
+    balanced_accuracy: Estimate
+    auc: Estimate
+    calibration_error: Estimate
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class EndToEndFigures:
+    """Share of the faces of one size range and label that got the right box and label."""
+
+    size: str
+    label: str
+    faces: int
+    share: Estimate
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """What depends on the classifier."""
+
+    classification: list[ClassificationFigures]
+    end_to_end: list[EndToEndFigures]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of an evaluation."""
+
+    detection: list[DetectionFigures]
+    at_precision: PrecisionPoint
+    models: dict[str, ModelFigures]
+
+
+def summarise(
+    seen: Observations, progress: Callable[[list[str]], Iterable[str]] = iter, rounds: int = 1000
+) -> Summary:
+    """Compute all figures.
+
+    Args:
+        seen: what the networks said.
+        progress: wraps the names of the parts, to show how far the work is.
+        rounds: draws of the bootstrap.
+    """
+    draws = draw_images(len(seen.paths), rounds)
+    detection: list[DetectionFigures] = []
+    models: dict[str, ModelFigures] = {}
+    for part in progress([*SIZES, *seen.crop_probabilities]):
+        if part in SIZES:
+            states = (None, *range(len(LABELS)))
+            detection += [detection_figures(seen, part, state, draws) for state in states]
+        else:
+            models[part] = ModelFigures(
+                [classification_figures(seen, part, size, draws) for size in SIZES],
+                [
+                    end_to_end_figures(seen, part, size, label, draws)
+                    for size in SIZES
+                    for label in range(len(LABELS))
+                ],
+            )
+    return Summary(detection, precision_point(seen, draws), models)
+
+
+def in_range(sides: NDArray[np.float32], size: str) -> Mask:
+    """(N,) which sides lie in a range of `SIZES`."""
+    low, high = SIZES[size]
+    chosen: Mask = (sides >= low) & (sides < high)
+    return chosen
+
+
+def detection_rows(seen: Observations, size: str, state: int | None) -> tuple[Mask, Mask]:
+    """The (T,) known faces and (D,) detections that count for a size range and mask state.
+
+    A detection with a match counts where its known face does; one without a match, which is
+    a false one, where its own size does, and for each state, since it has none.
+    """
+    truth = seen.for_detection & in_range(seen.truth_sides, size)
+    if state is not None:
+        truth = truth & (seen.truth_labels == state)
+    unmatched = seen.matches == NO_MATCH
+    counts_by_match = np.append(truth, False)[seen.matches] & ~unmatched
+    return truth, np.where(unmatched, in_range(seen.sides, size), counts_by_match)
+
+
+def detection_figures(
+    seen: Observations, size: str, state: int | None, draws: NDArray[np.uint16]
+) -> DetectionFigures:
+    truth, rows = detection_rows(seen, size, state)
+    accepted = rows & seen.accepted
+    right = accepted & (seen.matches >= 0)
+
+    def ap(weights: Weights) -> Values:
+        positives = weights[:, seen.truth_images[truth]].sum(axis=1)
+        hits = seen.matches[rows] >= 0
+        return average_precision(seen.scores[rows], hits, weights[:, seen.images[rows]], positives)
+
+    return DetectionFigures(
+        size,
+        ANY_STATE if state is None else LABELS[state],
+        int(truth.sum()),
+        estimate(_mean_of(seen.found_by[truth] >= 0, seen.truth_images[truth]), draws),
+        estimate(_mean_of(seen.matches[accepted] >= 0, seen.images[accepted]), draws),
+        estimate(ap, draws),
+        estimate(_mean_of(seen.overlaps[right], seen.images[right]), draws),
+    )
+
+
+def precision_point(seen: Observations, draws: NDArray[np.uint16]) -> PrecisionPoint:
+    _, rows = detection_rows(seen, HEADLINE, None)
+    hits = seen.matches[rows] >= 0
+    threshold = threshold_at_precision(seen.scores[rows], hits, WANTED_PRECISION)
+    if threshold is None:
+        return PrecisionPoint(HEADLINE, WANTED_PRECISION, None, None)
+    found = np.zeros(len(seen.truth_boxes), bool)
+    matched = seen.matches[(seen.matches >= 0) & (seen.scores >= threshold)]
+    found[matched] = True
+    recall = {}
+    for state in (None, *range(len(LABELS))):
+        truth, _ = detection_rows(seen, HEADLINE, state)
+        name = ANY_STATE if state is None else LABELS[state]
+        recall[name] = estimate(_mean_of(found[truth], seen.truth_images[truth]), draws)
+    return PrecisionPoint(HEADLINE, WANTED_PRECISION, threshold, recall)
+
+
+def classification_figures(
+    seen: Observations, model: str, size: str, draws: NDArray[np.uint16]
+) -> ClassificationFigures:
+    rows = in_range(seen.truth_sides, size)
+    labels, images = seen.truth_labels[rows], seen.truth_images[rows]
+    probabilities = seen.crop_probabilities[model][rows].astype(np.float64)
+    predicted = probabilities.argmax(axis=1)
+    two = labels != WORN_INCORRECTLY
+    mask_share = masked_share(probabilities[two])
+    binary_prediction = np.where(mask_share >= 0.5, WITH_MASK, WITHOUT_MASK)
+    binary, auc = (
+        partial(balanced_accuracy, labels[two], binary_prediction),
+        partial(roc_auc, mask_share, labels[two] == WITH_MASK),
+    )
+    three = partial(balanced_accuracy, labels, predicted)
+    error = partial(calibration_error, probabilities.max(axis=1), predicted == labels)
+    return ClassificationFigures(
+        size,
+        int(rows.sum()),
+        estimate(lambda weights: binary(weights[:, images[two]]), draws),
+        estimate(lambda weights: three(weights[:, images]), draws),
+        estimate(lambda weights: auc(weights[:, images[two]]), draws),
+        estimate(lambda weights: error(weights[:, images]), draws),
+        confusion_matrix(labels, predicted, len(LABELS)).tolist(),
+    )
+
+
+def masked_share(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) mask against no mask alone, of (N, 3) probabilities; 0.5 where both are 0."""
+    mask, bare = probabilities[:, WITH_MASK], probabilities[:, WITHOUT_MASK]
+    total = mask + bare
+    share: NDArray[np.float64] = np.divide(
+        mask, total, out=np.full(len(total), 0.5), where=total > 0
+    )
+    return share
+
+
+def end_to_end_figures(
+    seen: Observations, model: str, size: str, label: int, draws: NDArray[np.uint16]
+) -> EndToEndFigures:
+    truth, _ = detection_rows(seen, size, label)
+    right = labelled_right(seen, model)[truth]
+    share = estimate(_mean_of(right, seen.truth_images[truth]), draws)
+    return EndToEndFigures(size, LABELS[label], int(truth.sum()), share)
+
+
+def labelled_right(seen: Observations, model: str) -> Mask:
+    """(T,) whether each known face was found and got its own label."""
+    # The row after the last stands for a face that nobody found.
+    predicted = np.append(seen.probabilities[model].argmax(axis=1), -1)[seen.found_by]
+    right: Mask = predicted == seen.truth_labels
+    return right
+
+
+def _mean_of(values: NDArray[np.generic], images: NDArray[np.int64]) -> Callable[[Weights], Values]:
+    """The mean of values of faces, as a function of the weights of images."""
+    return lambda weights: mean(values, weights[:, images])

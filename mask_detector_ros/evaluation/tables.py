@@ -1,0 +1,151 @@
+"""The figures as tables of text, for the terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mask_detector_ros.evaluation.dataset import LABELS
+from mask_detector_ros.evaluation.summary import (
+    ANY_STATE,
+    HEADLINE,
+    DetectionFigures,
+    PrecisionPoint,
+    Summary,
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the names of the columns, and rows of cells."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def to_text(self) -> str:
+        """Aligned columns; the first is text, the others are numbers."""
+        lines = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = [
+            "  ".join(
+                cell.rjust(width) if index else cell.ljust(width)
+                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        return "\n".join([self.title, *text])
+
+
+def short_tables(summary: Summary) -> list[Table]:
+    """Detection by size and, of faces worth comparing by, by state; each model in one line."""
+    rows = [
+        figures
+        for figures in summary.detection
+        if figures.state == ANY_STATE or figures.size == HEADLINE
+    ]
+    return [
+        detection_table(rows),
+        precision_table(summary.at_precision),
+        classification_table(summary, [HEADLINE]),
+        end_to_end_table(summary, [HEADLINE]),
+    ]
+
+
+def full_tables(summary: Summary) -> list[Table]:
+    """Everything but the confusion matrices."""
+    sizes = [figures.size for figures in summary.detection if figures.state == ANY_STATE]
+    return [
+        detection_table(summary.detection),
+        precision_table(summary.at_precision),
+        classification_table(summary, sizes),
+        end_to_end_table(summary, sizes),
+    ]
+
+
+def detection_table(figures: Iterable[DetectionFigures]) -> Table:
+    return Table(
+        "Detection at IoU 0.5",
+        ("faces", "count", "recall", "precision", "average precision", "mean IoU"),
+        [
+            (
+                row.size if row.state == ANY_STATE else f"{row.size}, {words(row.state)}",
+                str(row.faces),
+                *map(str, (row.recall, row.precision, row.average_precision, row.mean_iou)),
+            )
+            for row in figures
+        ],
+    )
+
+
+def precision_table(point: PrecisionPoint) -> Table:
+    title = f"Recall at precision {point.precision}, {point.size}"
+    if point.recall is None or point.threshold is None:
+        return Table(f"{title}: not reached at any threshold", ("faces", "recall"), [])
+    return Table(
+        f"{title} (threshold of the last stage {point.threshold:.3f})",
+        ("faces", "recall"),
+        [(words(state), str(recall)) for state, recall in point.recall.items()],
+    )
+
+
+def classification_table(summary: Summary, sizes: list[str]) -> Table:
+    return Table(
+        "Classification of the known boxes",
+        (
+            "model, faces",
+            "count",
+            "balanced accuracy, binary",
+            "of three classes",
+            "AUC",
+            "calibration error",
+        ),
+        [
+            (
+                f"{name}, {row.size}",
+                str(row.faces),
+                str(row.binary_balanced_accuracy),
+                str(row.balanced_accuracy),
+                str(row.auc),
+                str(row.calibration_error),
+            )
+            for name, model in summary.models.items()
+            for row in model.classification
+            if row.size in sizes
+        ],
+    )
+
+
+def end_to_end_table(summary: Summary, sizes: list[str]) -> Table:
+    rows = []
+    for name, model in summary.models.items():
+        for size in sizes:
+            shares = [str(row.share) for row in model.end_to_end if row.size == size]
+            rows.append((f"{name}, {size}", *shares))
+    return Table(
+        "End to end: share of the faces with the right box and the right label",
+        ("model, faces", *map(words, LABELS)),
+        rows,
+    )
+
+
+def confusion_tables(summary: Summary) -> list[Table]:
+    """Counts by true and predicted label, for each model."""
+    return [
+        Table(
+            f"Confusion matrix of {name}, {row.size}, true label by row",
+            ("", *map(words, LABELS)),
+            [
+                (words(label), *map(str, counts))
+                for label, counts in zip(LABELS, row.confusion, strict=True)
+            ],
+        )
+        for name, model in summary.models.items()
+        for row in model.classification
+        if row.size == HEADLINE
+    ]
+
+
+def words(label: str) -> str:
+    """A label as people write it."""
+    return label.replace("_", " ")
