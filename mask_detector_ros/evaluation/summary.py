@@ -211,10 +211,8 @@ def classification_figures(
     two = labels != WORN_INCORRECTLY
     mask_share = masked_share(probabilities[two])
     binary_prediction = np.where(mask_share >= 0.5, WITH_MASK, WITHOUT_MASK)
-    binary, auc = (
-        partial(balanced_accuracy, labels[two], binary_prediction),
-        partial(roc_auc, mask_share, labels[two] == WITH_MASK),
-    )
+    binary = partial(balanced_accuracy, labels[two], binary_prediction)
+    auc = partial(roc_auc, mask_share, labels[two] == WITH_MASK)
     three = partial(balanced_accuracy, labels, predicted)
     error = partial(calibration_error, probabilities.max(axis=1), predicted == labels)
     return ClassificationFigures(

@@ -1,0 +1,195 @@
+"""`mask-detector evaluate`: how accurate detector and classifiers are on labelled photographs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from mask_detector_ros.cli.options import add_detector_options
+from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.evaluation.contact_sheet import worst_errors
+from mask_detector_ros.evaluation.dataset import Dataset, read_dataset
+from mask_detector_ros.evaluation.html_report import build_report
+from mask_detector_ros.evaluation.observe import Networks, Observations, observe
+from mask_detector_ros.evaluation.plots import draw_plots, require_matplotlib
+from mask_detector_ros.evaluation.summary import Summary, summarise
+from mask_detector_ros.evaluation.tables import confusion_tables, full_tables, short_tables
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+
+T = TypeVar("T")
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure the accuracy on labelled photographs",
+        description="Measure detection, classification and both together on labelled photographs:"
+        " a folder with labels.csv (file, xmin, ymin, xmax, ymax, label; optionally split) and"
+        " images/, or with PASCAL VOC XML. Prints a short table.",
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="the folder")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="write report.html, report.json and plots/ there"
+    )
+    parser.add_argument("--split", help="only this part of the data set, such as val")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="mask classifier, by name or path; give it several times to compare several",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse a data set with a problem in any row"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_detector_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    given = vars(arguments)
+    values = check_parameters(
+        DETECTOR_PARAMETERS,
+        {p.name: given[p.name] for p in DETECTOR_PARAMETERS if p.name in given},
+    )
+    if arguments.model and "classifier_model" in given:
+        raise ParameterError("give --model or --classifier-model, not both; they mean the same")
+    output = make_output(arguments.output)
+    folder = Path(arguments.dataset).expanduser()
+    dataset = read_dataset(folder, arguments.split, lambda paths: show_progress(paths, "check"))
+    report_problems(dataset, arguments.strict)
+    networks = Networks.load(values, dict.fromkeys(arguments.model or [values["classifier_model"]]))
+    seen = observe(show_progress(dataset.images, "run"), networks)
+    summary = summarise(seen, lambda parts: show_progress(parts, "count"))
+    report = to_json(folder, arguments.split, dataset, values, summary)
+    facts = describe(report)
+    if output is not None:
+        write_report(output, report, facts, dataset, seen, summary)
+    if arguments.json:
+        print(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        print("\n".join(facts))
+        for table in short_tables(summary):
+            print(f"\n{table.to_text()}")
+        if output is not None:
+            print(f"\nreport: {output / 'report.html'}")
+    return 0
+
+
+def make_output(name: str | None) -> Path | None:
+    """Make the folder of the report before the long work, so that it is not in vain."""
+    if name is None:
+        return None
+    require_matplotlib()
+    folder = Path(name).expanduser()
+    try:
+        (folder / "plots").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"cannot make the folder {folder} ({error.strerror})") from error
+    return folder
+
+
+def show_progress(items: Iterable[T], what: str) -> Iterable[T]:
+    bar: Iterable[T] = tqdm(items, what, leave=False, disable=not sys.stderr.isatty())
+    return bar
+
+
+def report_problems(dataset: Dataset, strict: bool) -> None:
+    """List the rows that cannot be used.
+
+    Raises:
+        SourceError: there are some, and `strict` allows none.
+    """
+    if not dataset.problems:
+        return
+    for problem in dataset.problems:
+        print(problem, file=sys.stderr)
+    counts = ", ".join(f"{kind} {count}" for kind, count in dataset.problem_counts.items())
+    total = f"{len(dataset.problems)} problems in the data set ({counts})"
+    if strict:
+        raise SourceError(f"{total}; mend them, or leave out --strict to skip what they are about")
+    print(f"warning: {total}; what they are about is skipped", file=sys.stderr)
+
+
+def to_json(
+    folder: Path, split: str | None, dataset: Dataset, values: dict[str, Any], summary: Summary
+) -> dict[str, Any]:
+    """The whole report as JSON-ready values; null where there was nothing to count."""
+    for_detection = [image for image in dataset.images if not image.is_whole_image]
+    report = {
+        "data": {
+            "folder": str(folder),
+            "split": split,
+            "images": len(dataset.images),
+            "faces": sum(len(image.boxes) for image in dataset.images),
+            "images_for_detection": len(for_detection),
+            "faces_for_detection": sum(len(image.boxes) for image in for_detection),
+            "problem_counts": dataset.problem_counts,
+            "problems": [asdict(problem) for problem in dataset.problems],
+        },
+        "parameters": values,
+        **asdict(summary),
+    }
+    cleaned: dict[str, Any] = _without_nan(report)
+    return cleaned
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def describe(report: dict[str, Any]) -> list[str]:
+    """Sentences on what was measured, from the JSON report."""
+    data, parameters = report["data"], report["parameters"]
+    thresholds = " ".join(f"{threshold:g}" for threshold in parameters["detection_thresholds"])
+    cut_out = data["images"] - data["images_for_detection"]
+    facts = [
+        f"data: {data['folder']}, split {data['split'] or 'all'}:"
+        f" {data['faces']} faces in {data['images']} images",
+        f"for detection: {data['faces_for_detection']} faces in {data['images_for_detection']}"
+        f" images; {cut_out} images are cut-out faces and count for classification only",
+        f"detector: {parameters['detector_model']}, min_face_size {parameters['min_face_size']},"
+        f" detection_thresholds {thresholds}",
+        f"classifiers: {', '.join(report['models'])}",
+    ]
+    skipped = sum(data["problem_counts"].values())
+    return [*facts, f"problems in the data set, skipped: {skipped}"] if skipped else facts
+
+
+def write_report(
+    output: Path,
+    report: dict[str, Any],
+    facts: list[str],
+    dataset: Dataset,
+    seen: Observations,
+    summary: Summary,
+) -> None:
+    """Write report.json, report.html and the plots.
+
+    Raises:
+        SourceError: a file cannot be written.
+    """
+    plots = draw_plots(seen, summary)
+    tables = [*full_tables(summary), *confusion_tables(summary)]
+    title = "Accuracy of the mask detector"
+    page = build_report(title, facts, tables, plots, worst_errors(seen), dataset.problems)
+    files = {f"plots/{name}.svg": svg for name, svg in plots.items()}
+    files["report.html"] = page
+    files["report.json"] = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    for name, text in files.items():
+        try:
+            (output / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise SourceError(f"cannot write {output / name} ({error.strerror})") from error

@@ -1,0 +1,91 @@
+"""Thumbnails of the worst errors: where to look first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.crops import crop_squares, square_slices
+from mask_detector_ros.evaluation.dataset import LABELS
+from mask_detector_ros.evaluation.matching import NO_MATCH
+from mask_detector_ros.evaluation.observe import Observations
+from mask_detector_ros.evaluation.tables import words
+from mask_detector_ros.sources import read_image
+
+ERRORS_OF_A_KIND = 24
+THUMBNAIL_SIDE = 128
+CONTEXT = 0.5
+"""Surroundings of the box in a thumbnail, as a share of its longer side."""
+
+_COLOUR = (60, 220, 60)
+
+
+@dataclass(frozen=True, eq=False)
+class WrongFace:
+    """One error.
+
+    Attributes:
+        path: of the photograph.
+        box: (4,) of the known face, or of the false detection.
+        caption: what is wrong.
+    """
+
+    path: Path
+    box: NDArray[np.float32]
+    caption: str
+
+
+def worst_errors(seen: Observations) -> dict[str, list[WrongFace]]:
+    """The worst errors by kind: what was missed, what is no face, what got a wrong label."""
+    missed = seen.for_detection & (seen.found_by == NO_MATCH)
+    false = seen.accepted & (seen.matches == NO_MATCH)
+    errors = {
+        "Missed faces, the largest first": [
+            _known(seen, row, f"{seen.truth_sides[row]:.0f} px")
+            for row in _largest(missed, seen.truth_sides)
+        ],
+        "Detections without a known face, the surest first": [
+            WrongFace(
+                seen.paths[seen.images[row]], seen.boxes[row], f"score {seen.scores[row]:.3f}"
+            )
+            for row in _largest(false, seen.scores)
+        ],
+    }
+    for name, probabilities in seen.crop_probabilities.items():
+        predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        wrong = predicted != seen.truth_labels
+        errors[f"Wrong labels of {name} on known boxes, the surest first"] = [
+            _known(seen, row, f"taken for {words(LABELS[predicted[row]])} {confidence[row]:.3f}")
+            for row in _largest(wrong, confidence)
+        ]
+    return errors
+
+
+def _known(seen: Observations, row: int, what: str) -> WrongFace:
+    caption = f"{words(LABELS[seen.truth_labels[row]])}, {what}"
+    return WrongFace(seen.paths[seen.truth_images[row]], seen.truth_boxes[row], caption)
+
+
+def _largest(chosen: NDArray[np.bool_], by: NDArray[np.float32]) -> list[int]:
+    rows = np.flatnonzero(chosen)
+    order = np.argsort(-by[rows], kind="stable")
+    return [int(row) for row in rows[order[:ERRORS_OF_A_KIND]]]
+
+
+def thumbnail(error: WrongFace) -> bytes:
+    """A JPEG of the face and its surroundings, the box drawn.
+
+    Raises:
+        SourceError: the photograph cannot be read.
+    """
+    boxes = error.box[None]
+    crop = crop_squares(read_image(error.path), boxes, THUMBNAIL_SIDE, CONTEXT)[0]
+    left, top, right, _ = square_slices(boxes, CONTEXT)[0]
+    scale = THUMBNAIL_SIDE / max(right - left, 1)
+    corners = np.rint((error.box - np.array([left, top, left, top])) * scale).astype(int).tolist()
+    cv2.rectangle(crop, corners[:2], corners[2:], _COLOUR, 1)
+    return bytes(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])

@@ -1,0 +1,196 @@
+"""The figures as plots, each one an SVG text. Needs matplotlib."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.evaluation.bootstrap import Estimate
+from mask_detector_ros.evaluation.dataset import LABELS
+from mask_detector_ros.evaluation.metrics import (
+    CALIBRATION_BINS,
+    calibration_bins,
+    precision_recall,
+    ratio,
+)
+from mask_detector_ros.evaluation.observe import Observations
+from mask_detector_ros.evaluation.summary import (
+    HEADLINE,
+    SIZES,
+    Summary,
+    detection_rows,
+    in_range,
+)
+from mask_detector_ros.evaluation.tables import words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SEPARATE_SIZES = [size for size in SIZES if size not in ("all sizes", HEADLINE)]
+
+
+def require_matplotlib() -> None:
+    """Raises MaskDetectorError where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise MaskDetectorError(
+            "the report needs matplotlib, which is not installed; do: "
+            'pip install "mask_detector_ros[evaluate]", or leave out -o'
+        )
+
+
+def draw_plots(seen: Observations, summary: Summary) -> dict[str, str]:
+    """All plots of a report: SVG by name."""
+    return {
+        "precision_recall": plot_precision_recall(seen),
+        "threshold": plot_threshold(seen, summary),
+        "recall": plot_recall(summary),
+        "end_to_end": plot_end_to_end(summary),
+        "confusion": plot_confusion(summary),
+        "calibration": plot_calibration(seen),
+    }
+
+
+def plot_precision_recall(seen: Observations) -> str:
+    """Precision against recall by size, with a dot at the chosen threshold."""
+    figure, (axes,) = _new_figure(1)
+    for size in [HEADLINE, *SEPARATE_SIZES]:
+        thresholds, precision, recall = _curve(seen, size, None)
+        (line,) = axes.plot(recall, precision, label=size)
+        accepted = np.flatnonzero(thresholds >= np.float32(seen.threshold))
+        if len(accepted):
+            at = accepted[-1]
+            axes.plot(recall[at], precision[at], "o", color=line.get_color())
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title("Detection by size; dot: the chosen threshold")
+    axes.legend(loc="lower left")
+    return _to_svg(figure)
+
+
+def plot_threshold(seen: Observations, summary: Summary) -> str:
+    """How precision and the recall by mask state move with the last stage's threshold."""
+    figure, (axes,) = _new_figure(1)
+    thresholds, precision, _ = _curve(seen, HEADLINE, None)
+    axes.plot(thresholds, precision, "k--", label="precision")
+    for state, label in enumerate(LABELS):
+        thresholds, _, recall = _curve(seen, HEADLINE, state)
+        axes.plot(thresholds, recall, label=f"recall, {words(label)}")
+    axes.axvline(seen.threshold, color="gray", label="chosen")
+    point = summary.at_precision
+    if point.threshold is not None:
+        label = f"precision {point.precision}"
+        axes.axvline(point.threshold, color="gray", linestyle=":", label=label)
+    axes.set(xlabel="threshold of the last stage", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"Detection, {HEADLINE}")
+    axes.legend(loc="lower left")
+    return _to_svg(figure)
+
+
+def plot_recall(summary: Summary) -> str:
+    """Recall by size and mask state, at the chosen threshold."""
+    figure, (axes,) = _new_figure(1)
+    for number, label in enumerate(LABELS):
+        rows = [
+            row
+            for size in SEPARATE_SIZES
+            for row in summary.detection
+            if (row.size, row.state) == (size, label)
+        ]
+        _bars(axes, number, len(LABELS), [row.recall for row in rows], words(label))
+    axes.set_xticks(range(len(SEPARATE_SIZES)), SEPARATE_SIZES)
+    axes.set(ylabel="recall", ylim=(0, 1.02))
+    axes.set_title("Detection by size and mask state, 95 % intervals")
+    axes.legend(loc="upper left")
+    return _to_svg(figure)
+
+
+def plot_end_to_end(summary: Summary) -> str:
+    """Share of right box and right label by label, a bar a model."""
+    figure, (axes,) = _new_figure(1)
+    for number, (name, model) in enumerate(summary.models.items()):
+        shares = [row.share for row in model.end_to_end if row.size == HEADLINE]
+        _bars(axes, number, len(summary.models), shares, name)
+    axes.set_xticks(range(len(LABELS)), [words(label) for label in LABELS])
+    axes.set(ylabel="right box and right label", ylim=(0, 1.02))
+    axes.set_title(f"End to end, {HEADLINE}, 95 % intervals")
+    axes.legend(loc="lower left")
+    return _to_svg(figure)
+
+
+def plot_confusion(summary: Summary) -> str:
+    """Share of each true label by predicted label, a panel a model."""
+    figure, panels = _new_figure(len(summary.models))
+    for axes, (name, model) in zip(panels, summary.models.items(), strict=True):
+        (counts,) = [np.array(r.confusion) for r in model.classification if r.size == HEADLINE]
+        shares = ratio(counts.astype(float), np.repeat(counts.sum(axis=1)[:, None], 3, 1))
+        axes.imshow(np.nan_to_num(shares), vmin=0, vmax=1, cmap="Blues")
+        for (row, column), count in np.ndenumerate(counts):
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=shade)
+        names = [words(label).replace("mask worn", "mask worn\n") for label in LABELS]
+        axes.set_xticks(range(len(LABELS)), names)
+        axes.set_yticks(range(len(LABELS)), names)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.set_title(f"{name}, {HEADLINE}")
+    return _to_svg(figure)
+
+
+def plot_calibration(seen: Observations) -> str:
+    """Accuracy against confidence on the known boxes, a line a model."""
+    figure, (axes,) = _new_figure(1)
+    axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
+    rows = in_range(seen.truth_sides, HEADLINE)
+    for name, probabilities in seen.crop_probabilities.items():
+        confidence = probabilities[rows].max(axis=1).astype(np.float64)
+        correct = probabilities[rows].argmax(axis=1) == seen.truth_labels[rows]
+        bins = calibration_bins(confidence)
+        counts = np.bincount(bins, minlength=CALIBRATION_BINS).astype(float)
+        x = ratio(np.bincount(bins, confidence, CALIBRATION_BINS), counts)
+        y = ratio(np.bincount(bins, correct, CALIBRATION_BINS), counts)
+        (line,) = axes.plot(x, y, label=name)
+        axes.scatter(x, y, s=4 + 2 * np.sqrt(counts), color=line.get_color())
+    axes.set(xlabel="probability of the predicted label", ylabel="share that is right")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set_title(f"Calibration, {HEADLINE}; larger dots: more faces")
+    axes.legend(loc="upper left")
+    return _to_svg(figure)
+
+
+def _curve(
+    seen: Observations, size: str, state: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    truth, rows = detection_rows(seen, size, state)
+    positives = np.array([truth.sum()], float)
+    thresholds, precision, recall = precision_recall(
+        seen.scores[rows], seen.matches[rows] >= 0, np.ones((1, rows.sum())), positives
+    )
+    return thresholds, precision[0], recall[0]
+
+
+def _bars(axes: Axes, number: int, of: int, estimates: list[Estimate], label: str) -> None:
+    """One bar a group, the `number`th of `of` beside each other, with intervals."""
+    width = 0.8 / of
+    x = np.arange(len(estimates)) - 0.4 + (number + 0.5) * width
+    y = np.nan_to_num([e.value for e in estimates])
+    reach = np.nan_to_num([[e.value - e.low, e.high - e.value] for e in estimates]).T
+    # A percentile interval need not hold the value itself.
+    axes.bar(x, y, width, yerr=np.maximum(reach, 0), capsize=2, label=label)
+
+
+def _new_figure(panels: int) -> tuple[Figure, list[Axes]]:
+    # Not pyplot: it would look for a display and keep every figure.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7 if panels == 1 else 4.5 * panels, 4.5), layout="constrained")
+    return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+
+
+def _to_svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
