@@ -72,15 +72,17 @@ def test_a_folder_of_photographs_is_shown_to_its_end(tmp_path: Path, portrait: n
     photographs = tmp_path / "my photographs"
     photographs.mkdir()
     for number in range(3):
-        cv2.imwrite(str(photographs / f"{number}.png"), portrait[:, : 512 - 50 * number])
+        cv2.imwrite(str(photographs / f"{number}.png"), cv2.flip(portrait, 1)[: 512 - number])
     result = run_demo(tmp_path / "out", "--source", str(photographs))
     assert result.returncode == 0, result.stdout + result.stderr
     records = read_lines(tmp_path / "out")
     assert [len(record["faces"]) for record in records] == [1, 1, 1]
+    video = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
+    assert video.read()[1].shape == (720, 960, 3)
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "does not exist"), ("no video", "cannot be read")]
+    ("content", "reason"), [(None, "does not exist"), ("no video", "is a text file, not a video")]
 )
 def test_a_source_that_cannot_be_read_ends_the_demo(
     tmp_path: Path, content: str | None, reason: str
