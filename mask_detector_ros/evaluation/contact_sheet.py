@@ -14,6 +14,7 @@ from mask_detector_ros.evaluation.dataset import LABELS
 from mask_detector_ros.evaluation.matching import NO_MATCH
 from mask_detector_ros.evaluation.observe import Observations
 from mask_detector_ros.evaluation.tables import words
+from mask_detector_ros.mtcnn.boxes import intersection_over_union
 from mask_detector_ros.sources import read_image
 
 ERRORS_OF_A_KIND = 24
@@ -45,7 +46,11 @@ def worst_errors(seen: Observations) -> dict[str, list[WrongFace]]:
     false = seen.accepted & (seen.matches == NO_MATCH)
     errors = {
         "Missed faces, the largest first": [
-            _known(seen, row, f"{seen.truth_sides[row]:.0f} px")
+            _known(
+                seen,
+                row,
+                f"{seen.truth_sides[row]:.0f} px, best overlap {best_overlap(seen, row):.2f}",
+            )
             for row in _largest(missed, seen.truth_sides)
         ],
         "Detections without a known face, the surest first": [
@@ -63,6 +68,16 @@ def worst_errors(seen: Observations) -> dict[str, list[WrongFace]]:
             for row in _largest(wrong, confidence)
         ]
     return errors
+
+
+def best_overlap(seen: Observations, row: int) -> float:
+    """Intersection over union of a known face with the accepted detection nearest to it.
+
+    It tells a misplaced box from a face that was not seen at all.
+    """
+    candidates = seen.boxes[seen.accepted & (seen.images == seen.truth_images[row])]
+    overlaps = intersection_over_union(seen.truth_boxes[[row]], candidates)
+    return float(overlaps.max(initial=0))
 
 
 def _known(seen: Observations, row: int, what: str) -> WrongFace:

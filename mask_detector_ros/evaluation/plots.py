@@ -105,7 +105,7 @@ def plot_recall(summary: Summary) -> str:
     axes.set_xticks(range(len(SEPARATE_SIZES)), SEPARATE_SIZES)
     axes.set(ylabel="recall", ylim=(0, 1.02))
     axes.set_title("Detection by size and mask state, 95 % intervals")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
     return _to_svg(figure)
 
 
@@ -118,7 +118,7 @@ def plot_end_to_end(summary: Summary) -> str:
     axes.set_xticks(range(len(LABELS)), [words(label) for label in LABELS])
     axes.set(ylabel="right box and right label", ylim=(0, 1.02))
     axes.set_title(f"End to end, {HEADLINE}, 95 % intervals")
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
     return _to_svg(figure)
 
 
@@ -150,8 +150,8 @@ def plot_calibration(seen: Observations) -> str:
         correct = probabilities[rows].argmax(axis=1) == seen.truth_labels[rows]
         bins = calibration_bins(confidence)
         counts = np.bincount(bins, minlength=CALIBRATION_BINS).astype(float)
-        x = ratio(np.bincount(bins, confidence, CALIBRATION_BINS), counts)
-        y = ratio(np.bincount(bins, correct, CALIBRATION_BINS), counts)
+        x = ratio(np.bincount(bins, confidence, CALIBRATION_BINS).astype(float), counts)
+        y = ratio(np.bincount(bins, correct, CALIBRATION_BINS).astype(float), counts)
         (line,) = axes.plot(x, y, label=name)
         axes.scatter(x, y, s=4 + 2 * np.sqrt(counts), color=line.get_color())
     axes.set(xlabel="probability of the predicted label", ylabel="share that is right")
