@@ -9,7 +9,7 @@ from mask_detector_ros import __version__
 from mask_detector_ros.cli import main
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 
-COMMANDS = ("image", "video", "models")
+COMMANDS = ("image", "video", "models", "evaluate")
 
 
 def leave(arguments, capsys):
@@ -33,7 +33,7 @@ def test_every_command_has_help(command, capsys):
     assert "--json" in out
 
 
-@pytest.mark.parametrize("command", ["image", "video"])
+@pytest.mark.parametrize("command", ["image", "video", "evaluate"])
 @pytest.mark.parametrize("parameter", DETECTOR_PARAMETERS, ids=lambda parameter: parameter.name)
 def test_every_detector_parameter_is_an_option(command, parameter, capsys):
     _, out, _ = leave([command, "-h"], capsys)
@@ -68,7 +68,7 @@ def test_wrong_use_is_one_line_that_names_the_help_and_exit_code_2(arguments, re
     assert " -h\n" in err
 
 
-@pytest.mark.parametrize("command", ["image", "video"])
+@pytest.mark.parametrize("command", ["image", "video", "evaluate"])
 @pytest.mark.parametrize(
     ("option", "reason"),
     [
