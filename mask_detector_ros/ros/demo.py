@@ -72,7 +72,10 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
         duration = ENDLESS_DURATION
     camera = {"source": source, "rate": rate, "loop": source == SAMPLE, "wait_for_subscriber": True}
     environment = graph_environment()
-    print(f"ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}: join with it to watch the topics")
+    print(
+        f"ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}: join with it to watch the topics",
+        flush=True,
+    )
     with (
         node(
             "recorder_node",
@@ -88,6 +91,12 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
         wait_for(log.exists, START_TIMEOUT, others, "the nodes did not find each other")
         with node("image_source_node", camera, environment) as image_source:
             try:
+                wait_for(
+                    lambda: image_source.poll() is not None or log.stat().st_size > 0,
+                    START_TIMEOUT,
+                    others,
+                    "no frame came through",
+                )
                 wait_for(lambda: image_source.poll() is not None, duration, others)
             except KeyboardInterrupt:
                 print("interrupted; what was recorded is kept", file=sys.stderr)
