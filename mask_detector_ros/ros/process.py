@@ -80,7 +80,7 @@ def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Argumen
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return callback(*args, **kwargs)
-        except BaseException:
+        except Exception:  # to be raised again
             if rclpy.ok():
                 traceback.print_exc()
             raise

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import signal
 from typing import Any
 
 import cv2
@@ -14,77 +12,14 @@ from ros_graph import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
+from detector_client import NODE, busy_image, make_image, set_parameter, settle, state
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from mask_detector_ros.msg import FaceArray, MaskSummary
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import GetParameters, SetParametersAtomically
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import GetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
-
-NODE = "/mask_detector"
-
-
-def make_image(pixels: np.ndarray, encoding: str = "bgr8", sec: int = 1, nanosec: int = 0) -> Image:
-    message = Image(encoding=encoding, height=pixels.shape[0], width=pixels.shape[1])
-    message.step = pixels[0].nbytes if len(pixels) else 0
-    message.data.frombytes(pixels.tobytes())
-    message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
-    message.header.frame_id = "camera"
-    return message
-
-
-@pytest.fixture
-def detector(graph: Any) -> Any:
-    """An active detector that has found its client: (process, client, publisher, detections)."""
-    process = graph.start("mask_detector_node", threads=1)
-    client = graph.client()
-    detections = client.listen(Detection2DArray, f"{NODE}/detections")
-    images = client.advertise(Image, "/image_raw", 10)
-    graph.wait_for_output(process, "subscribed to /image_raw, reliable")
-    wait_until(lambda: client.node.count_publishers(f"{NODE}/detections"), what="the detections")
-    # Both ends of both topics must have met before a message can be counted on.
-    black = make_image(np.zeros((48, 64, 3), np.uint8))
-    wait_until(lambda: images.publish(black) or detections, what="the first detections")
-    settle(detections)
-    return process, client, images, detections
-
-
-def settle(messages: list[Any]) -> None:
-    """Wait until what is under way has arrived, and forget it."""
-    import time
-
-    count, since = -1, time.monotonic()
-    while time.monotonic() < since + 0.5:
-        if len(messages) != count:
-            count, since = len(messages), time.monotonic()
-        time.sleep(0.01)
-    messages.clear()
-
-
-def change_state(client: Any, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(client.call(ChangeState, f"{NODE}/change_state", request).success)
-
-
-def state(client: Any) -> str:
-    return str(client.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.label)
-
-
-def set_parameter(client: Any, name: str, **value: Any) -> Any:
-    kinds = {"integer_value": 2, "double_value": 3, "string_value": 4, "double_array_value": 8}
-    ((field, content),) = value.items()
-    parameter = Parameter(name=name, value=ParameterValue(type=kinds[field], **{field: content}))
-    request = SetParametersAtomically.Request(parameters=[parameter])
-    return client.call(SetParametersAtomically, f"{NODE}/set_parameters_atomically", request).result
-
-
-def busy_image(sec: int = 1) -> Image:
-    """Noise so large that the detector is at it for seconds."""
-    noise = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
-    return make_image(cv2.GaussianBlur(noise, (9, 9), 0), sec=sec)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +32,9 @@ def busy_image(sec: int = 1) -> Image:
     ],
 )
 def test_every_result_carries_the_images_header(
-    detector: Any, sec: int, nanosec: int, frame_id: str, portrait: np.ndarray
+    active_detector: Any, sec: int, nanosec: int, frame_id: str, portrait: np.ndarray
 ) -> None:
-    _, client, images, detections = detector
+    _, client, images, detections = active_detector
     faces = client.listen(FaceArray, f"{NODE}/faces")
     summaries = client.listen(MaskSummary, f"{NODE}/summary")
     drawings = client.listen(Image, f"{NODE}/image_annotated")
@@ -115,8 +50,10 @@ def test_every_result_carries_the_images_header(
     assert sum(summaries[-1].counts) == len(faces[-1].faces) == 1
 
 
-def test_a_face_becomes_a_detection_in_source_pixels(detector: Any, portrait: np.ndarray) -> None:
-    _, _, images, detections = detector
+def test_a_face_becomes_a_detection_in_source_pixels(
+    active_detector: Any, portrait: np.ndarray
+) -> None:
+    _, _, images, detections = active_detector
     wait_until(lambda: images.publish(make_image(portrait)) or detections)
     (detection,) = detections[0].detections
     centre = detection.bbox.center.position
@@ -131,17 +68,17 @@ def test_a_face_becomes_a_detection_in_source_pixels(detector: Any, portrait: np
 @pytest.mark.parametrize("shape", [(1, 1), (4, 20000), (20000, 4), (480, 640), (61, 83)])
 @pytest.mark.parametrize("value", [0, 255])
 def test_an_image_without_faces_gives_an_empty_array(
-    detector: Any, shape: tuple[int, int], value: int
+    active_detector: Any, shape: tuple[int, int], value: int
 ) -> None:
-    _, _, images, detections = detector
+    _, _, images, detections = active_detector
     images.publish(make_image(np.full((*shape, 3), value, np.uint8), sec=42))
     wait_until(lambda: detections, what="an array for the image")
     assert detections[0].header.stamp.sec == 42
     assert detections[0].detections == []
 
 
-def test_bad_frames_are_counted_and_do_not_stop_the_node(graph: Any, detector: Any) -> None:
-    process, client, images, detections = detector
+def test_bad_frames_are_counted_and_do_not_stop_the_node(graph: Any, active_detector: Any) -> None:
+    process, client, images, detections = active_detector
     good = np.zeros((48, 64, 3), np.uint8)
     unknown, short, stepped = make_image(good, "yuv999"), make_image(good), make_image(good)
     short.data.pop()
@@ -173,8 +110,8 @@ def test_bad_frames_are_counted_and_do_not_stop_the_node(graph: Any, detector: A
     assert process.poll() is None
 
 
-def test_parameters_and_state_answer_while_a_frame_is_processed(detector: Any) -> None:
-    _, client, images, detections = detector
+def test_parameters_and_state_answer_while_a_frame_is_processed(active_detector: Any) -> None:
+    _, client, images, detections = active_detector
     images.publish(busy_image())
     answer = client.call(
         GetParameters, f"{NODE}/get_parameters", GetParameters.Request(names=["min_face_size"])
@@ -185,8 +122,8 @@ def test_parameters_and_state_answer_while_a_frame_is_processed(detector: Any) -
     wait_until(lambda: detections, timeout=120)
 
 
-def test_the_newest_frame_wins(detector: Any) -> None:
-    _, client, images, detections = detector
+def test_the_newest_frame_wins(active_detector: Any) -> None:
+    _, client, images, detections = active_detector
     images.publish(busy_image(sec=1))
     for sec in range(2, 8):
         images.publish(make_image(np.zeros((48, 64, 3), np.uint8), sec=sec))
@@ -195,7 +132,7 @@ def test_the_newest_frame_wins(detector: Any) -> None:
     assert client.node.count_publishers(f"{NODE}/detections") == 1
 
 
-def test_labels_reach_a_late_joiner(graph: Any, detector: Any) -> None:
+def test_labels_reach_a_late_joiner(graph: Any, active_detector: Any) -> None:
     qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     infos = graph.client("late").listen(LabelInfo, f"{NODE}/label_info", qos)
     wait_until(lambda: infos, what="the latched label info")
@@ -204,50 +141,10 @@ def test_labels_reach_a_late_joiner(graph: Any, detector: Any) -> None:
     assert [c.class_id for c in infos[0].class_map] == [0, 1, 2]
 
 
-def test_nothing_comes_from_a_deactivated_node(graph: Any, detector: Any) -> None:
-    _, client, images, detections = detector
-    black = make_image(np.zeros((48, 64, 3), np.uint8))
-    images.publish(busy_image())
-    assert change_state(client, Transition.TRANSITION_DEACTIVATE)
-    assert state(client) == "inactive"
-    wait_until(lambda: images.get_subscription_count() == 0, what="the subscription to go")
-    images.publish(black)
-    assert change_state(client, Transition.TRANSITION_CLEANUP), "waits for the frame in work"
-    assert detections == []
-    assert change_state(client, Transition.TRANSITION_CONFIGURE)
-    assert change_state(client, Transition.TRANSITION_ACTIVATE)
-    wait_until(lambda: images.publish(black) or detections, what="detections after a restart")
-
-
-def test_lifecycle_cycles_leak_no_threads_and_no_models(detector: Any) -> None:
-    process, client, images, detections = detector
-
-    def threads() -> int:
-        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
-            return int(re.search(r"Threads:\s+(\d+)", status.read()).group(1))
-
-    def cycle() -> None:
-        for transition in (
-            Transition.TRANSITION_DEACTIVATE,
-            Transition.TRANSITION_CLEANUP,
-            Transition.TRANSITION_CONFIGURE,
-            Transition.TRANSITION_ACTIVATE,
-        ):
-            assert change_state(client, transition)
-
-    cycle()
-    before = threads()
-    for _ in range(10):
-        cycle()
-    assert threads() <= before
-    black = make_image(np.zeros((48, 64, 3), np.uint8))
-    wait_until(lambda: images.publish(black) or detections)
-
-
 def test_a_live_parameter_takes_effect_on_the_next_frame(
-    detector: Any, portrait: np.ndarray
+    active_detector: Any, portrait: np.ndarray
 ) -> None:
-    _, client, images, detections = detector
+    _, client, images, detections = active_detector
     wait_until(lambda: images.publish(make_image(portrait)) or detections)
     assert len(detections[0].detections) == 1
     assert set_parameter(client, "min_face_size", integer_value=300).successful
@@ -269,64 +166,11 @@ def test_a_live_parameter_takes_effect_on_the_next_frame(
     ],
 )
 def test_a_wrong_change_is_refused_with_the_reason(
-    detector: Any, name: str, value: dict[str, Any], reason: str
+    active_detector: Any, name: str, value: dict[str, Any], reason: str
 ) -> None:
-    result = set_parameter(detector[1], name, **value)
+    result = set_parameter(active_detector[1], name, **value)
     assert not result.successful
     assert reason in result.reason
-
-
-@pytest.mark.parametrize(
-    ("parameters", "reason"),
-    [
-        ({"min_face_size": 5}, "min_face_size must be an integer from 12 to 2000"),
-        ({"min_face_size": "abc"}, "min_face_size must be an integer from 12 to 2000"),
-        ({"backend": "cuda"}, "backend must be one of auto, onnxruntime, openvino"),
-        ({"margin": 1000.0}, "margin must be a number from -1 to 2"),
-        ({"classifier_model": "/nowhere/model.onnx"}, "cannot read /nowhere/model.onnx"),
-        ({"detector_model": "yolo"}, "neither mtcnn nor a folder"),
-    ],
-)
-def test_a_wrong_start_ends_with_the_reason(
-    graph: Any, parameters: dict[str, Any], reason: str
-) -> None:
-    process = graph.start("mask_detector_node", **parameters)
-    assert process.wait(30) == 1
-    assert reason in graph.output(process)
-    assert "Traceback" not in graph.output(process)
-
-
-def test_without_autostart_a_manager_can_correct_a_wrong_model(graph: Any) -> None:
-    process = graph.start("mask_detector_node", autostart=False, classifier_model="/nowhere.onnx")
-    client = graph.client()
-    assert state(client) == "unconfigured"
-    assert not change_state(client, Transition.TRANSITION_CONFIGURE)
-    assert "cannot read /nowhere.onnx" in graph.output(process)
-    assert state(client) == "unconfigured"
-    assert set_parameter(client, "classifier_model", string_value="mask_classifier").successful
-    assert change_state(client, Transition.TRANSITION_CONFIGURE)
-    assert state(client) == "inactive"
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_signal_ends_the_process_well(
-    graph: Any, detector: Any, how: signal.Signals, busy: bool
-) -> None:
-    process, client, images, _ = detector
-    if busy:
-        status = client.listen(DiagnosticArray, "/diagnostics")
-        wait_until(lambda: images.publish(busy_image()) or status, what="the node at work")
-    process.send_signal(how)
-    assert process.wait(5) == 0
-    assert "Traceback" not in graph.output(process)
-    assert "terminate called" not in graph.output(process)
-
-
-def test_two_nodes_of_one_name_are_reported(graph: Any, detector: Any) -> None:
-    second = graph.start("mask_detector_node")
-    graph.wait_for_output(second, "2 nodes are called /mask_detector")
-    graph.wait_for_output(detector[0], "2 nodes are called /mask_detector")
 
 
 def test_silence_is_reported_with_who_publishes(graph: Any) -> None:
@@ -346,9 +190,9 @@ def test_a_best_effort_publisher_is_heard(graph: Any) -> None:
 
 
 def test_a_second_publisher_with_less_reliability_does_not_end_the_first(
-    graph: Any, detector: Any
+    graph: Any, active_detector: Any
 ) -> None:
-    process, client, images, detections = detector
+    process, client, images, detections = active_detector
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     client.node.create_publisher(Image, "/image_raw", qos)
     graph.wait_for_output(process, "subscribed to /image_raw, best_effort")
@@ -371,10 +215,10 @@ def test_compressed_images_are_taken_from_the_remapped_topic(
     assert len(detections[0].detections) == 1
 
 
-def test_every_parameter_can_be_read(detector: Any) -> None:
+def test_every_parameter_can_be_read(active_detector: Any) -> None:
     from mask_detector_ros.ros.parameters import NODE_PARAMETERS
 
     names = [p.name for p in NODE_PARAMETERS]
     request = GetParameters.Request(names=names)
-    values = detector[1].call(GetParameters, f"{NODE}/get_parameters", request).values
+    values = active_detector[1].call(GetParameters, f"{NODE}/get_parameters", request).values
     assert all(v.type != ParameterType.PARAMETER_NOT_SET for v in values)

@@ -32,7 +32,8 @@ def test_an_item_that_waits_gives_way_to_a_newer_one() -> None:
     assert worker.stop(TIMEOUT)
 
 
-def test_stop_waits_for_the_item_in_work_and_drops_the_next() -> None:
+@pytest.mark.parametrize("clear", [False, True])
+def test_an_item_that_waits_when_the_worker_is_stopped_or_cleared_is_dropped(clear: bool) -> None:
     done: list[int] = []
     at_work, go_on = threading.Event(), threading.Event()
 
@@ -45,26 +46,10 @@ def test_stop_waits_for_the_item_in_work_and_drops_the_next() -> None:
     worker.submit(1)
     assert at_work.wait(TIMEOUT)
     worker.submit(2)
-    assert not worker.stop(timeout=0.01)
-    go_on.set()
-    assert worker.stop(timeout=None)
-    assert done == [1]
-
-
-def test_a_cleared_item_is_not_processed() -> None:
-    done: list[int] = []
-    at_work, go_on = threading.Event(), threading.Event()
-
-    def process(item: int) -> None:
-        at_work.set()
-        assert go_on.wait(TIMEOUT)
-        done.append(item)
-
-    worker = NewestItemWorker(process, on_crash=lambda: None)
-    worker.submit(1)
-    assert at_work.wait(TIMEOUT)
-    worker.submit(2)
-    worker.clear()
+    if clear:
+        worker.clear()
+    else:
+        assert not worker.stop(timeout=0.01), "it waits for the item in work"
     go_on.set()
     assert worker.stop(timeout=None)
     assert done == [1]

@@ -1,0 +1,110 @@
+"""The detector node's life: start, states, signals, a twin."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from detector_client import busy_image, change_state, make_image, set_parameter, state
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from ros_graph import wait_until
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"min_face_size": 5}, "min_face_size must be an integer from 12 to 2000"),
+        ({"min_face_size": "abc"}, "min_face_size must be an integer from 12 to 2000"),
+        ({"backend": "cuda"}, "backend must be one of auto, onnxruntime, openvino"),
+        ({"margin": 1000.0}, "margin must be a number from -1 to 2"),
+        ({"classifier_model": "/nowhere/model.onnx"}, "cannot read /nowhere/model.onnx"),
+        ({"detector_model": "yolo"}, "neither mtcnn nor a folder"),
+    ],
+)
+def test_a_wrong_start_ends_with_the_reason(
+    graph: Any, parameters: dict[str, Any], reason: str
+) -> None:
+    process = graph.start("mask_detector_node", **parameters)
+    assert process.wait(30) == 1
+    assert reason in graph.output(process)
+    assert "Traceback" not in graph.output(process)
+
+
+def test_without_autostart_a_manager_can_correct_a_wrong_model(graph: Any) -> None:
+    process = graph.start("mask_detector_node", autostart=False, classifier_model="/nowhere.onnx")
+    client = graph.client()
+    assert state(client) == "unconfigured"
+    assert not change_state(client, Transition.TRANSITION_CONFIGURE)
+    assert "cannot read /nowhere.onnx" in graph.output(process)
+    assert state(client) == "unconfigured"
+    assert set_parameter(client, "classifier_model", string_value="mask_classifier").successful
+    assert change_state(client, Transition.TRANSITION_CONFIGURE)
+    assert state(client) == "inactive"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_signal_ends_the_process_well(
+    graph: Any, active_detector: Any, how: signal.Signals, busy: bool
+) -> None:
+    process, client, images, _ = active_detector
+    if busy:
+        status = client.listen(DiagnosticArray, "/diagnostics")
+        wait_until(lambda: images.publish(busy_image()) or status, what="the node at work")
+    process.send_signal(how)
+    assert process.wait(5) == 0
+    assert "Traceback" not in graph.output(process)
+    assert "terminate called" not in graph.output(process)
+
+
+def test_two_nodes_of_one_name_are_reported(graph: Any, active_detector: Any) -> None:
+    second = graph.start("mask_detector_node")
+    graph.wait_for_output(second, "2 nodes are called /mask_detector")
+    graph.wait_for_output(active_detector[0], "2 nodes are called /mask_detector")
+
+
+def test_lifecycle_cycles_leak_no_threads_and_no_models(active_detector: Any) -> None:
+    process, client, images, detections = active_detector
+
+    def threads() -> int:
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            return int(re.search(r"Threads:\s+(\d+)", status.read()).group(1))
+
+    def cycle() -> None:
+        for transition in (
+            Transition.TRANSITION_DEACTIVATE,
+            Transition.TRANSITION_CLEANUP,
+            Transition.TRANSITION_CONFIGURE,
+            Transition.TRANSITION_ACTIVATE,
+        ):
+            assert change_state(client, transition)
+
+    cycle()
+    before = threads()
+    for _ in range(10):
+        cycle()
+    assert threads() <= before
+    black = make_image(np.zeros((48, 64, 3), np.uint8))
+    wait_until(lambda: images.publish(black) or detections)
+
+
+def test_nothing_comes_from_a_deactivated_node(graph: Any, active_detector: Any) -> None:
+    _, client, images, detections = active_detector
+    black = make_image(np.zeros((48, 64, 3), np.uint8))
+    images.publish(busy_image())
+    assert change_state(client, Transition.TRANSITION_DEACTIVATE)
+    assert state(client) == "inactive"
+    wait_until(lambda: images.get_subscription_count() == 0, what="the subscription to go")
+    images.publish(black)
+    assert change_state(client, Transition.TRANSITION_CLEANUP), "waits for the frame in work"
+    assert detections == []
+    assert change_state(client, Transition.TRANSITION_CONFIGURE)
+    assert change_state(client, Transition.TRANSITION_ACTIVATE)
+    wait_until(lambda: images.publish(black) or detections, what="detections after a restart")

@@ -1,0 +1,201 @@
+"""Fine-tuning the cascade; needs the extra `train`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra `train`")
+pytest.importorskip("onnx", reason="needs the extra `train`")
+
+from mask_detector_ros.inference import create_session  # noqa: E402
+from mask_detector_ros.models import find_detector  # noqa: E402
+from mask_detector_ros.mtcnn.boxes import bbox_regression  # noqa: E402
+from mask_detector_ros.mtcnn.cascade import Cascade  # noqa: E402
+from mask_detector_ros.sample_scene import SampleScene  # noqa: E402
+from training.make_mtcnn_onnx import NETS  # noqa: E402
+from training.mtcnn_data import (  # noqa: E402
+    NEGATIVE,
+    PART,
+    POSITIVE,
+    Photograph,
+    Samples,
+    harvest,
+    jitter_squares,
+)
+from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
+from training.mtcnn_settings import read_settings  # noqa: E402
+from training.train_mtcnn import (  # noqa: E402
+    SETTINGS_FILE,
+    Batch,
+    draw_epoch,
+    fine_tune,
+    mirror,
+    take_batch,
+    to_onnx,
+)
+
+SETTINGS = read_settings(SETTINGS_FILE)
+
+
+def random_weights(name, seed=0):
+    """Weights of the form of the net, with small random numbers."""
+    rng = np.random.default_rng(seed)
+
+    def layer(*shape):
+        scale = 0.5 / np.sqrt(np.prod(shape[1:]))
+        return rng.normal(0, scale, shape).astype("f4"), rng.normal(0, 0.1, shape[0]).astype("f4")
+
+    widths, kernels, hidden = {
+        "pnet": ([10, 16, 32], [3, 3, 3], None),
+        "rnet": ([28, 48, 64], [3, 3, 2], (576, 128)),
+        "onet": ([32, 64, 64, 128], [3, 3, 3, 2], (1152, 256)),
+    }[name]
+    convolutions = [
+        layer(width, inputs, kernel, kernel)
+        for width, inputs, kernel in zip(widths, [3, *widths], kernels, strict=False)
+    ]
+    outputs = sum(NETS[name][2].values())
+    convolutions[0] = (convolutions[0][0] / 128, convolutions[0][1])
+    slopes = [rng.uniform(-0.5, 0.5, width).astype("f4") for width in widths]
+    if hidden is None:
+        return [*convolutions, layer(outputs, widths[-1], 1, 1)], [], slopes
+    slopes.append(rng.uniform(-0.5, 0.5, hidden[1]).astype("f4"))
+    return convolutions, [layer(hidden[1], hidden[0]), layer(outputs, hidden[1])], slopes
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_the_torch_net_and_its_onnx_file_say_the_same(name):
+    network = CascadeNetwork(name, random_weights(name)).eval()
+    side = SIDES[name]
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 3, side, side)).astype(np.float32)
+    with torch.no_grad():
+        ours = network(torch.from_numpy(pixels)).numpy()
+    theirs = create_session(to_onnx(name, network.weights()), name, threads=1).run(images=pixels)
+    np.testing.assert_allclose(1 / (1 + np.exp(-ours[:, 0])), theirs["scores"].ravel(), atol=1e-5)
+    np.testing.assert_allclose(ours[:, 1:5], theirs["offsets"].reshape(3, 4), atol=1e-4)
+    if name == "onet":
+        np.testing.assert_allclose(ours[:, 5:], theirs["landmarks"], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_weights_come_back_as_they_went_in(name):
+    weights = random_weights(name)
+    again = CascadeNetwork(name, weights).weights()
+    for before, after in zip(weights[0] + weights[1], again[0] + again[1], strict=True):
+        for a, b in zip(before, after, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A frame of the sample scene and its faces in the form of a labelled photograph."""
+    frame, truth = SampleScene().render(0)
+    names = ["with_mask", "without_mask", "mask_worn_incorrectly"]
+    labels = np.array([names.index(label) for label in truth.labels])
+    return frame, Photograph(Path("scene"), truth.boxes, labels)
+
+
+@pytest.fixture(scope="module")
+def stock():
+    nets = find_detector("mtcnn").items()
+    return Cascade(**{n: create_session(m, n, "onnxruntime", 1) for n, m in nets})
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("stage", SIDES)
+def test_harvested_offsets_lead_from_the_square_to_a_face(stage, changed, scene, stock):
+    image, photograph = scene
+    found = harvest(
+        stage,
+        SIDES[stage],
+        image,
+        photograph,
+        stock,
+        stock,
+        SETTINGS,
+        np.random.default_rng(0),
+        changed=changed,
+    )
+    assert found.crops.shape[1:] == (SIDES[stage], SIDES[stage], 3)
+    faces = found.kinds == POSITIVE
+    assert faces.any()
+    assert (found.kinds == NEGATIVE).any()
+    assert (found.labels[found.kinds == NEGATIVE] == -1).all()
+    unit = np.tile(np.array([[0, 0, 1, 1]], np.float32), (faces.sum(), 1))
+    width, height = (
+        bbox_regression(unit, found.offsets[faces]) @ [[-1, 0], [0, -1], [1, 0], [0, 1]]
+    ).T
+    # The square that overlaps a face's own square by 0.6 is at most 1 / 0.6 of its area.
+    assert np.maximum(width, height).min() > 0.7
+    assert np.maximum(width, height).max() < 1.35
+
+
+def test_a_jittered_square_stays_near_its_face():
+    square = np.array([[100, 100, 200, 200]], np.float32)
+    jittered = jitter_squares(square, 50, np.random.default_rng(0))
+    sides = jittered[:, 2:] - jittered[:, :2]
+    np.testing.assert_allclose(sides[:, 0], sides[:, 1], rtol=1e-4)
+    assert (np.abs(jittered[:, :2] + sides / 2 - 150) <= 15).all()
+
+
+def toy_samples(count=96, side=12):
+    """Bright crops are faces, dark ones background."""
+    rng = np.random.default_rng(0)
+    kinds = (np.arange(count) % 3).astype(np.int8)
+    crops = (60 * kinds[:, None, None, None] + rng.integers(0, 40, (count, side, side, 3))).astype(
+        np.uint8
+    )
+    labels = np.where(kinds == NEGATIVE, -1, rng.integers(0, 3, count)).astype(np.int8)
+    offsets = rng.normal(0, 0.1, (count, 4)).astype(np.float32)
+    return Samples(crops, kinds, labels, offsets, np.full((count, 10), np.nan, np.float32))
+
+
+def test_an_epoch_has_kinds_and_mask_states_in_their_shares():
+    samples = toy_samples()
+    drawn = draw_epoch(samples, SETTINGS, 20_000, seed=0)
+    shares = np.bincount(samples.kinds[drawn], minlength=3) / len(drawn)
+    np.testing.assert_allclose(shares[[NEGATIVE, PART, POSITIVE]], SETTINGS.kind_shares, atol=0.02)
+    faces = drawn[samples.kinds[drawn] == POSITIVE]
+    of_faces = np.bincount(samples.labels[faces], minlength=3) / len(faces)
+    np.testing.assert_allclose(of_faces, SETTINGS.label_shares, atol=0.03)
+
+
+def test_mirroring_twice_changes_nothing():
+    batch = take_batch(toy_samples(), np.arange(8))
+    batch.landmarks = torch.rand(8, 10)
+    everyone = torch.ones(8, dtype=torch.bool)
+    again: Batch = mirror(mirror(batch, everyone), everyone)
+    torch.testing.assert_close(again.pixels, batch.pixels)
+    torch.testing.assert_close(again.offsets, batch.offsets)
+    torch.testing.assert_close(again.landmarks, batch.landmarks)
+
+
+def test_a_mirrored_box_and_landmark_change_sides():
+    batch = take_batch(toy_samples(), np.arange(1))
+    batch.offsets = torch.tensor([[0.1, 0.2, -0.3, -0.4]])
+    batch.landmarks = torch.tensor([[0.2, 0.9, 0.5, 0.3, 0.8, 0.1, 0.2, 0.3, 0.4, 0.5]])
+    mirrored = mirror(batch, torch.ones(1, dtype=torch.bool))
+    torch.testing.assert_close(mirrored.offsets, torch.tensor([[0.3, 0.2, -0.1, -0.4]]))
+    torch.testing.assert_close(
+        mirrored.landmarks,
+        torch.tensor([[0.1, 0.8, 0.5, 0.2, 0.7, 0.2, 0.1, 0.3, 0.5, 0.4]]),
+    )
+
+
+def test_training_teaches_a_net_to_tell_faces():
+    samples = toy_samples()
+    settings = replace(
+        SETTINGS,
+        batch_size=32,
+        epochs={"pnet": 2},
+        samples_per_epoch={"pnet": 640},
+        learning_rate={"pnet": 0.01},
+    )
+    network = fine_tune(
+        CascadeNetwork("pnet", random_weights("pnet")), samples, settings, device="cpu"
+    )
+    with torch.no_grad():
+        logits = network(take_batch(samples, np.arange(len(samples))).pixels)[:, 0].numpy()
+    assert logits[samples.kinds == POSITIVE].mean() > logits[samples.kinds == NEGATIVE].mean() + 1
