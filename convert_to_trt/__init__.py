@@ -1,0 +1,1 @@
+"""From a trained mask classifier to the file that the robot runs."""

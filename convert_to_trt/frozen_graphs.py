@@ -1,0 +1,69 @@
+"""Where a frozen TensorFlow graph begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mask_detector_ros.errors import ModelError
+
+_DT_FLOAT, _DT_UINT8, _DT_HALF = 1, 4, 19
+"""Element types of images, as numbered in TensorFlow's types.proto."""
+
+_ENDS_NOTHING = {"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "VariableV2"}
+
+
+def find_ends(
+    graph: Any, inputs: Sequence[str], outputs: Sequence[str], name: str
+) -> tuple[str, str]:
+    """The names of the one input and the one output tensor of a GraphDef.
+
+    Args:
+        graph: the GraphDef.
+        inputs, outputs: what the user said, operation or tensor names; empty to find it: the one
+            placeholder of an image type, the one operation that nobody reads.
+        name: what to call the model in errors.
+
+    Raises:
+        ModelError: a name is not in the graph, or there is not exactly one candidate.
+    """
+    if not inputs:
+        inputs = [
+            node.name
+            for node in graph.node
+            if node.op == "Placeholder"
+            and node.attr["dtype"].type in (_DT_FLOAT, _DT_UINT8, _DT_HALF)
+        ]
+    if not outputs:
+        read = {_operation(source) for node in graph.node for source in node.input}
+        outputs = [
+            node.name
+            for node in graph.node
+            if node.name not in read and node.op not in _ENDS_NOTHING
+        ]
+    return _only(graph, inputs, "--inputs", name), _only(graph, outputs, "--outputs", name)
+
+
+def free_batch(graph: Any, input_name: str) -> None:
+    """Let the input take any number of images, in place."""
+    node = next(node for node in graph.node if node.name == _operation(input_name))
+    shape = node.attr["shape"].shape
+    if shape.dim:
+        shape.dim[0].size = -1
+    # Shapes noted by the writer of the file would contradict that.
+    for other in graph.node:
+        other.attr.pop("_output_shapes", None)
+
+
+def _only(graph: Any, names: Sequence[str], option: str, model: str) -> str:
+    if len(names) != 1:
+        found = ", ".join(names[:8]) or "none"
+        raise ModelError(f"{model} must have one end for {option}, found: {found}; say which it is")
+    (name,) = names
+    if _operation(name) not in {node.name for node in graph.node}:
+        raise ModelError(f"{model} has no operation {name!r}, given as {option}")
+    return name if ":" in name else f"{name}:0"
+
+
+def _operation(tensor: str) -> str:
+    return tensor.removeprefix("^").split(":")[0]

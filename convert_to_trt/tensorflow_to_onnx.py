@@ -1,0 +1,47 @@
+"""tf2onnx, with its answers in our words."""
+
+from __future__ import annotations
+
+import logging
+
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+from convert_to_trt.tensorflow_models import Original
+from mask_detector_ros.errors import ModelError
+
+logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+
+
+def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:
+    """The frozen graph of a model as ONNX.
+
+    Args:
+        original: the model.
+        opset: version of the ONNX operations to use.
+        name: what to call the model in errors.
+
+    Raises:
+        ModelError: the graph uses operations that ONNX has not.
+    """
+    try:
+        model: onnx.ModelProto = tf2onnx.convert.from_graph_def(
+            original.graph,
+            input_names=original.inputs,
+            output_names=original.outputs,
+            opset=opset,
+        )[0]
+    except (ValueError, TypeError, KeyError, RuntimeError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"tf2onnx cannot translate {name} ({reason}); replace that layer and train it again"
+        ) from error
+    nodes = model.graph.node
+    unknown = {n.op_type for n in nodes if not onnx.defs.has(n.op_type, domain=n.domain)}
+    if unknown:
+        raise ModelError(
+            f"{name} uses operations that ONNX has not: {', '.join(sorted(unknown))};"
+            " replace those layers and train it again"
+        )
+    return model

@@ -1,0 +1,180 @@
+"""Small classifiers in every format, and jobs for the command: runs in .venv/convert.
+
+python make_models.py FOLDER < jobs.json: writes the models into FOLDER, then runs
+keras_to_onnx once for each list of arguments, in this one process, and writes answers.json.
+"""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from convert_to_trt.keras_to_onnx import main
+
+SIDE = 16
+KERAS1_LAYERS = [
+    {
+        "class_name": "Convolution2D",
+        "config": {
+            **{"name": "convolution", "nb_filter": 4, "nb_row": 3, "nb_col": 3, "bias": True},
+            **{"batch_input_shape": [None, SIDE, SIDE, 3], "subsample": [2, 2], "trainable": True},
+            **{"border_mode": "same", "dim_ordering": "tf", "activation": "linear"},
+            **{"init": "glorot_uniform", "W_regularizer": None, "input_dtype": "float32"},
+        },
+    },
+    {
+        "class_name": "BatchNormalization",
+        "config": {
+            **{"name": "norm", "epsilon": 1e-3, "mode": 0, "axis": -1, "momentum": 0.99},
+            **{"gamma_regularizer": None, "beta_regularizer": None, "trainable": True},
+        },
+    },
+    {"class_name": "Dropout", "config": {"name": "dropout", "p": 0.5, "trainable": True}},
+    {"class_name": "Flatten", "config": {"name": "flatten", "trainable": True}},
+    {
+        "class_name": "Dense",
+        "config": {
+            **{"name": "dense", "output_dim": 2, "bias": True, "activation": "softmax"},
+            **{"init": "glorot_uniform", "input_dim": None, "trainable": True},
+        },
+    },
+]
+
+
+def classifier(library, last="softmax", units=2, extra=(), side=SIDE):
+    """A network with batch normalisation that is not the identity, in Keras 2 or 3."""
+    library.utils.set_random_seed(0)
+    layers = library.layers
+    model = library.Sequential(
+        [
+            library.Input((side, side, 3)),
+            layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            *extra,
+            layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.5),
+            layers.Dense(units, activation=last, kernel_initializer="random_normal"),
+        ]
+    )
+    chance = np.random.default_rng(0)
+    weights = [w + chance.uniform(0.1, 0.5, w.shape) for w in model.get_weights()]
+    model.set_weights(weights)
+    return model
+
+
+def write_models(folder: Path) -> None:
+    keras2, keras3 = classifier(tf_keras), classifier(keras)
+    keras2.save(folder / "keras2.h5")
+    shutil.copyfile(folder / "keras2.h5", folder / "keras2.model")
+    keras2.save(folder / "keras2.keras")
+    keras2.save(folder / "keras2_saved.model", save_format="tf")
+    keras3.save(folder / "keras3.h5")
+    keras3.save(folder / "keras3.keras")
+    keras3.export(folder / "keras3_exported", verbose=False)
+    keras2.save_weights(folder / "weights.h5")
+    classifier(tf_keras, last=None).save(folder / "logits.h5")
+    classifier(tf_keras, "sigmoid", 1).save(folder / "sigmoid.h5")
+    classifier(keras, side=None).save(folder / "any_size.keras")
+    for library, name in ((tf_keras, "lambda2.h5"), (keras, "lambda3.keras")):
+        extra = [library.layers.Lambda(lambda x: x * 2)]
+        classifier(library, extra=extra).save(folder / name)
+    write_frozen_graph(keras2, folder / "frozen.pb")
+    write_python_saved_model(folder / "python_saved")
+    write_keras1(folder / "keras1.h5")
+    for name in ("keras2.h5", "frozen.pb"):
+        content = (folder / name).read_bytes()
+        truncated = folder / f"truncated{Path(name).suffix}"
+        truncated.write_bytes(content[: len(content) // 2])
+    expected = keras1_probabilities(folder / "keras1.h5").tolist()
+    (folder / "keras1_expected.json").write_text(json.dumps(expected))
+
+
+def write_frozen_graph(model, path: Path) -> None:
+    specification = tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32, name="image")
+    function = tf.function(lambda x: model(x, training=False))
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function(specification))
+    path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+
+
+def write_python_saved_model(path: Path) -> None:
+    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)])
+    def call_python(images):
+        (rows,) = tf.py_function(lambda x: [x[:, 0, 0, :2]], [images], [tf.float32])
+        return {"probabilities": rows}
+
+    module = tf.Module()
+    module.call = call_python
+    tf.saved_model.save(module, path, signatures=call_python)
+
+
+def write_keras1(path: Path) -> None:
+    chance = np.random.default_rng(0)
+    weights = {
+        "convolution": {"W": (3, 3, 3, 4), "b": (4,)},
+        "norm": dict.fromkeys(("gamma", "beta", "running_mean", "running_std"), (4,)),
+        "dropout": {},
+        "flatten": {},
+        "dense": {"W": (4 * (SIDE // 2) ** 2, 2), "b": (2,)},
+    }
+    with h5py.File(path, "w") as file:
+        config = {"class_name": "Sequential", "config": KERAS1_LAYERS}
+        file.attrs["model_config"] = json.dumps(config).encode()
+        file.attrs["keras_version"] = b"1.2.2"
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [name.encode() for name in weights]
+        group.attrs["keras_version"] = b"1.2.2"
+        group.attrs["backend"] = b"tensorflow"
+        for layer, shapes in weights.items():
+            names = [f"{layer}_{kind}" for kind in shapes]
+            part = group.create_group(layer)
+            part.attrs["weight_names"] = np.array([name.encode() for name in names], "S")
+            for name, shape in zip(names, shapes.values(), strict=True):
+                part[name] = chance.uniform(0.01, 0.3, shape).astype(np.float32)
+
+
+def keras1_probabilities(path: Path) -> np.ndarray:
+    """What the layers of KERAS1_LAYERS compute of one fixed crop, written out."""
+    with h5py.File(path) as file:
+        w = {name: part[name][()] for part in file["model_weights"].values() for name in part}
+    crop = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    # Stride 2 and padding `same` on an even side: one row below, one column to the right.
+    image = np.pad(crop[..., ::-1] / 255, ((0, 1), (0, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), axis=(0, 1))[::2, ::2]
+    x = np.einsum("ijcyx,yxco->ijo", windows, w["convolution_W"]) + w["convolution_b"]
+    x = x - w["norm_running_mean"]
+    x = x / np.sqrt(w["norm_running_std"] + 1e-3) * w["norm_gamma"] + w["norm_beta"]
+    powers = np.exp(x.ravel() @ w["dense_W"] + w["dense_b"])
+    return powers / powers.sum()
+
+
+def answer(arguments: list[str]) -> dict[str, object]:
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            code = main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    return {"code": code, "output": output.getvalue(), "errors": errors.getvalue()}
+
+
+if __name__ == "__main__":
+    write_models(Path(sys.argv[1]))
+    answers = [answer(arguments) for arguments in json.load(sys.stdin)]
+    (Path(sys.argv[1]) / "answers.json").write_text(json.dumps(answers))

@@ -1,0 +1,55 @@
+"""Which architectures and graphs are refused because they carry code."""
+
+import pytest
+
+from convert_to_trt.carried_code import find_keras_code, refuse_graph_code, refuse_keras_code
+from mask_detector_ros.errors import ModelError
+
+
+def layer(kind, module="keras.layers", **config):
+    return {"class_name": kind, "module": module, "config": {"name": "it", **config}}
+
+
+HARMLESS = {
+    "Keras 2": {"class_name": "Dense", "config": {"name": "dense", "units": 2}},
+    "Keras 3": layer("Dense", dtype=layer("DTypePolicy", module="keras")),
+    "Keras 3, internal name": layer("Functional", module="keras.src.models.functional"),
+    "initialiser": layer("Conv2D", kernel=layer("GlorotUniform", module="keras.initializers")),
+    "arithmetic": {"class_name": "TFOpLambda", "config": {"function": "math.add"}},
+}
+CODE = {
+    "Lambda": layer("Lambda"),
+    "Lambda of Keras 1": {"class_name": "Lambda", "config": {"function_type": "lambda"}},
+    "bytecode": {"class_name": "__lambda__", "config": {"value": "4wAA"}},
+    "function": layer("function", module="builtins"),
+    "pickled": layer("TorchModuleWrapper"),
+    "other model": layer("TFSMLayer"),
+    "foreign module": layer("system", module="os"),
+    "safety switch": layer("enable_unsafe_deserialization", module="keras.config"),
+    "similar name": layer("Dense", module="keras_evil.layers"),
+    "registered class": layer("Mine", module=None),
+    "registered name": {"class_name": "Custom>Mine", "config": {}},
+    "file access": {"class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
+}
+
+
+@pytest.mark.parametrize("entry", HARMLESS.values(), ids=HARMLESS)
+def test_an_architecture_of_keras_s_own_layers_passes(entry):
+    assert not list(find_keras_code({"config": {"layers": [entry]}}))
+
+
+@pytest.mark.parametrize("entry", CODE.values(), ids=CODE)
+def test_code_is_found_however_deep_it_lies(entry):
+    wrapped = layer("TimeDistributed", layer=entry)
+    nested = {"config": {"layers": [layer("Functional", layers=[wrapped])]}}
+    with pytest.raises(ModelError, match=r"mask\.h5 carries code: .*--trust"):
+        refuse_keras_code(nested, "mask.h5")
+
+
+def test_a_graph_that_calls_python_is_refused_by_the_names_of_its_operations():
+    with pytest.raises(ModelError, match="PyFunc, WriteFile"):
+        refuse_graph_code(["Conv2D", "WriteFile", "PyFunc"], "mask.pb")
+
+
+def test_a_graph_of_arithmetic_passes():
+    refuse_graph_code(["Placeholder", "Const", "Conv2D", "Softmax"], "mask.pb")

@@ -1,0 +1,157 @@
+"""Keras, SavedModel and frozen graphs become ONNX; runs in the environment of the converters."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convert_to_trt import environment
+from mask_detector_ros.classifier import Classifier
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.inference import create_session
+
+onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
+
+pytestmark = pytest.mark.skipif(
+    not environment.is_ready(), reason="the converters are not installed; do: make convert-env"
+)
+
+PYTHON = environment.ENVIRONMENT / "bin" / "python"
+SIDE = 16
+USUAL = ["--labels", "with_mask,without_mask", "--preprocess", "unit"]
+SAME_NETWORK = {
+    "Keras 2 as .h5": "keras2.h5",
+    "Keras 2 as a .model file": "keras2.model",
+    "Keras 2 as .keras": "keras2.keras",
+    "Keras 2 as a SavedModel named .model": "keras2_saved.model",
+    "frozen graph of Keras 2": "frozen.pb",
+}
+CONVERTED = {
+    **SAME_NETWORK,
+    "Keras 1 as .h5": "keras1.h5",
+    "Keras 3 as .h5": "keras3.h5",
+    "Keras 3 as .keras": "keras3.keras",
+    "Keras 3 exported": "keras3_exported",
+    "one sigmoid": "sigmoid.h5",
+}
+WITH_OPTIONS = {
+    "logits": ("logits.h5", "--logits"),
+    "free size": ("any_size.keras", "--size", str(SIDE)),
+    "trusted Lambda of Keras 2": ("lambda2.h5", "--trust"),
+    "trusted Lambda of Keras 3": ("lambda3.keras", "--trust"),
+    "named ends": ("frozen.pb", "--inputs", "image", "--outputs", "Identity"),
+}
+REFUSED = {
+    "weights only": (("weights.h5",), "weights only"),
+    "truncated": (("truncated.h5",), "damaged"),
+    "truncated graph": (("truncated.pb",), "damaged"),
+    "logits not said": (("logits.h5",), "add --logits"),
+    "size not said": (("any_size.keras",), "--size"),
+    "Lambda of Keras 2": (("lambda2.h5",), "Lambda.*--trust"),
+    "Lambda of Keras 3": (("lambda3.keras",), "Lambda.*--trust"),
+    "Python in a SavedModel": (("python_saved",), "EagerPyFunc.*--trust"),
+    "trusted, but not for ONNX": (("python_saved", "--trust"), "ONNX has not: EagerPyFunc"),
+    "wrong name": (("frozen.pb", "--outputs", "nowhere"), "no operation 'nowhere'"),
+}
+
+
+def job(folder: Path, name: str, *options: str) -> list[str]:
+    return [str(folder / name), "-o", str(output(folder, name, *options)), *USUAL, *options]
+
+
+def output(folder: Path, *words: str) -> Path:
+    return folder / ("_".join(words).replace("--", "") + ".onnx")
+
+
+def python_variables() -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
+    return {**kept, "PYTHONPATH": str(environment.REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def answers(folder):
+    """The command's answers to all jobs; one process, for TensorFlow takes long to start."""
+    wanted = [(name,) for name in CONVERTED.values()]
+    wanted += [*WITH_OPTIONS.values(), *(words for words, _ in REFUSED.values())]
+    subprocess.run(
+        [PYTHON, Path(__file__).with_name("make_models.py"), folder],
+        input=json.dumps([job(folder, *words) for words in wanted]),
+        env=python_variables(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads((folder / "answers.json").read_text())
+    return dict(zip(wanted, found, strict=True))
+
+
+def classify(path: Path) -> np.ndarray:
+    """Probabilities of one fixed crop, as the node would get them."""
+    crop = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    faces = Faces([[0, 0, SIDE, SIDE]], [1], np.zeros((1, 5, 2)))
+    return Classifier(create_session(path.read_bytes(), path.name))(crop, faces).probabilities
+
+
+@pytest.mark.parametrize(
+    "words", [*((n,) for n in CONVERTED.values()), *WITH_OPTIONS.values()], ids=" ".join
+)
+def test_each_format_is_converted_with_parity_for_the_node(answers, folder, words):
+    answer = answers[words]
+    assert answer["code"] == 0, answer["errors"]
+    target = output(folder, *words)
+    model = onnx.load(target)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert classify(target).shape == (1, 2)
+    (line,) = [line for line in answer["output"].splitlines() if "max |dp|" in line]
+    assert float(line.split("max |dp|")[1].split(",")[0]) <= 1e-4
+
+
+def test_one_network_gives_the_same_in_every_format(answers, folder):
+    assert answers
+    found = np.concatenate([classify(output(folder, name)) for name in SAME_NETWORK.values()])
+    np.testing.assert_allclose(found, found[:1].repeat(len(found), 0), atol=1e-5)
+
+
+def test_a_network_of_keras_1_computes_what_keras_1_computed(answers, folder):
+    """Parity cannot see this: there the original is what the translated layers compute."""
+    assert answers
+    expected = json.loads((folder / "keras1_expected.json").read_text())
+    np.testing.assert_allclose(classify(output(folder, "keras1.h5"))[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("words", [words for words, _ in REFUSED.values()], ids=list(REFUSED))
+def test_what_is_refused_leaves_no_file_and_one_line(answers, folder, words):
+    answer = answers[words]
+    reason = next(reason for refused, reason in REFUSED.values() if refused == words)
+    assert answer["code"] == 1
+    last = answer["errors"].splitlines()[-1]
+    assert last.startswith("error: ")
+    assert re.search(reason, last)
+    assert not output(folder, *words).exists()
+
+
+def test_the_command_of_our_environment_changes_into_the_other_one(answers, folder, tmp_path):
+    assert answers
+    target = tmp_path / "out.onnx"
+    command = [sys.executable, "-m", "convert_to_trt.keras_to_onnx", folder / "keras2.h5"]
+    done = subprocess.run(
+        [*command, "-o", target, *USUAL],
+        cwd=environment.REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Keras 2" in done.stdout
+    assert [line[:5] for line in done.stderr.splitlines()] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    assert target.exists()

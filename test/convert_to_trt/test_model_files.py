@@ -1,0 +1,85 @@
+"""A model's kind is told by its content."""
+
+import json
+import zipfile
+
+import pytest
+
+from convert_to_trt.model_files import (
+    FROZEN_GRAPH,
+    HDF5,
+    KERAS_ZIP,
+    ONNX,
+    SAVED_MODEL,
+    find_kind,
+    read_keras_archive,
+)
+from mask_detector_ros.errors import ModelError
+
+HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
+ZIP_HEAD = b"PK\x03\x04"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("mask.h5", HDF5_HEAD, HDF5),
+        ("mask.model", HDF5_HEAD, HDF5),
+        ("old.keras", HDF5_HEAD, HDF5),
+        ("mask.keras", ZIP_HEAD, KERAS_ZIP),
+        ("mask.model", ZIP_HEAD, KERAS_ZIP),
+        ("mask.pb", b"\n\x10", FROZEN_GRAPH),
+        ("mask.ONNX", b"\x08\x08", ONNX),
+    ],
+)
+def test_the_content_says_the_kind_where_it_can(tmp_path, name, content, kind):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert find_kind(path) == kind
+
+
+def test_a_folder_with_a_graph_is_a_saved_model(tmp_path):
+    (tmp_path / "saved_model.pb").touch()
+    assert find_kind(tmp_path) == SAVED_MODEL
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("mask.h5", b"a text"), ("mask.onnx", b""), ("saved_model.pb", b"\n")]
+)
+def test_any_other_file_is_refused_with_what_is_read(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="give"):
+        find_kind(path)
+
+
+def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="No such file"):
+        find_kind(tmp_path / "mask.h5")
+    with pytest.raises(ModelError, match=r"without saved_model\.pb"):
+        find_kind(tmp_path)
+
+
+def write_archive(path, **entries):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(f"{name}.json", json.dumps(content))
+
+
+def test_an_archive_is_read_without_its_training_configuration(tmp_path):
+    path = tmp_path / "mask.keras"
+    config = {"class_name": "Functional", "compile_config": {"loss": {"module": "builtins"}}}
+    write_archive(path, config=config, metadata={"keras_version": "3.4.1"})
+    described = read_keras_archive(path)
+    assert described.config == {"class_name": "Functional"}
+    assert described.major == 3
+
+
+def test_a_truncated_or_foreign_archive_is_an_error(tmp_path):
+    path = tmp_path / "mask.keras"
+    write_archive(path, config={"class_name": "Functional"})
+    with pytest.raises(ModelError, match="no Keras model"):
+        read_keras_archive(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ModelError, match="damaged"):
+        read_keras_archive(path)

@@ -1,0 +1,217 @@
+"""ONNX files become what the node takes; needs no TensorFlow."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from convert_to_trt.keras_to_onnx import main  # noqa: E402
+from mask_detector_ros.classifier import Classifier  # noqa: E402
+from mask_detector_ros.faces import Faces  # noqa: E402
+from mask_detector_ros.inference import create_session  # noqa: E402
+from mask_detector_ros.models import models_directory, read_manifest  # noqa: E402
+
+SIDE = 8
+USUAL = ["--labels", "with_mask,without_mask", "--preprocess", "unit"]
+
+
+def network(*, nchw=False, batch=0, columns=2, last="Softmax", side=SIDE, second_input=False):
+    """Convolution, batch normalisation, pooling, dense and `last`."""
+    chance = np.random.default_rng(1)
+    weights = {
+        "kernel": chance.normal(size=(4, 3, 3, 3)),
+        **{name: chance.uniform(0.5, 2, 4) for name in ("gamma", "beta", "mean", "variance")},
+        "dense": chance.normal(size=(4, columns)),
+    }
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["first", "kernel"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node(
+            "BatchNormalization", ["conv", "gamma", "beta", "mean", "variance"], ["norm"]
+        ),
+        helper.make_node("GlobalAveragePool", ["norm"], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "dense"], ["logits"]),
+        helper.make_node(last, ["logits"], ["out"]),
+    ]
+    if nchw:
+        nodes[0] = helper.make_node("Identity", ["image"], ["first"])
+    shape = ["n", 3, side, side] if nchw else ["n", side, side, 3]
+    if batch:
+        shape[0] = batch
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
+    if second_input:
+        inputs.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, [1]))
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        inputs,
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [batch or "n", columns])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def convert(tmp_path, capsys):
+    """Save a network, convert it, and give the exit code, what was said, and the result."""
+
+    def run(model, *options):
+        source, target = tmp_path / "mine.onnx", tmp_path / "out.onnx"
+        onnx.save(model, source)
+        code = main([str(source), "-o", str(target), *options])
+        said = capsys.readouterr()
+        assert {p.name for p in tmp_path.glob("*")} <= {"mine.onnx", "out.onnx", "crops"}
+        return code, said.out, said.err, target
+
+    return run
+
+
+@pytest.mark.parametrize("nchw", [False, True], ids=["NHWC", "NCHW"])
+@pytest.mark.parametrize("batch", [0, 1, 3], ids=["any batch", "batch of 1", "batch of 3"])
+def test_the_result_takes_any_batch_and_equals_the_original(convert, nchw, batch):
+    code, out, err, target = convert(network(nchw=nchw, batch=batch), *USUAL)
+    assert code == 0, err
+    assert "same label 100.0%" in out
+    classifier = Classifier(create_session(target.read_bytes(), "out"))
+    assert classifier.label_names == ("with_mask", "without_mask")
+    model = onnx.load(target)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["layout"] == ("NCHW" if nchw else "NHWC")
+    assert metadata["input_size"] == str(SIDE)
+
+
+def test_the_progress_goes_to_stderr_and_the_report_may_be_json(convert):
+    code, out, err, _ = convert(network(), *USUAL, "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["labels"] == ["with_mask", "without_mask"]
+    assert report["parity"]["largest"] < 1e-5
+    assert [line[:5] for line in err.splitlines()] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+
+
+def test_a_file_that_says_all_itself_needs_no_options_and_may_be_converted_again(tmp_path, capsys):
+    shipped = models_directory() / "mask_classifier.onnx"
+    once, twice = tmp_path / "once.onnx", tmp_path / "twice.onnx"
+    assert main([str(shipped), "-o", str(once)]) == 0
+    assert main([str(once), "-o", str(twice)]) == 0, capsys.readouterr().err
+    classifier = Classifier(create_session(twice.read_bytes(), "twice"))
+    assert classifier.label_names == read_manifest()["mask_classifier"].labels
+
+
+def test_missing_softmax_is_named_and_can_be_added(convert):
+    model = network(last="Identity", columns=3)
+    options = ["--labels", "a,b,c", "--preprocess", "unit"]
+    code, _, err, target = convert(model, *options)
+    assert code == 1
+    assert "add --logits" in err
+    assert not target.exists()
+    assert convert(model, *options, "--logits")[0] == 0
+
+
+def test_one_sigmoid_output_becomes_two_probabilities(convert):
+    code, _, err, target = convert(network(last="Sigmoid", columns=1), *USUAL)
+    assert code == 0, err
+    faces = Faces([[0, 0, SIDE, SIDE]], [1], np.zeros((1, 5, 2)))
+    image = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    result = Classifier(create_session(target.read_bytes(), "out"))(image, faces)
+    assert result.probabilities.shape == (1, 2)
+    assert result.probabilities.sum() == pytest.approx(1)
+
+
+def test_two_sigmoids_are_refused(convert):
+    code, _, err, target = convert(network(last="Sigmoid"), *USUAL)
+    assert code == 1
+    assert "do not add up to 1" in err
+    assert not target.exists()
+
+
+def test_a_size_that_is_free_must_be_said(convert):
+    code, _, err, _ = convert(network(side=None), *USUAL)
+    assert code == 1
+    assert "--size" in err
+    assert convert(network(side=None), *USUAL, "--size", "16")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--labels", "a,b,c", "--preprocess", "unit"], "2 outputs, --labels names 3"),
+        (["--preprocess", "unit"], "--labels is needed"),
+        (["--labels", "a,b"], "--preprocess"),
+        ([*USUAL, "--inputs", "x"], "frozen"),
+        ([*USUAL, "--size", "0"], "--size"),
+        ([*USUAL, "--crops", "nowhere"], "--crops must be a folder"),
+    ],
+)
+def test_wrong_use_is_one_line_and_the_code_2(convert, options, reason):
+    code, out, err, target = convert(network(), *options)
+    assert code == 2
+    assert reason in err.splitlines()[-1]
+    assert not out
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (network(second_input=True), "2 inputs and 1 outputs"),
+        (network(last="Log"), "no probabilities|not finite"),
+    ],
+    ids=["two inputs", "not finite"],
+)
+def test_a_network_of_another_form_is_a_failure(convert, model, reason):
+    code, _, err, target = convert(model, *USUAL)
+    assert code == 1
+    assert re.search(reason, err)
+    assert not target.exists()
+
+
+def test_a_network_tied_to_a_batch_of_one_is_a_failure(convert):
+    model = network(batch=1)
+    model.graph.node[4].CopyFrom(helper.make_node("Reshape", ["pool", "tied"], ["flat"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 4]), "tied"))
+    code, _, err, target = convert(model, *USUAL)
+    assert code == 1
+    assert "free batch size" in err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("output", ["missing/out.onnx", "."])
+def test_an_output_that_cannot_be_a_file_is_wrong_use(tmp_path, capsys, output):
+    path = tmp_path / "mine.onnx"
+    onnx.save(network(), path)
+    assert main([str(path), "-o", str(tmp_path / output), *USUAL]) == 2
+    assert "-o must name a file" in capsys.readouterr().err
+
+
+def test_a_truncated_file_is_a_failure(tmp_path, capsys):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(network().SerializeToString()[:200])
+    assert main([str(path), "-o", str(tmp_path / "out.onnx"), *USUAL]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_the_input_is_never_overwritten(tmp_path, capsys):
+    path = tmp_path / "mine.onnx"
+    onnx.save(network(), path)
+    before = path.read_bytes()
+    assert main([str(path), *USUAL]) == 2
+    assert "give another with -o" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_real_crops_are_compared_too(convert, tmp_path, noise):
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), noise[i:])
+    code, out, _, _ = convert(network(), *USUAL, "--crops", str(folder))
+    assert code == 0
+    assert "3 real crops" in out
