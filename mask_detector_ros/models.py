@@ -11,6 +11,10 @@ import yaml
 
 from mask_detector_ros.errors import ModelError
 
+STAGES = ("pnet", "rnet", "onet")
+DETECTORS = ("mtcnn_masked", "mtcnn")
+"""The face detectors of the package: trained for masks too, and the public weights."""
+
 _AGAIN = "reinstall mask_detector_ros, or check the file out again from its repository"
 
 
@@ -88,23 +92,23 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
     """The content of pnet, rnet and onet of a detector.
 
     Args:
-        detector_model: `mtcnn`, or a folder that holds the three files.
+        detector_model: one of `DETECTORS`, or a folder that holds the three files.
 
     Raises:
         ModelError: there is no such detector, or a file is missing or damaged.
     """
-    stages = ("pnet", "rnet", "onet")
-    if detector_model == "mtcnn":
-        manifest = read_manifest()
-        return {stage: read_model(manifest[stage]) for stage in stages}
+    if detector_model in DETECTORS:
+        manifest, suffix = read_manifest(), detector_model.removeprefix("mtcnn")
+        return {stage: read_model(manifest[stage + suffix]) for stage in STAGES}
     folder = Path(detector_model).expanduser()
+    files = ", ".join(f"{stage}.onnx" for stage in STAGES)
     if not folder.is_dir():
         raise ModelError(
-            f"detector_model {detector_model!r} is neither mtcnn nor a folder;"
-            " give a folder with pnet.onnx, rnet.onnx and onet.onnx"
+            f"detector_model {detector_model!r} is neither a folder with {files} nor one of:"
+            f" {', '.join(DETECTORS)}"
         )
-    hint = "detector_model must hold pnet.onnx, rnet.onnx and onet.onnx"
-    return {stage: _read(folder / f"{stage}.onnx", hint) for stage in stages}
+    hint = f"detector_model must hold {files}"
+    return {stage: _read(folder / f"{stage}.onnx", hint) for stage in STAGES}
 
 
 def find_classifier(classifier_model: str) -> bytes:

@@ -113,7 +113,8 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "detector_model",
         "mtcnn",
-        "Name of a face detector in models.yaml, or a folder with pnet.onnx, rnet.onnx, onet.onnx.",
+        "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), or a "
+        "folder with pnet.onnx, rnet.onnx and onet.onnx.",
     ),
     Parameter(
         "classifier_model",

@@ -88,13 +88,16 @@ def test_a_hash_in_capitals_is_another_hash():
 
 
 def test_an_unknown_detector_is_refused_and_the_message_says_what_to_give():
-    with pytest.raises(ModelError, match=r"'retinaface' is neither mtcnn nor a folder; give"):
+    with pytest.raises(
+        ModelError,
+        match=r"'retinaface' is neither a folder with .* nor one of: mtcnn_masked, mtcnn",
+    ):
         find_detector("retinaface")
 
 
 def test_an_own_folder_must_hold_all_three_stages(own_detector):
     (own_detector / "rnet.onnx").unlink()
-    with pytest.raises(ModelError, match=r"rnet\.onnx .* must hold pnet\.onnx, rnet\.onnx and"):
+    with pytest.raises(ModelError, match=r"rnet\.onnx .* must hold pnet\.onnx, rnet\.onnx, onet"):
         find_detector(str(own_detector))
 
 

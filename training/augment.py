@@ -59,8 +59,8 @@ def training_crop(
 def jitter_box(box: Box, rng: np.random.Generator) -> Box:
     """Move and stretch a (4,) box about as much as a detector's differs from a label."""
     size = box[2:] - box[:2]
-    centre = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.06, 2) * size
-    half = size / 2 * np.exp(rng.normal(0, 0.10) + rng.normal(0, 0.05, 2))
+    centre = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.08, 2) * size
+    half = size / 2 * np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.06, 2))
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 

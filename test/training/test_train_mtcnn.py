@@ -19,13 +19,16 @@ from training.mtcnn_data import (  # noqa: E402
     NEGATIVE,
     PART,
     POSITIVE,
+    UNUSED,
     Photograph,
     Samples,
     harvest,
     jitter_squares,
+    judge_squares,
 )
 from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
 from training.mtcnn_settings import read_settings  # noqa: E402
+from training.mtcnn_views import paint_masks, rescale  # noqa: E402
 from training.train_mtcnn import (  # noqa: E402
     SETTINGS_FILE,
     Batch,
@@ -138,6 +141,47 @@ def test_a_jittered_square_stays_near_its_face():
     sides = jittered[:, 2:] - jittered[:, :2]
     np.testing.assert_allclose(sides[:, 0], sides[:, 1], rtol=1e-4)
     assert (np.abs(jittered[:, :2] + sides / 2 - 150) <= 15).all()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "kind"),
+    [
+        ([100, 100, 200, 200], POSITIVE),
+        ([110, 110, 210, 210], POSITIVE),  # overlap 0.68
+        ([125, 110, 225, 210], PART),  # 0.51
+        ([140, 110, 240, 210], UNUSED),  # 0.37, neither face nor background
+        ([200, 200, 300, 300], NEGATIVE),
+        ([410, 400, 510, 500], UNUSED),  # on a face that may lack a label
+        ([300, 100, 308, 108], UNUSED),  # on a face too small to teach
+        ([250, 20, 258, 28], UNUSED),  # too small
+    ],
+)
+def test_a_square_is_judged_by_its_overlap_with_the_nearest_face(candidate, kind):
+    faces = np.array([[300, 100, 308, 108], [100, 100, 200, 200]], np.float32)
+    unlabelled = np.array([[400, 400, 500, 500]], np.float32)
+    kinds, nearest = judge_squares(np.array([candidate], np.float32), faces, unlabelled, SETTINGS)
+    assert kinds.tolist() == [kind]
+    if kind in (POSITIVE, PART):
+        assert nearest.tolist() == [1]
+
+
+def test_masks_are_painted_on_bare_faces_only(scene):
+    image, _ = scene
+    labels = np.array([1, 0, 2])
+    boxes = np.array([[60, 60, 120, 130], [200, 60, 260, 130], [340, 60, 400, 130]], np.float32)
+    painted, now = paint_masks(image, boxes, labels, 1.0, np.random.default_rng(0))
+    assert now[0] in (0, 2)
+    assert now[1:].tolist() == [0, 2]
+    changed = np.flatnonzero((painted != image).any(axis=(0, 2)))
+    assert len(changed) > 0
+    assert changed.max() < 200
+
+
+def test_boxes_stay_on_their_faces_when_a_photograph_is_scaled(scene):
+    image, photograph = scene
+    scaled, boxes = rescale(image, photograph.boxes, np.random.default_rng(0))
+    factors = np.tile(np.array(scaled.shape[1::-1]) / image.shape[1::-1], 2)
+    np.testing.assert_allclose(boxes, photograph.boxes * factors, rtol=1e-5)
 
 
 def toy_samples(count=96, side=12):

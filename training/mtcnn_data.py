@@ -1,0 +1,258 @@
+"""Crops that teach the cascade: harvested from photographs by the stages before.
+
+Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
+Networks", 2016) train each stage on what the ones before it let through; so does this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.crops import crop_squares, square_slices
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.mtcnn.boxes import intersection_over_union
+from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from training.augment import WITHOUT_MASK
+from training.face_data import FaceRow
+from training.mtcnn_settings import Settings
+from training.mtcnn_views import Boxes, Image, compress, paint_masks, rescale
+
+NEGATIVE, PART, POSITIVE = range(3)
+UNUSED = -1
+NO_LABEL = -1
+SAME_FACE = 0.4
+"""Overlap from which a stock detection gives its landmarks to a known face."""
+
+DOUBTFUL = 0.2
+"""Overlap with a face that the labels may lack, from which a square is no safe background."""
+
+PYRAMID_FACTOR = 0.709
+STOCK = CascadeSettings(20, PYRAMID_FACTOR, (0.6, 0.7, 0.7), 0)
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image with its known faces.
+
+    Attributes:
+        path: of the image file.
+        boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels.
+        labels: (N,) index into `LABELS`.
+    """
+
+    path: Path
+    boxes: Boxes
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Crops and what a net should say of them.
+
+    Attributes:
+        crops: (N, side, side, 3) uint8 BGR.
+        kinds: (N,) int8: `NEGATIVE`, `PART` or `POSITIVE`.
+        labels: (N,) int8, mask state of the face, index into `LABELS`; -1 for background.
+        offsets: (N, 4) float32, from the square to the box of the face, in sides of the square.
+        landmarks: (N, 10) float32, five x, five y, in the square; NaN where unknown.
+    """
+
+    crops: Image
+    kinds: NDArray[np.int8]
+    labels: NDArray[np.int8]
+    offsets: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+def join_samples(parts: list[Samples]) -> Samples:
+    """All samples of a list that has at least one entry."""
+    return Samples(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Samples)))
+
+
+def group_by_photograph(rows: list[FaceRow]) -> list[Photograph]:
+    """The photographs of some rows; those that are a mere crop of a face are left out."""
+    by_image: dict[Path, list[FaceRow]] = {}
+    for row in rows:
+        if not row.is_whole_image:
+            by_image.setdefault(row.image, []).append(row)
+    return [
+        Photograph(path, np.stack([r.box for r in faces]), np.array([r.label for r in faces]))
+        for path, faces in by_image.items()
+    ]
+
+
+def harvest(
+    stage: str,
+    side: int,
+    image: Image,
+    photograph: Photograph,
+    cascade: Cascade,
+    stock: Cascade,
+    settings: Settings,
+    rng: np.random.Generator,
+    *,
+    changed: bool,
+) -> Samples:
+    """The samples of one view of a photograph.
+
+    Args:
+        stage: the net to teach: `pnet`, `rnet` or `onet`.
+        side: of its crops.
+        image: the photograph, (H, W, 3) BGR.
+        photograph: its known faces.
+        cascade: its stages before `stage` propose; for `pnet`, its own P-Net does.
+        stock: the teacher of landmarks.
+        settings: what counts as what, and how many.
+        rng: chooses.
+        changed: whether to scale, compress and paint masks on the photograph.
+    """
+    boxes, labels = photograph.boxes, photograph.labels
+    if changed:
+        image, boxes = rescale(image, boxes, rng)
+    known = stock(image, STOCK)
+    if changed:
+        image, labels = paint_masks(image, boxes, labels, settings.painted_share, rng)
+        image = compress(image, rng)
+    squares = _squares(boxes)
+    jittered = [
+        jitter_squares(squares[labels == label], count, rng)
+        for label, count in enumerate(settings.samples_of_face)
+    ]
+    blind = _random_squares(image, settings.negatives_of_photograph[stage], rng)
+    candidates = [*jittered, _propose(stage, image, cascade, settings), blind]
+    candidates = square_slices(np.concatenate(candidates), 0.0).astype(np.float32)
+    kinds, nearest = judge_squares(
+        candidates, squares, _unlabelled(known, squares, settings), settings
+    )
+    is_blind = np.arange(len(candidates)) >= len(candidates) - len(blind)
+    negatives = _choose_negatives(stage, kinds == NEGATIVE, is_blind, settings, rng)
+    chosen = np.concatenate([np.flatnonzero(kinds >= PART), negatives])
+    face = nearest[chosen]
+    landmarks = _landmarks_of_faces(known, boxes, photograph.labels)[face]
+    return _cut(
+        image, side, candidates[chosen], kinds[chosen], boxes[face], labels[face], landmarks
+    )
+
+
+def judge_squares(
+    candidates: Boxes, squares: Boxes, unlabelled: Boxes, settings: Settings
+) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """What each candidate shows.
+
+    Args:
+        candidates: (N, 4) squares to judge.
+        squares: (M, 4) squares about the known faces; at least one.
+        unlabelled: (K, 4) squares that may show a face that the labels lack.
+        settings: the bounds.
+
+    Returns:
+        (N,) kinds, `UNUSED` where there is doubt; (N,) index of the face with most overlap.
+    """
+    overlaps = intersection_over_union(candidates, squares)
+    nearest, overlap = overlaps.argmax(axis=1), overlaps.max(axis=1)
+    kinds = np.full(len(candidates), UNUSED, np.int8)
+    doubtful = intersection_over_union(candidates, unlabelled).max(axis=1, initial=0)
+    kinds[(overlap < settings.negative_overlap) & (doubtful <= DOUBTFUL)] = NEGATIVE
+    kinds[overlap >= settings.part_overlap] = PART
+    kinds[overlap >= settings.positive_overlap] = POSITIVE
+    is_small = squares[nearest, 2] - squares[nearest, 0] < settings.min_face_side
+    kinds[(kinds >= PART) & is_small] = UNUSED
+    kinds[candidates[:, 2] - candidates[:, 0] < settings.min_face_side] = UNUSED
+    return kinds, nearest
+
+
+def _cut(
+    image: Image,
+    side: int,
+    squares: Boxes,
+    kinds: NDArray[np.int8],
+    boxes: Boxes,
+    labels: NDArray[np.int64],
+    landmarks: NDArray[np.float32],
+) -> Samples:
+    sides = squares[:, 2:] - squares[:, :2]
+    offsets = (boxes - squares) / np.concatenate([sides, sides], axis=1)
+    inside = (landmarks - squares[:, None, :2]) / sides[:, None]
+    inside = inside.transpose(0, 2, 1).reshape(-1, 10)
+    background = kinds == NEGATIVE
+    offsets[background], inside[background] = 0, np.nan
+    return Samples(
+        crop_squares(image, squares, side, margin=0.0),
+        kinds,
+        np.where(background, NO_LABEL, labels).astype(np.int8),
+        offsets.astype(np.float32),
+        inside.astype(np.float32),
+    )
+
+
+def _choose_negatives(
+    stage: str,
+    is_negative: NDArray[np.bool_],
+    is_blind: NDArray[np.bool_],
+    settings: Settings,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    count = settings.negatives_of_photograph[stage]
+    blind_count = round(settings.random_share * count)
+    chosen = []
+    for among, most in ((is_blind, blind_count), (~is_blind, count - blind_count)):
+        rows = np.flatnonzero(is_negative & among)
+        chosen.append(rng.permutation(rows)[:most])
+    return np.concatenate(chosen)
+
+
+def _propose(stage: str, image: Image, cascade: Cascade, settings: Settings) -> Boxes:
+    threshold = settings.harvest_threshold
+    cascade_settings = CascadeSettings(
+        settings.harvest_min_face, PYRAMID_FACTOR, (threshold, threshold, threshold), 0
+    )
+    boxes = cascade._propose(image, cascade_settings, threshold)
+    return cascade._refine(image, boxes, threshold) if stage == "onet" else boxes
+
+
+def _squares(boxes: Boxes) -> Boxes:
+    """(N, 4) squares of the longer side about the same centres."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centres - half, centres + half], axis=1)
+
+
+def jitter_squares(squares: Boxes, count: int, rng: np.random.Generator) -> Boxes:
+    """(N * count, 4) squares moved and scaled about as much as windows miss a face."""
+    squares = np.repeat(squares, count, axis=0)
+    sides = squares[:, 2:] - squares[:, :2]
+    centres = squares[:, :2] + sides * (0.5 + rng.uniform(-0.15, 0.15, (len(squares), 2)))
+    half = sides / 2 * np.exp(rng.uniform(-0.25, 0.25, (len(squares), 1)))
+    return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
+
+
+def _random_squares(image: Image, count: int, rng: np.random.Generator) -> Boxes:
+    height, width = image.shape[:2]
+    sides = np.exp(rng.uniform(np.log(14), np.log(max(min(height, width), 15)), count))
+    corners = rng.uniform(0, 1, (count, 2)) * (np.array([width, height]) - sides[:, None])
+    return np.concatenate([corners, corners + sides[:, None]], axis=1).astype(np.float32)
+
+
+def _unlabelled(known: Faces, squares: Boxes, settings: Settings) -> Boxes:
+    overlap = intersection_over_union(_squares(known.boxes), squares).max(axis=1, initial=0)
+    sure = known.scores >= settings.unlabelled_score
+    return _squares(known.boxes[sure & (overlap < settings.negative_overlap)])
+
+
+def _landmarks_of_faces(
+    known: Faces, boxes: Boxes, labels: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """(N, 5, 2) landmarks by the teacher, of faces that are bare in the photograph."""
+    landmarks = np.full((len(boxes), 5, 2), np.nan, np.float32)
+    if len(known.boxes):
+        overlaps = intersection_over_union(boxes, known.boxes)
+        found = (overlaps.max(axis=1) >= SAME_FACE) & (labels == WITHOUT_MASK)
+        landmarks[found] = known.landmarks[overlaps.argmax(axis=1)[found]]
+    return landmarks

@@ -1,0 +1,47 @@
+"""What mtcnn.yaml holds; the file explains each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How samples are harvested and the nets are trained."""
+
+    seed: int
+    passes: int
+    min_face_side: int
+    harvest_min_face: int
+    harvest_threshold: float
+    unlabelled_score: float
+    positive_overlap: float
+    part_overlap: float
+    negative_overlap: float
+    samples_of_face: list[int]
+    negatives_of_photograph: dict[str, int]
+    random_share: float
+    painted_share: float
+    batch_size: int
+    epochs: dict[str, int]
+    samples_per_epoch: dict[str, int]
+    learning_rate: dict[str, float]
+    weight_decay: float
+    kind_shares: list[float]
+    label_shares: list[float]
+    hard_share: float
+    offset_weight: float
+    landmark_weight: float
+    operating_points: dict[str, float]
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in a YAML file.
+
+    Raises:
+        TypeError: a setting is missing or unknown.
+    """
+    return Settings(**yaml.safe_load(path.read_text()))
