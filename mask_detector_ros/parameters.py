@@ -112,7 +112,7 @@ DETECTOR_PARAMETERS = (
     ),
     Parameter(
         "detector_model",
-        "mtcnn",
+        "mtcnn_masked",
         "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), or a "
         "folder with pnet.onnx, rnet.onnx and onet.onnx.",
     ),

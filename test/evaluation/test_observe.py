@@ -11,7 +11,8 @@ from mask_detector_ros.evaluation.observe import Networks, label_columns, observ
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.sample_scene import SampleScene
 
-OPTIONS = {"threads": 1, "min_face_size": 30}
+# The public weights also propose what is no face, so that there is something to sort out.
+OPTIONS = {"threads": 1, "min_face_size": 30, "detector_model": "mtcnn"}
 
 
 @pytest.fixture(scope="module")
