@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.classifier import Classifier
-from mask_detector_ros.errors import ImageError
+from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.inference import choose_backend, create_session
+from mask_detector_ros.inference import (
+    EngineOptions,
+    choose_backend,
+    create_session,
+    find_engine_gpu,
+)
+from mask_detector_ros.inference.background import BackgroundLoad
 from mask_detector_ros.models import find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+
+Stages = tuple[Cascade, Classifier]
+
+logger = logging.getLogger(__name__)
 
 
 class MaskDetector:
@@ -24,20 +37,26 @@ class MaskDetector:
         faces = detector(cv2.imread("people.jpg"))
         print(faces.labels, faces.boxes)
 
-    One thread at a time may call it.
+    One thread at a time may call it. With the backend `auto` on a machine with a GPU it serves
+    from the CPU while TensorRT's engines are built, and goes over to them between two images.
 
     Attributes:
         label_names: the labels that the classifier knows.
-        backend: the library that runs the networks.
-        device: where it runs them.
+        backend: the library that runs the networks now.
+        device: where it runs them now.
     """
 
-    def __init__(self, cascade: Cascade, classifier: Classifier, values: Mapping[str, Any]) -> None:
-        self._cascade = cascade
-        self._classifier = classifier
-        self.label_names = classifier.label_names
-        self.backend = cascade.pnet.backend
-        self.device = cascade.pnet.device
+    def __init__(
+        self,
+        stages: Stages,
+        values: Mapping[str, Any],
+        engines: BackgroundLoad[Stages] | None = None,
+    ) -> None:
+        self._engines = engines
+        self._on_cpu: Stages | None = None
+        self._engine_failure = ""
+        self._serve_from(stages)
+        self.label_names = stages[1].label_names
         self.configure(values)
 
     @classmethod
@@ -45,9 +64,10 @@ class MaskDetector:
         """Load the models.
 
         Args:
-            parameters: any of `backend`, `threads`, `detector_model`, `classifier_model`,
-                `min_face_size`, `pyramid_factor`, `detection_thresholds`, `max_faces` and
-                `margin`; `mask_detector_ros.parameters` says what each means.
+            parameters: any of `backend`, `precision`, `engine_cache_dir`, `device`, `threads`,
+                `detector_model`, `classifier_model`, `min_face_size`, `pyramid_factor`,
+                `detection_thresholds`, `max_faces` and `margin`; `mask_detector_ros.parameters`
+                says what each means.
 
         Raises:
             ParameterError: an unknown parameter or a value out of its range.
@@ -55,18 +75,15 @@ class MaskDetector:
             BackendError: the backend cannot serve on this machine.
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
-        backend, threads = choose_backend(values["backend"]), values["threads"]
-        stages = {
-            name: create_session(model, name, backend, threads)
-            for name, model in find_detector(values["detector_model"]).items()
-        }
-        classifier = create_session(
-            find_classifier(values["classifier_model"]),
-            values["classifier_model"],
-            backend,
-            threads,
-        )
-        return cls(Cascade(**stages), Classifier(classifier), values)
+        backend = choose_backend(values["backend"])
+        stages = _load_stages(values, backend, EngineOptions.of(values))
+        engines = None
+        if values["backend"] == "auto" and (gpu := find_engine_gpu(values["device"])):
+            logger.info(
+                "backend auto: going over to TensorRT on %s once its engines are built", gpu
+            )
+            engines = BackgroundLoad(lambda say, cancelled: _load_engines(values, say, cancelled))
+        return cls(stages, values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
@@ -75,6 +92,23 @@ class MaskDetector:
             CascadeSettings(**{name: values[name] for name in names}),
             values["margin"],
         )
+
+    @property
+    def engine_state(self) -> str:
+        """What became of the engines that `auto` goes over to; empty where it has none."""
+        if self._engine_failure:
+            return f"failed: {self._engine_failure}"
+        return "" if self._engines is None else self._engines.state
+
+    def wait_for_engines(self, timeout: float | None = None) -> None:
+        """Wait until `auto` can go over to TensorRT, or has failed to; the next image does it."""
+        if self._engines is not None:
+            self._engines.wait(timeout)
+
+    def close(self) -> None:
+        """Give up building engines. The detector serves on with what it has."""
+        if self._engines is not None:
+            self._engines.cancel()
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Find and label the faces of an image, best face score first.
@@ -90,6 +124,44 @@ class MaskDetector:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {got}")
         if image.shape[2] != 3 or image.size == 0:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {image.shape}")
+        if self._engines is not None and (engines := self._engines.take()) is not None:
+            self._on_cpu = self._stages
+            self._serve_from(engines)
+            logger.info("now serving from %s on %s", self.backend, self.device)
+        try:
+            return self._find(image)
+        except (BackendError, ImageError) as error:
+            if self._on_cpu is None:
+                raise
+            # auto chose the GPU, and auto takes it back.
+            self._serve_from(self._on_cpu)
+            self._on_cpu = None
+            self._engine_failure = str(error)
+            logger.warning("%s; going back to %s on %s", error, self.backend, self.device)
+            return self._find(image)
+
+    def _find(self, image: NDArray[np.uint8]) -> Faces:
+        cascade, classifier = self._stages
         cascade_settings, margin = self._settings
-        faces = self._cascade(image, cascade_settings)
-        return self._classifier(image, faces, margin)
+        return classifier(image, cascade(image, cascade_settings), margin)
+
+    def _serve_from(self, stages: Stages) -> None:
+        self._stages = stages
+        self.backend, self.device = stages[0].pnet.backend, stages[0].pnet.device
+
+
+def _load_stages(values: Mapping[str, Any], backend: str, options: EngineOptions) -> Stages:
+    sessions = {
+        name: create_session(model, name, backend, values["threads"], options)
+        for name, model in find_detector(values["detector_model"]).items()
+    }
+    name = values["classifier_model"]
+    classifier = create_session(find_classifier(name), name, backend, values["threads"], options)
+    return Cascade(**sessions), Classifier(classifier)
+
+
+def _load_engines(
+    values: Mapping[str, Any], say: Callable[[str], None], cancelled: threading.Event
+) -> Stages:
+    options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
+    return _load_stages(values, "tensorrt", options)
