@@ -124,7 +124,7 @@ def convert(options: argparse.Namespace, kind: str) -> Report:
     parity.require()
     _step(4, f"writing {options.output}")
     set_metadata(folded, {"converted_from": f"{options.input.name}, {framework}"})
-    _write(options.output, folded.SerializeToString())
+    write_file(options.output, folded.SerializeToString())
     left = count_batch_normalisations(folded)
     return Report(options.output, framework, settings, layout, side, left, parity)
 
@@ -235,7 +235,7 @@ def _read_crops(folder: Path, side: int) -> NDArray[np.uint8]:
     return np.stack([square_picture(read_image(path), side) for path in bar])
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Write the file as a whole or not at all, with the rights that any new file gets."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,28 @@ from mask_detector_ros.inference import (
     find_engine_gpu,
 )
 from mask_detector_ros.inference.background import BackgroundLoad
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.inference.base import Session
+from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
-Stages = tuple[Cascade, Classifier]
-
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Loaded networks, and how they find and label faces together.
+
+    Attributes:
+        find: takes image, settings of the cascade, and margin.
+        label_names: the labels.
+        session: one of the networks, which says what runs them all.
+    """
+
+    find: Callable[[NDArray[np.uint8], CascadeSettings, float], Faces]
+    label_names: tuple[str, ...]
+    session: Session
 
 
 class MaskDetector:
@@ -48,15 +63,15 @@ class MaskDetector:
 
     def __init__(
         self,
-        stages: Stages,
+        networks: Networks,
         values: Mapping[str, Any],
-        engines: BackgroundLoad[Stages] | None = None,
+        engines: BackgroundLoad[Networks] | None = None,
     ) -> None:
         self._engines = engines
-        self._on_cpu: Stages | None = None
+        self._on_cpu: Networks | None = None
         self._engine_failure = ""
-        self._serve_from(stages)
-        self.label_names = stages[1].label_names
+        self._serve_from(networks)
+        self.label_names = networks.label_names
         self.configure(values)
 
     @classmethod
@@ -76,14 +91,14 @@ class MaskDetector:
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
         backend = choose_backend(values["backend"])
-        stages = _load_stages(values, backend, EngineOptions.of(values))
+        networks = _load_networks(values, backend, EngineOptions.of(values))
         engines = None
         if values["backend"] == "auto" and (gpu := find_engine_gpu(values["device"])):
             logger.info(
                 "backend auto: going over to TensorRT on %s once its engines are built", gpu
             )
             engines = BackgroundLoad(lambda say, cancelled: _load_engines(values, say, cancelled))
-        return cls(stages, values, engines)
+        return cls(networks, values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
@@ -125,7 +140,7 @@ class MaskDetector:
         if image.shape[2] != 3 or image.size == 0:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {image.shape}")
         if self._engines is not None and (engines := self._engines.take()) is not None:
-            self._on_cpu = self._stages
+            self._on_cpu = self._networks
             self._serve_from(engines)
             logger.info("now serving from %s on %s", self.backend, self.device)
         try:
@@ -141,27 +156,34 @@ class MaskDetector:
             return self._find(image)
 
     def _find(self, image: NDArray[np.uint8]) -> Faces:
-        cascade, classifier = self._stages
-        cascade_settings, margin = self._settings
-        return classifier(image, cascade(image, cascade_settings), margin)
+        return self._networks.find(image, *self._settings)
 
-    def _serve_from(self, stages: Stages) -> None:
-        self._stages = stages
-        self.backend, self.device = stages[0].pnet.backend, stages[0].pnet.device
+    def _serve_from(self, networks: Networks) -> None:
+        self._networks = networks
+        self.backend, self.device = networks.session.backend, networks.session.device
 
 
-def _load_stages(values: Mapping[str, Any], backend: str, options: EngineOptions) -> Stages:
-    sessions = {
-        name: create_session(model, name, backend, values["threads"], options)
-        for name, model in find_detector(values["detector_model"]).items()
-    }
-    name = values["classifier_model"]
-    classifier = create_session(find_classifier(name), name, backend, values["threads"], options)
-    return Cascade(**sessions), Classifier(classifier)
+def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptions) -> Networks:
+    def load(model: bytes, name: str) -> Session:
+        return create_session(model, name, backend, values["threads"], options)
+
+    detector_name, classifier_name = values["detector_model"], values["classifier_model"]
+    whole = find_cascade_graph(detector_name)
+    if whole is not None:
+        graph = CascadeGraph(load(whole, detector_name))
+        return Networks(lambda image, s, margin: graph(image, s), graph.label_names, graph.session)
+    stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
+    cascade = Cascade(**stages)
+    classifier = Classifier(load(find_classifier(classifier_name), classifier_name))
+    return Networks(
+        lambda image, s, margin: classifier(image, cascade(image, s), margin),
+        classifier.label_names,
+        cascade.pnet,
+    )
 
 
 def _load_engines(
     values: Mapping[str, Any], say: Callable[[str], None], cancelled: threading.Event
-) -> Stages:
+) -> Networks:
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
-    return _load_stages(values, "tensorrt", options)
+    return _load_networks(values, "tensorrt", options)

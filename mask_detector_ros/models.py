@@ -111,6 +111,17 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
     return {stage: _read(folder / f"{stage}.onnx", hint) for stage in STAGES}
 
 
+def find_cascade_graph(detector_model: str) -> bytes | None:
+    """The content of a whole cascade in one file; None where the parameter names no file.
+
+    Args:
+        detector_model: the path of an ONNX file, or what `find_detector` takes.
+    """
+    path = Path(detector_model).expanduser()
+    is_file = detector_model not in DETECTORS and path.is_file()
+    return _read(path, "detector_model takes the path of an ONNX file") if is_file else None
+
+
 def find_classifier(classifier_model: str) -> bytes:
     """The content of a mask classifier.
 

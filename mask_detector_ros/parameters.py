@@ -133,8 +133,8 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "detector_model",
         "mtcnn_masked",
-        "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), or a "
-        "folder with pnet.onnx, rnet.onnx and onet.onnx.",
+        "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), a "
+        "folder with pnet.onnx, rnet.onnx and onet.onnx, or the file of a whole cascade.",
     ),
     Parameter(
         "classifier_model",

@@ -11,6 +11,7 @@ try:
     from google.protobuf.message import DecodeError
     from onnx import helper, numpy_helper
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 except ImportError as error:
     raise BackendError(
         f"this TensorRT takes its types from the ONNX file, and rewriting that needs the Python"
@@ -31,6 +32,8 @@ def to_half(model: bytes, name: str) -> bytes:
     graph = _read(model, name)
     try:
         half = convert_float_to_float16(graph, keep_io_types=True)
+        # The converter leaves its casts at the end of the file.
+        OnnxModel(half).topological_sort()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(
             f"{name} cannot be turned into float16 ({error}); use precision:=fp32"
