@@ -87,10 +87,6 @@ def test_all_that_an_engine_depends_on_gives_it_another_file(cache, stored, fiel
         cache.read(other)
 
 
-def test_the_name_of_the_model_is_for_people_only(cache, stored):
-    assert replace(KEY, model="my model.onnx").file_name == KEY.file_name
-
-
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
