@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,10 +74,13 @@ class MaskDetector:
         self.configure(values)
 
     @classmethod
-    def load(cls, **parameters: Any) -> MaskDetector:
+    def load(
+        cls, *, cancelled: Callable[[], bool] = lambda: False, **parameters: Any
+    ) -> MaskDetector:
         """Load the models.
 
         Args:
+            cancelled: asked while engines are built; the build is given up when it says so.
             parameters: any of `backend`, `precision`, `engine_cache_dir`, `device`, `threads`,
                 `detector_model`, `classifier_model`, `min_face_size`, `pyramid_factor`,
                 `detection_thresholds`, `max_faces` and `margin`; `mask_detector_ros.parameters`
@@ -91,13 +93,15 @@ class MaskDetector:
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
         backend = choose_backend(values["backend"])
-        networks = _load_networks(values, backend, EngineOptions.of(values))
+        networks = _load_networks(
+            values, backend, replace(EngineOptions.of(values), cancelled=cancelled)
+        )
         engines = None
         if values["backend"] == "auto" and (gpu := find_engine_gpu(values["device"])):
             logger.info(
                 "backend auto: going over to TensorRT on %s once its engines are built", gpu
             )
-            engines = BackgroundLoad(lambda say, cancelled: _load_engines(values, say, cancelled))
+            engines = BackgroundLoad(lambda say, stop: _load_engines(values, say, stop))
         return cls(networks, values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
@@ -183,7 +187,7 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
 
 
 def _load_engines(
-    values: Mapping[str, Any], say: Callable[[str], None], cancelled: threading.Event
+    values: Mapping[str, Any], say: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> Networks:
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
     return _load_networks(values, "tensorrt", options)

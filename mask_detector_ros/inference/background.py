@@ -18,15 +18,15 @@ class BackgroundLoad(Generic[Loaded]):
     """Calls `load` in a thread of its own; whoever waits for the result asks now and then.
 
     Args:
-        load: gets a function that takes lines about its progress, and an event that is set
-            when the result is no longer wanted. A `MaskDetectorError` is a failure, which is
+        load: gets a function that takes lines about its progress, and one that tells when the
+            result is no longer wanted. A `MaskDetectorError` is a failure, which is
             logged and kept in `state`.
 
     Attributes:
         state: what it is at, in words: `starting`, what `load` says, `ready` or `failed: ...`.
     """
 
-    def __init__(self, load: Callable[[Callable[[str], None], threading.Event], Loaded]) -> None:
+    def __init__(self, load: Callable[[Callable[[str], None], Callable[[], bool]], Loaded]) -> None:
         self.state = "starting"
         self._load = load
         self._cancelled = threading.Event()
@@ -50,7 +50,7 @@ class BackgroundLoad(Generic[Loaded]):
 
     def _run(self) -> None:
         try:
-            result = self._load(self._say, self._cancelled)
+            result = self._load(self._say, self._cancelled.is_set)
         except MaskDetectorError as error:
             self.state = f"failed: {error}"
             if not self._cancelled.is_set():

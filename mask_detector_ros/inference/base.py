@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ class EngineOptions:
         device: number of the GPU.
         workspace_mb: scratch memory for building.
         progress: called with a line about what is being done.
-        cancelled: a build is given up when it is set.
+        cancelled: a build is given up when it says so; it is asked several times a second.
     """
 
     precision: str = "auto"
@@ -58,7 +57,7 @@ class EngineOptions:
     device: int = 0
     workspace_mb: int = WORKSPACE_MB
     progress: Callable[[str], None] = lambda text: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Callable[[], bool] = lambda: False
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EngineOptions:

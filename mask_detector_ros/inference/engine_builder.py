@@ -24,6 +24,9 @@ from mask_detector_ros.errors import BackendError, MaskDetectorError, ModelError
 from mask_detector_ros.inference.base import WORKSPACE_MB
 from mask_detector_ros.inference.tensorrt_api import Report, TensorRt
 
+CANCEL_POLL = 0.1
+"""Seconds between two looks whether a build is still wanted."""
+
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Profile = dict[str, Shapes]
 """Smallest, usual and largest shape of each input that has free dimensions."""
@@ -64,7 +67,7 @@ def build_in_process(
     request: BuildRequest,
     model: bytes,
     progress: Callable[[float], None] = lambda share: None,
-    cancelled: threading.Event | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> bytes:
     """Build an engine in a process of its own and wait for it.
 
@@ -72,12 +75,12 @@ def build_in_process(
         request: what to build.
         model: serialised ONNX.
         progress: called with shares from 0 to 1, where this TensorRT gives any.
-        cancelled: ends the build when set.
+        cancelled: ends the build when it says so.
 
     Raises:
         ModelError: TensorRT does not take the model.
         BackendError: TensorRT is not usable, or the build was killed.
-        BuildCancelledError: `cancelled` was set.
+        BuildCancelledError: `cancelled` said so.
     """
     command = [sys.executable, "-m", "mask_detector_ros.inference.engine_builder"]
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -102,7 +105,7 @@ def build_in_process(
         code = child.wait()
     if plan is not None:
         return plan
-    if cancelled is not None and cancelled.is_set():
+    if cancelled():
         raise BuildCancelledError(f"the build of {request.name} was given up")
     if code == -signal.SIGKILL:
         raise BackendError(
@@ -123,19 +126,16 @@ def _visible(request: BuildRequest) -> str:
     return visible[request.device] if request.device < len(visible) else str(request.device)
 
 
-def _kill_when(
-    child: subprocess.Popen[bytes], cancelled: threading.Event | None
-) -> threading.Event:
+def _kill_when(child: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> threading.Event:
     stop = threading.Event()
 
     def watch() -> None:
-        while not stop.wait(0.1):
-            if cancelled is not None and cancelled.is_set():
+        while not stop.wait(CANCEL_POLL):
+            if cancelled():
                 child.kill()
                 return
 
-    if cancelled is not None:
-        threading.Thread(target=watch, name="build-watcher", daemon=True).start()
+    threading.Thread(target=watch, name="build-watcher", daemon=True).start()
     return stop
 
 

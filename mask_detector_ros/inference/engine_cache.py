@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import os
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ FORMAT = 1
 
 MAGIC = b"mask_detector_ros engine\n"
 LOCK_POLL = 0.2
+"""Seconds between two tries to get the lock."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +81,13 @@ class EngineCache:
         self._warned = False
 
     @contextlib.contextmanager
-    def lock(self, key: EngineKey, cancelled: threading.Event | None = None) -> Iterator[None]:
+    def lock(self, key: EngineKey, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Keep other threads and processes from building the same engine meanwhile.
 
         The system gives the lock back when a process ends, however that happens.
 
         Raises:
-            BuildCancelledError: `cancelled` was set while waiting for another builder.
+            BuildCancelledError: `cancelled` said so while waiting for another builder.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -191,10 +192,9 @@ def _split(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
     return header, plan
 
 
-def _wait_for_lock(file: int, key: EngineKey, cancelled: threading.Event | None) -> bool:
+def _wait_for_lock(file: int, key: EngineKey, cancelled: Callable[[], bool]) -> bool:
     """Wait for the lock of a file; False where the file system has no locks."""
     waiting = False
-    pause = cancelled or threading.Event()
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,5 +206,6 @@ def _wait_for_lock(file: int, key: EngineKey, cancelled: threading.Event | None)
         if not waiting:
             logger.info("another program builds %s (%s); waiting", key.model, key.precision)
             waiting = True
-        if pause.wait(LOCK_POLL):
+        time.sleep(LOCK_POLL)
+        if cancelled():
             raise BuildCancelledError(f"the build of {key.model} was given up")

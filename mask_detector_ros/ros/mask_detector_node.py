@@ -101,7 +101,9 @@ class MaskDetectorNode(LifecycleNode):
         start = time.monotonic()
         try:
             self._detector = MaskDetector.load(
-                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS}
+                # A signal must be able to end a build, which takes minutes.
+                cancelled=lambda: not rclpy.ok(),
+                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
         except MaskDetectorError as error:
             self.get_logger().error(str(error))

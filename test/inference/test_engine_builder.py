@@ -85,7 +85,7 @@ def test_a_build_can_be_given_up(gpu):
     cancelled = threading.Event()
     threading.Timer(0.5, cancelled.set).start()
     with pytest.raises(BuildCancelledError, match="the build of scale was given up"):
-        build_in_process(REQUEST, network(), cancelled=cancelled)
+        build_in_process(REQUEST, network(), cancelled=cancelled.is_set)
 
 
 SCRIPT = textwrap.dedent(
