@@ -147,11 +147,13 @@ def log_lines() -> Iterator[list[str]]:
 
 def check_spoilt_engines(folder: str) -> dict[str, str]:
     """Spoil a stored engine in several ways: each must be found out and rebuilt."""
-    model = find_detector("mtcnn_masked")["rnet"]
-    options = EngineOptions(precision="fp32", engine_cache_dir=folder)
-    create_session(model, "rnet", "tensorrt", options=options)
-    (path,) = (p for p in Path(folder).glob("rnet-fp32*.engine"))
-    (other,) = (p for p in Path(folder).glob("onet-fp32*.engine"))
+    stages, engines = find_detector("mtcnn_masked"), {}
+    for name in ("onet", "rnet"):
+        own = Path(folder) / f"spoilt-{name}"
+        options = EngineOptions(precision="fp32", engine_cache_dir=str(own))
+        create_session(stages[name], name, "tensorrt", options=options)
+        (engines[name],) = own.glob("*.engine")
+    model, path = stages["rnet"], engines["rnet"]
     good = path.read_bytes()
     magic, header, plan = good.split(b"\n", 2)
     ways = {
@@ -159,7 +161,7 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
         "cut off": good[: len(good) // 2],
         "one byte changed": good[:-1] + bytes([good[-1] ^ 1]),
         "of another GPU": b"\n".join([magic, header.replace(b'"gpu": "', b'"gpu": "no '), plan]),
-        "of another network": other.read_bytes(),
+        "of another network": engines["onet"].read_bytes(),
     }
     reasons = {}
     for way, content in ways.items():

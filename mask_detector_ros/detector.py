@@ -175,6 +175,7 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
     whole = find_cascade_graph(detector_name)
     if whole is not None:
         graph = CascadeGraph(load(whole, detector_name))
+        logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
         return Networks(lambda image, s, margin: graph(image, s), graph.label_names, graph.session)
     stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
     cascade = Cascade(**stages)

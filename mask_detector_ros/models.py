@@ -104,8 +104,8 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
     files = ", ".join(f"{stage}.onnx" for stage in STAGES)
     if not folder.is_dir():
         raise ModelError(
-            f"detector_model {detector_model!r} is neither a folder with {files} nor one of:"
-            f" {', '.join(DETECTORS)}"
+            f"detector_model {detector_model!r} is neither a folder with {files} nor the file of a"
+            f" whole cascade, nor one of: {', '.join(DETECTORS)}"
         )
     hint = f"detector_model must hold {files}"
     return {stage: _read(folder / f"{stage}.onnx", hint) for stage in STAGES}

@@ -37,7 +37,7 @@ class EngineKey:
     """All that an engine depends on.
 
     Attributes:
-        model: name of the model, for people.
+        model: name of the model, for people who look into the file.
         sha256: of the ONNX file.
         flavour, version: of TensorRT.
         gpu, capability: name and compute capability of the GPU.
@@ -61,11 +61,10 @@ class EngineKey:
 
     @property
     def file_name(self) -> str:
-        """Readable at the front, unique at the end."""
+        """Of all but the model's name: the same network has the same engine by any name."""
         record = {name: value for name, value in self.to_record().items() if name != "model"}
         digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
-        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(self.model).stem)
-        return f"{stem[:40]}-{self.precision}-{digest}.engine"
+        return f"{self.precision}-{digest}.engine"
 
 
 class EngineCache:

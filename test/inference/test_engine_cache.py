@@ -58,7 +58,12 @@ def open_session(folder, precision="fp32", model=None):
 
 def test_what_was_written_is_read(cache, stored):
     assert cache.read(KEY) == PLAN
-    assert stored.name.startswith("my_model-fp16-")
+    assert stored.name.startswith("fp16-")
+    assert b"my model.onnx" in stored.read_bytes()
+
+
+def test_the_same_network_by_another_name_has_the_same_engine(cache, stored):
+    assert cache.read(replace(KEY, model="a copy of it.onnx")) == PLAN
 
 
 def test_nothing_stored_is_no_misfit(cache):
