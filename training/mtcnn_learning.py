@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from training.checkpoints import write_whole
 from training.mtcnn_data import NEGATIVE, PART, POSITIVE, Samples
 from training.mtcnn_networks import CascadeNetwork
 from training.mtcnn_settings import Settings
@@ -188,10 +187,3 @@ def _load(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
     for name, part in parts.items():
         part.load_state_dict(states[name])
     return int(epoch)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file; an interruption leaves the old one."""
-    unfinished = path.with_suffix(".partial")
-    write(unfinished)
-    os.replace(unfinished, path)

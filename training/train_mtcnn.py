@@ -24,6 +24,7 @@ from tqdm import tqdm
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.mtcnn.cascade import Cascade
+from training.checkpoints import write_whole
 from training.face_data import read_faces, read_image
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
 from training.mtcnn_data import (
@@ -34,7 +35,7 @@ from training.mtcnn_data import (
     harvest,
     join_samples,
 )
-from training.mtcnn_learning import fine_tune, write_whole
+from training.mtcnn_learning import fine_tune
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
 from training.mtcnn_settings import Settings, read_settings
 
