@@ -39,6 +39,8 @@ BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
 BOX_LIMIT, PROBABILITY_LIMIT = 1.5, 0.04
 """Pixels, and as a probability: what the faces of TensorRT may differ by from ONNX Runtime's."""
 
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
 WARM_UP = 5
 """Calls before a timing begins: the first two of a shape record its CUDA graph."""
 
@@ -205,10 +207,10 @@ def time_networks(precision: str, folder: str, rounds: int) -> dict[str, Any]:
     for name, model in networks().items():
         session = create_session(model, name, "tensorrt", options=options)
         cuda = ort.InferenceSession(
-            model, providers=[p for p in _PROVIDERS if p in ort.get_available_providers()]
+            model, providers=[p for p in PROVIDERS if p in ort.get_available_providers()]
         )
         # The live session says what it got; the list of providers has lied.
-        has_cuda = cuda.get_providers()[0] == _PROVIDERS[0]
+        has_cuda = cuda.get_providers()[0] == PROVIDERS[0]
         (tensor,) = session.inputs
         is_image = -1 in tensor.shape[1:]
         for batch in (1,) if is_image else (1, 8, 64):
@@ -222,12 +224,12 @@ def time_networks(precision: str, folder: str, rounds: int) -> dict[str, Any]:
     return times
 
 
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-
 def check_cascade_graph(precision: str, folder: str, rounds: int) -> dict[str, Any]:
     """The whole cascade as one engine: as right as it is in ONNX Runtime, and how fast."""
-    from convert_to_trt.cascade_graph import GraphSettings, compose_cascade
+    # The first says what to install where the package onnx is missing.
+    from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
+    from convert_to_trt.cascade_graph import compose_cascade
+    from convert_to_trt.cascade_settings import GraphSettings
 
     settings = GraphSettings(640, 480, half=precision == "fp16")
     classifier = find_classifier("mask_classifier")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from convert_to_trt import cascade_parts as parts
+from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
@@ -26,36 +27,6 @@ from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes
 
 SAMPLES = {"rnet": 4, "onet": 4, "classifier": 2}
 """Points along a crop's pixel."""
-
-
-@dataclass(frozen=True)
-class GraphSettings:
-    """What the graph is made for.
-
-    Attributes:
-        width, height: of the images.
-        min_face_size, pyramid_factor, detection_thresholds, margin: the parameters of those
-            names; margin negative for the classifier's own.
-        level_slots: windows of P-Net that each level of the pyramid may give, the best ones.
-        window_slots: of them all that are compared with each other after the levels.
-        refine_slots: crops of R-Net.
-        decide_slots: crops of O-Net.
-        face_slots: faces.
-        half: whether the networks compute in float16.
-    """
-
-    width: int
-    height: int
-    min_face_size: int = 20
-    pyramid_factor: float = 0.709
-    detection_thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
-    margin: float = -1.0
-    level_slots: int = 512
-    window_slots: int = 512
-    refine_slots: int = 512
-    decide_slots: int = 96
-    face_slots: int = 32
-    half: bool = False
 
 
 class _Composer:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convert_to_trt.cascade_graph import GraphSettings, compose_cascade
-from convert_to_trt.conversion import write_file
+from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.output_file import write_file
 from mask_detector_ros.cli import FAILURE, INTERRUPTED, WRONG_USE, Parser
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError, ModelError, ParameterError
@@ -167,6 +167,10 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
         raise ParameterError(f"-o must name a file in a folder that exists, got {options.output}")
     if options.photos is not None and not options.photos.is_dir():
         raise ParameterError(f"--photos must be a folder of pictures, got {options.photos}")
+    # The first says what to install where the package onnx is missing.
+    from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
+    from convert_to_trt.cascade_graph import compose_cascade
+
     stages = find_detector(options.detector_model)
     model = compose_cascade(stages, find_classifier(options.classifier_model), settings)
     content = model.SerializeToString()

@@ -16,14 +16,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from convert_to_trt.conversion import write_file
+from convert_to_trt.output_file import write_file
 from mask_detector_ros.cli import FAILURE, INTERRUPTED, WRONG_USE, Parser
 from mask_detector_ros.errors import MaskDetectorError, ModelError, ParameterError
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.inference.base import WORKSPACE_MB
 from mask_detector_ros.inference.engine_builder import BuildRequest, build_in_process
 from mask_detector_ros.inference.engine_profile import make_profile
-from mask_detector_ros.inference.tensorrt_api import TensorRt
+from mask_detector_ros.inference.tensorrt_api import TensorRt, missing_packages
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 
@@ -117,7 +117,8 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
     models = read_models(options)
     reports: list[dict[str, Any]] = []
     if options.precision == "int8":
-        # The converter of onnxruntime needs the package onnx.
+        # The first says what to install where the package onnx is missing.
+        from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
         from convert_to_trt.quantise import quantise
 
         ((name, model),) = models.items()
@@ -126,7 +127,9 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
         write_file(target, content)
         models = {str(target): content}
         reports.append({"model": str(target), "int8": cost.to_record(), "text": cost.describe()})
-    choose_backend("tensorrt" if not options.build_only else "onnxruntime")
+        if missing_packages():
+            reports[-1]["text"] += f"\nwritten: {target}; no TensorRT here to build an engine with"
+            return reports
     for name, model in models.items():
         start = time.monotonic()
         build = _build_only if options.build_only else _build_and_check
@@ -169,7 +172,7 @@ def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[st
         target=options.target,
     )
     with tqdm(total=1.0, desc=f"building {name}", bar_format="{l_bar}{bar} [{elapsed}]") as bar:
-        plan = build_in_process(request, model, lambda share: bar.update(share - bar.n))
+        plan = build_in_process(request, model, lambda share: bar.update((share or bar.n) - bar.n))
     write_file(options.output, plan)
     where = f"for {options.target}" if options.target else "for this GPU"
     precision = "fp16" if request.half else "fp32"
@@ -182,8 +185,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     try:
         check(options)
+        # Before any long work: is it there at all?
         if options.build_only:
-            TensorRt()  # Before any long work: is it there at all?
+            TensorRt()
+        elif options.precision != "int8":
+            choose_backend("tensorrt")
         reports = convert(options)
     except MaskDetectorError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -114,10 +114,13 @@ class MaskDetector:
 
     @property
     def engine_state(self) -> str:
-        """What became of the engines that `auto` goes over to; empty where it has none."""
+        """What became of TensorRT's engines: `building ...`, `ready` or `failed: ...`; empty
+        where none are used."""
         if self._engine_failure:
             return f"failed: {self._engine_failure}"
-        return "" if self._engines is None else self._engines.state
+        if self._engines is not None:
+            return self._engines.state
+        return "ready" if self.backend == "tensorrt" else ""
 
     def wait_for_engines(self, timeout: float | None = None) -> None:
         """Wait until `auto` can go over to TensorRT, or has failed to; the next image does it."""

@@ -24,6 +24,8 @@ from mask_detector_ros.errors import BackendError, MaskDetectorError, ModelError
 from mask_detector_ros.inference.base import WORKSPACE_MB
 from mask_detector_ros.inference.tensorrt_api import Report, TensorRt
 
+Progress = Callable[[float | None], None]
+
 CANCEL_POLL = 0.1
 """Seconds between two looks whether a build is still wanted."""
 
@@ -66,7 +68,7 @@ class BuildCancelledError(BackendError):
 def build_in_process(
     request: BuildRequest,
     model: bytes,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Progress = lambda share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> bytes:
     """Build an engine in a process of its own and wait for it.
@@ -74,7 +76,8 @@ def build_in_process(
     Args:
         request: what to build.
         model: serialised ONNX.
-        progress: called with shares from 0 to 1, where this TensorRT gives any.
+        progress: called with shares from 0 to 1, where this TensorRT gives any, and with None
+            several times a second, from another thread.
         cancelled: ends the build when it says so.
 
     Raises:
@@ -93,7 +96,7 @@ def build_in_process(
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        stop = _kill_when(child, cancelled)
+        stop = _watch(child, progress, cancelled)
         try:
             _send(child.stdin, request, model)
             plan, errors, kind = _receive(child.stdout, progress)
@@ -126,11 +129,14 @@ def _visible(request: BuildRequest) -> str:
     return visible[request.device] if request.device < len(visible) else str(request.device)
 
 
-def _kill_when(child: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> threading.Event:
+def _watch(
+    child: subprocess.Popen[bytes], progress: Progress, cancelled: Callable[[], bool]
+) -> threading.Event:
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(CANCEL_POLL):
+            progress(None)
             if cancelled():
                 child.kill()
                 return
@@ -148,9 +154,7 @@ def _send(stream: IO[bytes], request: BuildRequest, model: bytes) -> None:
         pass  # It ended already; what it wrote says why.
 
 
-def _receive(
-    stream: IO[bytes], progress: Callable[[float], None]
-) -> tuple[bytes | None, list[str], str]:
+def _receive(stream: IO[bytes], progress: Progress) -> tuple[bytes | None, list[str], str]:
     errors: list[str] = []
     kind = ""
     while line := stream.readline():

@@ -108,19 +108,23 @@ def _create(
 
 
 class _Progress:
-    """Tells the listener of every step, and the log now and then."""
+    """Tells the listener of every step, and the log now and then that it goes on."""
 
     def __init__(self, model: str, listener: Callable[[str], None]) -> None:
         self._model, self._listener = model, listener
-        self._next = time.monotonic() + REPORT_PERIOD
+        self._start = self._logged = time.monotonic()
+        self._share = ""
         listener(f"building {model}")
 
-    def __call__(self, share: float) -> None:
-        text = f"building {self._model}, {share:.0%}"
-        self._listener(text)
-        if time.monotonic() >= self._next:
-            logger.info(text)
-            self._next = time.monotonic() + REPORT_PERIOD
+    def __call__(self, share: float | None) -> None:
+        if share is not None:
+            self._share = f", {share:.0%}"
+            self._listener(f"building {self._model}{self._share}")
+        now = time.monotonic()
+        # TensorRT before 10 gives no shares: that it lives is all there is to say.
+        if now - self._logged >= REPORT_PERIOD:
+            self._logged = now
+            logger.info("building %s%s, %.0f s so far", self._model, self._share, now - self._start)
 
 
 def _load(

@@ -269,7 +269,7 @@ class MaskDetectorNode(LifecycleNode):
         timeout = self._values["image_timeout"]
         level, text, values = self._statistics.status(timeout)
         values |= {"backend": self._detector.backend, "device": self._detector.device}
-        values |= {"engine": self._detector.engine_state or "none to wait for"}
+        values |= {"engine": self._detector.engine_state or "none used"}
         if self._statistics.silence() > timeout:
             publishers = self._subscription.describe_publishers()
             text = f"{text} on {self._subscription.topic}; {publishers}"

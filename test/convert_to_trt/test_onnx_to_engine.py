@@ -1,6 +1,9 @@
 """Building engines ahead of time: into the cache, or as a bare plan; int8 and what it costs."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +14,10 @@ from gpu_stand_in import FakeGpu
 from convert_to_trt import onnx_to_engine
 from convert_to_trt.quantise import quantise
 from mask_detector_ros.errors import ModelError, ParameterError
-from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference import create_session, tensorrt_api
 from mask_detector_ros.models import find_classifier, find_detector
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -151,14 +156,39 @@ def test_wrong_use_is_one_line_and_exit_code_2(capsys, arguments, reason):
     assert err.count("\n") == 1
 
 
-def test_a_model_that_is_not_there_and_a_tensorrt_that_is_not(tmp_path, capsys, monkeypatch):
+def test_a_model_that_is_not_there_is_one_line(gpu, tmp_path, capsys):
     code, _, err = run(capsys, tmp_path / "none.onnx")
     assert code == 1
     assert "cannot read" in err
-    from mask_detector_ros.inference import tensorrt_api
+    assert err.count("\n") == 1
 
+
+def test_a_tensorrt_that_is_not_there_is_one_line(capsys, monkeypatch):
     monkeypatch.setattr(tensorrt_api, "MODULES", ("no_tensorrt",))
     code, _, err = run(capsys)
     assert code == 1
     assert "tensorrt is not installed; do: " in err
     assert err.count("\n") == 1
+
+
+def test_int8_without_tensorrt_still_writes_the_network(tmp_path, crops, capsys, monkeypatch):
+    monkeypatch.setattr(tensorrt_api, "MODULES", ("no_tensorrt",))
+    model = tmp_path / "mask.onnx"
+    model.write_bytes(find_classifier("mask_classifier"))
+    code, out, _ = run(capsys, model, "--precision", "int8", "--crops", crops)
+    assert code == 0
+    assert f"written: {tmp_path / 'mask.int8.onnx'}; no TensorRT here" in out
+
+
+def test_without_the_package_onnx_engines_can_still_be_built():
+    # A Jetson with TensorRT 8 has no need of it.
+    code = (
+        "import sys; sys.modules['onnx'] = None\n"
+        "import convert_to_trt.onnx_to_engine, mask_detector_ros.inference.tensorrt\n"
+        "from convert_to_trt import cascade_to_onnx\n"
+        "sys.exit(cascade_to_onnx.main(['-o', 'c.onnx']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "do: pip install onnx" in done.stderr

@@ -26,7 +26,7 @@ REQUEST = BuildRequest("scale", False, PROFILE)
 
 def test_progress_comes_from_zero_to_one_where_tensorrt_tells_it(any_gpu):
     shares = []
-    build_in_process(REQUEST, network(), shares.append)
+    build_in_process(REQUEST, network(), lambda share: share is None or shares.append(share))
     if any_gpu.version.startswith("8"):
         assert shares == []
     else:

@@ -51,7 +51,7 @@ def test_auto_serves_from_the_cpu_then_goes_over_between_two_images(gpu, load, a
 
 def test_with_stored_engines_it_goes_over_at_once(gpu, load, astronaut):
     explicit = load(backend="tensorrt")
-    assert (explicit.backend, explicit.engine_state) == ("tensorrt", "")
+    assert (explicit.backend, explicit.engine_state) == ("tensorrt", "ready")
     detector = load()
     detector.wait_for_engines()
     assert_same(detector(astronaut), explicit(astronaut))

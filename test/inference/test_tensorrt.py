@@ -225,3 +225,15 @@ def test_a_wrong_or_truncated_model_is_refused_before_anything_is_built(gpu, opt
     with pytest.raises(ModelError, match=r"not a model that ONNX Runtime .* can load"):
         create_session(content, "scale", "tensorrt", 1, options)
     assert gpu.builds == 0
+
+
+def test_a_long_build_is_reported_though_tensorrt_8_says_nothing(
+    bare_gpu, options, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    bare_gpu.install("8.6.1")
+    bare_gpu.set(build_seconds=2)
+    monkeypatch.setattr("mask_detector_ros.inference.tensorrt.REPORT_PERIOD", 0.2)
+    open_session(options)
+    assert "building scale, " in caplog.text
+    assert " s so far" in caplog.text
