@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.gpu_times import networks, time_calls, time_detector, time_networks
 from benchmark.machine import describe_machine
-from benchmark.measures import spread
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.faces import Faces
@@ -38,11 +38,6 @@ from mask_detector_ros.sample_scene import SampleScene
 BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
 BOX_LIMIT, PROBABILITY_LIMIT = 1.5, 0.04
 """Pixels, and as a probability: what the faces of TensorRT may differ by from ONNX Runtime's."""
-
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-WARM_UP = 5
-"""Calls before a timing begins: the first two of a shape record its CUDA graph."""
 
 
 class Checks:
@@ -67,11 +62,6 @@ class Checks:
     def failed(self) -> list[str]:
         """The names of the checks that failed."""
         return [result["check"] for result in self.results if not result["passed"]]
-
-
-def networks() -> dict[str, bytes]:
-    """The shipped models."""
-    return find_detector("mtcnn_masked") | {"classifier": find_classifier("mask_classifier")}
 
 
 def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
@@ -174,54 +164,6 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
         assert len(told) == 1, f"an engine that is {way} was not rebuilt"
         reasons[way] = told[0]
     return reasons
-
-
-def time_calls(call: Callable[[], object], rounds: int) -> dict[str, float]:
-    """Milliseconds of a call, after warming up."""
-    for _ in range(min(rounds, WARM_UP)):
-        call()
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    median, low, high = spread(np.array(seconds))
-    return {"median_ms": round(median, 3), "p25_ms": round(low, 3), "p75_ms": round(high, 3)}
-
-
-def time_detector(rounds: int, **parameters: Any) -> dict[str, Any]:
-    """A frame of the sample scene through the whole detector."""
-    detector = MaskDetector.load(**parameters)
-    picture, _ = SampleScene(640, 480).render(0)
-    times = time_calls(lambda: detector(picture), rounds)
-    fps = round(1000 / times["median_ms"], 1)
-    return {**times, "frames_per_s": fps, "faces": len(detector(picture)), "on": detector.device}
-
-
-def time_networks(precision: str, folder: str, rounds: int) -> dict[str, Any]:
-    """Each network by itself at batch 1, 8 and 64, against ONNX Runtime on the same GPU."""
-    import onnxruntime as ort
-
-    times: dict[str, Any] = {}
-    options = EngineOptions(precision=precision, engine_cache_dir=folder)
-    for name, model in networks().items():
-        session = create_session(model, name, "tensorrt", options=options)
-        cuda = ort.InferenceSession(
-            model, providers=[p for p in PROVIDERS if p in ort.get_available_providers()]
-        )
-        # The live session says what it got; the list of providers has lied.
-        has_cuda = cuda.get_providers()[0] == PROVIDERS[0]
-        (tensor,) = session.inputs
-        is_image = -1 in tensor.shape[1:]
-        for batch in (1,) if is_image else (1, 8, 64):
-            shape = (1, 3, 288, 384) if is_image else (batch, *tensor.shape[1:])
-            feed = {tensor.name: np.zeros(shape, tensor.dtype)}
-            entry = {"tensorrt": time_calls(lambda s=session, f=feed: s.run(**f), rounds)}
-            if has_cuda:
-                call = lambda s=cuda, f=feed: s.run(None, f)  # noqa: E731
-                entry["onnxruntime_cuda"] = time_calls(call, rounds)
-            times[f"{name}, batch {batch}"] = entry
-    return times
 
 
 def check_cascade_graph(precision: str, folder: str, rounds: int) -> dict[str, Any]:

@@ -33,6 +33,10 @@ REPORT_PERIOD = 5.0
 logger = logging.getLogger(__name__)
 
 
+class NotFiniteError(BackendError):
+    """A network gave infinity or NaN."""
+
+
 def create(model: bytes, name: str, threads: int, options: EngineOptions) -> TensorRtSession:
     """Load a serialised ONNX model; see `inference.create_session`.
 
@@ -150,7 +154,11 @@ def _types(tensors: tuple[TensorInfo, ...]) -> dict[str, np.dtype[Any]]:
 def _check(session: Session, reference: Session, key: EngineKey, model: bytes, quick: bool) -> None:
     shapes = parity_shapes(reference.inputs, key.profile)
     steps = shapes[:2] if quick else shapes
-    check_parity(session, reference, steps, key.precision, is_quantised(model))
+    try:
+        check_parity(session, reference, steps, key.precision, is_quantised(model))
+    except NotFiniteError as error:
+        # In service that is a fault of the machine, here it is one of this engine.
+        raise ModelError(str(error)) from error
 
 
 class TensorRtSession(Session):
@@ -189,7 +197,7 @@ class TensorRtSession(Session):
         results = self._thread.call(lambda: self._engine.run(arrays, self._profile))
         bad = [name for name, values in results.items() if not np.isfinite(values).all()]
         if bad:
-            raise BackendError(
+            raise NotFiniteError(
                 f"{self.name} on {self.device} gave values that are no numbers in"
                 f" {', '.join(bad)}; use precision:=fp32"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.errors import ModelError
 
 try:
     import onnx
@@ -13,7 +13,8 @@ try:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 except ImportError as error:
-    raise BackendError(
+    # Not of the backend: in float32 it can do without.
+    raise ModelError(
         f"this TensorRT takes its types from the ONNX file, and rewriting that needs the Python"
         f" package onnx ({error}); do: pip install onnx"
     ) from error

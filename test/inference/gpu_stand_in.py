@@ -32,7 +32,7 @@ class FakeGpu:
         name = "tensorrt_rtx" if version.startswith("rtx") else "tensorrt"
         code = f"import fake_tensorrt\nglobals().update(fake_tensorrt.module_of({version!r}))\n"
         (site / f"{name}.py").write_text(code)
-        path = [str(site), str(STAND_IN)]
+        path = [str(site), str(STAND_IN), str(STAND_IN.parent)]
         self._monkeypatch.setattr(sys, "path", [*path, *self._path])
         self._monkeypatch.setenv("PYTHONPATH", ":".join(path))
 
@@ -42,7 +42,7 @@ class FakeGpu:
 
         cuda.cuda_thread.cache_clear()
         names = ("tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver")
-        for name in (*names, "fake_tensorrt", "fake_gpu"):
+        for name in (*names, "fake_tensorrt", "fake_engine", "fake_gpu"):
             sys.modules.pop(name, None)
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gpu_stand_in import network
 
-from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import EngineOptions
 from mask_detector_ros.inference.engine_builder import BuildCancelledError
@@ -226,12 +226,22 @@ def test_another_gpu_or_tensorrt_gets_an_engine_of_its_own(bare_gpu, tmp_path):
 
 def test_an_engine_that_fails_the_comparison_is_not_stored(gpu, tmp_path):
     gpu.set(run_fault="nan")
-    with pytest.raises(BackendError, match="no numbers"):
+    with pytest.raises(ModelError, match="no numbers"):
         open_session(tmp_path)
     gpu.set(run_fault="wrong")
     with pytest.raises(ModelError, match="differs from ONNX Runtime"):
         open_session(tmp_path)
     assert list(tmp_path.glob("*.engine")) == []
+
+
+def test_a_stored_engine_that_gives_no_numbers_is_rebuilt(gpu, tmp_path, caplog):
+    caplog.set_level("INFO")
+    open_session(tmp_path)
+    gpu.set(run_fault="nan")
+    with pytest.raises(ModelError, match="no numbers"):
+        open_session(tmp_path)
+    assert gpu.builds == 2
+    assert "building the engine of scale (fp32): scale on Orin" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning_and_the_engine_stays_in_memory(

@@ -189,9 +189,10 @@ def test_wrong_results_in_fp16_are_refused_with_the_way_out(gpu, tmp_path):
     assert list(tmp_path.glob("*.engine")) == []
 
 
-def test_auto_takes_fp32_where_fp16_computes_something_else(bare_gpu, tmp_path, caplog):
+@pytest.mark.parametrize("fault", ["half-wrong", "half-nan"])
+def test_auto_takes_fp32_where_fp16_computes_something_else(bare_gpu, tmp_path, caplog, fault):
     bare_gpu.install("8.6.1")
-    bare_gpu.set(run_fault="half-wrong")
+    bare_gpu.set(run_fault=fault)
     session = open_session(EngineOptions(engine_cache_dir=str(tmp_path)))
     assert session.device == "Orin (TensorRT 8.6.1, fp32)"
     assert "taking fp32" in caplog.text
@@ -237,3 +238,11 @@ def test_a_long_build_is_reported_though_tensorrt_8_says_nothing(
     open_session(options)
     assert "building scale, " in caplog.text
     assert " s so far" in caplog.text
+
+
+def test_auto_takes_fp32_where_the_package_onnx_is_missing(gpu, tmp_path, caplog):
+    site = tmp_path / "gpu" / "site-10.3.0"
+    (site / "onnx.py").write_text("raise ImportError('No module named onnx')")
+    session = open_session(EngineOptions(engine_cache_dir=str(tmp_path / "engines")))
+    assert session.device == "Orin (TensorRT 10.3.0, fp32)"
+    assert "do: pip install onnx; taking fp32" in caplog.text

@@ -5,27 +5,19 @@ import re
 from pathlib import Path
 
 import pytest
-from gpu_stand_in import STAND_IN, VERSIONS
+from gpu_stand_in import VERSIONS
+from real_names import read_names
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference import choose_backend, tensorrt_api
 from mask_detector_ros.inference.tensorrt_api import TensorRt
 
 INFERENCE = Path(tensorrt_api.__file__).parent
-NAMES = STAND_IN.parent / "tensorrt_names"
 GUARDED = {"IProgressMonitor", "ExecutionContextAllocationStrategy", "ComputeCapability"}
 """Names that the code asks for with hasattr or getattr first."""
 
 BY_VERSION = {"STRONGLY_TYPED", "EXPLICIT_BATCH", "FP16", "INT8"}
 """Members that it takes only where `is_strongly_typed` says so."""
-
-
-def names_of(version):
-    members = {}
-    for line in (NAMES / f"{version}.txt").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        members[name] = set(rest.split())
-    return members
 
 
 def chains():
@@ -40,7 +32,7 @@ def chains():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_of_the_module_exists_in_the_real_bindings(version):
-    known = names_of(version)
+    known = read_names(version)
     asked = chains()
     assert {"Builder", "OnnxParser", "Runtime", "TensorIOMode"} <= {first for first, _ in asked}
     missing = [
@@ -53,7 +45,7 @@ def test_every_name_of_the_module_exists_in_the_real_bindings(version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_members_that_depend_on_the_version_are_there_where_they_are_used(version, bare_gpu):
-    known = names_of(version)
+    known = read_names(version)
     bare_gpu.install(version)
     typed = TensorRt().is_strongly_typed
     flags = known["NetworkDefinitionCreationFlag"]
@@ -65,7 +57,7 @@ def test_members_that_depend_on_the_version_are_there_where_they_are_used(versio
 def test_the_stand_in_lets_nothing_through_that_the_real_bindings_lack(any_gpu):
     # The tests of sessions, cache and builder then prove it for every name they come by.
     api = TensorRt()
-    known = names_of(any_gpu.version)
+    known = read_names(any_gpu.version)
     public = {name for name in vars(api.trt) if not name.startswith("_")} - {"fake_tensorrt"}
     assert public <= set(known)
     builder = api.trt.Builder(None)

@@ -4,52 +4,25 @@ It has exactly the names that the real bindings of the imitated version have, ta
 test/inference/tensorrt_names/: whatever else the library asks for raises AttributeError.
 """
 
-import ctypes
 import enum
 import json
 import time
-from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
+from fake_engine import is_dynamic, open_network, run_network, shape_of, view_memory
 from fake_gpu import count_build, settings
 from pycuda import driver
+from real_names import make_listed, read_names
 
-NAMES = Path(__file__).parents[1] / "tensorrt_names"
 MAGIC = b"fake plan\n"
-
-
-def read_names(version):
-    """The public names of the real bindings: members by class, and the module's own."""
-    classes, plain = {}, set()
-    for line in (NAMES / f"{version}.txt").read_text().splitlines():
-        name, colon, members = line.partition(":")
-        plain.add(name)
-        if colon:
-            classes[name] = set(members.split())
-    return classes, plain
 
 
 def module_of(version):
     """The contents of a module `tensorrt` of that version (or `rtx-` and a version)."""
-    classes, plain = read_names(version)
+    classes = read_names(version)
+    plain = set(classes)
     module = {"__version__": version.removeprefix("rtx-")}
 
-    class Listed:
-        """Lets through what the real class of the name has, to read and to set."""
-
-        def _check(self, name):
-            known = classes[type(self)._real_name]
-            if not name.startswith("_") and name not in known:
-                raise AttributeError(f"{type(self)._real_name} of {version} has no {name!r}")
-
-        def __getattribute__(self, name):
-            object.__getattribute__(self, "_check")(name)
-            return object.__getattribute__(self, name)
-
-        def __setattr__(self, name, value):
-            self._check(name)
-            object.__setattr__(self, name, value)
+    Listed = make_listed(version, classes)  # noqa: N806
 
     def publish(cls):
         cls._real_name = cls.__name__
@@ -125,7 +98,7 @@ def module_of(version):
                 import signal
 
                 os.kill(os.getpid(), signal.SIGKILL)
-            free = {t.name for t in network._session.get_inputs() if _is_dynamic(t)}
+            free = {t.name for t in network._session.get_inputs() if is_dynamic(t)}
             if free != set(config._profile):
                 self._logger.log(severity.ERROR, f"Network has dynamic inputs: {free}")
                 return None
@@ -154,7 +127,7 @@ def module_of(version):
 
         def parse(self, model):
             try:
-                self._network._session = _session(model)
+                self._network._session = open_network(model)
             except Exception as error:  # ONNX Runtime's have no common base
                 self._errors.append(str(error))
                 return False
@@ -223,7 +196,7 @@ def module_of(version):
     @publish
     class ICudaEngine(Listed):
         def __init__(self, header, model):
-            self._header, self._session = header, _session(model)
+            self._header, self._session = header, open_network(model)
             self._tensors = {t.name: (mode.INPUT, t) for t in self._session.get_inputs()}
             self._tensors |= {t.name: (mode.OUTPUT, t) for t in self._session.get_outputs()}
 
@@ -238,7 +211,7 @@ def module_of(version):
             return self._tensors[name][0]
 
         def get_tensor_shape(self, name):
-            return _shape(self._tensors[name][1])
+            return shape_of(self._tensors[name][1])
 
         def get_tensor_dtype(self, name):
             words = {"float": "FLOAT", "float16": "HALF", "uint8": "UINT8", "int64": "INT64"}
@@ -279,7 +252,7 @@ def module_of(version):
             profile = self._engine._header["profile"].get(name)
             info = self._engine._tensors[name][1]
             if profile is None:
-                fits = tuple(shape) == _shape(info)
+                fits = tuple(shape) == shape_of(info)
             else:
                 limits = zip(profile[0], shape, profile[2], strict=True)
                 fits = all(least <= size <= most for least, size, most in limits)
@@ -292,7 +265,7 @@ def module_of(version):
             if name in self._shapes:
                 return self._shapes[name]
             if self._outputs is None:
-                self._outputs = _run(self._engine, self._shapes)
+                self._outputs = run_network(self._engine, self._shapes)
             return self._outputs[name].shape
 
         def set_tensor_address(self, name, address):
@@ -312,61 +285,16 @@ def module_of(version):
 
             def kernel():
                 feeds = {
-                    t.name: _memory(addresses[t.name], shapes[t.name], t)
+                    t.name: view_memory(addresses[t.name], shapes[t.name], t)
                     for t in session.get_inputs()
                 }
-                results = _run(self._engine, shapes, feeds)
+                results = run_network(self._engine, shapes, feeds)
                 for t in session.get_outputs():
                     values = results[t.name]
-                    _memory(addresses[t.name], values.shape, t)[...] = values
+                    view_memory(addresses[t.name], values.shape, t)[...] = values
 
             driver.streams[stream_handle].put(kernel)
             return True
 
     assert set(module) - {"__version__"} <= plain
     return module
-
-
-def _session(model):
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    return ort.InferenceSession(bytes(model), options, providers=["CPUExecutionProvider"])
-
-
-def _shape(tensor):
-    return tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
-
-
-def _is_dynamic(tensor):
-    return -1 in _shape(tensor)
-
-
-def _dtype(tensor):
-    names = {"float": "float32", "float16": "float16", "uint8": "uint8", "int64": "int64"}
-    return np.dtype(names[tensor.type[7:-1]])
-
-
-def _memory(address, shape, tensor):
-    """An array over GPU memory, which here is the host's."""
-    dtype = _dtype(tensor)
-    size = dtype.itemsize * int(np.prod(shape))
-    driver.check_memory(address, size)
-    buffer = (ctypes.c_uint8 * size).from_address(address)
-    return np.frombuffer(buffer, dtype).reshape(shape)
-
-
-def _run(engine, shapes, feeds=None):
-    session = engine._session
-    if feeds is None:
-        feeds = {t.name: np.zeros(shapes[t.name], _dtype(t)) for t in session.get_inputs()}
-    names = [t.name for t in session.get_outputs()]
-    results = dict(zip(names, session.run(names, feeds), strict=True))
-    fault = settings()["run_fault"] or ""
-    if fault.startswith("half") and not engine._header["half"]:
-        return results
-    if "wrong" in fault:
-        return {name: values + np.ones((), values.dtype) for name, values in results.items()}
-    if "nan" in fault:
-        return {name: np.full_like(values, np.nan) for name, values in results.items()}
-    return results
