@@ -21,9 +21,9 @@ def gpu(bare_gpu):
     return bare_gpu
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=[version for version in VERSIONS if version != "10.13.3"])
 def any_gpu(request, bare_gpu):
-    """The same with each imitated TensorRT."""
+    """The same with each TensorRT that the code tells from the others."""
     bare_gpu.install(request.param)
     bare_gpu.version = request.param
     return bare_gpu

@@ -60,6 +60,15 @@ def wait_until(condition, timeout=60.0):
         time.sleep(0.01)
 
 
+def has_ended(pid):
+    """Whether a process is gone, or waits for a parent that never asks how it ended."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
 def network(weight=0.25, width=3, batch="n", metadata=None):
     """(n, width) in: its values times a weight plus 0, 1, 2, and the same without the sum."""
     nodes = [

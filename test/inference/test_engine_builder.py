@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_stand_in import network, wait_until
+from gpu_stand_in import has_ended, network, wait_until
 from onnx import TensorProto, helper
 
 from mask_detector_ros.errors import BackendError, ModelError
@@ -125,7 +125,7 @@ def test_after_a_kill_in_the_middle_of_a_build_the_next_start_is_clean(gpu, tmp_
     (builder,) = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not Path(f"/proc/{builder}").exists())
+    wait_until(lambda: has_ended(builder))
     gpu.set()
     output, _ = start(tmp_path).communicate()
     assert output == "serving\n"
