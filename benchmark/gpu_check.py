@@ -127,7 +127,7 @@ def log_lines() -> Iterator[list[str]]:
     """What the library logs meanwhile."""
     lines: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())
     library = logging.getLogger("mask_detector_ros")
     library.addHandler(handler)
     library.setLevel(logging.INFO)
@@ -205,23 +205,23 @@ def run(precisions: Sequence[str], rounds: int) -> dict[str, Any]:
             for name, model in networks().items():
                 checks.run(
                     f"{name} in {precision}",
-                    lambda m=model, n=name, p=precision: check_network(m, n, p, folder),  # type: ignore[misc]
+                    lambda m=model, n=name, p=precision: check_network(m, n, p, folder),
                 )
-            checks.run(f"faces in {precision}", lambda p=precision: check_faces(p, folder))  # type: ignore[misc]
+            checks.run(f"faces in {precision}", lambda p=precision: check_faces(p, folder))
         checks.run("spoilt engines", lambda: check_spoilt_engines(folder))
         for precision in precisions:
             common = {"precision": precision, "engine_cache_dir": folder, "backend": "tensorrt"}
             checks.run(
                 f"time of the detector in {precision}",
-                lambda c=common: time_detector(rounds, **c),  # type: ignore[misc]
+                lambda c=common: time_detector(rounds, **c),
             )
             checks.run(
                 f"time of the networks in {precision}",
-                lambda p=precision: time_networks(p, folder, rounds),  # type: ignore[misc]
+                lambda p=precision: time_networks(p, folder, rounds),
             )
             checks.run(
                 f"whole cascade in {precision}",
-                lambda p=precision: check_cascade_graph(p, folder, rounds),  # type: ignore[misc]
+                lambda p=precision: check_cascade_graph(p, folder, rounds),
             )
         checks.run("time on the CPU", lambda: time_detector(rounds, backend="onnxruntime"))
     return {

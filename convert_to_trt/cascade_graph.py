@@ -172,7 +172,7 @@ class _Composer:
             g, canvas, parts.squares(g, boxes, margin), f, side, SAMPLES["classifier"]
         )
         if metadata["color"] == "RGB":
-            values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)  # type: ignore[arg-type]
+            values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)
         if tensor.type.tensor_type.elem_type != TensorProto.UINT8:
             scale, offset = float(metadata["scale"]), float(metadata["offset"])
             values = g.add("Add", g.add("Mul", values, g.constant(scale)), g.constant(offset))

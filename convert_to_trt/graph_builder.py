@@ -46,7 +46,7 @@ class GraphBuilder:
 
     def shape(self, *sizes: int) -> str:
         """The name of a constant shape."""
-        return self.constant(sizes, np.int64)  # type: ignore[arg-type]
+        return self.constant(sizes, np.int64)
 
     def reshape(self, value: str, *sizes: int) -> str:
         """Add a Reshape."""

@@ -86,7 +86,7 @@ class _Recorder(Session):
         return self._session.run(**arrays)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     def __init__(self, fed: Sequence[dict[str, Array]]) -> None:
         self._rest: Iterator[dict[str, Array]] = iter(fed)
 
