@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array, Session, TensorInfo
+from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -19,7 +19,7 @@ _DTYPES = {
 }
 
 
-def create(model: bytes, name: str, threads: int) -> OnnxRuntimeSession:
+def create(model: bytes, name: str, threads: int, options: EngineOptions) -> OnnxRuntimeSession:
     """Load a serialised ONNX model; see `inference.create_session`."""
     return OnnxRuntimeSession(model, name, threads)
 

@@ -42,6 +42,7 @@ from mask_detector_ros.ros.detections import (
     nanoseconds,
 )
 from mask_detector_ros.ros.diagnostics import FrameStatistics, StatusReporter
+from mask_detector_ros.ros.library_log import forward_library_log
 from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
     check_changes,
@@ -65,6 +66,7 @@ class MaskDetectorNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("mask_detector")
+        forward_library_log(self.get_logger())
         declare_parameters(self, NODE_PARAMETERS)
         self._detector: MaskDetector | None = None
         self._worker: NewestItemWorker[Any] | None = None
@@ -99,7 +101,9 @@ class MaskDetectorNode(LifecycleNode):
         start = time.monotonic()
         try:
             self._detector = MaskDetector.load(
-                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS}
+                # A signal must be able to end a build, which takes minutes.
+                cancelled=lambda: not rclpy.ok(),
+                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
@@ -172,6 +176,8 @@ class MaskDetectorNode(LifecycleNode):
         if self._worker is None:
             return
         self._worker.stop(timeout=None)
+        if self._detector is not None:
+            self._detector.close()
         self._worker = self._detector = None
         for publisher in self._outputs.values():
             self.destroy_lifecycle_publisher(publisher)
@@ -263,6 +269,7 @@ class MaskDetectorNode(LifecycleNode):
         timeout = self._values["image_timeout"]
         level, text, values = self._statistics.status(timeout)
         values |= {"backend": self._detector.backend, "device": self._detector.device}
+        values |= {"engine": self._detector.engine_state or "none used"}
         if self._statistics.silence() > timeout:
             publishers = self._subscription.describe_publishers()
             text = f"{text} on {self._subscription.topic}; {publishers}"

@@ -162,7 +162,7 @@ def render_table(table: Iterable[Parameter]) -> str:
 def _yaml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    return str(list(value)) if isinstance(value, tuple) else str(value) or '""'
 
 
 def write_documents(root: Path = ROOT) -> None:
