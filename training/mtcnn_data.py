@@ -228,8 +228,8 @@ def jitter_squares(squares: Boxes, count: int, rng: np.random.Generator) -> Boxe
     """(N * count, 4) squares moved and scaled about as much as windows miss a face."""
     squares = np.repeat(squares, count, axis=0)
     sides = squares[:, 2:] - squares[:, :2]
-    centres = squares[:, :2] + sides * (0.5 + rng.uniform(-0.15, 0.15, (len(squares), 2)))
-    half = sides / 2 * np.exp(rng.uniform(-0.25, 0.25, (len(squares), 1)))
+    centres = squares[:, :2] + sides * (0.5 + rng.uniform(-0.2, 0.2, (len(squares), 2)))
+    half = sides / 2 * np.exp(rng.uniform(-0.3, 0.3, (len(squares), 1)))
     return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
 
 

@@ -30,10 +30,12 @@ class Settings:
     samples_per_epoch: dict[str, int]
     learning_rate: dict[str, float]
     weight_decay: float
+    weight_average: float
     kind_shares: list[float]
     label_shares: list[float]
     hard_share: float
     offset_weight: float
+    overlap_weight: float
     landmark_weight: float
     operating_points: dict[str, float]
 

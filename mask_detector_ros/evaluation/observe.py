@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ class Networks:
     """What is measured.
 
     Attributes:
-        cascade: the detector.
+        cascade: the detector; the shipped one is a `Cascade`, others can stand in its place.
         settings: of the detector.
         classifiers: by the name that the user gave.
         margin: context around a face for the classifiers; negative for their own.
     """
 
-    cascade: Cascade
+    cascade: Callable[[NDArray[np.uint8], CascadeSettings], Faces]
     settings: CascadeSettings
     classifiers: dict[str, Classifier]
     margin: float

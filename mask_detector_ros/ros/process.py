@@ -41,6 +41,10 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
     SIGINT and SIGTERM end it with 0. An error that is raised on purpose, at the start or while
     it spins, is printed as one line and ends it with 1.
     """
+    # Python's own handler raises KeyboardInterrupt wherever the main thread is, which inside
+    # rclpy's conversions of messages turns into another exception. With this one, SIGINT ends
+    # as SIGTERM does: rclpy's handler, which `init` puts before it, shuts the context down.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
         rclpy.init(args=args)
     except (_rclpy.RCLError, _rclpy.UnknownROSArgsError) as error:
@@ -57,7 +61,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
     except MaskDetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except _rclpy.RCLError:
         # The signal handler shuts the context down under whatever is being called.

@@ -9,17 +9,12 @@ torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
 from training.face_data import LABELS, cut_patch, read_faces, read_image  # noqa: E402
-from training.train_mask_classifier import (  # noqa: E402
-    SETTINGS_FILE,
-    Settings,
-    Trainer,
-    draw_epoch,
-    main,
-    read_settings,
-)
+from training.mask_learning import Settings, Trainer, draw_epoch, read_settings  # noqa: E402
+from training.train_mask_classifier import SETTINGS_FILE, main  # noqa: E402
 
 SETTINGS = """
-{seed: 0, crop_size: 32, margin: 0.25, widths: [4, 8], blocks: [0, 1], cycles: [EPOCHS],
+{network: residual, teacher_share: 0.0, seed: 0,
+ crop_size: 32, margin: 0.25, widths: [4, 8], blocks: [0, 1], cycles: [EPOCHS],
  batch_size: 4, learning_rate: 0.01, weight_decay: 0.01, label_smoothing: 0.05, dropout: 0.1,
  weight_average: 0.9, suspect_weight: 0.0, class_shares: [0.4, 0.4, 0.2],
  samples_per_epoch: 12, synthetic_mask_share: 0.3}
@@ -41,12 +36,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder) -> int:
+def run(folder, *more: str) -> int:
     return main(
         [
             *("--data", str(folder), "--settings", str(folder / "settings.yaml")),
             *("--output", str(folder / "model.onnx"), "--checkpoint", str(folder / "run.ckpt")),
             *("--device", "cpu", "--threads", "1", "--workers", "0"),
+            *more,
         ]
     )
 
@@ -94,4 +90,38 @@ def test_an_epoch_holds_the_classes_in_their_shares_and_no_suspect_row(folder):
 
 
 def test_the_shipped_settings_are_complete():
-    assert len(read_settings(SETTINGS_FILE).class_shares) == len(LABELS)
+    for path in (SETTINGS_FILE, SETTINGS_FILE.with_name("mask_teacher.yaml")):
+        assert len(read_settings(path).class_shares) == len(LABELS)
+
+
+def test_a_teacher_that_is_missing_is_named_with_how_to_make_it(folder, capsys):
+    (folder / "settings.yaml").write_text(
+        SETTINGS.replace("EPOCHS", "2").replace("teacher_share: 0.0", "teacher_share: 0.5")
+    )
+    assert run(folder, "--teacher", str(folder / "teacher.onnx")) == 1
+    assert "make it first: python -m training.train_mask_classifier" in capsys.readouterr().err
+
+
+def test_targets_are_shared_between_labels_and_teacher(folder):
+    settings = Settings(
+        **read_settings(folder / "settings.yaml").__dict__
+        | {"teacher_share": 0.5, "label_smoothing": 0.0}
+    )
+    trainer = Trainer(settings, "cpu", lambda crops: torch.full((len(crops), 3), 1 / 3))
+    targets = trainer._targets(torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.tensor([1]))
+    torch.testing.assert_close(targets, torch.tensor([[1 / 6, 4 / 6, 1 / 6]]))
+
+
+def test_the_teacher_is_fine_tuned_exported_and_taught_from(folder):
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra `train`")
+    teacher = SETTINGS.replace("network: residual", "network: efficientnet_lite0")
+    (folder / "settings.yaml").write_text(teacher.replace("EPOCHS", "1"))
+    assert run(folder) == 0
+    (folder / "model.onnx").rename(folder / "teacher.onnx")
+    (folder / "run.ckpt").unlink()
+    (folder / "settings.yaml").write_text(
+        SETTINGS.replace("EPOCHS", "1").replace("teacher_share: 0.0", "teacher_share: 0.5")
+    )
+    assert run(folder, "--teacher", str(folder / "teacher.onnx")) == 0
+    labels = onnxruntime.InferenceSession(folder / "model.onnx").get_modelmeta()
+    assert "labels" in labels.custom_metadata_map

@@ -26,18 +26,18 @@ from training.mtcnn_data import (  # noqa: E402
     jitter_squares,
     judge_squares,
 )
-from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
-from training.mtcnn_settings import read_settings  # noqa: E402
-from training.mtcnn_views import paint_masks, rescale  # noqa: E402
-from training.train_mtcnn import (  # noqa: E402
-    SETTINGS_FILE,
+from training.mtcnn_learning import (  # noqa: E402
     Batch,
     draw_epoch,
     fine_tune,
+    generalised_overlap,
     mirror,
     take_batch,
-    to_onnx,
 )
+from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
+from training.mtcnn_settings import read_settings  # noqa: E402
+from training.mtcnn_views import paint_masks, rescale  # noqa: E402
+from training.train_mtcnn import SETTINGS_FILE, to_onnx  # noqa: E402
 
 SETTINGS = read_settings(SETTINGS_FILE)
 
@@ -130,9 +130,9 @@ def test_harvested_offsets_lead_from_the_square_to_a_face(stage, changed, scene,
     width, height = (
         bbox_regression(unit, found.offsets[faces]) @ [[-1, 0], [0, -1], [1, 0], [0, 1]]
     ).T
-    # The square that overlaps a face's own square by 0.6 is at most 1 / 0.6 of its area.
+    # The square that overlaps a face's own square by 0.55 is at most 1 / 0.55 of its area.
     assert np.maximum(width, height).min() > 0.7
-    assert np.maximum(width, height).max() < 1.35
+    assert np.maximum(width, height).max() < 1.4
 
 
 def test_a_jittered_square_stays_near_its_face():
@@ -140,7 +140,7 @@ def test_a_jittered_square_stays_near_its_face():
     jittered = jitter_squares(square, 50, np.random.default_rng(0))
     sides = jittered[:, 2:] - jittered[:, :2]
     np.testing.assert_allclose(sides[:, 0], sides[:, 1], rtol=1e-4)
-    assert (np.abs(jittered[:, :2] + sides / 2 - 150) <= 15).all()
+    assert (np.abs(jittered[:, :2] + sides / 2 - 150) <= 20).all()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_jittered_square_stays_near_its_face():
         ([100, 100, 200, 200], POSITIVE),
         ([110, 110, 210, 210], POSITIVE),  # overlap 0.68
         ([125, 110, 225, 210], PART),  # 0.51
-        ([140, 110, 240, 210], UNUSED),  # 0.37, neither face nor background
+        ([143, 110, 243, 210], UNUSED),  # 0.34, neither face nor background
         ([200, 200, 300, 300], NEGATIVE),
         ([410, 400, 510, 500], UNUSED),  # on a face that may lack a label
         ([300, 100, 308, 108], UNUSED),  # on a face too small to teach
@@ -228,18 +228,49 @@ def test_a_mirrored_box_and_landmark_change_sides():
     )
 
 
+TOY_SETTINGS = replace(
+    SETTINGS,
+    batch_size=32,
+    epochs={"pnet": 2},
+    samples_per_epoch={"pnet": 640},
+    learning_rate={"pnet": 0.01},
+    weight_average=0.9,
+)
+
+
 def test_training_teaches_a_net_to_tell_faces():
     samples = toy_samples()
-    settings = replace(
-        SETTINGS,
-        batch_size=32,
-        epochs={"pnet": 2},
-        samples_per_epoch={"pnet": 640},
-        learning_rate={"pnet": 0.01},
-    )
     network = fine_tune(
-        CascadeNetwork("pnet", random_weights("pnet")), samples, settings, device="cpu"
+        CascadeNetwork("pnet", random_weights("pnet")), samples, TOY_SETTINGS, device="cpu"
     )
     with torch.no_grad():
         logits = network(take_batch(samples, np.arange(len(samples))).pixels)[:, 0].numpy()
     assert logits[samples.kinds == POSITIVE].mean() > logits[samples.kinds == NEGATIVE].mean() + 1
+
+
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    samples, start = toy_samples(), random_weights("pnet")
+    whole = fine_tune(CascadeNetwork("pnet", start), samples, TOY_SETTINGS, "cpu")
+    checkpoint = tmp_path / "pnet.epoch"
+
+    def interrupted(samples, settings, count, seed):
+        if seed > settings.seed:
+            raise KeyboardInterrupt
+        return draw_epoch(samples, settings, count, seed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.mtcnn_learning.draw_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(CascadeNetwork("pnet", start), samples, TOY_SETTINGS, "cpu", checkpoint)
+    resumed = fine_tune(CascadeNetwork("pnet", start), samples, TOY_SETTINGS, "cpu", checkpoint)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_generalised_overlap_of_equal_half_and_distant_boxes():
+    offsets = torch.tensor([[0.1, 0, 0, 0.2], [0.0, 0, 0, 0], [0, 0, 0, 0]])
+    others = torch.tensor([[0.1, 0, 0, 0.2], [0.5, 0, 0, 0], [2.0, 0, 2, 0]])
+    # The last two boxes lie in a hull of three unit squares, one of which is in neither.
+    torch.testing.assert_close(
+        generalised_overlap(offsets, others), torch.tensor([1.0, 0.5, -1 / 3])
+    )

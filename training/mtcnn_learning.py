@@ -1,0 +1,189 @@
+"""How a net of the cascade learns from its samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from training.checkpoints import write_whole
+from training.mtcnn_data import NEGATIVE, PART, POSITIVE, Samples
+from training.mtcnn_networks import CascadeNetwork
+from training.mtcnn_settings import Settings
+
+MIRRORED = [1, 0, 2, 4, 3, 6, 5, 7, 9, 8]
+"""Where each landmark's x or y comes from in a mirrored face: eyes, nose, mouth corners."""
+
+
+def draw_epoch(samples: Samples, settings: Settings, count: int, seed: int) -> NDArray[np.int64]:
+    """Indices of the samples of one epoch, kinds and mask states in their shares."""
+    weights = np.zeros(len(samples))
+    for kind, share in zip((NEGATIVE, PART, POSITIVE), settings.kind_shares, strict=True):
+        for label, part in [(-1, 1.0)] if kind == NEGATIVE else enumerate(settings.label_shares):
+            rows = (samples.kinds == kind) & (samples.labels == label)
+            weights[rows] = share * part / max(rows.sum(), 1)
+    return np.random.default_rng(seed).choice(len(samples), count, p=weights / weights.sum())
+
+
+@dataclass
+class Batch:
+    """Samples as tensors: `pixels` (N, 3, side, side) float32, the others as in `Samples`."""
+
+    pixels: Tensor
+    kinds: Tensor
+    offsets: Tensor
+    landmarks: Tensor
+
+
+def take_batch(samples: Samples, rows: NDArray[np.int64]) -> Batch:
+    """Some samples, on the CPU."""
+    return Batch(
+        torch.from_numpy(samples.crops[rows]).permute(0, 3, 1, 2).float(),
+        torch.from_numpy(samples.kinds[rows]),
+        torch.from_numpy(samples.offsets[rows]),
+        torch.from_numpy(samples.landmarks[rows]),
+    )
+
+
+def mirror(batch: Batch, chosen: Tensor) -> Batch:
+    """Mirror the chosen (N,) samples, left to right."""
+    offsets = batch.offsets[:, [2, 1, 0, 3]] * torch.tensor([-1.0, 1.0, -1.0, 1.0])
+    landmarks = batch.landmarks[:, MIRRORED].clone()
+    landmarks[:, :5] = 1 - landmarks[:, :5]
+    row = chosen[:, None]
+    return Batch(
+        torch.where(row[..., None, None], batch.pixels.flip(3), batch.pixels),
+        batch.kinds,
+        torch.where(row, offsets, batch.offsets),
+        torch.where(row, landmarks, batch.landmarks),
+    )
+
+
+def change_light(pixels: Tensor) -> Tensor:
+    """Random brightness, contrast, colour, sharpness and noise of (N, 3, H, W) pixels."""
+    count, side = len(pixels), pixels.shape[-1]
+    coarse = functional.interpolate(
+        functional.avg_pool2d(pixels, 2), size=(side, side), mode="bilinear"
+    )
+    pixels = torch.where(_some(count, 0.2), coarse, pixels)
+    pixels = torch.where(_some(count, 0.06), pixels.mean(1, keepdim=True), pixels)
+    gain = torch.exp(torch.randn(count, 1, 1, 1) * 0.2) * (1 + torch.randn(count, 3, 1, 1) * 0.05)
+    middle = pixels.mean((1, 2, 3), keepdim=True)
+    pixels = (pixels - middle) * gain + middle + torch.randn(count, 1, 1, 1) * 20
+    noise = torch.randn_like(pixels) * torch.rand(count, 1, 1, 1) * 8
+    return torch.where(_some(count, 0.3), pixels + noise, pixels).clamp(0, 255)
+
+
+def _some(count: int, share: float) -> Tensor:
+    return torch.rand(count, 1, 1, 1) < share
+
+
+def loss_of(outputs: Tensor, batch: Batch, settings: Settings) -> Tensor:
+    """Cross-entropy of the hardest decided samples, plus boxes, plus landmarks if there are."""
+    decided, face = batch.kinds != PART, batch.kinds != NEGATIVE
+    logits, is_face = outputs[decided, 0], (batch.kinds[decided] == POSITIVE).float()
+    each = functional.binary_cross_entropy_with_logits(logits, is_face, reduction="none")
+    loss = each.topk(max(1, round(settings.hard_share * len(each)))).values.mean()
+    if face.any():
+        offsets, wanted = outputs[face, 1:5], batch.offsets[face]
+        loss = loss + settings.offset_weight * functional.smooth_l1_loss(offsets, wanted, beta=0.05)
+        loss = loss + settings.overlap_weight * (1 - generalised_overlap(offsets, wanted)).mean()
+    taught = ~batch.landmarks.isnan().any(1)
+    if outputs.shape[1] > 5 and taught.any():
+        loss = loss + settings.landmark_weight * functional.smooth_l1_loss(
+            outputs[taught, 5:], batch.landmarks[taught], beta=0.02
+        )
+    return loss
+
+
+def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) generalised intersection over union of the boxes that two (N, 4) offsets lead to.
+
+    Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes, and below
+    0, down to -1, where boxes lie apart.
+    """
+    unit = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    a, b = a + unit, b + unit
+    area_a, area_b = (_area(x[:, :2], x[:, 2:]) for x in (a, b))
+    shared = _area(torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:]))
+    hull = _area(torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:]))
+    union = (area_a + area_b - shared).clamp(min=1e-6)
+    overlap: Tensor = shared / union - (hull - union) / hull.clamp(min=1e-6)
+    return overlap
+
+
+def _area(low: Tensor, high: Tensor) -> Tensor:
+    area: Tensor = (high - low).clamp(min=0).prod(dim=1)
+    return area
+
+
+def fine_tune(
+    network: CascadeNetwork,
+    samples: Samples,
+    settings: Settings,
+    device: str,
+    checkpoint: Path | None = None,
+) -> CascadeNetwork:
+    """Train a net on its samples; the running mean of its weights, on the CPU.
+
+    Args:
+        network: where to start; it changes.
+        samples: to learn from.
+        settings: how.
+        device: of torch.
+        checkpoint: kept after each epoch and carried on from where it exists; a run that was
+            interrupted ends with the weights of one that was not.
+    """
+    name = network.name
+    network.to(device, memory_format=torch.channels_last).train()
+    count, size = settings.samples_per_epoch[name], settings.batch_size
+    epochs, steps = settings.epochs[name], -(-count // size)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate[name], weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.weight_average))
+    parts = {"network": network, "average": average, "optimizer": optimizer, "rate": schedule}
+    first = _load(checkpoint, parts, device) if checkpoint and checkpoint.is_file() else 0
+    with tqdm(
+        total=epochs * steps, initial=first * steps, desc=f"{name}: steps", mininterval=1
+    ) as progress:
+        for epoch in range(first, epochs):
+            torch.manual_seed(settings.seed + epoch)
+            drawn = draw_epoch(samples, settings, count, settings.seed + epoch)
+            for start in range(0, count, size):
+                batch = take_batch(samples, drawn[start : start + size])
+                batch = mirror(batch, torch.rand(len(batch.kinds)) < 0.5)
+                batch.pixels = change_light(batch.pixels)
+                outputs = network(batch.pixels.to(device)).cpu()
+                loss = loss_of(outputs, batch, settings)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                average.update_parameters(network)
+                progress.update()
+                if start // size % 20 == 0:
+                    progress.set_postfix(
+                        epoch=epoch, loss=f"{float(loss.detach()):.3f}", refresh=False
+                    )
+            if checkpoint:
+                states = {part: value.state_dict() for part, value in parts.items()}
+                write_whole(checkpoint, partial(torch.save, (epoch + 1, states)))
+    return cast(CascadeNetwork, average.module).cpu().eval()
+
+
+def _load(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
+    epoch, states = torch.load(checkpoint, map_location=device, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(states[name])
+    return int(epoch)
