@@ -136,7 +136,10 @@ class FaceStream:
         Args:
             stamp: when the image was taken, seconds of any clock.
         """
-        faces = self._detector(image)
+        return self.follow(self._detector(image), stamp)
+
+    def follow(self, faces: Faces, stamp: float) -> Faces:
+        """The same of faces that the detector has found already."""
         return self._tracker.update(faces, stamp) if self._tracking else faces
 
     def count_people(self) -> dict[str, int]:

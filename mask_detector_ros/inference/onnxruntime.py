@@ -13,7 +13,7 @@ from mask_detector_ros.inference.base import Array, Session, TensorInfo
 # From 1.32 on it would write a device id into the home folder and report its use; it asks this
 # variable once, on import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
 _DTYPES = {
     "tensor(float)": np.float32,
