@@ -2,7 +2,7 @@
 
 Each face has a constant-velocity Kalman filter (Bewley et al., "Simple Online and Realtime
 Tracking", 2016) over centre and size, in units of its own size so that near and far faces
-behave alike, and the assignment of faces to tracks is optimal (`linear_sum_assignment`).
+behave alike, and the assignment of faces to tracks is optimal (`linear_assignment`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from mask_detector_ros.assignment import linear_assignment
 from mask_detector_ros.faces import NO_LABEL, Faces
 
 Array = NDArray[np.float64]
@@ -219,7 +219,7 @@ class Tracker:
             cost += LABEL_WEIGHT * unlike
         # Far more than any sum of possible pairs, so that as many as can be are made.
         cost = np.where(possible, cost, 1e6)
-        for row, column in zip(*linear_sum_assignment(cost), strict=True):
+        for row, column in linear_assignment(cost):
             if possible[row, column]:
                 owners[column] = self._tracks[row]
         return owners

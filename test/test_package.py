@@ -20,7 +20,6 @@ ROSDEP_KEYS = {
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "onnxruntime": "python3-onnxruntime-pip",
-    "scipy": "python3-scipy",
     "skimage": "python3-skimage",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
