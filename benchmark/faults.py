@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, LIMIT, Rig, wait_for
+from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig, wait_for
 
 ENCODINGS = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")
 SOURCE = {"source": "sample", "width": 320, "height": 240, "rate": 10.0}
@@ -32,8 +32,7 @@ def publisher_killed(rig: Rig, scale: float) -> None:
         for _ in range(max(1, round(2 * scale))):
             camera = rig.start("image_source_node", **SOURCE)
             _wait_for_frames(rig, 3)
-            camera.kill()
-            camera.wait()
+            rig.end(camera, signal.SIGKILL)
 
 
 def publisher_stalled(rig: Rig, scale: float) -> None:
@@ -45,8 +44,7 @@ def publisher_stalled(rig: Rig, scale: float) -> None:
         wait_for(lambda: "no image" in rig.status, "the warning of silence")
         camera.send_signal(signal.SIGCONT)
         _wait_for_frames(rig, 3)
-        camera.send_signal(signal.SIGINT)
-        camera.wait(LIMIT)
+        rig.end(camera, signal.SIGINT)
 
 
 def flood(rig: Rig, scale: float) -> None:
@@ -173,8 +171,7 @@ def node_killed(rig: Rig, scale: float) -> None:
         message = rig.image(1080, 1920)
         message.data[:] = type(message.data)("B", noise.tobytes())
         publisher.publish(message)
-        victim.send_signal(how)
-        code = victim.wait(LIMIT)
+        code = rig.end(victim, how)
         assert code == (-signal.SIGKILL if how is signal.SIGKILL else 0), code
     rig.node.destroy_publisher(publisher)
     rig.node.destroy_subscription(subscription)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -92,6 +91,19 @@ class Rig:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self._processes.append(process)
         return process
+
+    def end(self, process: subprocess.Popen[bytes], how: signal.Signals) -> int:
+        """Send a signal; return the exit code.
+
+        Raises:
+            Lost: the process goes on.
+        """
+        process.send_signal(how)
+        try:
+            return process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Lost(f"{process.args} did not end on {how.name}") from None
 
     def image(self, height: int = 48, width: int = 64, encoding: str = "bgr8") -> Image:
         """A black image, 0.1 s after the last, with a frame id that no other has."""
@@ -184,8 +196,3 @@ class Rig:
         for status in message.status:
             if status.name == "mask_detector: frames":
                 self.status = status.message
-
-
-def prepare_environment(environment: dict[str, str], folder: Path) -> None:
-    """Keep the graph's logs in the folder; the rest comes from `graph_environment`."""
-    os.environ.update({**environment, "ROS_LOG_DIR": str(folder)})
