@@ -61,7 +61,7 @@ def rounds(*megabytes: float, threads: int = 20) -> list[tuple[int, float, int]]
         (Report(rounds=rounds(300, 350, 320, 340, 330, 325)), True),
         (Report(rounds=rounds(300, 350, 320, 340, 335, 360)), False),
         (Report(rounds=rounds(300, 350, 320, 340), lost=["flood: gone"]), False),
-        (Report(rounds=rounds(300, 350, 320, 340)[:3] + [(9, 320, 21)]), False),
+        (Report(rounds=[*rounds(300, 350, 320, 340)[:3], (9, 320, 21)]), False),
         (Report(rounds=rounds(300)), True),
         (Report(), False),
     ],
