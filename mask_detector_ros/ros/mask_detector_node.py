@@ -7,6 +7,7 @@ worker thread; what is seen is decided by `MaskDetector`.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 import threading
@@ -224,6 +225,7 @@ def _return_memory() -> None:
     Images of changing size, and models loaded between them, leave holes that glibc keeps:
     without this a node that is cycled while it works grows by megabytes each time.
     """
+    gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 

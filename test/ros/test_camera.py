@@ -113,8 +113,7 @@ def test_faces_are_hidden_from_the_next_image_on(
 
     assert change() < 3
     assert set_parameter(client, "privacy", string_value=privacy).successful
-    settle(drawings)
-    wait_until(lambda: images.publish(make_image(portrait)) or drawings)
+    play(images, portrait, drawings, 1, start=100.0)
     assert change() > 10
 
 
