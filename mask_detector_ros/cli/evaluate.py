@@ -18,6 +18,7 @@ from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.contact_sheet import worst_errors
 from mask_detector_ros.evaluation.dataset import Dataset, read_dataset
 from mask_detector_ros.evaluation.html_report import build_report
+from mask_detector_ros.evaluation.markdown_report import build_markdown
 from mask_detector_ros.evaluation.observe import Networks, Observations, observe
 from mask_detector_ros.evaluation.plots import draw_plots, require_matplotlib
 from mask_detector_ros.evaluation.summary import Summary, summarise
@@ -37,7 +38,10 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("dataset", metavar="DATASET", help="the folder")
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="write report.html, report.json and plots/ there"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="write report.html, report.md, report.json and plots/ there",
     )
     parser.add_argument("--split", help="only this part of the data set, such as val")
     parser.add_argument(
@@ -176,7 +180,7 @@ def write_report(
     seen: Observations,
     summary: Summary,
 ) -> None:
-    """Write report.json, report.html and the plots.
+    """Write report.html, report.md (which shows no photograph), report.json and the plots.
 
     Raises:
         SourceError: a file cannot be written.
@@ -186,6 +190,7 @@ def write_report(
     title = "Accuracy of the mask detector"
     page = build_report(title, facts, tables, plots, worst_errors(seen), dataset.problems)
     files = {f"plots/{name}.svg": svg for name, svg in plots.items()}
+    files["report.md"] = build_markdown(title, facts, tables, files)
     files["report.html"] = page
     files["report.json"] = json.dumps(report, indent=2, allow_nan=False) + "\n"
     for name, text in files.items():

@@ -185,20 +185,26 @@ def detection_figures(
 
 
 def precision_point(seen: Observations, draws: NDArray[np.uint16]) -> PrecisionPoint:
-    _, rows = detection_rows(seen, HEADLINE, None)
-    hits = seen.matches[rows] >= 0
-    threshold = threshold_at_precision(seen.scores[rows], hits, WANTED_PRECISION)
+    threshold, found = found_at_precision(seen, WANTED_PRECISION)
     if threshold is None:
         return PrecisionPoint(HEADLINE, WANTED_PRECISION, None, None)
-    found = np.zeros(len(seen.truth_boxes), bool)
-    matched = seen.matches[(seen.matches >= 0) & (seen.scores >= threshold)]
-    found[matched] = True
     recall = {}
     for state in (None, *range(len(LABELS))):
         truth, _ = detection_rows(seen, HEADLINE, state)
         name = ANY_STATE if state is None else LABELS[state]
         recall[name] = estimate(_mean_of(found[truth], seen.truth_images[truth]), draws)
     return PrecisionPoint(HEADLINE, WANTED_PRECISION, threshold, recall)
+
+
+def found_at_precision(seen: Observations, precision: float) -> tuple[float | None, Mask]:
+    """The lowest threshold with that precision, and the (T,) known faces that it finds."""
+    _, rows = detection_rows(seen, HEADLINE, None)
+    hits = seen.matches[rows] >= 0
+    threshold = threshold_at_precision(seen.scores[rows], hits, precision)
+    found = np.zeros(len(seen.truth_boxes), bool)
+    if threshold is not None:
+        found[seen.matches[(seen.matches >= 0) & (seen.scores >= threshold)]] = True
+    return threshold, found
 
 
 def classification_figures(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,10 @@ def test_a_short_table_and_a_report_come_out(scene, tmp_path):
         assert title in done.stdout
     assert done.stdout.splitlines()[-1] == f"report: {output / 'report.html'}"
     assert (output / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    page = (output / "report.md").read_text(encoding="utf-8")
+    plots = re.findall(r"!\[.*?\]\((.*?)\)", page)
+    assert plots
+    assert all((output / plot).is_file() for plot in plots)
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert (report["data"]["images"], report["data"]["split"]) == (2, "val")
     assert report["parameters"]["min_face_size"] == 40

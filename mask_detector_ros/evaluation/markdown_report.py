@@ -1,0 +1,49 @@
+"""The figures as a Markdown page without a photograph, which can be published with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mask_detector_ros.evaluation.html_report import NOTES
+from mask_detector_ros.evaluation.tables import Table
+
+
+def build_markdown(
+    title: str, facts: Iterable[str], tables: Iterable[Table], plots: Iterable[str]
+) -> str:
+    """The page.
+
+    Args:
+        title: its heading.
+        facts: sentences on the data and the models.
+        tables: the figures.
+        plots: paths of images, relative to the page.
+    """
+    parts = [
+        f"# {title}",
+        _list(facts),
+        *(table_markdown(table) for table in tables),
+        "\n".join(f"![{path}]({path})" for path in plots),
+        "## How to read this",
+        _list(NOTES),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table_markdown(table: Table) -> str:
+    """A table of text, with its title above it."""
+    alignment = ["---", *["---:"] * (len(table.header) - 1)]
+    lines = [table.header, alignment, *table.rows]
+    rows = "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
+    return f"**{_escape(table.title)}**\n\n{rows}"
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {_escape(item)}" for item in items)
+
+
+def _escape(text: str) -> str:
+    """Keep Markdown from reading names such as mask_worn_incorrectly as emphasis."""
+    for character in ("\\", "|", "*", "_", "<", "`"):
+        text = text.replace(character, "\\" + character)
+    return text

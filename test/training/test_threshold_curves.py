@@ -1,0 +1,41 @@
+"""What the first thresholds cost and bring."""
+
+import csv
+
+import cv2
+import pytest
+
+from mask_detector_ros.sample_scene import SampleScene
+from training import evaluate_yunet, threshold_curves
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One picture of the sample scene with its truth."""
+    (tmp_path / "images").mkdir()
+    image, truth = SampleScene(640, 480).render(0)
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), image)
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "xmin", "ymin", "xmax", "ymax", "label"))
+        for box, label in zip(truth.boxes.tolist(), truth.labels, strict=True):
+            writer.writerow(["0.png", *box, label])
+    return tmp_path
+
+
+def test_higher_thresholds_leave_fewer_crops_to_the_next_stage(folder, capsys):
+    assert threshold_curves.main([str(folder), "--proposal", "0.6", "0.9"]) == 0
+    rows = [list(map(float, line.split())) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[2:4] for row in rows] == [[p, r] for p in (0.6, 0.9) for r in (0.6, 0.7, 0.8)]
+    of_rnet, of_onet = ([row[column] for row in rows] for column in (0, 1))
+    assert of_rnet[0] > of_rnet[3] > 0
+    assert of_onet[0] >= of_onet[1] >= of_onet[2] > 0
+    assert all(0 <= recall <= 1 for row in rows for recall in row[5:])
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], ["."]])
+def test_a_folder_without_labels_is_one_line(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    for command, more in ((threshold_curves, []), (evaluate_yunet, ["yunet.onnx"])):
+        assert command.main([*more, *arguments]) == 1
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,87 @@
+"""What the first two thresholds buy: python -m training.threshold_curves DATASET --split val.
+
+For thresholds of P-Net and R-Net, prints how many crops the next stage then looks at in a
+photograph, which is what they cost, and the recall of the whole cascade at a precision that
+the last stage's threshold is set for, which is what they bring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.evaluation.dataset import LABELS, read_dataset
+from mask_detector_ros.evaluation.observe import Networks, observe
+from mask_detector_ros.evaluation.summary import (
+    HEADLINE,
+    WANTED_PRECISION,
+    detection_rows,
+    found_at_precision,
+)
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+
+
+class CountingCascade:
+    """A cascade that counts the crops of its second and third stage."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self._cascade = cascade
+        self.crops = np.zeros(2, int)
+
+    def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
+        first, second, third = settings.detection_thresholds
+        proposed = self._cascade._propose(image, settings, first)
+        refined = self._cascade._refine(image, proposed, second)
+        self.crops += (len(proposed), len(refined))
+        return self._cascade._decide(image, refined, third)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--split")
+    parser.add_argument("--detector-model", default="mtcnn_masked")
+    parser.add_argument("--proposal", type=float, nargs="+", default=[0.5, 0.6, 0.7])
+    parser.add_argument("--refinement", type=float, nargs="+", default=[0.6, 0.7, 0.8])
+    parser.add_argument("--precision", type=float, default=WANTED_PRECISION)
+    args = parser.parse_args(argv)
+    try:
+        values = check_parameters(DETECTOR_PARAMETERS, {"detector_model": args.detector_model})
+        images = [i for i in read_dataset(args.dataset, args.split).images if not i.is_whole_image]
+        networks = Networks.load(values, [])
+    except MaskDetectorError as error:
+        print(f"threshold_curves: {error}", file=sys.stderr)
+        return 1
+    print("crops of R-Net and O-Net; thresholds of P-, R-, O-Net; recall of " + ", ".join(LABELS))
+    for first, second in itertools.product(args.proposal, args.refinement):
+        assert isinstance(networks.cascade, Cascade)
+        cascade = CountingCascade(networks.cascade)
+        settings = replace(networks.settings, detection_thresholds=(first, second, 0.0))
+        seen = observe(
+            tqdm(images, f"{first:g} {second:g}", leave=False),
+            replace(networks, cascade=cascade, settings=settings),
+        )
+        threshold, found = found_at_precision(seen, args.precision)
+        recalls = [
+            found[detection_rows(seen, HEADLINE, state)[0]].mean() for state in range(len(LABELS))
+        ]
+        of_rnet, of_onet = cascade.crops / len(images)
+        chosen = (first, second, threshold or np.nan)
+        line = "  ".join([*(f"{value:.3f}" for value in (*chosen, *recalls))])
+        print(f"{of_rnet:7.1f} {of_onet:7.1f}   {line}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
