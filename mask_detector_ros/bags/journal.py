@@ -31,9 +31,10 @@ class Journal:
         self._path = path
         # As it will be read: tuples are lists in JSON.
         identity = json.loads(json.dumps(identity))
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        content = path.read_bytes() if path.is_file() else b""
         # What was being written when the run was ended has no end of line.
-        known = [json.loads(line) for line in lines]
+        content = content[: content.rfind(b"\n") + 1]
+        known = [json.loads(line) for line in content.splitlines()]
         if known and known[0] != identity:
             differs = sorted(k for k in identity if known[0].get(k) != identity[k])
             raise ParameterError(
@@ -42,9 +43,10 @@ class Journal:
             )
         self._seen = known[1:]
         self._next = 0
-        self._file = path.open("wb")
-        for entry in known or [identity]:
-            self._write(entry)
+        self._file = path.open("ab")
+        self._file.truncate(len(content))
+        if not known:
+            self._write(identity)
 
     @property
     def count(self) -> int:
