@@ -13,4 +13,6 @@ def shared(directory: str) -> tuple[str, list[str]]:
     return f"share/mask_detector_ros/{directory}", [str(p.relative_to(ROOT)) for p in files]
 
 
-setup(data_files=[shared("models"), shared("config")])
+# The interface files are what bags are written with where there is no ROS.
+FOLDERS = ("models", "config", "msg", "underlay/vision_msgs/msg")
+setup(data_files=[shared(folder) for folder in FOLDERS])

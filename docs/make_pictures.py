@@ -3,11 +3,26 @@
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.annotate import annotate
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sample_scene import RATE_HZ, SampleScene
 
-image, _ = SampleScene(640, 480).render(60)
-picture = annotate(image, MaskDetector.load()(image))
-cv2.imwrite(str(Path(__file__).parent / "demo.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+SHOWN = 60
+"""Number of the picture, after the tracker has followed the people for four seconds."""
+
+
+def write(name: str, picture: np.ndarray) -> None:
+    path = Path(__file__).parent / f"{name}.jpg"
+    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+scene = SampleScene(640, 480)
+stream = MaskDetector.load().stream()
+for index in range(SHOWN + 1):
+    image, _ = scene.render(index)
+    faces = stream(image, index / RATE_HZ)
+write("demo", annotate(image, faces))
+hidden = [annotate(image, faces, privacy)[120:400, 40:360] for privacy in ("blur", "pixelate")]
+write("privacy", np.hstack(hidden))

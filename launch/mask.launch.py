@@ -23,6 +23,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from mask_detector_ros.inference import BACKENDS
 from mask_detector_ros.ros.environment import image_environment
+from mask_detector_ros.ros.parameters import split_names
 
 CONFIG = Path(__file__).parent.parent / "config"
 BOOLEANS = ["true", "false", "True", "False"]
@@ -39,7 +40,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "video_device",
         default_value="",
-        description="Device of camera:=v4l2, such as /dev/video0; empty: as in params_file",
+        description="Device of camera:=v4l2, such as /dev/video0, one for each of cameras with "
+        "commas; empty: as in params_file",
     ),
     DeclareLaunchArgument(
         "source",
@@ -51,6 +53,19 @@ ARGUMENTS = [
         "image",
         default_value="image_raw",
         description="Topic of the images, relative to the namespace unless it begins with /",
+    ),
+    DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="Names of several cameras, with commas, such as front,rear: each has the "
+        "namespace of its name; empty: one camera",
+    ),
+    DeclareLaunchArgument(
+        "detectors",
+        default_value="one",
+        choices=["one", "each"],
+        description="Whether one detector serves all cameras with one set of models, or each "
+        "camera has a process of its own",
     ),
     DeclareLaunchArgument(
         "backend",
@@ -113,56 +128,72 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         return [str(params_file), {name: parameter_value(name, arguments[name]) for name in given}]
 
     image = arguments["image"]
-    common = {
-        "namespace": arguments["namespace"],
-        "remappings": [("image_raw", image), ("image_raw/compressed", f"{image}/compressed")],
-        "output": "screen",
-    }
-    nodes = [
-        Node(
-            package="mask_detector_ros",
-            executable="mask_detector",
-            name="mask_detector",
-            parameters=parameters("backend", "autostart"),
-            **common,
+    cameras = split_names(arguments["cameras"])
+    namespaces = [join_names(arguments["namespace"], name) for name in cameras or [""]]
+
+    def node(executable: str, namespace: str, package: str, values: list[Any], **more: Any) -> Node:
+        name = executable.removesuffix("_node")
+        topics = {"remappings": remap(image), **more}
+        return Node(
+            package=package,
+            executable=executable,
+            name=name,
+            namespace=namespace,
+            parameters=values,
+            output="screen",
+            **topics,
         )
-    ]
+
+    ours = "mask_detector_ros"
+    detector = parameters("backend", "autostart")
+    if cameras and arguments["detectors"] == "one":
+        detector[1]["cameras"] = ParameterValue(",".join(cameras), value_type=str)
+        topics = [pair for name in cameras for pair in remap(image, f"{name}/")]
+        namespace = arguments["namespace"]
+        nodes = [node("mask_detector", namespace, ours, detector, remappings=topics)]
+    else:
+        nodes = [node("mask_detector", namespace, ours, detector) for namespace in namespaces]
     if arguments["camera"] == "source":
-        nodes.append(
-            Node(
-                package="mask_detector_ros",
-                executable="image_source",
-                name="image_source",
-                parameters=parameters("source"),
-                **common,
-            )
-        )
+        source = parameters("source")
+        nodes += [node("image_source", namespace, ours, source) for namespace in namespaces]
     if arguments["camera"] == "v4l2":
         require_package("v4l2_camera", "camera:=v4l2")
-        nodes.append(
-            Node(
-                package="v4l2_camera",
-                executable="v4l2_camera_node",
-                name="v4l2_camera",
-                parameters=parameters("video_device"),
-                **common,
-            )
-        )
+        devices = spread(arguments, "video_device", len(namespaces))
+        for namespace, device in zip(namespaces, devices, strict=True):
+            values = parameters()
+            if device:
+                values[1]["video_device"] = parameter_value("video_device", device)
+            nodes.append(node("v4l2_camera_node", namespace, "v4l2_camera", values))
     if arguments["rviz"].lower() == "true":
         require_package("rviz2", "rviz:=true")
-        # The topic in rviz's configuration is absolute; this moves it into the namespace.
-        common["remappings"] = [(f"/{ANNOTATED_TOPIC}", ANNOTATED_TOPIC)]
-        nodes.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                name="rviz2",
-                arguments=["-d", str(CONFIG / "mask.rviz")],
-                parameters=parameters(),
-                **common,
-            )
-        )
+        options = {
+            "arguments": ["-d", str(CONFIG / "mask.rviz")],
+            # The topic in rviz's configuration is absolute; this moves it into the namespace,
+            # of several cameras into the first one's.
+            "remappings": [(f"/{ANNOTATED_TOPIC}", ANNOTATED_TOPIC)],
+        }
+        nodes.append(node("rviz2", namespaces[0], "rviz2", parameters(), **options))
     return nodes
+
+
+def remap(image: str, prefix: str = "") -> list[tuple[str, str]]:
+    """The topics of a camera's images, raw and compressed."""
+    if prefix and image.startswith("/"):
+        raise ValueError(f"with cameras, image must be relative to each of them, got {image}")
+    return [(f"{prefix}image_raw{end}", f"{prefix}{image}{end}") for end in ("", "/compressed")]
+
+
+def join_names(*names: str) -> str:
+    """A namespace of those parts that are not empty."""
+    return "/".join(name.rstrip("/") for name in names if name)
+
+
+def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
+    """The values of an argument with commas, one for each camera, or empty ones."""
+    values = arguments[name].split(",") if arguments[name] else [""] * count
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} values for {count} cameras; give one for each")
+    return [value.strip() for value in values]
 
 
 def parameter_value(name: str, text: str) -> bool | ParameterValue:

@@ -1,4 +1,4 @@
-"""Drawing faces onto an image."""
+"""Drawing faces onto an image, and hiding them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,37 @@ LABEL_COLORS: dict[str, Color] = {
 
 OTHER_COLOR: Color = (150, 90, 90)
 WHITE: Color = (255, 255, 255)
+PRIVACY = ("off", "blur", "pixelate")
+MOSAIC = 6
+"""What privacy leaves of a face: so many squares from side to side, too few for a likeness."""
+
+HIDDEN_MARGIN = 0.2
+"""Share of a box by which what is hidden is larger on each side: hair and ears."""
+
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def annotate(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+def annotate(
+    image: NDArray[np.uint8],
+    faces: Faces,
+    privacy: str = "off",
+    missed: NDArray[np.float32] | None = None,
+) -> NDArray[np.uint8]:
     """Draw box, landmarks, label and probability of every face.
 
     Args:
         image: (H, W, 3) uint8 BGR; it is left as it is.
         faces: in pixels of this image; what leaves it is cut off, what is not finite left out.
+        privacy: one of `PRIVACY`; whether and how faces are hidden.
+        missed: (M, 4) further boxes to hide: people whose face was missed in this image.
 
     Returns:
         A copy with the drawing.
     """
     canvas: NDArray[np.uint8] = np.array(image, order="C")
+    if privacy != "off":
+        for box in faces.boxes if missed is None else np.concatenate([faces.boxes, missed]):
+            _hide(canvas, box, cv2.INTER_NEAREST if privacy == "pixelate" else cv2.INTER_CUBIC)
     # Letters and lines of a size that can be read at 640x480 and at 4K alike.
     unit = max(min(canvas.shape[:2]) / 480, 0.8)
     thickness = max(round(1.5 * unit), 1)
@@ -53,6 +70,21 @@ def annotate(image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
             text = f"#{faces.track_ids[i]} {text}"
         _draw_tag(canvas, text, (x1, y1, y2), color, unit)
     return canvas
+
+
+def _hide(canvas: NDArray[np.uint8], box: NDArray[np.float32], interpolation: int) -> None:
+    """Replace what a box shows by a few squares of colour, or by a smooth picture of them."""
+    if not np.isfinite(box).all():
+        return
+    margin = HIDDEN_MARGIN * np.abs(box[2:] - box[:2])
+    limit = (canvas.shape[1], canvas.shape[0])
+    x1, y1 = np.clip(box[:2] - margin, 0, limit).astype(int)
+    x2, y2 = np.clip(np.ceil(box[2:] + margin), 0, limit).astype(int)
+    if x1 >= x2 or y1 >= y2:
+        return
+    face = canvas[y1:y2, x1:x2]
+    few = cv2.resize(face, (MOSAIC, MOSAIC), interpolation=cv2.INTER_AREA)
+    face[:] = cv2.resize(few, (x2 - x1, y2 - y1), interpolation=interpolation)
 
 
 def _draw_tag(

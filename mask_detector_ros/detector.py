@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from mask_detector_ros.models import find_cascade_graph, find_classifier, find_d
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+from mask_detector_ros.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +169,68 @@ class MaskDetector:
     def _serve_from(self, networks: Networks) -> None:
         self._networks = networks
         self.backend, self.device = networks.session.backend, networks.session.device
+
+    def stream(self, *, tracking: bool = True, smoothing: float = 1.0) -> FaceStream:
+        """A run of images of one camera, in which people keep their ids.
+
+        Args:
+            tracking, smoothing: as in `mask_detector_ros.parameters`.
+        """
+        return FaceStream(self, tracking=tracking, smoothing=smoothing)
+
+
+class FaceStream:
+    """A detector that looks at the images of one camera, one after the other.
+
+        stream = detector.stream()
+        for stamp, image in frames:
+            faces = stream(image, stamp)
+            print(faces.track_ids, faces.labels, stream.count_people())
+
+    Several streams can share a detector; one thread at a time may call them.
+    """
+
+    def __init__(self, detector: MaskDetector, *, tracking: bool, smoothing: float) -> None:
+        self._detector = detector
+        self._tracker = Tracker(smoothing)
+        self._tracking = tracking
+
+    def configure(self, *, tracking: bool, smoothing: float) -> None:
+        """Take over the parameters from the next image on."""
+        if not tracking:
+            self._tracker.reset()
+        self._tracking, self._tracker.smoothing = tracking, smoothing
+
+    def reset(self) -> None:
+        """Forget everybody seen so far; ids are not used again."""
+        self._tracker.reset()
+
+    def __call__(self, image: NDArray[np.uint8], stamp: float) -> Faces:
+        """Find, label and follow the faces of an image; see `MaskDetector.__call__`.
+
+        Args:
+            stamp: when the image was taken, seconds of any clock.
+        """
+        return self.follow(self._detector(image), stamp)
+
+    def follow(self, faces: Faces, stamp: float) -> Faces:
+        """The same of faces that the detector has found already."""
+        return self._tracker.update(faces, stamp) if self._tracking else faces
+
+    def count_people(self) -> dict[str, int]:
+        """How many people were seen since the start or the last reset, by label."""
+        names = self._detector.label_names
+        return dict(zip(names, self._tracker.count_people(len(names)), strict=True))
+
+    def missed_boxes(self) -> NDArray[np.float32]:
+        """(M, 4) where people should be whose face the last image did not show."""
+        return self._tracker.missed_boxes()
+
+    def raise_alerts(self, labels: Iterable[str], after: float) -> list[tuple[int, float]]:
+        """Who has had one of these labels for `after` seconds, once each: (track id, seconds)."""
+        names = self._detector.label_names
+        wanted = {names.index(label) for label in labels if label in names}
+        return self._tracker.raise_alerts(wanted, after)
 
 
 def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptions) -> Networks:

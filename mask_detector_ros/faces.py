@@ -27,6 +27,7 @@ class Faces:
         label_ids: (N,) int64, index into `label_names`; the most probable label unless
             given (a tracker gives smoothed ones), `NO_LABEL` where K is 0.
         track_ids: (N,) int64, or None where nobody tracks.
+        track_ages: (N,) float64, seconds since each was first seen, or None likewise.
 
     Raises:
         ValueError: the arrays do not fit together.
@@ -39,6 +40,7 @@ class Faces:
     label_names: tuple[str, ...] = ()
     label_ids: NDArray[np.int64] = None  # type: ignore[assignment]
     track_ids: NDArray[np.int64] | None = None
+    track_ages: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.boxes), len(self.label_names)
@@ -57,6 +59,8 @@ class Faces:
             raise ValueError(f"label_ids must index the {k} label_names, got {self.label_ids}")
         if self.track_ids is not None:
             self._coerce("track_ids", np.int64, (n,))
+        if self.track_ages is not None:
+            self._coerce("track_ages", np.float64, (n,))
 
     def _coerce(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
         array: NDArray[Any] = np.asarray(getattr(self, name), dtype)
@@ -94,6 +98,7 @@ class Faces:
             probabilities=self.probabilities[rows],
             label_ids=self.label_ids[rows],
             track_ids=None if self.track_ids is None else self.track_ids[rows],
+            track_ages=None if self.track_ages is None else self.track_ages[rows],
         )
 
     def with_probabilities(

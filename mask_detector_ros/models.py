@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from mask_detector_ros.errors import ModelError
+from mask_detector_ros.shared_files import PACKAGE, find_shared
 
 STAGES = ("pnet", "rnet", "onet")
 DETECTORS = ("mtcnn_masked", "mtcnn")
@@ -52,13 +53,10 @@ def models_directory() -> Path:
     Raises:
         ModelError: the installation has no models.
     """
-    package = Path(__file__).absolute().parent
-    candidates = [package.parent / "models"]
-    candidates += [p / "share" / "mask_detector_ros" / "models" for p in package.parents]
-    for folder in candidates:
-        if (folder / "models.yaml").is_file():
-            return folder
-    raise ModelError(f"no models.yaml beside or above {package}; {_AGAIN}")
+    folder = find_shared("models", "models.yaml")
+    if folder is not None:
+        return folder
+    raise ModelError(f"no models.yaml beside or above {PACKAGE}; {_AGAIN}")
 
 
 @cache

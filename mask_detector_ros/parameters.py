@@ -6,12 +6,14 @@ the README's table are written from both.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from mask_detector_ros.annotate import PRIVACY
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import BACKENDS
 
@@ -26,6 +28,7 @@ class Parameter:
         description: one sentence.
         minimum, maximum: the range of a number, inclusive; both or neither.
         choices: the allowed words of a string; empty where any is allowed.
+        pattern, rule: a regular expression that a string must match, and what it asks for.
         unit: of a number, where it has one.
         live: whether it can change while the node runs.
     """
@@ -36,6 +39,8 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    rule: str = ""
     unit: str = ""
     live: bool = False
 
@@ -52,7 +57,12 @@ class Parameter:
             if not self._is_allowed_number(value, kind):
                 raise self._refuse(value)
             return kind(value)
+        if value is False and "off" in self.choices:
+            # YAML, and with it `-p privacy:=off`, makes a truth value of the word.
+            return "off"
         if not isinstance(value, kind) or (self.choices and value not in self.choices):
+            raise self._refuse(value)
+        if self.pattern and not re.fullmatch(self.pattern, value, re.ASCII):
             raise self._refuse(value)
         return value
 
@@ -86,6 +96,8 @@ class Parameter:
         """The rule in words, for error messages and tables."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
+        if self.rule:
+            return self.rule
         if isinstance(self.default, tuple):
             words = f"{len(self.default)} numbers"
         else:
@@ -181,6 +193,35 @@ DETECTOR_PARAMETERS = (
         "a negative value means what the classifier was trained with.",
         minimum=-1.0,
         maximum=2.0,
+        live=True,
+    ),
+)
+
+TRACKING_PARAMETERS = (
+    Parameter(
+        "tracking",
+        True,
+        "Whether to follow people from image to image: ids, ages, unique people, alerts.",
+        live=True,
+    ),
+    Parameter(
+        "smoothing",
+        1.0,
+        "Time over which the evidence for a tracked person's label counts; 0 shows each image's "
+        "own label.",
+        minimum=0.0,
+        maximum=60.0,
+        unit="s",
+        live=True,
+    ),
+)
+
+DRAWING_PARAMETERS = (
+    Parameter(
+        "privacy",
+        "off",
+        "How faces are hidden in annotated images.",
+        choices=PRIVACY,
         live=True,
     ),
 )

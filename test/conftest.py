@@ -48,3 +48,12 @@ def astronaut_file(astronaut, tmp_path_factory):
     path = tmp_path_factory.mktemp("portrait") / "astronaut.png"
     cv2.imwrite(str(path), astronaut[20:276, 96:352])
     return path
+
+
+@pytest.fixture(scope="session")
+def walk(astronaut_file):
+    """Six pictures: a face that moves to the right, the fourth without one."""
+    face = cv2.imread(str(astronaut_file))
+    moved = [np.roll(face, 4 * i, axis=1) for i in range(6)]
+    moved[3] = np.zeros_like(face)
+    return moved

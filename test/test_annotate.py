@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mask_detector_ros.annotate import LABEL_COLORS, OTHER_COLOR, annotate
+from mask_detector_ros.annotate import HIDDEN_MARGIN, LABEL_COLORS, MOSAIC, OTHER_COLOR, annotate
 from mask_detector_ros.faces import Faces
 
 LABELS = tuple(LABEL_COLORS)
@@ -88,6 +88,42 @@ def test_a_track_id_is_part_of_the_text():
     box = [100, 100, 200, 200]
     without, with_id = annotate(plain(), face(box)), annotate(plain(), face(box, track=7))
     assert (without != with_id).any()
+
+
+def portrait_like(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (240, 320, 3), np.uint8)
+
+
+@pytest.mark.parametrize("privacy", ["blur", "pixelate"])
+@pytest.mark.parametrize("size", [12, 40, 150])
+def test_a_hidden_face_keeps_a_few_colors_and_the_rest_of_the_image_stays(privacy, size):
+    image = portrait_like()
+    box = [100, 60, 100 + size, 60 + size]
+    hidden = annotate(image, Faces.empty(LABELS), privacy, np.float32([box]))
+    inside = hidden[60 : 60 + size, 100 : 100 + size]
+    if privacy == "pixelate":
+        assert len(np.unique(inside.reshape(-1, 3), axis=0)) <= MOSAIC**2
+    # Whoever has the picture can tell apart no more than the squares' colours.
+    assert inside.std() < image.std() / 2
+    margin = round(HIDDEN_MARGIN * size) + 1
+    outside = np.ones(image.shape[:2], bool)
+    outside[60 - margin : 60 + size + margin, 100 - margin : 100 + size + margin] = False
+    np.testing.assert_array_equal(hidden[outside], image[outside])
+
+
+@pytest.mark.parametrize("privacy", ["blur", "pixelate"])
+def test_found_and_missed_faces_are_hidden_both(privacy):
+    image = portrait_like()
+    missed = np.float32([[200, 100, 260, 160]])
+    hidden = annotate(image, face([40, 100, 100, 160]), privacy, missed)
+    for x in (60, 220):
+        assert hidden[120:150, x : x + 20].std() < image.std() / 2
+
+
+@pytest.mark.parametrize("box", [[-50, -50, -10, -10], [-9, -9, 9, 9], [1e9, 0, 2e9, 9], [5] * 4])
+def test_what_lies_outside_the_image_is_hidden_without_an_error(box):
+    annotate(portrait_like(), face(box), "blur")
+    annotate(portrait_like(), Faces.empty(LABELS), "blur", np.float32([[np.nan] * 4]))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (7, 2), (20, 20), (3, 2000)])

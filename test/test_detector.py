@@ -131,3 +131,26 @@ def test_the_image_is_left_as_it_was(detector, astronaut):
     picture = astronaut.copy()
     detector(picture)
     np.testing.assert_array_equal(picture, astronaut)
+
+
+def test_streams_of_one_detector_follow_their_own_people(detector, astronaut, noise):
+    one, other = detector.stream(), detector.stream()
+    for i in range(8):
+        first = one(astronaut, i / 10)
+        assert len(other(noise, i / 10)) == 0
+    assert first.track_ids.tolist() == [1]
+    assert first.track_ages.tolist() == pytest.approx([0.7])
+    assert one.count_people()["without_mask"] == 1
+    assert sum(other.count_people().values()) == 0
+    assert [who for who, _ in one.raise_alerts(["without_mask", "bearded"], 0.5)] == [1]
+    one.reset()
+    assert sum(one.count_people().values()) == 0
+
+
+def test_a_stream_without_tracking_is_the_detector(detector, astronaut):
+    stream = detector.stream(tracking=False)
+    assert stream(astronaut, 0.0).to_records() == detector(astronaut).to_records()
+    stream.configure(tracking=True, smoothing=0.0)
+    assert stream(astronaut, 0.1).track_ids.tolist() == [1]
+    stream.configure(tracking=False, smoothing=0.0)
+    assert stream(astronaut, 0.2).track_ids is None

@@ -22,13 +22,13 @@ def make_faces(count, *, labels=LABELS, tracked=False, seed=0):
         probabilities=random.dirichlet(np.ones(len(labels)), count) if labels else None,
         label_names=labels,
         track_ids=np.arange(count) + 7 if tracked else None,
+        track_ages=np.arange(count) / 8 if tracked else None,
     )
 
 
 def assert_equal(a, b):
-    for name in ("boxes", "scores", "landmarks", "probabilities", "label_ids", "track_ids"):
+    for name in vars(a):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
-    assert a.label_names == b.label_names
 
 
 def test_every_array_gets_its_documented_type_and_shape():
@@ -45,6 +45,7 @@ def test_every_array_gets_its_documented_type_and_shape():
         "probabilities": (np.float32, (4, 3)),
         "label_ids": (np.int64, (4,)),
         "track_ids": (np.int64, (4,)),
+        "track_ages": (np.float64, (4,)),
     }
 
 

@@ -24,8 +24,8 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
-WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google"}
-"""Optional backends and what they need; package.xml says in a comment where they come from."""
+WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", "rosbags"}
+"""Optional libraries; package.xml says in a comment where they come from."""
 
 STAGES = {"classifier", "crops", "mtcnn", "inference", "tracking"}
 """Parts of the detector that a node must not reach around it for."""

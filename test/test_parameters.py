@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter, check_parameters
+from mask_detector_ros.parameters import (
+    DETECTOR_PARAMETERS,
+    DRAWING_PARAMETERS,
+    Parameter,
+    check_parameters,
+)
 
 BY_NAME = {parameter.name: parameter for parameter in DETECTOR_PARAMETERS}
 NAN, INFINITY = float("nan"), float("inf")
@@ -126,6 +131,14 @@ def test_a_number_is_taken_exactly_when_it_lies_in_the_range(value):
 def test_a_number_without_bounds_must_still_be_finite(value):
     with pytest.raises(ParameterError, match="must be a number, got"):
         Parameter("p", 0.5, "A number.").check(value)
+
+
+def test_yaml_reads_off_as_false_which_serves_where_off_may_stand():
+    (privacy,) = (p for p in DRAWING_PARAMETERS if p.name == "privacy")
+    assert privacy.check(False) == privacy.check("off") == "off"
+    for value in (True, "no", ""):
+        with pytest.raises(ParameterError, match="privacy must be one of off, blur, pixelate"):
+            privacy.check(value)
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])

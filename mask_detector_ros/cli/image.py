@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros.annotate import annotate
-from mask_detector_ros.cli.options import add_detector_options, describe_counts, load_detector
+from mask_detector_ros.cli.options import (
+    add_detector_options,
+    add_options,
+    describe_counts,
+    load_detector,
+    option_values,
+)
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
+from mask_detector_ros.parameters import DRAWING_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
 
 
@@ -31,6 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", help="write annotated pictures there")
     parser.add_argument("--json", action="store_true", help="print one JSON object a picture")
     add_detector_options(parser)
+    add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
 
 
@@ -38,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     pictures = [p for name in arguments.inputs for p in find_pictures(Path(name).expanduser())]
     targets = plan_outputs(pictures, arguments.output)
     detector = load_detector(arguments)
+    privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     failures = 0
     # The bar would run into the lines of results where both go to one terminal.
     hide_bar = len(pictures) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
@@ -46,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             image = read_image(path)
             faces = detector(image)
             if target is not None:
-                write_image(target, annotate(image, faces))
+                write_image(target, annotate(image, faces, privacy))
         except (SourceError, ImageError) as error:
             failures += 1
             print(f"error: {error}", file=sys.stderr)

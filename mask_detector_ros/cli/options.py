@@ -1,20 +1,28 @@
-"""Options that several commands share: the detector's parameters."""
+"""Options that several commands share: the parameters of detector, tracker and drawing."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter, check_parameters
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """One option for each detector parameter, named like it."""
-    group = parser.add_argument_group("detector")
-    for parameter in DETECTOR_PARAMETERS:
+    add_options(parser, "detector", DETECTOR_PARAMETERS)
+
+
+def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Parameter]) -> None:
+    """One option for each parameter of a table, named like it."""
+    group = parser.add_argument_group(title)
+    for parameter in table:
         options: dict[str, Any] = {"type": type(parameter.default)}
-        if isinstance(parameter.default, tuple):
+        if isinstance(parameter.default, bool):
+            options = {"action": argparse.BooleanOptionalAction}
+        elif isinstance(parameter.default, tuple):
             options = {"type": float, "nargs": len(parameter.default), "metavar": "T"}
         elif parameter.choices:
             options["choices"] = parameter.choices
@@ -34,13 +42,16 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
 
 def load_detector(arguments: argparse.Namespace) -> MaskDetector:
     """The detector that the options describe."""
+    return MaskDetector.load(**option_values(arguments, DETECTOR_PARAMETERS))
+
+
+def option_values(arguments: argparse.Namespace, table: tuple[Parameter, ...]) -> dict[str, Any]:
+    """The value of every parameter of a table: the option's, checked, or the default."""
     given = vars(arguments)
-    return MaskDetector.load(
-        **{p.name: given[p.name] for p in DETECTOR_PARAMETERS if p.name in given}
-    )
+    return check_parameters(table, {p.name: given[p.name] for p in table if p.name in given})
 
 
-def describe_counts(counts: dict[str, int]) -> str:
+def describe_counts(counts: dict[str, int], nothing: str = "no face") -> str:
     """Counts by label in words, such as `2 with mask, 1 without mask`."""
     parts = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
-    return ", ".join(parts) or "no face"
+    return ", ".join(parts) or nothing

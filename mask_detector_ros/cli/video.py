@@ -13,8 +13,15 @@ from typing import Any
 from tqdm import tqdm
 
 from mask_detector_ros.annotate import annotate
-from mask_detector_ros.cli.options import add_detector_options, describe_counts, load_detector
+from mask_detector_ros.cli.options import (
+    add_detector_options,
+    add_options,
+    describe_counts,
+    load_detector,
+    option_values,
+)
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.parameters import DRAWING_PARAMETERS, TRACKING_PARAMETERS
 from mask_detector_ros.sources import open_source
 from mask_detector_ros.video_writer import VideoWriter
 
@@ -39,6 +46,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a frame")
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     add_detector_options(parser)
+    add_options(parser, "tracking", TRACKING_PARAMETERS)
+    add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
 
 
@@ -47,14 +56,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise ParameterError(f"--frames must be at least 1, got {arguments.frames}")
     check_output(arguments.input, arguments.output)
     detector = load_detector(arguments)
+    privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
+    tracking = option_values(arguments, TRACKING_PARAMETERS)
+    is_folder = Path(arguments.input).expanduser().is_dir()
+    if is_folder:
+        # Nobody walks from one photograph to the next.
+        tracking["tracking"] = False
+    stream = detector.stream(**tracking)
     totals = dict.fromkeys(detector.label_names, 0)
     frames, seconds = 0, 0.0
     with ExitStack() as stack:
         source = stack.enter_context(open_source(arguments.input))
         writer = None
+        rate = source.rate or DEFAULT_RATE
         if arguments.output:
-            rate = source.rate or DEFAULT_RATE
-            size = PICTURES_SIZE if Path(arguments.input).expanduser().is_dir() else None
+            size = PICTURES_SIZE if is_folder else None
             output = Path(arguments.output).expanduser()
             writer = stack.enter_context(VideoWriter(output, rate, size))
         bar = stack.enter_context(
@@ -70,12 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
                 if frame is None:
                     break
                 start = time.perf_counter()
-                faces = detector(frame.image)
+                faces = stream(frame.image, start if source.live else frames / rate)
                 seconds += time.perf_counter() - start
                 for label in faces.labels:
                     totals[label] += 1
                 if writer:
-                    writer.write(annotate(frame.image, faces))
+                    missed = stream.missed_boxes()
+                    writer.write(annotate(frame.image, faces, privacy, missed))
                 if arguments.json:
                     record = {"frame": frames, "name": frame.name, "faces": faces.to_records()}
                     print(json.dumps(record), flush=True)
@@ -85,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"interrupted after {frames} frames; what was written is kept", file=sys.stderr)
     pace = f", {frames / seconds:.1f} frames/s in the detector" if seconds else ""
     summary = f"{frames} frames{pace}; faces seen: {describe_counts(totals)}"
+    if tracking["tracking"]:
+        summary += f"; people: {describe_counts(stream.count_people(), 'nobody')}"
     print(summary, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 

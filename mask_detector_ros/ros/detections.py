@@ -1,8 +1,8 @@
-"""From `Faces` to messages: Detection2DArray, FaceArray, MaskSummary and LabelInfo."""
+"""From `Faces` to messages: Detection2DArray, FaceArray, MaskSummary, MaskAlert, LabelInfo."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -18,7 +18,7 @@ from vision_msgs.msg import (
 )
 
 from mask_detector_ros.faces import NO_LABEL, Faces
-from mask_detector_ros.msg import Face, FaceArray, MaskSummary
+from mask_detector_ros.msg import Face, FaceArray, MaskAlert, MaskSummary
 
 
 def faces_to_detections(faces: Faces, header: Header) -> Detection2DArray:
@@ -53,20 +53,39 @@ def faces_to_face_array(faces: Faces, header: Header) -> FaceArray:
                 label=label,
                 probabilities=faces.probabilities[i].tolist(),
                 track_id=_track_id(faces, i),
+                track_age=_duration(_track_age(faces, i)),
             )
         )
     return array
 
 
-def faces_to_summary(faces: Faces, header: Header, latency: int, inference: int) -> MaskSummary:
-    """Counts by label, with the image's `latency` and `inference` time in nanoseconds."""
+def faces_to_summary(
+    faces: Faces, people: Mapping[str, int], header: Header, latency: int, inference: int
+) -> MaskSummary:
+    """Counts by label, with the image's `latency` and `inference` time in nanoseconds.
+
+    Args:
+        people: unique people by label; told only of faces that are tracked.
+    """
     counts = faces.count_labels()
     return MaskSummary(
         header=header,
         label_names=list(counts),
         counts=list(counts.values()),
+        unique_people=[] if faces.track_ids is None else [people[name] for name in counts],
         latency=_duration(latency),
         inference=_duration(inference),
+    )
+
+
+def face_to_alert(faces: Faces, i: int, seconds: float, header: Header) -> MaskAlert:
+    """The alert about one face, whose label has stood for so many seconds."""
+    return MaskAlert(
+        header=header,
+        track_id=_track_id(faces, i),
+        label=faces.labels[i],
+        duration=_duration(round(1e9 * seconds)),
+        bbox=_bounding_box(faces.boxes[i]),
     )
 
 
@@ -99,6 +118,10 @@ def _bounding_box(box: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Bounding
 
 def _track_id(faces: Faces, i: int) -> str:
     return "" if faces.track_ids is None else str(faces.track_ids[i])
+
+
+def _track_age(faces: Faces, i: int) -> int:
+    return 0 if faces.track_ages is None else round(1e9 * faces.track_ages[i])
 
 
 def _label_order(faces: Faces, i: int) -> list[int]:

@@ -6,10 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
+
+from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PERIOD = 1.0
 WINDOW = 10.0
@@ -23,7 +26,7 @@ class FrameStatistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent: deque[tuple[float, float, float]] = deque()
-        self._last_bad = float("-inf")
+        self._last_bad = self._last_good = float("-inf")
         self.last_image = time.monotonic()
         self.processed = 0
         self.dropped = 0
@@ -41,6 +44,7 @@ class FrameStatistics:
         now = time.monotonic()
         with self._lock:
             self.processed += 1
+            self._last_good = now
             self._recent.append((now, latency, inference))
             while self._recent[0][0] < now - WINDOW:
                 self._recent.popleft()
@@ -68,6 +72,7 @@ class FrameStatistics:
                 "rate [Hz]": f"{len(recent) / WINDOW:.1f}",
             }
             recently_bad = self._last_bad >= now - WINDOW
+            recently_good = self._last_good >= now - WINDOW
         for name, column in (("latency", 1), ("inference", 2)):
             times = sorted(r[column] for r in recent)
             for percent in (50, 99):
@@ -77,33 +82,64 @@ class FrameStatistics:
         if self.silence() > image_timeout:
             return DiagnosticStatus.WARN, f"no image for {self.silence():.0f} s", values
         if recently_bad:
-            return DiagnosticStatus.WARN, f"refused a frame: {self.bad_reason}", values
+            if recently_good:
+                return DiagnosticStatus.WARN, f"refused a frame: {self.bad_reason}", values
+            return DiagnosticStatus.ERROR, f"no frame can be used: {self.bad_reason}", values
         return DiagnosticStatus.OK, "running", values
 
 
+class Status(NamedTuple):
+    """What one part of the node has to say.
+
+    Attributes:
+        part: its name, which stands after the node's.
+        level: of DiagnosticStatus. OK; WARN where something is wrong that may pass (silence, a
+            frame refused); ERROR where nothing useful comes out.
+        text: one line.
+        values: keys and values.
+        hardware: what it depends on, such as the topic of a camera.
+    """
+
+    part: str
+    level: bytes
+    text: str
+    values: dict[str, str]
+    hardware: str = ""
+
+
 class StatusReporter:
-    """Publishes one status to /diagnostics every second, and warns of a node of the same name.
+    """Publishes the node's parts to /diagnostics every second; warns of a node of one name.
 
     Args:
         node: whose status it is.
-        status: gives level, message and values.
+        statuses: gives the status of each part, the first of which also names a twin.
     """
 
-    def __init__(self, node: Node, status: Callable[[], tuple[bytes, str, dict[str, str]]]) -> None:
+    def __init__(self, node: Node, statuses: Callable[[], list[Status]]) -> None:
         self._node = node
-        self._status = status
+        self._statuses = statuses
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(PERIOD, self._report)
+        node.create_timer(PERIOD, self._report, clock=STEADY_CLOCK)
 
     def _report(self) -> None:
-        level, text, values = self._status()
+        statuses = self._statuses()
         name = self._node.get_fully_qualified_name()
         twins = self._node.get_fully_qualified_node_names().count(name)
         if twins > 1:
-            level = max(level, DiagnosticStatus.WARN)
             text = f"{twins} nodes are called {name}: give each a name (-r __node:=) or a namespace"
+            level = max(statuses[0].level, DiagnosticStatus.WARN)
+            statuses[0] = statuses[0]._replace(level=level, text=text)
             self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
-        status = DiagnosticStatus(level=level, name=f"{name.strip('/')}: frames", message=text)
-        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         header = Header(stamp=self._node.get_clock().now().to_msg())
-        self._publisher.publish(DiagnosticArray(header=header, status=[status]))
+        array = DiagnosticArray(header=header)
+        for status in statuses:
+            # The names of diagnostic_updater, by which rqt_robot_monitor groups: "node: task".
+            message = DiagnosticStatus(
+                level=status.level,
+                name=f"{name.strip('/')}: {status.part}",
+                message=status.text,
+                hardware_id=status.hardware,
+            )
+            message.values = [KeyValue(key=k, value=v) for k, v in status.values.items()]
+            array.status.append(message)
+        self._publisher.publish(array)

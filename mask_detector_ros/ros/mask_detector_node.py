@@ -1,11 +1,13 @@
 """`mask_detector`: a lifecycle node from images to detections.
 
-It converts, hands the newest image to a worker thread, and publishes; what it sees is
-decided by `MaskDetector`.
+It holds the models and the parameters, and hands the newest image of each `Camera` to a
+worker thread; what is seen is decided by `MaskDetector`.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 import threading
@@ -17,31 +19,14 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
+from std_srvs.srv import Trigger
 
-from mask_detector_ros.annotate import annotate
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.errors import ImageError, MaskDetectorError
-from mask_detector_ros.faces import Faces
-from mask_detector_ros.msg import FaceArray, MaskSummary
+from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.ros.conversions import (
-    image_from_compressed,
-    image_from_message,
-    image_to_compressed,
-    image_to_message,
-)
-from mask_detector_ros.ros.detections import (
-    faces_to_detections,
-    faces_to_face_array,
-    faces_to_summary,
-    label_info,
-    nanoseconds,
-)
-from mask_detector_ros.ros.diagnostics import FrameStatistics, StatusReporter
+from mask_detector_ros.ros.camera import Camera
+from mask_detector_ros.ros.diagnostics import Status, StatusReporter
 from mask_detector_ros.ros.library_log import forward_library_log
 from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
@@ -49,16 +34,13 @@ from mask_detector_ros.ros.parameters import (
     declare_parameters,
     parameter_values,
     plain_value,
+    split_names,
 )
 from mask_detector_ros.ros.process import report_exceptions, run_node
-from mask_detector_ros.ros.subscription import ImageSubscription
 from mask_detector_ros.ros.worker import NewestItemWorker
 
-WARNING_PERIOD = 5.0
 STOP_TIMEOUT = 1.5
-"""Seconds: between two warnings of a kind; that a frame gets to end when the process ends."""
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Seconds that a frame gets to end when the process ends."""
 
 
 class MaskDetectorNode(LifecycleNode):
@@ -69,16 +51,16 @@ class MaskDetectorNode(LifecycleNode):
         forward_library_log(self.get_logger())
         declare_parameters(self, NODE_PARAMETERS)
         self._detector: MaskDetector | None = None
-        self._worker: NewestItemWorker[Any] | None = None
-        self._subscription: ImageSubscription | None = None
+        self._worker: NewestItemWorker[Camera, Any] | None = None
+        self._cameras: list[Camera] = []
         # Held while publishing: once deactivated, not one more message goes out.
         self._publishing = threading.Lock()
         self._active = False
         self.failed = False
         self._values = parameter_values(self, NODE_PARAMETERS)
-        self._statistics = FrameStatistics()
         self.add_on_set_parameters_callback(self._take_parameters)
-        self._reporter = StatusReporter(self, self._status)
+        self._reporter = StatusReporter(self, self._statuses)
+        self.create_service(Trigger, "~/reset", self._reset)
 
     # Lifecycle
 
@@ -108,36 +90,23 @@ class MaskDetectorNode(LifecycleNode):
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        make = self.create_lifecycle_publisher
-        self._outputs: dict[str, Any] = {
-            "detections": make(Detection2DArray, "~/detections", 10),
-            "faces": make(FaceArray, "~/faces", 10),
-            "summary": make(MaskSummary, "~/summary", 10),
-            "image": make(Image, "~/image_annotated", 2),
-            "compressed": make(CompressedImage, "~/image_annotated/compressed", 2),
-            "labels": make(LabelInfo, "~/label_info", LATCHED),
-        }
+        names = split_names(values["cameras"]) or [""]
+        self._cameras = [Camera(self, name, self._detector) for name in names]
         self._worker = NewestItemWorker(self._process, self._stop_after_crash)
         self.get_logger().info(
             f"models loaded in {time.monotonic() - start:.1f} s; backend {self._detector.backend}"
             f" on {self._detector.device}; labels {', '.join(self._detector.label_names)}"
         )
+        if values["alert_after"] > 0 and (reason := self._unknown_alert_labels(values)):
+            self.get_logger().warning(reason)
         return TransitionCallbackReturn.SUCCESS
 
     @report_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        assert self._detector is not None
         result = super().on_activate(state)
-        self._statistics = FrameStatistics()
         self._active = True
-        header = Header(stamp=self.get_clock().now().to_msg())
-        self._outputs["labels"].publish(label_info(self._detector.label_names, header))
-        raw = self._values["image_transport"] == "raw"
-        # image_transport's rule: the remapped name of the image, then the transport's.
-        topic = self.resolve_topic_name("image_raw") + ("" if raw else "/compressed")
-        self._subscription = ImageSubscription(
-            self, Image if raw else CompressedImage, topic, self._receive
-        )
+        for camera in self._cameras:
+            camera.activate(self._receive, self._values)
         return result
 
     @report_exceptions
@@ -165,9 +134,8 @@ class MaskDetectorNode(LifecycleNode):
     def _deactivate(self) -> None:
         with self._publishing:
             self._active = False
-        if self._subscription is not None:
-            self._subscription.destroy()
-            self._subscription = None
+        for camera in self._cameras:
+            camera.deactivate()
         if self._worker is not None:
             self._worker.clear()
 
@@ -179,9 +147,10 @@ class MaskDetectorNode(LifecycleNode):
         if self._detector is not None:
             self._detector.close()
         self._worker = self._detector = None
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs = {}
+        for camera in self._cameras:
+            camera.destroy()
+        self._cameras = []
+        _return_memory()
 
     def close(self) -> None:
         """End the process's work at once; called once, last."""
@@ -198,83 +167,73 @@ class MaskDetectorNode(LifecycleNode):
         self.failed = True
         rclpy.try_shutdown()
 
-    # Parameters
+    # Parameters and services
 
     def _take_parameters(self, changes: list[Any]) -> SetParametersResult:
         """Take over allowed changes from the next frame on; refuse the others with a reason."""
         configured = self._detector is not None
-        result = check_changes(NODE_PARAMETERS, changes, configured)
-        if result.successful:
-            given = {c.name: plain_value(c) for c in changes if c.name in self._values}
-            self._values = check_parameters(NODE_PARAMETERS, {**self._values, **given})
-            if self._detector is not None:
-                self._detector.configure(self._values)
+        result = check_changes(NODE_PARAMETERS, changes, self._values, configured)
+        if not result.successful:
+            return result
+        given = {c.name: plain_value(c) for c in changes if c.name in self._values}
+        values = check_parameters(NODE_PARAMETERS, {**self._values, **given})
+        if "alert_labels" in given and (reason := self._unknown_alert_labels(values)):
+            return SetParametersResult(successful=False, reason=reason)
+        # A frame in work keeps the values that it began with.
+        self._values = values
         return result
+
+    def _unknown_alert_labels(self, values: dict[str, Any]) -> str:
+        """What is wrong with `alert_labels` for the model that is loaded; empty where nothing."""
+        names = self._detector.label_names if self._detector is not None else ()
+        unknown = [n for n in split_names(values["alert_labels"]) if names and n not in names]
+        return f"alert_labels must be among {', '.join(names)}, got {unknown[0]}" if unknown else ""
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        for camera in self._cameras:
+            camera.forget()
+        response.success = bool(self._cameras)
+        response.message = "people are counted anew" if self._cameras else "not configured"
+        return response
 
     # Frames
 
-    def _receive(self, message: Image | CompressedImage) -> None:
+    def _receive(self, camera: Camera, message: Image | CompressedImage) -> None:
         """In the executor's thread: keep the newest."""
         if self._worker is not None:
-            self._statistics.image_received(self._worker.submit(message))
+            camera.statistics.image_received(self._worker.submit(camera, message))
 
-    def _process(self, message: Image | CompressedImage) -> None:
+    def _process(self, camera: Camera, message: Image | CompressedImage) -> None:
         """In the worker's thread: one image from message to messages."""
-        detector = self._detector
-        assert detector is not None
-        raw = isinstance(message, Image)
-        start = time.monotonic()
-        try:
-            image = image_from_message(message) if raw else image_from_compressed(message)
-            faces = detector(image)
-        except ImageError as error:
-            self._statistics.frame_refused(str(error))
-            self.get_logger().warning(
-                f"frame refused ({self._statistics.bad} so far): {error}",
-                throttle_duration_sec=WARNING_PERIOD,
-            )
-            return
+        assert self._detector is not None
+        values = self._values
+        self._detector.configure(values)
+        look = camera.look(message, values)
         with self._publishing:
-            if self._active:
-                self._publish(image, faces, message.header, time.monotonic() - start)
+            if look is None or not self._active:
+                return
+            try:
+                camera.publish(look, values)
+            except _rclpy.RCLError:
+                # A signal shut the context down in the middle of this frame.
+                if rclpy.ok():
+                    raise
 
-    def _publish(self, image: Any, faces: Faces, header: Header, inference: float) -> None:
-        try:
-            publishers = self._outputs
-            publishers["detections"].publish(faces_to_detections(faces, header))
-            latency = self.get_clock().now().nanoseconds - nanoseconds(header.stamp)
-            publishers["faces"].publish(faces_to_face_array(faces, header))
-            publishers["summary"].publish(
-                faces_to_summary(faces, header, latency, round(1e9 * inference))
-            )
-            wants_image = publishers["image"].get_subscription_count() > 0
-            wants_compressed = publishers["compressed"].get_subscription_count() > 0
-            if wants_image or wants_compressed:
-                drawing = annotate(image, faces)
-                if wants_image:
-                    publishers["image"].publish(image_to_message(drawing, header))
-                if wants_compressed:
-                    publishers["compressed"].publish(image_to_compressed(drawing, header))
-        except _rclpy.RCLError:
-            # A signal shut the context down in the middle of this frame.
-            if rclpy.ok():
-                raise
-            return
-        self._statistics.frame_processed(latency / 1e9, inference)
+    def _statuses(self) -> list[Status]:
+        """What diagnostics say."""
+        statuses = [camera.status(self._values) for camera in self._cameras]
+        return statuses or [Status("frames", DiagnosticStatus.OK, "not configured", {})]
 
-    def _status(self) -> tuple[bytes, str, dict[str, str]]:
-        """What diagnostics say of the frames."""
-        if not self._active or self._subscription is None or self._detector is None:
-            return DiagnosticStatus.OK, "not active", {}
-        timeout = self._values["image_timeout"]
-        level, text, values = self._statistics.status(timeout)
-        values |= {"backend": self._detector.backend, "device": self._detector.device}
-        values |= {"engine": self._detector.engine_state or "none used"}
-        if self._statistics.silence() > timeout:
-            publishers = self._subscription.describe_publishers()
-            text = f"{text} on {self._subscription.topic}; {publishers}"
-            self.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
-        return level, text, values
+
+def _return_memory() -> None:
+    """Give freed memory back to the system.
+
+    Images of changing size, and models loaded between them, leave holes that glibc keeps:
+    without this a node that is cycled while it works grows by megabytes each time.
+    """
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def main(args: list[str] | None = None) -> int:

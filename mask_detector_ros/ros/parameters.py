@@ -9,11 +9,12 @@ fails when they differ from it.
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import rclpy.parameter
+import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -24,15 +25,55 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter
+from mask_detector_ros.parameters import (
+    DETECTOR_PARAMETERS,
+    DRAWING_PARAMETERS,
+    TRACKING_PARAMETERS,
+    Parameter,
+)
+from mask_detector_ros.ros.subscription import RELIABILITIES
+
+CAMERAS = r"([A-Za-z]\w*)?( *, *[A-Za-z]\w*)*"
+"""Names that may stand in a ROS name, by rcl's rule."""
 
 NODE_PARAMETERS = (
     *DETECTOR_PARAMETERS,
+    *TRACKING_PARAMETERS,
+    Parameter(
+        "alert_after",
+        0.0,
+        "Time without a mask after which a tracked person is reported on ~/alerts, once; 0 never.",
+        minimum=0.0,
+        maximum=3600.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "alert_labels",
+        "without_mask",
+        "Labels, separated by commas, that count as being without a mask for alerts.",
+        live=True,
+    ),
+    *DRAWING_PARAMETERS,
+    Parameter(
+        "cameras",
+        "",
+        "Names of several cameras, separated by commas: NAME/image_raw goes to "
+        "NAME/mask_detector/detections and so on, all with one set of models; empty for one.",
+        pattern=CAMERAS,
+        rule="names of letters, digits and _, separated by commas",
+    ),
     Parameter(
         "image_transport",
         "raw",
         "Whether to subscribe to image_raw or to image_raw/compressed.",
         choices=("raw", "compressed"),
+    ),
+    Parameter(
+        "image_reliability",
+        "auto",
+        "QoS of the image subscription; auto takes what the publishers offer.",
+        choices=RELIABILITIES,
     ),
     Parameter(
         "image_timeout",
@@ -104,11 +145,13 @@ def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
 def check_changes(
     table: Iterable[Parameter],
     changes: Iterable[rclpy.parameter.Parameter[Any]],
+    values: Mapping[str, Any],
     configured: bool,
 ) -> SetParametersResult:
     """Whether the changes may be made, all together, and if not, why.
 
     Args:
+        values: the present ones; what stays as it is (`ros2 param load`) is no change.
         configured: whether models are loaded, so that only live parameters can change.
     """
     known = {parameter.name: parameter for parameter in table}
@@ -116,14 +159,19 @@ def check_changes(
         parameter = known.get(change.name)
         if parameter is None:
             continue
-        if configured and not parameter.live:
-            reason = f"{change.name} is fixed while the node is configured; clean it up first"
-            return SetParametersResult(successful=False, reason=reason)
         try:
-            parameter.check(plain_value(change))
+            changed = parameter.check(plain_value(change)) != values[change.name]
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if configured and changed and not parameter.live:
+            reason = f"{change.name} is fixed while the node is configured; clean it up first"
+            return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
+
+
+def split_names(text: str) -> list[str]:
+    """The names of a list with commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def render_yaml(table: Iterable[Parameter]) -> str:
@@ -162,7 +210,9 @@ def render_table(table: Iterable[Parameter]) -> str:
 def _yaml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(list(value)) if isinstance(value, tuple) else str(value) or '""'
+    if isinstance(value, str) and yaml.safe_load(value) != value:
+        return f'"{value}"'
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def write_documents(root: Path = ROOT) -> None:

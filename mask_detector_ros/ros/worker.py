@@ -1,4 +1,4 @@
-"""A thread that always works on the newest item."""
+"""A thread that always works on the newest item of each sender, the senders in turn."""
 
 from __future__ import annotations
 
@@ -6,39 +6,44 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+Sender = TypeVar("Sender")
 Item = TypeVar("Item")
 
 
-class NewestItemWorker(Generic[Item]):
-    """Calls `process` in a thread of its own, with the newest item that was handed in.
+class NewestItemWorker(Generic[Sender, Item]):
+    """Calls `process` in a thread of its own, with the newest item that a sender handed in.
 
-    An item that arrives while one waits replaces it: the queue is never longer than one, so
-    latency cannot grow. An exception in `process` ends the thread, is reported by Python
-    with its traceback, and makes it call `on_crash`.
+    An item that arrives while one of its sender waits takes its place: the queue is never
+    longer than there are senders, so latency cannot grow, and who sends more often is not
+    served more often while others wait. An exception in `process` ends the thread, is reported
+    by Python with its traceback, and makes it call `on_crash`.
     """
 
-    def __init__(self, process: Callable[[Item], None], on_crash: Callable[[], None]) -> None:
+    def __init__(
+        self, process: Callable[[Sender, Item], None], on_crash: Callable[[], None]
+    ) -> None:
         self._process = process
         self._on_crash = on_crash
         self._condition = threading.Condition()
-        self._waiting: list[Item] = []
+        self._waiting: dict[Sender, Item] = {}
         self._stopped = False
         # A daemon, so that a call that never returns cannot keep the process alive.
         self._thread = threading.Thread(target=self._run, name="newest-item-worker", daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item) -> bool:
+    def submit(self, sender: Sender, item: Item) -> bool:
         """Hand in an item; return whether one that was still waiting had to go for it."""
         with self._condition:
-            replaced = bool(self._waiting)
-            self._waiting = [item]
+            replaced = sender in self._waiting
+            # A key that is there already keeps its place in a dictionary.
+            self._waiting[sender] = item
             self._condition.notify()
         return replaced
 
     def clear(self) -> None:
-        """Forget the item that waits."""
+        """Forget the items that wait."""
         with self._condition:
-            self._waiting = []
+            self._waiting = {}
 
     def stop(self, timeout: float | None) -> bool:
         """End the thread after the item it is at; wait `timeout` seconds, or for ever on None.
@@ -55,14 +60,17 @@ class NewestItemWorker(Generic[Item]):
     def _run(self) -> None:
         ended_well = False
         try:
-            while (item := self._next()) is not None:
-                self._process(item)
+            while (task := self._next()) is not None:
+                self._process(*task)
             ended_well = True
         finally:
             if not ended_well:
                 self._on_crash()
 
-    def _next(self) -> Item | None:
+    def _next(self) -> tuple[Sender, Item] | None:
         with self._condition:
             self._condition.wait_for(lambda: self._waiting or self._stopped)
-            return None if self._stopped else self._waiting.pop()
+            if self._stopped:
+                return None
+            sender = next(iter(self._waiting))
+            return sender, self._waiting.pop(sender)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,13 +46,19 @@ class SampleScene:
     Args:
         width, height: size of the picture in pixels, 64 to 8192. The scene is laid out
             for 640x480, where faces are 24 to 130 pixels high, and scales with the size.
+        people: who is in it.
 
     Raises:
         ParameterError: the size is out of range.
         SourceError: a portrait the scene is drawn from is not installed.
     """
 
-    def __init__(self, width: int = SCENE_WIDTH, height: int = SCENE_HEIGHT) -> None:
+    def __init__(
+        self,
+        width: int = SCENE_WIDTH,
+        height: int = SCENE_HEIGHT,
+        people: Sequence[Person] = PEOPLE,
+    ) -> None:
         for name, value in (("width", width), ("height", height)):
             if not _SMALLEST <= value <= _LARGEST:
                 raise ParameterError(
@@ -63,7 +70,7 @@ class SampleScene:
         noise_shape = (height + _NOISE_SHIFTS, width + _NOISE_SHIFTS, 3)
         noise = np.random.default_rng(11).normal(_NOISE_MEAN, _NOISE_SIGMA, noise_shape)
         self._noise = np.clip(noise.round(), 0, 255).astype(np.uint8)
-        self._actors = [_Actor(person, self._sprites(person)) for person in PEOPLE]
+        self._actors = [_Actor(person, self._sprites(person)) for person in people]
 
     def _sprites(self, person: Person) -> list[Sprite]:
         largest = self._scale * (person.size.mean + person.size.amplitude)
@@ -81,7 +88,7 @@ class SampleScene:
             ovals from hairline to chin, clipped to the picture; landmarks of which a few
             may lie outside where a face is partly out of view; probabilities that are 1
             for the true label; scores of 1; track ids that number the people. A face of
-            which less than 70 % is in view is left out.
+            which less than 70 % is in view, or not behind others, is left out.
         """
         seconds = index / RATE_HZ
         picture = self._hall.copy()
@@ -96,11 +103,15 @@ class SampleScene:
         """The faces of picture `index`, as `render` returns them, without rendering."""
         seconds = index / RATE_HZ
         boxes, landmarks, label_ids, numbers = [], [], [], []
-        for number, person in enumerate(PEOPLE):
-            pose = person.pose(seconds, self.width, self.height)
-            box = _oval_box(person, pose)
+        people = [actor.person for actor in self._actors]
+        poses = [person.pose(seconds, self.width, self.height) for person in people]
+        ovals = [_oval_box(person, pose) for person, pose in zip(people, poses, strict=True)]
+        sizes = [person.size.at(seconds) for person in people]
+        for number, (person, pose, box) in enumerate(zip(people, poses, ovals, strict=True)):
             clipped = np.clip(box, 0, (self.width, self.height) * 2)
-            if _area(clipped) < MIN_VISIBLE * _area(box):
+            nearer = [oval for oval, size in zip(ovals, sizes, strict=True) if size > sizes[number]]
+            hidden = max((_area(_common(clipped, oval)) for oval in nearer), default=0.0)
+            if _area(clipped) - hidden < MIN_VISIBLE * _area(box):
                 continue
             boxes.append(clipped)
             landmarks.append(_landmarks(person, pose))
@@ -163,4 +174,8 @@ def _landmarks(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _area(box: NDArray[np.float64]) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
+    return float((box[2] - box[0]).clip(0) * (box[3] - box[1]).clip(0))
+
+
+def _common(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])

@@ -66,6 +66,34 @@ def test_json_is_one_object_a_frame_and_the_summary_goes_elsewhere(video, capsys
     assert err.startswith("4 frames, ")
 
 
+def test_people_are_followed_and_counted(tmp_path, astronaut_file, capsys):
+    face = cv2.imread(str(astronaut_file))
+    path = tmp_path / "walk.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (256, 256))
+    for i in range(8):
+        writer.write(np.roll(face, 3 * i, axis=1))
+    writer.release()
+    assert main(["video", str(path), "--json", *FAST]) == 0
+    out, err = capsys.readouterr()
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [[f["track_id"] for f in record["faces"]] for record in records] == [[1]] * 8
+    assert err.endswith("; people: 1 without mask\n")
+    assert main(["video", str(path), "--json", "--no-tracking", *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert "track_id" not in out
+    assert "people" not in err
+
+
+def test_faces_are_hidden_on_request(video, tmp_path):
+    outputs = tmp_path / "open.mp4", tmp_path / "hidden.mp4"
+    for output, privacy in zip(outputs, ("off", "blur"), strict=True):
+        assert main(["video", str(video), "-o", str(output), "--privacy", privacy, *FAST]) == 0
+    shown, hidden = (np.array(read(output), float) for output in outputs)
+    change = np.abs(shown - hidden).mean(axis=(1, 2, 3))
+    assert change[0] > 3
+    assert change[1] < 1, "without a face nothing is hidden"
+
+
 def test_a_folder_of_pictures_is_a_video_too(tmp_path, astronaut_file, capsys):
     for number in (1, 2, 10):
         (tmp_path / f"{number}.png").write_bytes(astronaut_file.read_bytes())

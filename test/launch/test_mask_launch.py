@@ -41,6 +41,8 @@ ARGUMENTS = [
     "autostart",
     "backend",
     "camera",
+    "cameras",
+    "detectors",
     "image",
     "namespace",
     "params_file",
@@ -183,6 +185,7 @@ def test_an_argument_has_a_description_and_a_default(name: str) -> None:
     ("name", "choices"),
     [
         ("camera", {"v4l2", "source", "none"}),
+        ("detectors", {"one", "each"}),
         ("backend", {"", "auto", *BACKENDS}),
         ("rviz", {"true", "false", "True", "False"}),
         ("use_sim_time", {"", "true", "false", "True", "False"}),
@@ -198,6 +201,7 @@ def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> Non
     [
         ("camera:=webcam", "Valid options are: ['v4l2', 'source', 'none']"),
         ("params_file:=missing.yaml", "params_file:=missing.yaml is not a file"),
+        ("image:=/image cameras:=a,b", "image must be relative to each of them, got /image"),
         pytest.param(
             "camera:=v4l2",
             "sudo apt install ros-$ROS_DISTRO-v4l2-camera",
@@ -217,7 +221,7 @@ def test_what_cannot_be_started_is_refused_before_any_node_starts(
     params_file.write_text("")
     defaults = ["camera:=none", f"params_file:={params_file}"]
     others = [other for other in defaults if other.split(":=")[0] != argument.split(":=")[0]]
-    running = start_launch(str(LAUNCH_FILE), argument, *others)
+    running = start_launch(str(LAUNCH_FILE), *argument.split(), *others)
     assert running.process.wait(START_LIMIT_S) == 1
     assert message in running.output
     assert "process started" not in running.output
@@ -243,6 +247,26 @@ def test_the_sample_scene_is_detected_in_a_namespace_and_the_nodes_end_cleanly(
 
     assert running.output.count("process has finished cleanly") == 2, running.output
     assert "Traceback" not in running.output, running.output
+
+
+@needs_installed_package
+@pytest.mark.parametrize(("detectors", "processes"), [("one", 3), ("each", 4)])
+def test_several_cameras_have_the_same_topics_with_one_detector_and_with_one_each(
+    start_launch: Callable[..., RunningLaunch],
+    observer: Observer,
+    detectors: str,
+    processes: int,
+) -> None:
+    heard: dict[str, list[Detection2DArray]] = {"front": [], "rear": []}
+    for name, messages in heard.items():
+        topic = f"/{name}/mask_detector/detections"
+        observer.create_subscription(Detection2DArray, topic, messages.append, 10)
+    running = start_launch(
+        *("mask_detector_ros", "mask.launch.py", "camera:=source", "source:=sample"),
+        *("cameras:=front,rear", f"detectors:={detectors}"),
+    )
+    running.wait_until(lambda: all(heard.values()), observer.spin_once)
+    assert running.output.count("process started") == processes
 
 
 @needs_installed_package

@@ -51,7 +51,13 @@ def state(client: Any) -> str:
 
 
 def set_parameter(client: Any, name: str, **value: Any) -> Any:
-    kinds = {"integer_value": 2, "double_value": 3, "string_value": 4, "double_array_value": 8}
+    kinds = {
+        "bool_value": 1,
+        "integer_value": 2,
+        "double_value": 3,
+        "string_value": 4,
+        "double_array_value": 8,
+    }
     ((field, content),) = value.items()
     parameter = Parameter(name=name, value=ParameterValue(type=kinds[field], **{field: content}))
     request = SetParametersAtomically.Request(parameters=[parameter])

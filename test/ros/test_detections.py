@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from mask_detector_ros.faces import NO_LABEL, Faces
 from mask_detector_ros.ros.detections import (
+    face_to_alert,
     faces_to_detections,
     faces_to_face_array,
     faces_to_summary,
@@ -95,8 +96,29 @@ def test_a_face_array_has_scores_landmarks_and_probabilities():
     assert (face.track_age.sec, face.track_age.nanosec) == (0, 0)
 
 
+def test_a_tracked_face_tells_its_age():
+    faces = two_faces(track_ids=[7, 12], track_ages=[0.0, 2.25])
+    face = faces_to_face_array(faces, HEADER).faces[1]
+    assert (face.track_age.sec, face.track_age.nanosec) == (2, 250_000_000)
+
+
+def test_a_summary_tells_unique_people_only_where_somebody_tracks():
+    people = {"with_mask": 3, "without_mask": 2, "mask_worn_incorrectly": 0}
+    without = faces_to_summary(two_faces(), people, HEADER, 0, 0)
+    tracked = faces_to_summary(two_faces(track_ids=[7, 12]), people, HEADER, 0, 0)
+    assert list(without.unique_people) == []
+    assert list(tracked.unique_people) == [3, 2, 0]
+
+
+def test_an_alert_says_who_and_where_and_for_how_long():
+    alert = face_to_alert(two_faces(track_ids=[7, 12]), 0, 2.5, HEADER)
+    assert (alert.header, alert.track_id, alert.label) == (HEADER, "7", "without_mask")
+    assert (alert.duration.sec, alert.duration.nanosec) == (2, 500_000_000)
+    assert (alert.bbox.center.position.x, alert.bbox.size_y) == (30, 60)
+
+
 def test_a_summary_counts_every_label_and_tells_both_times():
-    summary = faces_to_summary(two_faces(), HEADER, latency=1_500_000_000, inference=2_000_000)
+    summary = faces_to_summary(two_faces(), {}, HEADER, latency=1_500_000_000, inference=2_000_000)
     assert dict(zip(summary.label_names, summary.counts, strict=True)) == {
         "with_mask": 1,
         "without_mask": 1,
@@ -109,7 +131,7 @@ def test_a_summary_counts_every_label_and_tells_both_times():
 @pytest.mark.parametrize("latency", [-1, 10**30, -(10**30)])
 def test_a_latency_against_another_clock_still_fits_its_message(latency):
     """Given a stamp of the future, or of a clock that began elsewhere."""
-    summary = faces_to_summary(two_faces(), HEADER, latency=latency, inference=0)
+    summary = faces_to_summary(two_faces(), {}, HEADER, latency=latency, inference=0)
     assert (summary.latency.sec < 0) == (latency < 0)
 
 

@@ -35,6 +35,7 @@ def test_before_the_first_frame_there_are_no_times() -> None:
 def test_a_refused_frame_is_a_warning_with_its_reason() -> None:
     statistics = FrameStatistics()
     statistics.image_received(replaced=False)
+    statistics.frame_processed(latency=0.1, inference=0.1)
     statistics.frame_refused("unknown encoding")
     level, text, values = statistics.status(image_timeout=60.0)
     assert level == DiagnosticStatus.WARN
@@ -46,3 +47,12 @@ def test_silence_is_a_warning() -> None:
     level, text, _ = FrameStatistics().status(image_timeout=0.0)
     assert level == DiagnosticStatus.WARN
     assert "no image" in text
+
+
+def test_it_is_an_error_when_no_frame_can_be_used() -> None:
+    statistics = FrameStatistics()
+    statistics.image_received(replaced=False)
+    statistics.frame_refused("unknown encoding")
+    level, text, _ = statistics.status(image_timeout=60.0)
+    assert level == DiagnosticStatus.ERROR
+    assert text == "no frame can be used: unknown encoding"

@@ -72,9 +72,11 @@ def test_an_image_without_faces_gives_an_empty_array(
 ) -> None:
     _, _, images, detections = active_detector
     images.publish(make_image(np.full((*shape, 3), value, np.uint8), sec=42))
-    wait_until(lambda: detections, what="an array for the image")
-    assert detections[0].header.stamp.sec == 42
-    assert detections[0].detections == []
+    # On a busy machine a result of the fixture's images may still come first.
+    wait_until(
+        lambda: detections and detections[-1].header.stamp.sec == 42, what="an array for the image"
+    )
+    assert detections[-1].detections == []
 
 
 def test_bad_frames_are_counted_and_do_not_stop_the_node(graph: Any, active_detector: Any) -> None:

@@ -10,14 +10,17 @@ import yaml
 from rclpy.parameter import Parameter as RosParameter
 from ros_graph import ROOT
 
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
     check_changes,
     descriptor,
     render_table,
     render_yaml,
+    split_names,
 )
 
+DEFAULTS = {p.name: p.default for p in NODE_PARAMETERS}
 REWRITE = "run `python -m mask_detector_ros.ros.parameters`"
 
 
@@ -50,18 +53,42 @@ def test_descriptors_tell_the_rule() -> None:
 def test_a_change_is_made_whole_or_not_at_all() -> None:
     good = RosParameter("min_face_size", value=40)
     bad = RosParameter("max_faces", value=-1)
-    assert check_changes(NODE_PARAMETERS, [good], configured=True).successful
-    result = check_changes(NODE_PARAMETERS, [good, bad], configured=True)
+    assert check_changes(NODE_PARAMETERS, [good], DEFAULTS, configured=True).successful
+    result = check_changes(NODE_PARAMETERS, [good, bad], DEFAULTS, configured=True)
     assert not result.successful
     assert "max_faces must be an integer from 0 to 10000" in result.reason
 
 
 def test_fixed_parameters_change_only_before_configuration() -> None:
     change = [RosParameter("threads", value=2)]
-    assert check_changes(NODE_PARAMETERS, change, configured=False).successful
-    assert not check_changes(NODE_PARAMETERS, change, configured=True).successful
+    assert check_changes(NODE_PARAMETERS, change, DEFAULTS, configured=False).successful
+    assert not check_changes(NODE_PARAMETERS, change, DEFAULTS, configured=True).successful
 
 
 def test_parameters_of_others_are_left_alone() -> None:
     change = [RosParameter("use_sim_time", value=True)]
-    assert check_changes(NODE_PARAMETERS, change, configured=True).successful
+    assert check_changes(NODE_PARAMETERS, change, DEFAULTS, configured=True).successful
+
+
+def test_a_fixed_parameter_that_stays_as_it_is_may_be_set_again() -> None:
+    """As `ros2 param load` does with the whole of a dump."""
+    same = [RosParameter(name, value=DEFAULTS[name]) for name in ("threads", "backend", "cameras")]
+    assert check_changes(NODE_PARAMETERS, same, DEFAULTS, configured=True).successful
+
+
+@pytest.mark.parametrize("text", ["", "front", "front,rear", "front, rear_2 ,Left"])
+def test_camera_names_are_names_with_commas(text: str) -> None:
+    (cameras,) = (p for p in NODE_PARAMETERS if p.name == "cameras")
+    assert cameras.check(text) == text
+
+
+@pytest.mark.parametrize("text", ["/front", "front rear", "2", ",", "front,", "fr-ont", "kamera_ä"])
+def test_what_cannot_stand_in_a_topic_is_no_camera(text: str) -> None:
+    (cameras,) = (p for p in NODE_PARAMETERS if p.name == "cameras")
+    with pytest.raises(ParameterError, match="cameras must be names of letters"):
+        cameras.check(text)
+
+
+def test_names_are_split_each_once() -> None:
+    assert split_names(" a, b ,a,") == ["a", "b"]
+    assert split_names("") == []

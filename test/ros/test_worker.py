@@ -15,7 +15,7 @@ def test_an_item_that_waits_gives_way_to_a_newer_one() -> None:
     done: list[int] = []
     at_work, go_on, finished = threading.Event(), threading.Event(), threading.Event()
 
-    def process(item: int) -> None:
+    def process(_: str, item: int) -> None:
         at_work.set()
         assert go_on.wait(TIMEOUT)
         done.append(item)
@@ -23,9 +23,9 @@ def test_an_item_that_waits_gives_way_to_a_newer_one() -> None:
             finished.set()
 
     worker = NewestItemWorker(process, on_crash=lambda: None)
-    assert worker.submit(1) is False
+    assert worker.submit("a", 1) is False
     assert at_work.wait(TIMEOUT)
-    assert [worker.submit(item) for item in (2, 3, 4)] == [False, True, True]
+    assert [worker.submit("a", item) for item in (2, 3, 4)] == [False, True, True]
     go_on.set()
     assert finished.wait(TIMEOUT)
     assert done == [1, 4]
@@ -37,15 +37,15 @@ def test_an_item_that_waits_when_the_worker_is_stopped_or_cleared_is_dropped(cle
     done: list[int] = []
     at_work, go_on = threading.Event(), threading.Event()
 
-    def process(item: int) -> None:
+    def process(_: str, item: int) -> None:
         at_work.set()
         assert go_on.wait(TIMEOUT)
         done.append(item)
 
     worker = NewestItemWorker(process, on_crash=lambda: None)
-    worker.submit(1)
+    worker.submit("a", 1)
     assert at_work.wait(TIMEOUT)
-    worker.submit(2)
+    worker.submit("a", 2)
     if clear:
         worker.clear()
     else:
@@ -55,14 +55,39 @@ def test_an_item_that_waits_when_the_worker_is_stopped_or_cleared_is_dropped(cle
     assert done == [1]
 
 
+def test_senders_are_served_in_turn_however_often_one_of_them_sends() -> None:
+    done: list[tuple[str, int]] = []
+    at_work, go_on, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def process(sender: str, item: int) -> None:
+        at_work.set()
+        assert go_on.wait(TIMEOUT)
+        if len(done) == 1:
+            # Whoever was served goes behind those who wait.
+            worker.submit("busy", 3)
+        done.append((sender, item))
+        if len(done) == 4:
+            finished.set()
+
+    worker = NewestItemWorker(process, on_crash=lambda: None)
+    worker.submit("busy", 0)
+    assert at_work.wait(TIMEOUT)
+    replaced = [worker.submit(*task) for task in (("busy", 1), ("calm", 7), ("busy", 2))]
+    assert replaced == [False, False, True]
+    go_on.set()
+    assert finished.wait(TIMEOUT)
+    assert done == [("busy", 0), ("busy", 2), ("calm", 7), ("busy", 3)]
+    assert worker.stop(TIMEOUT)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_exception_is_not_swallowed() -> None:
     crashed = threading.Event()
 
-    def process(item: int) -> None:
+    def process(_: str, item: int) -> None:
         raise RuntimeError("a bug")
 
     worker = NewestItemWorker(process, on_crash=crashed.set)
-    worker.submit(1)
+    worker.submit("a", 1)
     assert crashed.wait(TIMEOUT)
     assert worker.stop(TIMEOUT)

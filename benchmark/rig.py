@@ -1,0 +1,198 @@
+"""A detector node in a process, and a client that feeds it and watches it, for the soak."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.ros.conversions import image_to_message
+
+LIMIT = 60.0
+"""Seconds that a recovery may take, on a busy machine too."""
+
+PARAMETERS = {"min_face_size": 40, "threads": 1, "image_timeout": 1.0}
+DEACTIVATE, ACTIVATE = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
+CLEANUP, CONFIGURE = Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE
+
+
+class Lost(Exception):  # noqa: N818
+    """Something did not recover; the message says what was waited for."""
+
+
+def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
+    """Poll until the condition gives something true; return it.
+
+    Raises:
+        Lost: it did not in time.
+    """
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise Lost(f"waited {limit:g} s for {what}")
+        time.sleep(0.005)
+    return value
+
+
+class Rig:
+    """Starts nodes in the domain of the environment; ends what it started.
+
+    Args:
+        folder: for the nodes' output and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node("soak", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        self.frames = 0
+        self._answered: set[str] = set()
+        self._images = 0
+        self.status = ""
+        self.node.create_subscription(
+            Detection2DArray, "/mask_detector/detections", self._on_detections, 100
+        )
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.detector = self.start("mask_detector_node", **PARAMETERS)
+        self.camera = self.node.create_publisher(Image, "/image_raw", 1)
+        self.recover()
+
+    def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[bytes]:
+        """Run a node of the package."""
+        command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
+        command += list(arguments)
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={str(value).lower() if value in (True, False) else value}"]
+        number = len(self._processes)
+        with (self.folder / f"{number}_{module}.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        self._processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[bytes], how: signal.Signals) -> int:
+        """Send a signal; return the exit code.
+
+        Raises:
+            Lost: the process goes on.
+        """
+        process.send_signal(how)
+        try:
+            return process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Lost(f"{process.args} did not end on {how.name}") from None
+
+    def image(self, height: int = 48, width: int = 64, encoding: str = "bgr8") -> Image:
+        """A black image, 0.1 s after the last, with a frame id that no other has."""
+        self._images += 1
+        header = Header(frame_id=f"camera {self._images}")
+        header.stamp.sec, tenths = divmod(self._images, 10)
+        header.stamp.nanosec = 10**8 * tenths
+        return image_to_message(np.zeros((height, width, 3), np.uint8), header, encoding)
+
+    def recover(self, publisher: Any = None) -> float:
+        """Publish images until a new one has its result; return the seconds it took.
+
+        Raises:
+            Lost: none had, or the node has ended.
+        """
+        start, publisher = time.monotonic(), publisher or self.camera
+        sent: set[str] = set()
+
+        def seen() -> bool:
+            if self.detector.poll() is not None:
+                raise Lost(f"the node ended with exit code {self.detector.returncode}")
+            message = self.image()
+            sent.add(message.header.frame_id)
+            publisher.publish(message)
+            time.sleep(0.005)
+            return not sent.isdisjoint(self._answered)
+
+        wait_for(seen, "the result of a fresh image")
+        self._answered.clear()
+        return time.monotonic() - start
+
+    def call(self, kind: type, service: str, request: Any) -> Any:
+        """The answer of a service."""
+        client = self.node.create_client(kind, service)
+        try:
+            wait_for(client.service_is_ready, service)
+            future = client.call_async(request)
+            wait_for(future.done, f"an answer of {service}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def change_state(self, *transitions: int) -> None:
+        """Take the detector through lifecycle transitions."""
+        for number in transitions:
+            request = ChangeState.Request(transition=Transition(id=number))
+            if not self.call(ChangeState, "/mask_detector/change_state", request).success:
+                raise Lost(f"transition {number} failed")
+
+    @contextlib.contextmanager
+    def silent_camera(self) -> Iterator[None]:
+        """Without the rig's own publisher, so that others are alone."""
+        self.node.destroy_publisher(self.camera)
+        try:
+            yield
+        finally:
+            self.camera = self.node.create_publisher(Image, "/image_raw", 1)
+
+    def threads(self) -> int:
+        """Of the detector's process."""
+        status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
+        match = re.search(r"Threads:\s+(\d+)", status)
+        assert match
+        return int(match[1])
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        self._context.try_shutdown()
+        self._thread.join(LIMIT)
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGINT)
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        self.frames += 1
+        self._answered.add(message.header.frame_id)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == "mask_detector: frames":
+                self.status = status.message

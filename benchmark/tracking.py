@@ -1,0 +1,229 @@
+"""Do ids stay and labels stand still? The tracker on rendered scenes whose truth is known.
+
+    python -m benchmark.tracking [--seconds S] [--smoothing S] [--out FILE]
+
+The scenes are rendered and go through the real detector, then with and without the tracker:
+`sample` is the demo's; in `crossings` people walk past each other, hiding one another; in
+`alike` pairs do who wear the same; `turning` is the sample scene from a camera that swings.
+Id switches are counted as CLEAR MOT does (Bernardin and Stiefelhagen, 2008): a person keeps
+the match of the last image while it still fits. Whoever was not seen for longer than
+`SHORT_GAP`, mostly out of the picture, may come back as somebody new: a return.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmark.machine import describe_machine
+from mask_detector_ros import MaskDetector
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.mtcnn.boxes import intersection_over_union
+from mask_detector_ros.sample_scene import RATE_HZ, SampleScene
+from mask_detector_ros.sample_scene.masks import Mask
+from mask_detector_ros.sample_scene.people import Person, Wave
+from mask_detector_ros.sample_scene.portraits import ASTRONAUT, HOPPER
+from mask_detector_ros.scoring import match_faces
+from mask_detector_ros.tracking import Tracker
+
+MIN_OVERLAP = 0.5
+SHORT_GAP = 1.0
+"""Seconds unseen after which a new id is a return and no switch."""
+
+MIN_FACE_SIZE = 20
+SWING_WIDTH, SWING_PERIOD = 960, 5.0
+"""Pixels of the picture that the swinging camera sees 640 of; seconds of a swing."""
+
+_PLAIN = Mask("plain", (62, 56, 54))
+_PALE = Mask("folded", (232, 236, 238))
+
+# fmt: off
+CROSSERS = (
+    Person(ASTRONAUT, None, Wave(320, 250, 15), Wave(52, 0), drop=30),
+    Person(HOPPER, _PALE, Wave(320, 250, 15, 0.5), Wave(58, 0), drop=12),
+    Person(ASTRONAUT, _PLAIN, Wave(320, 270, 19, 0.2), Wave(90, 0), drop=40, mirrored=True),
+    Person(HOPPER, None, Wave(320, 270, 23, 0.6), Wave(98, 0), drop=16, blur=0.5),
+    Person(ASTRONAUT, Mask("plain", (60, 62, 190), nose_out=True), Wave(320, 240, 21, 0.1),
+           Wave(34, 0), drop=-10),
+    Person(HOPPER, None, Wave(320, 240, 13, 0.4), Wave(38, 0), drop=-22, mirrored=True),
+)
+ALIKE = (
+    Person(ASTRONAUT, None, Wave(320, 250, 15), Wave(52, 0), drop=30),
+    Person(ASTRONAUT, None, Wave(320, 250, 15, 0.5), Wave(58, 0), drop=12, mirrored=True),
+    Person(HOPPER, _PLAIN, Wave(320, 250, 19, 0.2), Wave(90, 0), drop=40, mirrored=True),
+    Person(HOPPER, _PLAIN, Wave(320, 250, 19, 0.7), Wave(98, 0), drop=16),
+)
+# fmt: on
+
+
+class SwingingScene(SampleScene):
+    """The sample scene, seen by a camera that turns left and right."""
+
+    def __init__(self) -> None:
+        super().__init__(SWING_WIDTH, 480)
+
+    def render(self, index: int) -> tuple[NDArray[np.uint8], Faces]:
+        picture, faces = super().render(index)
+        swing = math.sin(2 * math.pi * index / RATE_HZ / SWING_PERIOD)
+        left = round((SWING_WIDTH - 640) / 2 * (1 + swing))
+        boxes = faces.boxes - np.float32([left, 0, left, 0])
+        seen = Faces(boxes, faces.scores, faces.landmarks, faces.probabilities,
+                     faces.label_names, track_ids=faces.track_ids)  # fmt: skip
+        inside = (boxes[:, 0] >= 0) & (boxes[:, 2] <= 640)
+        return np.ascontiguousarray(picture[:, left : left + 640]), seen[inside]
+
+
+SCENES = {
+    "sample": SampleScene,
+    "crossings": lambda: SampleScene(people=CROSSERS),
+    "alike": lambda: SampleScene(people=ALIKE),
+    "turning": SwingingScene,
+}
+
+
+@dataclass
+class Account:
+    """What became of ids and labels, over a scene.
+
+    Attributes:
+        person_seconds: that known people were found.
+        switches, returns: times that a person got another id than before, at once or after a
+            short gap, and after a longer one.
+        people, counted: in the scene; by the tracker.
+        flips, raw_flips: times that a person's label changed, with the tracker and without.
+        wrong, raw_wrong: found faces with the wrong label, likewise.
+        found: faces.
+    """
+
+    person_seconds: float = 0.0
+    switches: int = 0
+    returns: int = 0
+    people: int = 0
+    counted: int = 0
+    flips: int = 0
+    raw_flips: int = 0
+    wrong: int = 0
+    raw_wrong: int = 0
+    found: int = 0
+    ids: dict[int, int] = field(default_factory=dict, repr=False)
+    seen: dict[int, float] = field(default_factory=dict, repr=False)
+    labels: dict[int, tuple[str, str]] = field(default_factory=dict, repr=False)
+
+    def add(self, raw: Faces, tracked: Faces, truth: Faces, now: float, seconds: float) -> None:
+        """Count an image of `seconds`; `raw` and `tracked` are the same faces in one order."""
+        assert truth.track_ids is not None
+        for t, i in enumerate(self._match(tracked, truth)):
+            person = int(truth.track_ids[t])
+            if i < 0:
+                continue
+            self.found += 1
+            self.person_seconds += seconds
+            track = int(tracked.track_ids[i])  # type: ignore[index]
+            if self.ids.get(person, track) != track:
+                gone = now - self.seen[person] > SHORT_GAP
+                self.returns += gone
+                self.switches += not gone
+            self.ids[person], self.seen[person] = track, now
+            label, raw_label = tracked.labels[i], raw.labels[i]
+            last, raw_last = self.labels.get(person, (label, raw_label))
+            self.flips += label != last
+            self.raw_flips += raw_label != raw_last
+            self.wrong += label != truth.labels[t]
+            self.raw_wrong += raw_label != truth.labels[t]
+            self.labels[person] = label, raw_label
+
+    def _match(self, tracked: Faces, truth: Faces) -> NDArray[np.int64]:
+        overlaps = intersection_over_union(truth.boxes, tracked.boxes)
+        matches = np.full(len(truth), -1, np.int64)
+        ids = {int(v): i for i, v in enumerate(tracked.track_ids)}  # type: ignore[arg-type]
+        for t, person in enumerate(truth.track_ids):  # type: ignore[arg-type]
+            i = ids.get(self.ids.get(int(person), -1), -1)
+            if i >= 0 and overlaps[t, i] >= MIN_OVERLAP:
+                matches[t] = i
+        left, free = np.flatnonzero(matches < 0), np.setdiff1d(np.arange(len(tracked)), matches)
+        found = match_faces(tracked[free], truth[left], MIN_OVERLAP)
+        matches[left] = np.where(found >= 0, np.append(free, -1)[found], -1)
+        return matches
+
+
+def observe(
+    scene: SampleScene, detector: MaskDetector, frames: int
+) -> Iterator[tuple[Faces, Faces]]:
+    """(found, known) faces of each image, at `RATE_HZ`."""
+    for index in range(frames):
+        image, truth = scene.render(index)
+        yield detector(image), truth
+
+
+def account(observed: Sequence[tuple[Faces, Faces]], every: int, smoothing: float) -> Account:
+    """Run the tracker over every so-many-th image."""
+    tracker, result = Tracker(smoothing), Account()
+    people = set()
+    for index in range(0, len(observed), every):
+        raw, truth = observed[index]
+        tracked = tracker.update(raw, index / RATE_HZ)
+        result.add(raw, tracked, truth, index / RATE_HZ, every / RATE_HZ)
+        people |= set(truth.track_ids.tolist())  # type: ignore[union-attr]
+    result.people = len(people)
+    result.counted = sum(tracker.count_people(len(observed[0][0].label_names)))
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and write a JSON file."""
+    parser = argparse.ArgumentParser(prog="tracking", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each scene")
+    parser.add_argument("--smoothing", type=float, default=1.0, help="the parameter, seconds")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark_tracking.json"))
+    arguments = parser.parse_args(argv)
+    detector = MaskDetector.load(min_face_size=MIN_FACE_SIZE)
+    frames = round(arguments.seconds * RATE_HZ)
+    results = {}
+    for name, make in SCENES.items():
+        seen = observe(make(), detector, frames)
+        observed = list(tqdm(seen, name, frames, unit="frame", disable=not sys.stderr.isatty()))
+        for every in (1, 2, 3):
+            result = account(observed, every, arguments.smoothing)
+            results[f"{name} {RATE_HZ / every:g} Hz"] = result
+    print_report(results)
+    report = {
+        "machine": describe_machine(),
+        "seconds": arguments.seconds,
+        "smoothing": arguments.smoothing,
+        "results": {
+            name: {k: v for k, v in asdict(r).items() if k not in ("ids", "labels", "seen")}
+            for name, r in results.items()
+        },
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"written: {arguments.out}")
+    return 0
+
+
+def print_report(results: dict[str, Account]) -> None:
+    """A line a scene and rate."""
+    print(
+        f"{'scene':<20}{'people':>7}{'counted':>8}{'id switches':>12}{'returns':>8}"
+        f"{'label flips a person-minute, raw':>34}{'tracked':>8}{'wrong, raw':>11}{'tracked':>8}"
+    )
+    for name, r in results.items():
+        minutes = r.person_seconds / 60
+        print(
+            f"{name:<20}{r.people:>7}{r.counted:>8}{r.switches:>12}{r.returns:>8}"
+            f"{r.raw_flips / minutes:>34.2f}{r.flips / minutes:>8.2f}"
+            f"{r.raw_wrong / r.found:>11.2%}{r.wrong / r.found:>8.2%}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bags without ROS: images in, what is seen in them out, resumable."""

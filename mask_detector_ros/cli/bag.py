@@ -1,0 +1,115 @@
+"""`mask-detector bag`: a bag of images in, a bag of what is seen in them out, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mask_detector_ros import __version__
+from mask_detector_ros.cli.options import (
+    add_detector_options,
+    add_options,
+    describe_counts,
+    load_detector,
+    option_values,
+)
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.parameters import (
+    DETECTOR_PARAMETERS,
+    DRAWING_PARAMETERS,
+    TRACKING_PARAMETERS,
+)
+
+NOT_SEEN = ("threads",)
+"""Parameters that make no difference to what is seen."""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bag",
+        help="find and label the faces in the images of a bag",
+        description="Write a rosbag2 (mcap) with detections, faces, summaries and annotated"
+        " images of all image topics of a bag, with their original stamps. A run that was"
+        " interrupted goes on when the same command is given again.",
+    )
+    parser.add_argument("input", metavar="IN", help="rosbag2 folder, .mcap or .db3, or .bag")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="folder of the new bag"
+    )
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
+    parser.add_argument(
+        "--no-images", action="store_true", help="leave the annotated images out of the new bag"
+    )
+    parser.add_argument("--json", action="store_true", help="print the totals as a JSON object")
+    add_detector_options(parser)
+    add_options(parser, "tracking", TRACKING_PARAMETERS)
+    add_options(parser, "drawing", DRAWING_PARAMETERS)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        from mask_detector_ros.bags.process import choose_topics, open_bag, process_bag
+    except ImportError as error:
+        raise BackendError(
+            f"bags need the library rosbags ({error}); run: pip install rosbags"
+        ) from error
+    path, output = Path(arguments.input).expanduser(), Path(arguments.output).expanduser()
+    values = option_values(arguments, DETECTOR_PARAMETERS)
+    with open_bag(path) as reader:
+        topics = choose_topics(reader.connections, arguments.topics)
+        detector = load_detector(arguments)
+        identity = {
+            "version": __version__,
+            "input": str(path.resolve()),
+            "messages": reader.message_count,
+            "topics": topics,
+            "models": model_hashes(values),
+            **{name: value for name, value in values.items() if name not in NOT_SEEN},
+        }
+        total = sum(c.msgcount for c in reader.connections if c.topic in topics)
+        with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
+            try:
+                totals = process_bag(
+                    reader,
+                    output,
+                    topics,
+                    detector,
+                    identity,
+                    tracking=option_values(arguments, TRACKING_PARAMETERS),
+                    privacy=option_values(arguments, DRAWING_PARAMETERS)["privacy"],
+                    drawings=not arguments.no_images,
+                    advance=bar.update,
+                )
+            except KeyboardInterrupt:
+                print(
+                    f"{bar.n} of {total} images done; the same command goes on from there",
+                    file=sys.stderr,
+                )
+                raise
+    for reason, count in totals.refused.items():
+        print(f"{count} images could not be used: {reason}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({"output": str(output), "topics": topics, **asdict(totals)}))
+    else:
+        print(
+            f"{totals.images} images of {', '.join(topics)}; faces seen:"
+            f" {describe_counts(totals.faces)}; people: {describe_counts(totals.people, 'nobody')}"
+        )
+        print(f"written: {output}")
+    return 0
+
+
+def model_hashes(values: dict[str, Any]) -> list[str]:
+    """Which models look: one of another content under the same name sees other things."""
+    models = [*find_detector(values["detector_model"]).values()]
+    models.append(find_classifier(values["classifier_model"]))
+    return [hashlib.sha256(model).hexdigest() for model in models]

@@ -1,0 +1,206 @@
+"""Pictures from and to the bytes that `sensor_msgs/Image` and `CompressedImage` carry.
+
+The encodings cameras commonly send are read here, with numpy and OpenCV alone and without ROS:
+whatever has a message's fields will do, as the messages of nodes and those read from bags.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import ImageError
+
+
+class ImageMessage(Protocol):
+    """The fields of `sensor_msgs/Image` that make the picture."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+
+
+class _Encoding(NamedTuple):
+    channels: int
+    bytes_per_channel: int
+    to_bgr: int | None
+    """The cv2.cvtColor code that makes it BGR; None where it is BGR already."""
+
+
+# ROS names a Bayer pattern by the pixels of its first two rows, OpenCV by the second row's
+# second and third: hence the crossed names.
+_BAYER = {
+    "bayer_rggb": cv2.COLOR_BayerBG2BGR,
+    "bayer_bggr": cv2.COLOR_BayerRG2BGR,
+    "bayer_gbrg": cv2.COLOR_BayerGR2BGR,
+    "bayer_grbg": cv2.COLOR_BayerGB2BGR,
+}
+_UYVY = _Encoding(2, 1, cv2.COLOR_YUV2BGR_UYVY)
+_YUYV = _Encoding(2, 1, cv2.COLOR_YUV2BGR_YUY2)
+
+# The names of sensor_msgs/image_encodings.hpp; yuv422 and yuv422_yuy2 are the older names of
+# uyvy and yuyv, and cameras still send them.
+_READABLE = {
+    "mono8": _Encoding(1, 1, cv2.COLOR_GRAY2BGR),
+    "mono16": _Encoding(1, 2, cv2.COLOR_GRAY2BGR),
+    "bgr8": _Encoding(3, 1, None),
+    "rgb8": _Encoding(3, 1, cv2.COLOR_RGB2BGR),
+    "bgra8": _Encoding(4, 1, cv2.COLOR_BGRA2BGR),
+    "rgba8": _Encoding(4, 1, cv2.COLOR_RGBA2BGR),
+    "uyvy": _UYVY,
+    "yuv422": _UYVY,
+    "yuyv": _YUYV,
+    "yuv422_yuy2": _YUYV,
+    **{f"{name}8": _Encoding(1, 1, code) for name, code in _BAYER.items()},
+    **{f"{name}16": _Encoding(1, 2, code) for name, code in _BAYER.items()},
+}
+
+_COMPRESSED_FORMATS = {"jpeg": ".jpg", "png": ".png"}
+
+READABLE_ENCODINGS = tuple(_READABLE)
+"""The encodings that `decode_image` reads."""
+
+
+def require_whole(msg: ImageMessage) -> None:
+    """Raise an ImageError for an image of zero size or with too few or too many bytes."""
+    if msg.width == 0 or msg.height == 0:
+        raise ImageError(f"the image is {msg.width}x{msg.height}; the camera sent no pixels")
+    if len(msg.data) != msg.step * msg.height:
+        raise ImageError(
+            f"the image has {len(msg.data)} bytes, but step {msg.step} x height {msg.height} is "
+            f"{msg.step * msg.height}; the publisher must fill step and data to match"
+        )
+
+
+def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
+    """The picture of an image message, as (H, W, 3) uint8 BGR.
+
+    A bgr8 image, with or without padding at the end of its rows, is not copied: the result
+    is a read-only view into `msg.data`. Of 16 bits a channel the upper 8 are kept (`>> 8`),
+    so that the full range maps to the full range whatever the picture shows; a camera that
+    fills only 12 of 16 bits looks dark, and stretching it by its content would make the
+    same face look different from frame to frame.
+
+    Raises:
+        ImageError: the image is of zero size, its `step` or data length does not fit, or
+            its encoding is not one of `READABLE_ENCODINGS`.
+    """
+    require_whole(msg)
+    encoding = _READABLE.get(msg.encoding)
+    if encoding is None:
+        raise ImageError(
+            f"cannot read the encoding {msg.encoding!r}; supported are "
+            f"{', '.join(READABLE_ENCODINGS)}, and more in the node where cv_bridge is installed"
+        )
+    pixels = _pixels(msg, encoding)
+    if pixels.dtype.itemsize == 2:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if encoding.to_bgr is not None:
+        pixels = cv2.cvtColor(pixels, encoding.to_bgr)
+    return pixels
+
+
+def decode_compressed(data: Any, image_format: str) -> NDArray[np.uint8]:
+    """The picture of a compressed image's data (jpeg, png), as (H, W, 3) uint8 BGR.
+
+    An EXIF orientation is not applied: boxes are in pixels as the camera delivers them,
+    which is also what its `camera_info` describes.
+
+    Raises:
+        ImageError: the data is not an image that OpenCV can decode.
+    """
+    data = np.frombuffer(data, np.uint8)
+    image = None
+    if data.size:
+        try:
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error as error:  # a header that promises more pixels than OpenCV allows
+            raise ImageError(f"cannot decode the compressed image: {error.err}") from error
+    if image is None:
+        raise ImageError(
+            f"cannot decode the compressed image ({data.size} bytes, format {image_format!r}); "
+            "the publisher must send whole jpeg or png images"
+        )
+    return np.asarray(image, np.uint8)
+
+
+def encode_compressed(image: NDArray[np.uint8], image_format: str = "jpeg") -> NDArray[np.uint8]:
+    """The bytes of an (H, W, 3) uint8 BGR image as jpeg or png.
+
+    Raises:
+        ImageError: the image has another form or is too large for the format, or the format
+            is neither "jpeg" nor "png".
+    """
+    suffix = _COMPRESSED_FORMATS.get(image_format)
+    if suffix is None:
+        raise ImageError(
+            f"cannot write the format {image_format!r}; use one of {', '.join(_COMPRESSED_FORMATS)}"
+        )
+    require_bgr(image)
+    try:
+        encoded, data = cv2.imencode(suffix, image)
+    except cv2.error as error:
+        raise ImageError(f"cannot write the image as {image_format}: {error.err}") from error
+    if not encoded:
+        raise ImageError(
+            f"cannot write an image of {image.shape[1]}x{image.shape[0]} as {image_format}"
+        )
+    return np.asarray(data, np.uint8).reshape(-1)
+
+
+def compressed_format(image_format: str) -> str:
+    """The `format` of a CompressedImage with a BGR picture, as image_transport writes it.
+
+    Its subscribers read the order of the channels from it.
+    """
+    return f"bgr8; {image_format} compressed bgr8"
+
+
+def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
+    """A read-only (H, W) or (H, W, C) view of the message's data, without the row padding."""
+    if encoding in (_UYVY, _YUYV) and msg.width % 2:
+        raise ImageError(
+            f"a {msg.encoding} image needs an even width, got {msg.width}: two pixels share "
+            "their colour"
+        )
+    if msg.encoding.startswith("bayer_") and min(msg.width, msg.height) < 3:
+        raise ImageError(
+            f"a {msg.encoding} image of {msg.width}x{msg.height} holds no whole pattern; "
+            "it must be 3x3 or larger"
+        )
+    pixel_bytes = encoding.channels * encoding.bytes_per_channel
+    require_step(msg, msg.width * pixel_bytes)
+    order = ">" if msg.is_bigendian else "<"
+    shape: tuple[int, ...] = (msg.height, msg.width)
+    strides: tuple[int, ...] = (msg.step, pixel_bytes)
+    if encoding.channels > 1:
+        shape, strides = (*shape, encoding.channels), (*strides, encoding.bytes_per_channel)
+    pixels: NDArray[Any] = np.ndarray(
+        shape, f"{order}u{encoding.bytes_per_channel}", buffer=msg.data, strides=strides
+    )
+    pixels.flags.writeable = False
+    return pixels
+
+
+def require_step(msg: ImageMessage, row_bytes: int) -> None:
+    """Raise an ImageError where rows are said to be shorter than their pixels."""
+    if msg.step < row_bytes:
+        raise ImageError(
+            f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
+            f"{row_bytes}; the publisher must set step to the bytes of a row"
+        )
+
+
+def require_bgr(image: NDArray[np.uint8]) -> None:
+    """Raise an ImageError for what is not an (H, W, 3) uint8 image."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ImageError(
+            f"expected a (height, width, 3) uint8 BGR image that is not empty, got shape "
+            f"{image.shape} of {image.dtype}"
+        )

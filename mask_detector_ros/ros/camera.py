@@ -1,0 +1,194 @@
+"""One camera of the node: its subscription, the people before it, and its results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from mask_detector_ros.annotate import annotate
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import ImageError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
+from mask_detector_ros.ros.conversions import (
+    image_from_compressed,
+    image_from_message,
+    image_to_compressed,
+    image_to_message,
+)
+from mask_detector_ros.ros.detections import (
+    face_to_alert,
+    faces_to_detections,
+    faces_to_face_array,
+    faces_to_summary,
+    label_info,
+    nanoseconds,
+)
+from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
+from mask_detector_ros.ros.parameters import split_names
+from mask_detector_ros.ros.subscription import ImageSubscription
+
+Values = Mapping[str, Any]
+"""The node's parameters by name."""
+
+
+class Look(NamedTuple):
+    """One image and what was seen in it."""
+
+    image: Any
+    faces: Faces
+    header: Header
+    inference: float
+    """Seconds."""
+
+
+class Camera:
+    """Subscribes to one camera's images and publishes what is seen in them.
+
+    Args:
+        node: that publishes.
+        name: of the camera. It takes `NAME/image_raw` to `NAME/mask_detector/detections` and
+            so on, as a node of its own in the namespace NAME would; without a name it is
+            `image_raw` and `~/detections`.
+        detector: finds and labels faces.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, detector: MaskDetector) -> None:
+        self._node = node
+        self.name = name
+        self._detector = detector
+        self._subscription: ImageSubscription | None = None
+        self._forget = False
+        self.statistics = FrameStatistics()
+        self._stream = detector.stream()
+        place = f"{name}/{node.get_name()}" if name else "~"
+
+        def make(kind: type, topic: str, depth: int, **qos: Any) -> Any:
+            return node.create_lifecycle_publisher(
+                kind,
+                f"{place}/{topic}",
+                QoSProfile(depth=depth, **qos),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+
+        self._detections = make(Detection2DArray, "detections", 10)
+        self._faces = make(FaceArray, "faces", 10)
+        self._summary = make(MaskSummary, "summary", 10)
+        self._alerts = make(MaskAlert, "alerts", 10)
+        self._drawing = make(Image, "image_annotated", 2)
+        self._compressed_drawing = make(CompressedImage, "image_annotated/compressed", 2)
+        self._labels = make(LabelInfo, "label_info", 1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+    def activate(self, receive: Callable[[Camera, Any], None], values: Values) -> None:
+        """Begin anew: nobody seen, nothing counted; `receive` gets the images."""
+        self.statistics = FrameStatistics()
+        self._stream = self._detector.stream()
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self._labels.publish(label_info(self._detector.label_names, header))
+        raw = values["image_transport"] == "raw"
+        # image_transport's rule: the remapped name of the image, then the transport's.
+        image = f"{self.name}/image_raw" if self.name else "image_raw"
+        topic = self._node.resolve_topic_name(image) + ("" if raw else "/compressed")
+        self._subscription = ImageSubscription(
+            self._node,
+            Image if raw else CompressedImage,
+            topic,
+            lambda message: receive(self, message),
+            values["image_reliability"],
+        )
+
+    def deactivate(self) -> None:
+        """Hear no more images."""
+        if self._subscription is not None:
+            self._subscription.destroy()
+            self._subscription = None
+
+    def destroy(self) -> None:
+        """Take the publishers down."""
+        for publisher in (
+            self._detections,
+            self._faces,
+            self._summary,
+            self._alerts,
+            self._drawing,
+            self._compressed_drawing,
+            self._labels,
+        ):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def forget(self) -> None:
+        """From the next image on, everybody is somebody new and people are counted anew."""
+        self._forget = True
+
+    def look(self, message: Image | CompressedImage, values: Values) -> Look | None:
+        """See who is in an image; None, with a warning, where it cannot be used."""
+        start = time.monotonic()
+        if self._forget:
+            self._forget = False
+            self._stream.reset()
+        self._stream.configure(tracking=values["tracking"], smoothing=values["smoothing"])
+        read = image_from_message if isinstance(message, Image) else image_from_compressed
+        try:
+            image = read(message)
+            faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
+        except ImageError as error:
+            self.statistics.frame_refused(str(error))
+            self._node.get_logger().warning(
+                f"frame refused ({self.statistics.bad} so far): {error}",
+                throttle_duration_sec=WARNING_PERIOD,
+            )
+            return None
+        return Look(image, faces, message.header, time.monotonic() - start)
+
+    def publish(self, look: Look, values: Values) -> None:
+        """Publish everything about an image; pictures only where somebody watches."""
+        image, faces, header, inference = look
+        self._detections.publish(faces_to_detections(faces, header))
+        latency = self._node.get_clock().now().nanoseconds - nanoseconds(header.stamp)
+        self._faces.publish(faces_to_face_array(faces, header))
+        people = self._stream.count_people()
+        self._summary.publish(
+            faces_to_summary(faces, people, header, latency, round(1e9 * inference))
+        )
+        if values["alert_after"] > 0 and faces.track_ids is not None:
+            labels = split_names(values["alert_labels"])
+            for track_id, seconds in self._stream.raise_alerts(labels, values["alert_after"]):
+                i = faces.track_ids.tolist().index(track_id)
+                self._alerts.publish(face_to_alert(faces, i, seconds, header))
+        wants_image = self._drawing.get_subscription_count() > 0
+        wants_compressed = self._compressed_drawing.get_subscription_count() > 0
+        if wants_image or wants_compressed:
+            missed = self._stream.missed_boxes()
+            drawing = annotate(image, faces, values["privacy"], missed)
+            if wants_image:
+                self._drawing.publish(image_to_message(drawing, header))
+            if wants_compressed:
+                self._compressed_drawing.publish(image_to_compressed(drawing, header))
+        self.statistics.frame_processed(latency / 1e9, inference)
+
+    def status(self, values: Values) -> Status:
+        """What diagnostics say of this camera; silence is also logged."""
+        part = f"{self.name}: frames" if self.name else "frames"
+        if self._subscription is None:
+            return Status(part, DiagnosticStatus.OK, "not active", {})
+        timeout = values["image_timeout"]
+        level, text, numbers = self.statistics.status(timeout)
+        numbers |= {
+            "backend": self._detector.backend,
+            "device": self._detector.device,
+            "engine": self._detector.engine_state or "none used",
+        }
+        topic = self._subscription.topic
+        if self.statistics.silence() > timeout:
+            text = f"{text} on {topic}; {self._subscription.describe_publishers()}"
+            self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
+        return Status(part, level, text, numbers, hardware=topic)

@@ -1,0 +1,17 @@
+"""Files that belong to the package but are no Python: where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).absolute().parent
+
+
+def find_shared(name: str, file: str) -> Path | None:
+    """The folder `name` with a certain file in it; None where there is none.
+
+    It lies beside the source tree, or under `share` of an installation.
+    """
+    candidates = [PACKAGE.parent / name]
+    candidates += [p / "share" / "mask_detector_ros" / name for p in PACKAGE.parents]
+    return next((folder for folder in candidates if (folder / file).is_file()), None)

@@ -1,0 +1,290 @@
+"""Follow faces from image to image: stable ids, and labels that rest on more than one look.
+
+Each face has a constant-velocity Kalman filter (Bewley et al., "Simple Online and Realtime
+Tracking", 2016) over centre and size, in units of its own size so that near and far faces
+behave alike, and the assignment of faces to tracks is optimal (`linear_assignment`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.assignment import linear_assignment
+from mask_detector_ros.faces import NO_LABEL, Faces
+
+Array = NDArray[np.float64]
+
+MAX_GAP, MAX_FIRST_GAP = 1.5, 0.5
+"""Seconds that a track outlives its last face: a person's, and one not yet counted as such."""
+
+MIN_LOOKS, MIN_AGE = 3, 0.5
+"""Faces, and seconds, that make a track a person; a false detection seldom lasts."""
+
+MAX_STEP = 0.5
+"""Seconds between two images beyond which speeds are too old to foretell anything."""
+
+MIN_STEP, UNSTAMPED_PERIOD = 1e-3, 1 / 15
+"""Seconds: stamps that advance by less stand still; what is assumed to have passed then."""
+
+MEASUREMENT_NOISE, ACCELERATION, FIRST_SPEED = 0.08, 4.0, 5.0
+"""Standard deviations in face sizes, face sizes a second squared, and face sizes a second:
+a detector's jitter; of people and of a robot's turning; of somebody who walks by at arm's
+length."""
+
+GATE = 3.5
+"""Standard deviations from its foretold place within which a face can belong to a track."""
+
+MAX_RESIZE = math.log(2)
+"""A face does not grow or shrink by more between two looks."""
+
+LABEL_WEIGHT = 4.0
+"""What a wholly different label costs in the assignment, in squared standard deviations: it
+tells apart two people who cross."""
+
+HYSTERESIS = 0.25
+"""Evidence by which another label must lead before it takes over."""
+
+
+@dataclass
+class _Track:
+    id: int
+    state: Array
+    """(3, 2): value and speed of x and y in pixels, and of the logarithm of the size."""
+    covariance: Array
+    """(2, 2), the same for the three, in face sizes."""
+    first_seen: float
+    last_seen: float
+    looks: int
+    evidence: Array
+    label: int
+    label_since: float
+    alerted: bool = False
+    shape: Array = field(default_factory=lambda: np.zeros(4))
+    """(4,): the last box relative to centre and size."""
+
+    @property
+    def is_person(self) -> bool:
+        return self.looks >= MIN_LOOKS and self.last_seen - self.first_seen > MIN_AGE - 1e-6
+
+    @property
+    def size(self) -> float:
+        return math.exp(self.state[2, 0])
+
+    @property
+    def box(self) -> Array:
+        return np.tile(self.state[:2, 0], 2) + self.size * self.shape
+
+
+class Tracker:
+    """Gives the faces of one camera's images ids, ages and smoothed labels.
+
+        tracker = Tracker()
+        for stamp, image in frames:
+            faces = tracker.update(detector(image), stamp)
+
+    Args:
+        smoothing: seconds over which the evidence for a label counts (the time constant of an
+            exponential mean of the probabilities); 0 leaves labels as the classifier gave them.
+    """
+
+    def __init__(self, smoothing: float = 1.0) -> None:
+        self.smoothing = smoothing
+        self._next_id = 1
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody and count people anew; ids are not used again."""
+        self._tracks: list[_Track] = []
+        self._stamp: float | None = None
+        self._gone: Counter[int] = Counter()
+
+    def update(self, faces: Faces, stamp: float) -> Faces:
+        """The faces with `track_ids`, `track_ages`, smoothed `probabilities` and their labels.
+
+        Args:
+            faces: of one image, in source pixels.
+            stamp: when it was taken, seconds of any clock. Stamps that stand still count as
+                15 images a second; after a jump back or ahead everybody is somebody new.
+        """
+        step, now = self._advance(stamp), stamp
+        # A broken box must not break the others.
+        usable: NDArray[np.bool_] = np.isfinite(faces.boxes).all(axis=1)  # type: ignore[assignment]
+        boxes = np.where(usable[:, None], faces.boxes, 0).astype(np.float64)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        sizes = np.sqrt(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3).prod(axis=1))
+        shapes = (boxes - np.tile(centres, 2)) / sizes[:, None]
+        measured = np.column_stack([centres, np.log(sizes)])
+        for track in self._tracks:
+            _predict(track, step)
+        owners = self._assign(measured, usable, faces.probabilities)
+        tracks = []
+        for i, owner in enumerate(owners):
+            track = owner or self._begin(measured[i], now, faces, i)
+            if owner is not None:
+                _correct(track, measured[i])
+                self._look(track, faces, i, now)
+            elif usable[i]:
+                self._tracks.append(track)
+            track.shape = shapes[i]
+            tracks.append(track)
+        self._end_lost(now)
+        probabilities = faces.probabilities
+        if faces.label_names and tracks and self.smoothing > 0:
+            probabilities = np.array([t.evidence for t in tracks], np.float32)
+        return replace(
+            faces,
+            probabilities=probabilities,
+            label_ids=np.array([t.label for t in tracks], np.int64),
+            track_ids=np.array([t.id for t in tracks], np.int64),
+            track_ages=np.array([now - t.first_seen for t in tracks], np.float64),
+        )
+
+    def count_people(self, label_count: int) -> list[int]:
+        """How many people were seen since the start or the last reset, by label.
+
+        A person is a track of `MIN_LOOKS` faces over `MIN_AGE` seconds or more; who comes back
+        after more than `MAX_GAP` seconds counts again.
+        """
+        seen = self._gone + Counter(t.label for t in self._tracks if t.is_person)
+        return [seen[k] for k in range(label_count)]
+
+    def missed_boxes(self) -> NDArray[np.float32]:
+        """(M, 4) where people should be whose face the last image did not show."""
+        boxes = [t.box for t in self._tracks if t.last_seen != self._stamp and t.is_person]
+        return np.array(boxes, np.float32).reshape(-1, 4)
+
+    def raise_alerts(self, label_ids: set[int], after: float) -> list[tuple[int, float]]:
+        """Who has had one of these labels for `after` seconds, once a track.
+
+        Returns:
+            (track id, seconds) of people seen in the last image.
+        """
+        raised = []
+        for track in self._tracks:
+            seconds = track.last_seen - track.label_since
+            due = track.is_person and track.label in label_ids and seconds >= after
+            if due and not track.alerted and track.last_seen == self._stamp:
+                track.alerted = True
+                raised.append((track.id, seconds))
+        return raised
+
+    def _advance(self, stamp: float) -> float:
+        """Set the time to `stamp`; return the seconds since the last image."""
+        step = 0.0 if self._stamp is None else stamp - self._stamp
+        if abs(step) > MAX_GAP:
+            for track in self._tracks:
+                self._leave(track)
+            self._tracks = []
+        elif step < MIN_STEP and self._stamp is not None:
+            step = UNSTAMPED_PERIOD
+            self._shift(self._stamp + step - stamp)
+        self._stamp = stamp
+        return step
+
+    def _shift(self, seconds: float) -> None:
+        """Move the past back, so that ages go on over stamps that do not advance."""
+        for track in self._tracks:
+            track.first_seen -= seconds
+            track.last_seen -= seconds
+            track.label_since -= seconds
+
+    def _assign(
+        self, measured: Array, usable: NDArray[np.bool_], probabilities: NDArray[np.float32]
+    ) -> list[_Track | None]:
+        """The track of each face, None for a new one."""
+        owners: list[_Track | None] = [None] * len(measured)
+        if not self._tracks or not usable.any():
+            return owners
+        states = np.array([t.state[:, 0] for t in self._tracks])
+        sizes = np.exp(states[:, 2])[:, None]
+        variances = np.array([t.covariance[0, 0] for t in self._tracks])[:, None]
+        variances += MEASUREMENT_NOISE**2
+        offsets = measured[None] - states[:, None]
+        apart = np.hypot(offsets[..., 0], offsets[..., 1]) / sizes
+        resized = np.abs(offsets[..., 2])
+        distance = (apart**2 + resized**2) / variances
+        # Whatever the filter hopes for, a face that overlaps its track's is a candidate.
+        possible = ((distance < GATE**2) | (apart < 1)) & (resized < MAX_RESIZE) & usable
+        # Twice the negative logarithm of the likelihood: by distance alone, a track long out of
+        # sight, which may be anywhere, would take faces from those that are where they should be.
+        cost = distance + 3 * np.log(variances)
+        if probabilities.shape[1]:
+            evidence = np.array([t.evidence for t in self._tracks])
+            unlike = np.abs(evidence[:, None] - probabilities[None]).sum(axis=2) / 2
+            cost += LABEL_WEIGHT * unlike
+        # Far more than any sum of possible pairs, so that as many as can be are made.
+        cost = np.where(possible, cost, 1e6)
+        for row, column in linear_assignment(cost):
+            if possible[row, column]:
+                owners[column] = self._tracks[row]
+        return owners
+
+    def _begin(self, measured: Array, now: float, faces: Faces, i: int) -> _Track:
+        track = _Track(
+            self._next_id,
+            np.column_stack([measured, np.zeros(3)]),
+            np.diag([MEASUREMENT_NOISE**2, FIRST_SPEED**2]),
+            first_seen=now,
+            last_seen=now,
+            looks=1,
+            evidence=faces.probabilities[i].astype(np.float64),
+            label=int(faces.label_ids[i]),
+            label_since=now,
+        )
+        self._next_id += 1
+        return track
+
+    def _look(self, track: _Track, faces: Faces, i: int, now: float) -> None:
+        """Take a further face of a track as evidence for its label."""
+        label = int(faces.label_ids[i])
+        if self.smoothing > 0 and label != NO_LABEL and track.label != NO_LABEL:
+            # While there are few looks each counts the same; later the recent ones count.
+            weight = max(
+                1 - math.exp((track.last_seen - now) / self.smoothing), 1 / (track.looks + 1)
+            )
+            track.evidence += weight * (faces.probabilities[i] - track.evidence)
+            best = int(track.evidence.argmax())
+            lead = track.evidence[best] - track.evidence[track.label]
+            label = best if lead > HYSTERESIS else track.label
+        else:
+            track.evidence = faces.probabilities[i].astype(np.float64)
+        if label != track.label:
+            track.label, track.label_since = label, now
+        track.last_seen = now
+        track.looks += 1
+
+    def _end_lost(self, now: float) -> None:
+        for track in list(self._tracks):
+            gap = MAX_GAP if track.is_person else MAX_FIRST_GAP
+            if now - track.last_seen > gap:
+                self._leave(track)
+                self._tracks.remove(track)
+
+    def _leave(self, track: _Track) -> None:
+        if track.is_person:
+            self._gone[track.label] += 1
+
+
+def _predict(track: _Track, seconds: float) -> None:
+    """Move a track ahead in time (Kalman's prediction, white noise acceleration)."""
+    seconds = min(seconds, MAX_STEP)
+    motion = np.array([[1.0, seconds], [0.0, 1.0]])
+    kick = np.array([seconds**2 / 2, seconds])
+    track.state = track.state @ motion.T
+    noise = ACCELERATION**2 * np.outer(kick, kick)
+    track.covariance = motion @ track.covariance @ motion.T + noise
+
+
+def _correct(track: _Track, measured: Array) -> None:
+    """Pull a track towards its face (Kalman's correction)."""
+    offset = measured - track.state[:, 0]
+    # A face that is suddenly larger or smaller is half hidden, or two in one: of less weight.
+    noise = MEASUREMENT_NOISE**2 + offset[2] ** 2
+    gain = track.covariance[:, 0] / (track.covariance[0, 0] + noise)
+    track.state = track.state + np.outer(offset, gain)
+    track.covariance = track.covariance - np.outer(gain, track.covariance[0])

@@ -1,0 +1,64 @@
+"""What was seen once is recalled to the last digit."""
+
+import numpy as np
+import pytest
+
+from mask_detector_ros.bags.journal import Journal
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.faces import Faces
+
+LABELS = ("with_mask", "without_mask")
+IDENTITY = {"input": "a", "thresholds": (0.6, 0.7)}
+
+
+def some_faces(seed):
+    random = np.random.default_rng(seed)
+    n = seed % 3
+    return Faces(
+        random.uniform(-10, 700, (n, 4)),
+        random.uniform(0, 1, n),
+        random.uniform(0, 700, (n, 5, 2)),
+        random.dirichlet(np.ones(2), n),
+        LABELS,
+    )
+
+
+def recall_all(journal):
+    seen = []
+    while (entry := journal.recall()) is not None:
+        seen.append(entry)
+    return seen
+
+
+def test_faces_come_back_exactly_and_a_line_that_broke_off_is_forgotten(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, IDENTITY)
+    written = [some_faces(seed) for seed in range(5)]
+    for faces in written:
+        journal.note(faces)
+    journal.note("no picture")
+    journal.close()
+    with path.open("ab") as file:
+        file.write(b'{"boxes": [[1.0, 2.')
+
+    again = Journal(path, IDENTITY)
+    assert again.count == 6
+    *faces, reason = recall_all(again)
+    assert reason == "no picture"
+    for one, other in zip(faces, written, strict=True):
+        assert one.label_names == LABELS
+        for name in ("boxes", "scores", "landmarks", "probabilities", "label_ids"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    again.note("another")
+    again.close()
+    assert Journal(path, IDENTITY).count == 7
+
+
+def test_the_journal_of_another_run_is_kept_and_refused(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, IDENTITY)
+    journal.note("x")
+    journal.close()
+    with pytest.raises(ParameterError, match=r"another kind \(its thresholds differ\)"):
+        Journal(path, {**IDENTITY, "thresholds": (0.6, 0.8)})
+    assert Journal(path, IDENTITY).count == 1

@@ -1,0 +1,70 @@
+"""Single faults of the soak, a little of each: the node answers afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from benchmark import faults
+from benchmark.rig import Lost, Rig, wait_for
+from benchmark.soak import Report
+from mask_detector_ros.ros.demo import graph_environment
+
+SCALE = 0.05
+QUICK = (
+    faults.publisher_killed,
+    faults.publisher_stalled,
+    faults.corrupt,
+    faults.sizes_and_encodings,
+    faults.qos_changes,
+    faults.clock_jumps,
+    faults.subscribers_come_and_go,
+    faults.parameters_change,
+)
+"""Those that no other test brings about, or not while images come."""
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    folder: Path = tmp_path_factory.mktemp("rig")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**graph_environment(), "ROS_LOG_DIR": str(folder)}.items():
+            patch.setenv(name, value)
+        rig = Rig(folder)
+        yield rig
+        rig.close()
+
+
+@pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.__name__)
+def test_the_node_recovers(rig: Rig, fault) -> None:
+    fault(rig, SCALE)
+    rig.recover()
+    assert rig.detector.poll() is None
+
+
+def test_what_never_comes_is_lost() -> None:
+    with pytest.raises(Lost, match=r"waited 0\.01 s for a wonder"):
+        wait_for(lambda: False, "a wonder", limit=0.01)
+
+
+def rounds(*megabytes: float, threads: int = 20) -> list[tuple[int, float, int]]:
+    return [(100 * i, m, threads) for i, m in enumerate(megabytes)]
+
+
+@pytest.mark.parametrize(
+    ("report", "passed"),
+    [
+        (Report(rounds=rounds(300, 350, 320, 340, 330, 325)), True),
+        (Report(rounds=rounds(300, 350, 320, 340, 335, 360)), False),
+        (Report(rounds=rounds(300, 350, 320, 340), lost=["flood: gone"]), False),
+        (Report(rounds=[*rounds(300, 350, 320, 340)[:3], (9, 320, 21)]), False),
+        (Report(rounds=rounds(300)), True),
+        (Report(), False),
+    ],
+)
+def test_the_soak_passes_only_without_losses_leaks_and_growth(report: Report, passed: bool) -> None:
+    assert report.passed is passed

@@ -1,0 +1,82 @@
+"""`mask-detector bag`."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags")
+
+from bag_maker import make_bag
+
+from mask_detector_ros.cli import main
+
+FAST = ("--threads", "1", "--min-face-size", "60")
+
+
+def test_a_bag_becomes_a_bag_and_a_line(tmp_path, walk, capsys):
+    bag = make_bag(tmp_path / "in", "mcap", walk)
+    assert main(["bag", str(bag), "-o", str(tmp_path / "out"), *FAST]) == 0
+    out = capsys.readouterr().out
+    assert "6 images of /front/image_raw; faces seen: 5 without mask; people: 1 without" in out
+    assert (tmp_path / "out" / "metadata.yaml").is_file()
+
+
+def test_json_tells_topics_and_totals(tmp_path, walk, capsys):
+    bag = make_bag(tmp_path / "in", "sqlite3", walk)
+    command = ["bag", str(bag), "-o", str(tmp_path / "out"), "--json", "--no-tracking"]
+    assert main([*command, "--no-images", *FAST]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["topics"] == {"/front/image_raw": "/front/mask_detector"}
+    assert (record["images"], record["faces"]["without_mask"]) == (6, 5)
+    assert sum(record["people"].values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        (["--topics", "/nowhere"], 2, "no images on /nowhere; it has /front/image_raw"),
+        (["-o", "{tmp}/in"], 2, "exists already"),
+        (["-o", "/proc/out"], 1, "cannot write /proc/out"),
+    ],
+)
+def test_wrong_use_is_one_line_that_says_what_to_do(tmp_path, walk, capsys, options, code, reason):
+    bag = make_bag(tmp_path / "in", "mcap", walk[:1])
+    options = [option.format(tmp=tmp_path) for option in options]
+    output = [] if "-o" in options else ["-o", str(tmp_path / "out")]
+    assert main(["bag", str(bag), *output, *options, *FAST]) == code
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_an_interrupted_run_goes_on_when_the_command_is_repeated(tmp_path, walk):
+    bag = make_bag(tmp_path / "in", "mcap", walk * 60)
+    command = [sys.executable, "-m", "mask_detector_ros.cli", "bag", str(bag)]
+    command += ["-o", str(tmp_path / "out"), *FAST]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "out.partial" / "journal.jsonl"
+    end = time.monotonic() + 60
+    while not (journal.is_file() and journal.read_bytes().count(b"\n") > 10):
+        assert time.monotonic() < end
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "images done; the same command goes on from there" in error
+    known = journal.read_bytes().count(b"\n") - 1
+
+    refused = subprocess.run(
+        [*command, "--min-face-size", "61"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "its min_face_size differ" in refused.stderr
+    assert journal.read_bytes().count(b"\n") - 1 == known, "nothing is lost"
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("360 images of /front/image_raw")
