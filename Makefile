@@ -8,7 +8,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint bench soak convert-env clean
+.PHONY: help setup demo test lint bench soak convert-env tensorrt-env gpu-check tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,9 @@ help:
 	@echo "              whether the node's memory stays flat (options: MEMORY_ARGS)"
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
+	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
+	@echo "make gpu-check   on a machine with an NVIDIA GPU: build engines, compare, time (options: ARGS)"
+	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
 	@echo "make clean    remove .venv and everything that was made"
 	@echo "All of them take PYTHON=python3.x, the interpreter to build on."
 
@@ -48,6 +51,15 @@ soak: setup
 
 convert-env: setup
 	@$(VENV_PYTHON) -m convert_to_trt.environment
+
+tensorrt-env: setup
+	@$(VENV_PYTHON) -m convert_to_trt.environment tensorrt
+
+gpu-check: setup
+	@$(VENV_PYTHON) -m benchmark.gpu_check $(ARGS)
+
+tensorrt-names:
+	@$(PYTHON) test/inference/tensorrt_names/write_names.py
 
 clean:
 	rm -rf .venv build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,6 +29,7 @@ from convert_to_trt.onnx_form import (
     set_input,
     set_metadata,
 )
+from convert_to_trt.output_file import write_file
 from convert_to_trt.parity import (
     OriginalSession,
     Parity,
@@ -124,7 +125,7 @@ def convert(options: argparse.Namespace, kind: str) -> Report:
     parity.require()
     _step(4, f"writing {options.output}")
     set_metadata(folded, {"converted_from": f"{options.input.name}, {framework}"})
-    _write(options.output, folded.SerializeToString())
+    write_file(options.output, folded.SerializeToString())
     left = count_batch_normalisations(folded)
     return Report(options.output, framework, settings, layout, side, left, parity)
 
@@ -233,15 +234,3 @@ def _read_crops(folder: Path, side: int) -> NDArray[np.uint8]:
     paths = list_images(folder)[:CROPS_LIMIT]
     bar = tqdm(paths, unit="picture", desc="reading crops", disable=not sys.stderr.isatty())
     return np.stack([square_picture(read_image(path), side) for path in bar])
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write the file as a whole or not at all, with the rights that any new file gets."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        raise ModelError(f"cannot write {path} ({error.strerror}); give another with -o") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The environment of the heavy converters: `make convert-env` calls this."""
+"""Environments of their own for heavy packages: `make convert-env` and `make tensorrt-env`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from mask_detector_ros.errors import BackendError
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENVIRONMENT = REPOSITORY / ".venv" / "convert"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+TENSORRT_ENVIRONMENT = REPOSITORY / ".venv" / "tensorrt"
+TENSORRT_REQUIREMENTS = Path(__file__).with_name("tensorrt_requirements.txt")
 
 _OTHER_ENVIRONMENTS = (
     # Variables by which the environment of this process would leak into the other one.
@@ -42,12 +44,13 @@ def make(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> 
     """
     if is_ready(environment, requirements):
         return
-    print(f"making {environment.name} (TensorFlow and its like, some minutes, 2 GB)", flush=True)
+    print(f"making {environment.name} (some minutes; up to 2 GB)", flush=True)
     base = getattr(sys, "_base_executable", None) or sys.executable
-    _run([base, "-m", "venv", "--clear", str(environment)])
+    target = f"make {environment.name}-env"
+    _run([base, "-m", "venv", "--clear", str(environment)], target)
     python = str(environment / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*install, "-r", str(requirements)])
+    _run([*install, "-r", str(requirements)], target)
     stamp = environment / "requirements.sha256"
     stamp.write_text(fingerprint(requirements), encoding="utf-8")
 
@@ -63,32 +66,35 @@ def change_into(module: str, arguments: list[str], environment: Path = ENVIRONME
         raise BackendError(
             "the converters are not installed, or not up to date; do: make convert-env"
         )
-    variables = {**_clean_variables(os.environ), "PYTHONPATH": str(REPOSITORY)}
+    variables = {**clean_variables(os.environ), "PYTHONPATH": str(REPOSITORY)}
     sys.stdout.flush()
     os.execve(python, [str(python), "-m", module, *arguments], variables)
 
 
-def _clean_variables(variables: Mapping[str, str]) -> dict[str, str]:
+def clean_variables(variables: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in variables.items() if k not in _OTHER_ENVIRONMENTS}
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], target: str) -> None:
     done = subprocess.run(
-        command, env=_clean_variables(os.environ), capture_output=True, text=True, check=False
+        command, env=clean_variables(os.environ), capture_output=True, text=True, check=False
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
         reason = errors[0].removeprefix("ERROR:").strip() if errors else done.stderr.strip()[-200:]
         raise BackendError(
-            f"the converters cannot be installed: {reason or 'pip gave no reason'};"
-            " check the network and do again: make convert-env"
+            f"the packages cannot be installed: {reason or 'pip gave no reason'};"
+            f" check the network and do again: {target}"
         )
 
 
-def main() -> int:
-    """Make the environment; return the exit code."""
+def main(names: list[str]) -> int:
+    """Make the environment `convert` or `tensorrt`; return the exit code."""
     try:
-        make()
+        if names == ["tensorrt"]:
+            make(TENSORRT_ENVIRONMENT, TENSORRT_REQUIREMENTS)
+        else:
+            make()
     except (BackendError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -96,4 +102,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -122,11 +122,14 @@ def measure_parity(
 def _probabilities(
     classifier: Classifier, groups: Iterable[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
-    return np.concatenate([_classify(classifier, crops) for crops in groups if len(crops)])
+    return np.concatenate([classify_crops(classifier, crops) for crops in groups if len(crops)])
 
 
-def _classify(classifier: Classifier, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Lay the crops side by side in one image, with a face's box around each."""
+def classify_crops(classifier: Classifier, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, K) probabilities of (N, S, S, 3) crops, as the node gets them.
+
+    They are laid side by side in one image, with a face's box around each.
+    """
     count, side = crops.shape[:2]
     left = np.arange(count, dtype=np.float32) * side
     boxes = np.stack([left, 0 * left, left + side, 0 * left + side], axis=1)

@@ -25,6 +25,11 @@ class Classifier:
     `color` (BGR or RGB), `layout` (NHWC or NCHW), and, where the input is not uint8, `scale`
     and `offset` with input = pixel * scale + offset.
 
+    Attributes:
+        label_names: names of the classes, in the order of the output.
+        margin: context around a face that it was trained with.
+        side: of its crops, in pixels.
+
     Raises:
         ModelError: the network or its metadata are not of this form.
     """
@@ -57,7 +62,7 @@ class Classifier:
             raise self._misfit(
                 f"names {len(self.label_names)} labels, its output has shape {output.shape}"
             )
-        self._side = sides[0]
+        self.side = sides[0]
 
     def _misfit(self, what: str) -> ModelError:
         return ModelError(
@@ -78,7 +83,7 @@ class Classifier:
         rows = [np.empty((0, len(self.label_names)), np.float32)]
         for start in range(0, len(faces), BATCH_LIMIT):
             boxes = faces.boxes[start : start + BATCH_LIMIT]
-            crops = crop_squares(image, boxes, self._side, margin)
+            crops = crop_squares(image, boxes, self.side, margin)
             batch = self._session.run(**{self._input.name: self._to_input(crops)})
             rows.append(batch[self._session.outputs[0].name])
         return faces.with_probabilities(np.concatenate(rows), self.label_names)

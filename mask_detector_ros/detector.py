@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.classifier import Classifier
-from mask_detector_ros.errors import ImageError
+from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.inference import choose_backend, create_session
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.inference import (
+    EngineOptions,
+    choose_backend,
+    create_session,
+    find_engine_gpu,
+)
+from mask_detector_ros.inference.background import BackgroundLoad
+from mask_detector_ros.inference.base import Session
+from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.tracking import Tracker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Loaded networks, and how they find and label faces together.
+
+    Attributes:
+        find: takes image, settings of the cascade, and margin.
+        label_names: the labels.
+        session: one of the networks, which says what runs them all.
+    """
+
+    find: Callable[[NDArray[np.uint8], CascadeSettings, float], Faces]
+    label_names: tuple[str, ...]
+    session: Session
 
 
 class MaskDetector:
@@ -25,30 +52,40 @@ class MaskDetector:
         faces = detector(cv2.imread("people.jpg"))
         print(faces.labels, faces.boxes)
 
-    One thread at a time may call it.
+    One thread at a time may call it. With the backend `auto` on a machine with a GPU it serves
+    from the CPU while TensorRT's engines are built, and goes over to them between two images.
 
     Attributes:
         label_names: the labels that the classifier knows.
-        backend: the library that runs the networks.
-        device: where it runs them.
+        backend: the library that runs the networks now.
+        device: where it runs them now.
     """
 
-    def __init__(self, cascade: Cascade, classifier: Classifier, values: Mapping[str, Any]) -> None:
-        self._cascade = cascade
-        self._classifier = classifier
-        self.label_names = classifier.label_names
-        self.backend = cascade.pnet.backend
-        self.device = cascade.pnet.device
+    def __init__(
+        self,
+        networks: Networks,
+        values: Mapping[str, Any],
+        engines: BackgroundLoad[Networks] | None = None,
+    ) -> None:
+        self._engines = engines
+        self._on_cpu: Networks | None = None
+        self._engine_failure = ""
+        self._serve_from(networks)
+        self.label_names = networks.label_names
         self.configure(values)
 
     @classmethod
-    def load(cls, **parameters: Any) -> MaskDetector:
+    def load(
+        cls, *, cancelled: Callable[[], bool] = lambda: False, **parameters: Any
+    ) -> MaskDetector:
         """Load the models.
 
         Args:
-            parameters: any of `backend`, `threads`, `detector_model`, `classifier_model`,
-                `min_face_size`, `pyramid_factor`, `detection_thresholds`, `max_faces` and
-                `margin`; `mask_detector_ros.parameters` says what each means.
+            cancelled: asked while engines are built; the build is given up when it says so.
+            parameters: any of `backend`, `precision`, `engine_cache_dir`, `device`, `threads`,
+                `detector_model`, `classifier_model`, `min_face_size`, `pyramid_factor`,
+                `detection_thresholds`, `max_faces` and `margin`; `mask_detector_ros.parameters`
+                says what each means.
 
         Raises:
             ParameterError: an unknown parameter or a value out of its range.
@@ -56,18 +93,17 @@ class MaskDetector:
             BackendError: the backend cannot serve on this machine.
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
-        backend, threads = choose_backend(values["backend"]), values["threads"]
-        stages = {
-            name: create_session(model, name, backend, threads)
-            for name, model in find_detector(values["detector_model"]).items()
-        }
-        classifier = create_session(
-            find_classifier(values["classifier_model"]),
-            values["classifier_model"],
-            backend,
-            threads,
+        backend = choose_backend(values["backend"])
+        networks = _load_networks(
+            values, backend, replace(EngineOptions.of(values), cancelled=cancelled)
         )
-        return cls(Cascade(**stages), Classifier(classifier), values)
+        engines = None
+        if values["backend"] == "auto" and (gpu := find_engine_gpu(values["device"])):
+            logger.info(
+                "backend auto: going over to TensorRT on %s once its engines are built", gpu
+            )
+            engines = BackgroundLoad(lambda say, stop: _load_engines(values, say, stop))
+        return cls(networks, values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
@@ -76,6 +112,26 @@ class MaskDetector:
             CascadeSettings(**{name: values[name] for name in names}),
             values["margin"],
         )
+
+    @property
+    def engine_state(self) -> str:
+        """What became of TensorRT's engines: `building ...`, `ready` or `failed: ...`; empty
+        where none are used."""
+        if self._engine_failure:
+            return f"failed: {self._engine_failure}"
+        if self._engines is not None:
+            return self._engines.state
+        return "ready" if self.backend == "tensorrt" else ""
+
+    def wait_for_engines(self, timeout: float | None = None) -> None:
+        """Wait until `auto` can go over to TensorRT, or has failed to; the next image does it."""
+        if self._engines is not None:
+            self._engines.wait(timeout)
+
+    def close(self) -> None:
+        """Give up building engines. The detector serves on with what it has."""
+        if self._engines is not None:
+            self._engines.cancel()
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Find and label the faces of an image, best face score first.
@@ -91,9 +147,28 @@ class MaskDetector:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {got}")
         if image.shape[2] != 3 or image.size == 0:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {image.shape}")
-        cascade_settings, margin = self._settings
-        faces = self._cascade(image, cascade_settings)
-        return self._classifier(image, faces, margin)
+        if self._engines is not None and (engines := self._engines.take()) is not None:
+            self._on_cpu = self._networks
+            self._serve_from(engines)
+            logger.info("now serving from %s on %s", self.backend, self.device)
+        try:
+            return self._find(image)
+        except (BackendError, ImageError) as error:
+            if self._on_cpu is None:
+                raise
+            # auto chose the GPU, and auto takes it back.
+            self._serve_from(self._on_cpu)
+            self._on_cpu = None
+            self._engine_failure = str(error)
+            logger.warning("%s; going back to %s on %s", error, self.backend, self.device)
+            return self._find(image)
+
+    def _find(self, image: NDArray[np.uint8]) -> Faces:
+        return self._networks.find(image, *self._settings)
+
+    def _serve_from(self, networks: Networks) -> None:
+        self._networks = networks
+        self.backend, self.device = networks.session.backend, networks.session.device
 
     def stream(self, *, tracking: bool = True, smoothing: float = 1.0) -> FaceStream:
         """A run of images of one camera, in which people keep their ids.
@@ -156,3 +231,30 @@ class FaceStream:
         names = self._detector.label_names
         wanted = {names.index(label) for label in labels if label in names}
         return self._tracker.raise_alerts(wanted, after)
+
+
+def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptions) -> Networks:
+    def load(model: bytes, name: str) -> Session:
+        return create_session(model, name, backend, values["threads"], options)
+
+    detector_name, classifier_name = values["detector_model"], values["classifier_model"]
+    whole = find_cascade_graph(detector_name)
+    if whole is not None:
+        graph = CascadeGraph(load(whole, detector_name))
+        logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
+        return Networks(lambda image, s, margin: graph(image, s), graph.label_names, graph.session)
+    stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
+    cascade = Cascade(**stages)
+    classifier = Classifier(load(find_classifier(classifier_name), classifier_name))
+    return Networks(
+        lambda image, s, margin: classifier(image, cascade(image, s), margin),
+        classifier.label_names,
+        cascade.pnet,
+    )
+
+
+def _load_engines(
+    values: Mapping[str, Any], say: Callable[[str], None], cancelled: Callable[[], bool]
+) -> Networks:
+    options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
+    return _load_networks(values, "tensorrt", options)

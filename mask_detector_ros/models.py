@@ -102,11 +102,22 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
     files = ", ".join(f"{stage}.onnx" for stage in STAGES)
     if not folder.is_dir():
         raise ModelError(
-            f"detector_model {detector_model!r} is neither a folder with {files} nor one of:"
-            f" {', '.join(DETECTORS)}"
+            f"detector_model {detector_model!r} is neither a folder with {files} nor the file of a"
+            f" whole cascade, nor one of: {', '.join(DETECTORS)}"
         )
     hint = f"detector_model must hold {files}"
     return {stage: _read(folder / f"{stage}.onnx", hint) for stage in STAGES}
+
+
+def find_cascade_graph(detector_model: str) -> bytes | None:
+    """The content of a whole cascade in one file; None where the parameter names no file.
+
+    Args:
+        detector_model: the path of an ONNX file, or what `find_detector` takes.
+    """
+    path = Path(detector_model).expanduser()
+    is_file = detector_model not in DETECTORS and path.is_file()
+    return _read(path, "detector_model takes the path of an ONNX file") if is_file else None
 
 
 def find_classifier(classifier_model: str) -> bytes:

@@ -112,8 +112,28 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "backend",
         "auto",
-        "What runs the networks; auto takes the first that is installed and logs which.",
+        "What runs the networks; auto starts on the CPU and goes over to TensorRT, where there is "
+        "a GPU, as soon as its engines are built.",
         choices=("auto", *BACKENDS),
+    ),
+    Parameter(
+        "precision",
+        "auto",
+        "What TensorRT computes in; auto takes fp16, and fp32 for a network that fp16 gets wrong.",
+        choices=("auto", "fp32", "fp16"),
+    ),
+    Parameter(
+        "engine_cache_dir",
+        "",
+        "Folder in which TensorRT's engines are kept; empty means "
+        "~/.cache/mask_detector_ros/engines.",
+    ),
+    Parameter(
+        "device",
+        0,
+        "Number of the GPU that TensorRT uses.",
+        minimum=0,
+        maximum=63,
     ),
     Parameter(
         "threads",
@@ -125,8 +145,8 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "detector_model",
         "mtcnn_masked",
-        "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), or a "
-        "folder with pnet.onnx, rnet.onnx and onet.onnx.",
+        "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), a "
+        "folder with pnet.onnx, rnet.onnx and onet.onnx, or the file of a whole cascade.",
     ),
     Parameter(
         "classifier_model",

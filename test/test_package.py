@@ -24,7 +24,7 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
-WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "rosbags"}
+WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", "rosbags"}
 """Optional libraries; package.xml says in a comment where they come from."""
 
 STAGES = {"classifier", "crops", "mtcnn", "inference", "tracking"}

@@ -15,7 +15,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.evaluation.dataset import LABELS, WORN_INCORRECTLY, LabelledImage
 from mask_detector_ros.evaluation.matching import IGNORED, NO_MATCH, match_by_score
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.inference import choose_backend, create_session
+from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.models import find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.sources import read_image
@@ -50,13 +50,14 @@ class Networks:
             BackendError: the backend cannot serve on this machine.
         """
         backend, threads = choose_backend(values["backend"]), values["threads"]
+        options = EngineOptions.of(values)
         stages = {
-            name: create_session(model, name, backend, threads)
+            name: create_session(model, name, backend, threads, options)
             for name, model in find_detector(values["detector_model"]).items()
         }
         classifiers = {}
         for name in models:
-            session = create_session(find_classifier(name), name, backend, threads)
+            session = create_session(find_classifier(name), name, backend, threads, options)
             classifiers[name] = Classifier(session)
             label_columns(classifiers[name].label_names, name)
         settings = CascadeSettings(**{n: values[n] for n in CascadeSettings.__dataclass_fields__})

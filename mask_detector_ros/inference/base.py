@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from mask_detector_ros.errors import ModelError
 
 Array = NDArray[Any]
+
+WORKSPACE_MB = 512
+"""Scratch memory that a builder of engines may try kernels with. These networks are small: more
+makes them no faster, and a Jetson shares its memory with all else."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,32 @@ class TensorInfo:
             and array.ndim == len(self.shape)
             and all(want in (-1, got) for want, got in zip(self.shape, array.shape, strict=True))
         )
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a backend that builds engines is to build and keep them; others ignore it.
+
+    Attributes:
+        precision: `auto` (fp16, or fp32 where that computes something else), `fp32` or `fp16`.
+        engine_cache_dir: folder of the engines; empty for the user's cache folder.
+        device: number of the GPU.
+        workspace_mb: scratch memory for building.
+        progress: called with a line about what is being done.
+        cancelled: a build is given up when it says so; it is asked several times a second.
+    """
+
+    precision: str = "auto"
+    engine_cache_dir: str = ""
+    device: int = 0
+    workspace_mb: int = WORKSPACE_MB
+    progress: Callable[[str], None] = lambda text: None
+    cancelled: Callable[[], bool] = lambda: False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> EngineOptions:
+        """From the parameters of the same names."""
+        return cls(values["precision"], values["engine_cache_dir"], values["device"])
 
 
 class Session(ABC):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array, Session, TensorInfo
+from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 
 # From 1.32 on it would write a device id into the home folder and report its use; it asks this
 # variable once, on import.
@@ -24,7 +24,7 @@ _DTYPES = {
 }
 
 
-def create(model: bytes, name: str, threads: int) -> OnnxRuntimeSession:
+def create(model: bytes, name: str, threads: int, options: EngineOptions) -> OnnxRuntimeSession:
     """Load a serialised ONNX model; see `inference.create_session`."""
     return OnnxRuntimeSession(model, name, threads)
 

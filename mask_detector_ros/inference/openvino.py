@@ -9,10 +9,10 @@ import numpy as np
 import openvino as ov
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array, Session, TensorInfo
+from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 
 
-def create(model: bytes, name: str, threads: int) -> OpenVinoSession:
+def create(model: bytes, name: str, threads: int, options: EngineOptions) -> OpenVinoSession:
     """Load a serialised ONNX model; see `inference.create_session`."""
     return OpenVinoSession(model, name, threads)
 

@@ -182,7 +182,11 @@ class Camera:
             return Status(part, DiagnosticStatus.OK, "not active", {})
         timeout = values["image_timeout"]
         level, text, numbers = self.statistics.status(timeout)
-        numbers |= {"backend": self._detector.backend, "device": self._detector.device}
+        numbers |= {
+            "backend": self._detector.backend,
+            "device": self._detector.device,
+            "engine": self._detector.engine_state or "none used",
+        }
         topic = self._subscription.topic
         if self.statistics.silence() > timeout:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"

@@ -27,7 +27,7 @@ from mask_detector_ros.scoring import score_faces
 from mask_detector_ros.sources import SAMPLE, is_live
 
 RATE = 15.0
-PHOTOGRAPH_RATE = 2.0
+PHOTOGRAPH_RATE = 1.0
 """Frames a second of the sample scene and the video; of a folder of photographs."""
 
 ENDLESS_DURATION = 15.0

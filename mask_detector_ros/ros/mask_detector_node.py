@@ -27,6 +27,7 @@ from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.camera import Camera
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
+from mask_detector_ros.ros.library_log import forward_library_log
 from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
     check_changes,
@@ -47,6 +48,7 @@ class MaskDetectorNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("mask_detector")
+        forward_library_log(self.get_logger())
         declare_parameters(self, NODE_PARAMETERS)
         self._detector: MaskDetector | None = None
         self._worker: NewestItemWorker[Camera, Any] | None = None
@@ -81,7 +83,9 @@ class MaskDetectorNode(LifecycleNode):
         start = time.monotonic()
         try:
             self._detector = MaskDetector.load(
-                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS}
+                # A signal must be able to end a build, which takes minutes.
+                cancelled=lambda: not rclpy.ok(),
+                **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
@@ -140,6 +144,8 @@ class MaskDetectorNode(LifecycleNode):
         if self._worker is None:
             return
         self._worker.stop(timeout=None)
+        if self._detector is not None:
+            self._detector.close()
         self._worker = self._detector = None
         for camera in self._cameras:
             camera.destroy()

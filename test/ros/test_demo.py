@@ -72,11 +72,18 @@ def test_a_folder_of_photographs_is_shown_to_its_end(tmp_path: Path, portrait: n
     photographs = tmp_path / "my photographs"
     photographs.mkdir()
     for number in range(3):
-        cv2.imwrite(str(photographs / f"{number}.png"), cv2.flip(portrait, 1)[: 512 - number])
+        # The last one is larger, so that it can be told from the others.
+        scale = 2 if number == 2 else 1
+        image = cv2.resize(portrait, None, fx=scale, fy=scale)
+        cv2.imwrite(str(photographs / f"{number}.png"), image[: 512 * scale - number])
     result = run_demo(tmp_path / "out", "--source", str(photographs))
     assert result.returncode == 0, result.stdout + result.stderr
     records = read_lines(tmp_path / "out")
-    assert [len(record["faces"]) for record in records] == [1, 1, 1]
+    # On a busy machine a newer photograph may take the place of one that still waits.
+    assert 1 <= len(records) <= 3
+    assert all(len(record["faces"]) == 1 for record in records)
+    widths = [record["faces"][0]["box"][2] - record["faces"][0]["box"][0] for record in records]
+    assert [width > 130 for width in widths] == [False] * (len(records) - 1) + [True], widths
     video = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
     assert video.read()[1].shape == (720, 960, 3)
 

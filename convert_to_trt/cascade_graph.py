@@ -1,0 +1,233 @@
+"""The whole cascade and the classifier as one static ONNX graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from convert_to_trt import cascade_parts as parts
+from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.graph_builder import GraphBuilder
+from convert_to_trt.onnx_form import IR_VERSION, OPSET
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.inference.typed_onnx import gemm_to_convolution, to_half
+from mask_detector_ros.mtcnn.cascade import (
+    LEVEL_OVERLAP,
+    ONET_SIDE,
+    RNET_SIDE,
+    STAGE_OVERLAP,
+    STRIDE,
+)
+from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes
+
+SAMPLES = {"rnet": 4, "onet": 4, "classifier": 2}
+"""Points along a crop's pixel."""
+
+
+class _Composer:
+    def __init__(self, models: Mapping[str, bytes], settings: GraphSettings) -> None:
+        self.g = GraphBuilder()
+        self.settings = settings
+        self._models = {name: _prepare(model, name, settings) for name, model in models.items()}
+        self._lost: list[str] = []
+
+    def compose(self, classifier: Mapping[str, str]) -> dict[str, tuple[str, tuple[int, ...]]]:
+        g, s = self.g, self.settings
+        proposal, refinement, decision = s.detection_thresholds
+        pixels = g.add("Transpose", g.add("Cast", "image", to=1), perm=[2, 0, 1])
+        image = g.reshape(pixels, 1, 3, s.height, s.width)
+        halves = [(image, s.height, s.width)]
+        while min(halves[-1][1:]) >= 2 * WINDOW:
+            value, h, w = halves[-1]
+            halves.append((parts.halve(g, value, h, w), h // 2, w // 2))
+        boxes = self._propose(halves, proposal)
+        canvas = parts.make_canvas(g, halves)
+        boxes = self._refine(canvas, boxes, refinement)
+        scores, boxes, landmarks = self._decide(canvas, boxes, decision)
+        probabilities, labels = self._classify(canvas, boxes, scores, classifier)
+        f = s.face_slots
+        return {
+            "boxes": (boxes, (f, 4)),
+            "scores": (scores, (f,)),
+            "landmarks": (landmarks, (f, 5, 2)),
+            "probabilities": (probabilities, (f, labels)),
+            "dropped": (g.add("Concat", *self._lost, axis=0), (len(self._lost),)),
+        }
+
+    def _keep(self, scores: str, have: int, slots: int, *others: str) -> tuple[str, list[str]]:
+        """The best ones, and a note of how many good ones found no slot."""
+        g = self.g
+        slots = min(slots, have)
+        excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
+        self._lost.append(g.add("Max", excess, g.constant([0.0])))
+        return parts.best(g, scores, slots, *others)
+
+    def _propose(self, halves: list[tuple[str, int, int]], threshold: float) -> str:
+        g, s = self.g, self.settings
+        shapes = pyramid_shapes(s.height, s.width, s.min_face_size, s.pyramid_factor)
+        if not shapes:
+            raise ParameterError(
+                f"an image of {s.width}x{s.height} holds no face of {s.min_face_size} pixels;"
+                " give a larger --image or a smaller --min-face-size"
+            )
+        found, lost, total = [], [], 0
+        for height, width in shapes:
+            # The smallest half that is not more than four times as large in both directions.
+            source = next(
+                (v for v, h, w in halves if h < 4 * height or w < 4 * width), halves[-1][0]
+            )
+            level = parts.pyramid_level(g, source, height, width)
+            maps = g.embed(self._models["pnet"], "pnet", {"images": level})
+            rows, columns = (_map_size(size) for size in (height, width))
+            n = rows * columns
+            scores = parts.reach(g, g.reshape(maps["scores"], n), threshold)
+            offsets = g.add("Transpose", g.reshape(maps["offsets"], 4, n), perm=[1, 0])
+            windows = g.constant(_windows(rows, columns, s.width / width, s.height / height))
+            before = len(self._lost)
+            slots = min(s.level_slots, n)
+            scores, (windows, offsets) = self._keep(scores, n, slots, windows, offsets)
+            lost += self._lost[before:]
+            del self._lost[before:]
+            scores = parts.suppress(g, windows, scores, slots, LEVEL_OVERLAP)
+            found.append((scores, windows, offsets))
+            total += slots
+        self._lost.append(g.add("Sum", *lost))
+        scores, windows, offsets = (
+            g.add("Concat", *values, axis=0) for values in zip(*found, strict=True)
+        )
+        slots = min(s.window_slots, total)
+        scores, (windows, offsets) = self._keep(scores, total, slots, windows, offsets)
+        scores = parts.suppress(g, windows, scores, slots, STAGE_OVERLAP)
+        boxes = parts.regress(g, windows, offsets)
+        self._refined = min(s.refine_slots, slots)
+        self._scores, (boxes,) = self._keep(scores, slots, self._refined, boxes)
+        return boxes
+
+    def _stage(
+        self, name: str, canvas: parts.Canvas, boxes: str, slots: int, side: int, threshold: float
+    ) -> tuple[str, str, dict[str, str]]:
+        """Run R-Net or O-Net on the squares about boxes: scores, squares, other outputs."""
+        g = self.g
+        squares = parts.squares(g, boxes, 0.0)
+        patches = parts.crops(g, canvas, squares, slots, side, SAMPLES[name])
+        out = g.embed(self._models[name], name, {"images": patches})
+        scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
+        # Slots that held no candidate hold none now.
+        there = g.add("Greater", self._scores, g.constant(0.0))
+        return g.add("Where", there, scores, g.constant(0.0)), squares, out
+
+    def _refine(self, canvas: parts.Canvas, boxes: str, threshold: float) -> str:
+        g, s = self.g, self.settings
+        slots = self._refined
+        scores, squares, out = self._stage("rnet", canvas, boxes, slots, RNET_SIDE, threshold)
+        scores, (squares, offsets) = parts.best(g, scores, slots, squares, out["offsets"])
+        scores = parts.suppress(g, squares, scores, slots, STAGE_OVERLAP)
+        boxes = parts.regress(g, squares, offsets)
+        self._decided = min(s.decide_slots, slots)
+        self._scores, (boxes,) = self._keep(scores, slots, self._decided, boxes)
+        return boxes
+
+    def _decide(self, canvas: parts.Canvas, boxes: str, threshold: float) -> tuple[str, str, str]:
+        g, s = self.g, self.settings
+        slots = self._decided
+        scores, squares, out = self._stage("onet", canvas, boxes, slots, ONET_SIDE, threshold)
+        points = g.add("Transpose", g.reshape(out["landmarks"], slots, 2, 5), perm=[0, 2, 1])
+        x1, y1, x2, y2 = g.columns(squares, 4)
+        corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
+        sides = g.add("Concat", g.add("Sub", x2, x1), g.add("Sub", y2, y1), axis=1)
+        landmarks = g.add("Add", corner, g.add("Mul", g.reshape(sides, slots, 1, 2), points))
+        boxes = parts.regress(g, squares, out["offsets"])
+        scores, (boxes, landmarks) = parts.best(g, scores, slots, boxes, landmarks)
+        scores = parts.suppress(g, boxes, scores, slots, STAGE_OVERLAP, of_smaller=True)
+        return self._fill(scores, slots, s.face_slots, boxes, landmarks)
+
+    def _fill(
+        self, scores: str, have: int, slots: int, boxes: str, landmarks: str
+    ) -> tuple[str, str, str]:
+        g = self.g
+        if have < slots:
+            raise ParameterError(f"{slots} slots for faces need as many for O-Net, not {have}")
+        scores, (boxes, landmarks) = self._keep(scores, have, slots, boxes, landmarks)
+        there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
+        boxes = g.add("Mul", boxes, g.reshape(there, slots, 1))
+        landmarks = g.add("Mul", landmarks, g.reshape(there, slots, 1, 1))
+        return scores, boxes, landmarks
+
+    def _classify(
+        self, canvas: parts.Canvas, boxes: str, scores: str, metadata: Mapping[str, str]
+    ) -> tuple[str, int]:
+        g, s = self.g, self.settings
+        model = self._models["classifier"]
+        (tensor,) = model.graph.input
+        channels_first = metadata["layout"] == "NCHW"
+        side = tensor.type.tensor_type.shape.dim[2].dim_value
+        margin = float(metadata["margin"]) if s.margin < 0 else s.margin
+        f = s.face_slots
+        values = parts.crops(
+            g, canvas, parts.squares(g, boxes, margin), f, side, SAMPLES["classifier"]
+        )
+        if metadata["color"] == "RGB":
+            values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)
+        if tensor.type.tensor_type.elem_type != TensorProto.UINT8:
+            scale, offset = float(metadata["scale"]), float(metadata["offset"])
+            values = g.add("Add", g.add("Mul", values, g.constant(scale)), g.constant(offset))
+        if tensor.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            values = g.add("Cast", values, to=TensorProto.FLOAT16)
+        if not channels_first:
+            values = g.add("Transpose", values, perm=[0, 2, 3, 1])
+        # A network that takes bytes casts them first: it is given floats of whole numbers.
+        (result,) = g.embed(model, "classifier", {tensor.name: values}).values()
+        labels = len(json.loads(metadata["labels"]))
+        there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
+        return g.add("Mul", result, g.reshape(there, f, 1)), labels
+
+
+def compose_cascade(
+    stages: Mapping[str, bytes], classifier: bytes, settings: GraphSettings
+) -> onnx.ModelProto:
+    """One graph from a (H, W, 3) uint8 BGR `image` to the faces in it, best first.
+
+    Outputs, all float32, for the F slots of faces: `boxes` (F, 4), `scores` (F,), 0 where a
+    slot is empty, `landmarks` (F, 5, 2), `probabilities` (F, K), and `dropped` (5,): how many
+    candidates found no slot after the levels' windows, all windows, P-Net, R-Net and O-Net.
+
+    Args:
+        stages: pnet, rnet and onet, serialised.
+        classifier: serialised, with its metadata.
+        settings: what the graph is made for.
+
+    Raises:
+        ParameterError: no face can be found with these settings.
+        ModelError: a network cannot be turned into float16.
+    """
+    metadata = {p.key: p.value for p in onnx.load_from_string(classifier).metadata_props}
+    composer = _Composer({**stages, "classifier": classifier}, settings)
+    outputs = composer.compose(metadata)
+    image = (TensorProto.UINT8, (settings.height, settings.width, 3))
+    model = composer.g.finish({"image": image}, outputs, OPSET, IR_VERSION)
+    noted = {**asdict(settings), "labels": json.loads(metadata["labels"])}
+    helper.set_model_props(
+        model, {"cascade": json.dumps(noted), "labels": metadata["labels"], "color": "BGR"}
+    )
+    return model
+
+
+def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProto:
+    network = to_half(model, name) if settings.half else gemm_to_convolution(model, name)
+    return onnx.load_from_string(network)
+
+
+def _map_size(size: int) -> int:
+    """Of P-Net's map: 3x3, pooling with ceil mode, 3x3, 3x3."""
+    return -(-(size - 2) // 2) - 4
+
+
+def _windows(rows: int, columns: int, scale_x: float, scale_y: float) -> np.ndarray:
+    y, x = np.mgrid[0:rows, 0:columns].reshape(2, -1).astype(np.float32) * STRIDE
+    scale = np.float32([scale_x, scale_y, scale_x, scale_y])
+    return np.stack([x, y, x + WINDOW, y + WINDOW], axis=1) * scale

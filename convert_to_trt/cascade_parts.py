@@ -1,0 +1,254 @@
+"""The cascade's steps between the networks, as parts of a static ONNX graph.
+
+Each does what the function of the same purpose in `mask_detector_ros` does, with a fixed number
+of slots instead of as many boxes as there are. Only operations are used that TensorRT 8.5 to 11
+and TensorRT-RTX build: NonMaxSuppression, NonZero and RoiAlign are not among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from convert_to_trt.graph_builder import GraphBuilder
+from mask_detector_ros.crops import MIN_VISIBLE_FRACTION
+
+NMS_ROUNDS = 8
+"""Of the suppression below. A box that depends on a chain of more overlapping boxes than this
+may come out wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
+
+GAP = 2
+"""Black pixels between two levels of the canvas, so that sampling over an edge sees black."""
+
+
+def round_pixels(g: GraphBuilder, value: str) -> str:
+    """Whole numbers, as images of bytes hold."""
+    return g.add("Floor", g.add("Add", value, g.constant(0.5)))
+
+
+def halve(g: GraphBuilder, image: str, height: int, width: int) -> str:
+    """A (1, 3, height, width) image at half its size, rounded down, averaged over areas.
+
+    Of an odd size that is an average of the two nearest pixels: a small difference.
+    """
+    if height % 2 == 0 and width % 2 == 0:
+        pooled = g.add("AveragePool", image, kernel_shape=[2, 2], strides=[2, 2])
+        return round_pixels(g, pooled)
+    return round_pixels(g, resize(g, image, height // 2, width // 2))
+
+
+def resize(g: GraphBuilder, image: str, height: int, width: int) -> str:
+    """A (1, 3, H, W) image at (height, width), as OpenCV's INTER_LINEAR."""
+    sizes = g.shape(1, 3, height, width)
+    mode = "half_pixel"
+    inputs = [image, "", "", sizes]
+    return g.add("Resize", *inputs, mode="linear", coordinate_transformation_mode=mode)
+
+
+def pyramid_level(g: GraphBuilder, image: str, height: int, width: int) -> str:
+    """A (1, 3, H, W) image at (height, width): sampled at twice that, averaged over 2x2."""
+    double = resize(g, image, 2 * height, 2 * width)
+    double = round_pixels(g, double)
+    return round_pixels(g, g.add("AveragePool", double, kernel_shape=[2, 2], strides=[2, 2]))
+
+
+def overlaps(g: GraphBuilder, boxes: str, of_smaller: bool) -> str:
+    """(K, K) intersection over union of (K, 4) boxes, or over the smaller of the two."""
+    x1, y1, x2, y2 = g.columns(boxes, 4)
+    zero = g.constant(0.0)
+
+    def flat(value: str) -> str:
+        return g.add("Transpose", value, perm=[1, 0])
+
+    def extent(low: str, high: str) -> str:
+        return g.add("Max", g.add("Sub", high, low), zero)
+
+    area = g.add("Mul", extent(x1, x2), extent(y1, y2))
+    width = extent(g.add("Max", x1, flat(x1)), g.add("Min", x2, flat(x2)))
+    height = extent(g.add("Max", y1, flat(y1)), g.add("Min", y2, flat(y2)))
+    shared = g.add("Mul", width, height)
+    if of_smaller:
+        whole = g.add("Min", area, flat(area))
+    else:
+        whole = g.add("Sub", g.add("Add", area, flat(area)), shared)
+    return g.add("Div", shared, g.add("Max", whole, g.constant(1e-6)))
+
+
+def suppress(
+    g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float, of_smaller: bool = False
+) -> str:
+    """Scores (K,) of sorted boxes (K, 4), 0 where a better box suppresses one.
+
+    Greedy suppression has one solution: a box stays if no better one that stays overlaps it.
+    Applying that rule to all boxes at once, again and again, reaches it from any start; after
+    n rounds all are right that depend on a chain of at most n others.
+    """
+    better = g.constant(np.triu(np.ones((slots, slots), np.float32), 1))
+    above = g.add("Greater", overlaps(g, boxes, of_smaller), g.constant(threshold))
+    rivals = g.add("Mul", g.add("Cast", above, to=1), better)
+    there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
+    kept = there
+    for _ in range(NMS_ROUNDS):
+        # No matrix product: TensorRT-RTX has none in float32 for Turing.
+        rivalled = g.add("Mul", rivals, g.reshape(kept, slots, 1))
+        worst = g.add("ReduceMax", rivalled, axes=[0], keepdims=0)
+        free = g.add("Cast", g.add("Less", worst, g.constant(0.5)), to=1)
+        kept = g.add("Mul", there, free)
+    return g.add("Mul", scores, kept)
+
+
+def reach(g: GraphBuilder, scores: str, threshold: float) -> str:
+    """Scores, 0 where they do not reach the threshold."""
+    low = g.add("Less", scores, g.constant(threshold))
+    return g.add("Where", low, g.constant(0.0), scores)
+
+
+def best(g: GraphBuilder, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
+    """The best `slots` scores, best first, and the rows of the others that belong to them."""
+    top, index = g.many("TopK", [scores, g.shape(slots)], 2, axis=0)
+    return top, [g.add("Gather", other, index, axis=0) for other in others]
+
+
+def count(g: GraphBuilder, scores: str) -> str:
+    """(1,) how many scores are above 0."""
+    positive = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
+    return g.add("ReduceSum", positive, g.shape(0), keepdims=1)
+
+
+def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
+    """`bbox_regression`: (K, 4) boxes moved by offsets in units of their sides."""
+    x1, y1, x2, y2 = g.columns(boxes, 4)
+    width, height = g.add("Sub", x2, x1), g.add("Sub", y2, y1)
+    sides = g.add("Concat", width, height, width, height, axis=1)
+    return g.add("Add", boxes, g.add("Mul", offsets, sides))
+
+
+def squares(g: GraphBuilder, boxes: str, margin: float) -> str:
+    """`square_slices`: (K, 4) squares in whole pixels about (K, 4) boxes."""
+    x1, y1, x2, y2 = g.columns(boxes, 4)
+    longer = g.add("Max", g.add("Sub", x2, x1), g.add("Sub", y2, y1))
+    side = g.add("Mul", longer, g.constant(1 + 2 * margin))
+    half = g.constant(0.5)
+
+    def start(low: str, high: str) -> str:
+        return g.add("Round", g.add("Mul", g.add("Sub", g.add("Add", low, high), side), half))
+
+    left, top, whole = start(x1, x2), start(y1, y2), g.add("Round", side)
+    return g.add("Concat", left, top, g.add("Add", left, whole), g.add("Add", top, whole), axis=1)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The image and its halves on one canvas, the halves below each other at the right.
+
+    Attributes:
+        value: (1, 3, canvas height, canvas width).
+        size: height and width of the canvas.
+        image: height and width of the image.
+        levels: top, left, height and width of each level.
+    """
+
+    value: str
+    size: tuple[int, int]
+    image: tuple[int, int]
+    levels: tuple[tuple[int, int, int, int], ...]
+
+
+def make_canvas(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> Canvas:
+    """Lay an image and its halves, (1, 3, height, width) each, out on a canvas."""
+    (_, height, width), *rest = halves
+    levels, top = [(0, 0, height, width)], 0
+    for _, h, w in rest:
+        levels.append((top, width + GAP, h, w))
+        top += h + GAP
+    rows = max(height, top) + GAP
+    columns = width + GAP + (rest[0][2] if rest else 0) + GAP
+
+    def pad(value: str, bottom: int, right: int) -> str:
+        pads = g.shape(0, 0, 0, 0, 0, 0, bottom, right)
+        return g.add("Pad", value, pads, g.constant(0.0))
+
+    right = columns - width - GAP
+    column = [pad(value, GAP, right - w) for value, h, w in rest]
+    filled = sum(h + GAP for _, h, _ in rest)
+    image = pad(halves[0][0], rows - height, GAP)
+    if not column:
+        return Canvas(pad(image, 0, right), (rows, columns), (height, width), tuple(levels))
+    stacked = g.add("Concat", *column, axis=2)
+    whole = g.add("Concat", image, pad(stacked, rows - filled, 0), axis=3)
+    return Canvas(whole, (rows, columns), (height, width), tuple(levels))
+
+
+def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int, samples: int) -> str:
+    """`crop_squares`: (K, 3, size, size) of (K, 4) squares in whole pixels.
+
+    The average over a pixel's area becomes one over `samples` times `samples` points. Squares so
+    large that these would miss pixels are read from a half, a quarter, ... of the image.
+    """
+    x1, y1, x2, _ = g.columns(boxes, 4)
+    side = g.add("Sub", x2, x1)
+    scale = g.add("Div", side, g.constant(float(size)))
+    level = g.constant(np.zeros((1, 1), np.float32))
+    for power in range(1, len(canvas.levels)):
+        large = g.add("Less", g.constant(samples * 2.0 ** (power - 1) - 1e-4), scale)
+        level = g.add("Add", level, g.add("Cast", large, to=1))
+    index = g.reshape(
+        g.add("Cast", g.add("Mul", level, g.constant(np.ones((slots, 1)))), to=7), slots
+    )
+
+    def of_level(values: list[float]) -> str:
+        return g.add("Gather", g.constant(np.array(values)[:, None]), index, axis=0)
+
+    steps = (np.arange(size * samples) // samples + 0.5)[None]
+    within = ((np.arange(size * samples) % samples + 0.5) / samples - 0.5)[None]
+    # Enlarging takes one point a pixel, as INTER_LINEAR does.
+    shrinks = g.add("Cast", g.add("Greater", side, g.constant(float(size))), to=1)
+    points = g.add("Add", g.constant(steps), g.add("Mul", g.constant(within), shrinks))
+    axes = []
+    for low, axis in ((x1, 1), (y1, 0)):
+        ratio = of_level([lv[2 + axis] / canvas.image[axis] for lv in canvas.levels])
+        first = of_level([float(lv[axis]) for lv in canvas.levels])
+        length = of_level([float(lv[2 + axis]) for lv in canvas.levels])
+        start, extent = g.add("Mul", low, ratio), g.add("Mul", side, ratio)
+        along = g.add("Add", start, g.add("Mul", points, g.add("Mul", scale, ratio)))
+        # Within the square, as if the image ended there; and no farther out than the black
+        # beside a level.
+        half = g.constant(0.5)
+        along = g.add("Max", along, g.add("Add", start, half))
+        along = g.add("Min", along, g.add("Sub", g.add("Add", start, extent), half))
+        along = g.add("Max", along, g.constant(-0.5))
+        along = g.add("Min", along, g.add("Add", length, half))
+        place = g.add("Add", along, first)
+        axes.append(
+            g.add("Sub", g.add("Mul", place, g.constant(2 / canvas.size[axis])), g.constant(1.0))
+        )
+    fine = size * samples
+    full = g.shape(slots, fine, fine, 1)
+    across = g.add("Expand", g.reshape(axes[0], slots, 1, fine, 1), full)
+    down = g.add("Expand", g.reshape(axes[1], slots, fine, 1, 1), full)
+    grid = g.reshape(g.add("Concat", across, down, axis=3), 1, slots * fine, fine, 2)
+    sampled = g.add("GridSample", canvas.value, grid, mode="bilinear", align_corners=0)
+    pooled = g.add(
+        "AveragePool", sampled, kernel_shape=[samples, samples], strides=[samples, samples]
+    )
+    stacked = g.reshape(pooled, 3, slots, size, size)
+    patches = round_pixels(g, g.add("Transpose", stacked, perm=[1, 0, 2, 3]))
+    return g.add("Mul", patches, g.reshape(_drawable(g, boxes, canvas.image), slots, 1, 1, 1))
+
+
+def _drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
+    """(K, 1) 1 for squares that show enough of themselves, 0 for the others."""
+    height, width = image
+    limits = g.constant([[width, height, width, height]])
+    visible = g.add("Min", g.add("Max", boxes, g.constant(0.0)), limits)
+    shown = _area(g, visible)
+    enough = g.add("Mul", _area(g, boxes), g.constant(MIN_VISIBLE_FRACTION))
+    seen = g.add("Greater", shown, g.constant(0.0))
+    is_hidden = g.add("Less", shown, enough)
+    return g.add("Cast", g.add("And", seen, g.add("Not", is_hidden)), to=1)
+
+
+def _area(g: GraphBuilder, boxes: str) -> str:
+    x1, y1, x2, y2 = g.columns(boxes, 4)
+    return g.add("Mul", g.add("Sub", x2, x1), g.add("Sub", y2, y1))

@@ -1,0 +1,116 @@
+"""Writing ONNX graphs by hand: nodes, constants, and whole networks as parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
+
+class GraphBuilder:
+    """Collects nodes and constants; every value gets a name of its own."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._tensors: list[onnx.TensorProto] = []
+        self._parts: dict[tuple[str, str], str] = {}
+        self._count = 0
+
+    def _name(self, what: str) -> str:
+        self._count += 1
+        return f"{what.lower()}_{self._count}"
+
+    def many(self, operation: str, inputs: list[str], count: int, **attributes: Any) -> list[str]:
+        """Add a node with several outputs; return their names."""
+        outputs = [self._name(operation) for _ in range(count)]
+        self.nodes.append(helper.make_node(operation, inputs, outputs, **attributes))
+        return outputs
+
+    def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one output; return its name."""
+        return self.many(operation, list(inputs), 1, **attributes)[0]
+
+    def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
+        """The name of a constant; equal ones are stored once."""
+        array = np.asarray(values, dtype)
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self._constants[key] = self._name("constant")
+            self._tensors.append(numpy_helper.from_array(array, name))
+        return self._constants[key]
+
+    def shape(self, *sizes: int) -> str:
+        """The name of a constant shape."""
+        return self.constant(sizes, np.int64)
+
+    def reshape(self, value: str, *sizes: int) -> str:
+        """Add a Reshape."""
+        return self.add("Reshape", value, self.shape(*sizes))
+
+    def columns(self, value: str, width: int) -> list[str]:
+        """The columns of an (N, width) value, each (N, 1)."""
+        split = self.shape(*[1] * width)
+        return self.many("Split", [value, split], width, axis=1)
+
+    def embed(self, model: onnx.ModelProto, name: str, feeds: Mapping[str, str]) -> dict[str, str]:
+        """Add a network as a part; return the names of its outputs.
+
+        Args:
+            model: the network.
+            name: the same network embedded again under the same name shares its weights.
+            feeds: what each of its inputs is.
+        """
+        names = dict(feeds)
+        for tensor in model.graph.initializer:
+            key = (name, tensor.name)
+            if key not in self._parts:
+                self._parts[key] = self._name(name)
+                copy = onnx.TensorProto()
+                copy.CopyFrom(tensor)
+                copy.name = self._parts[key]
+                self._tensors.append(copy)
+            names[tensor.name] = self._parts[key]
+        for node in model.graph.node:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.input[:] = [names[i] if i else "" for i in node.input]
+            for output in node.output:
+                names[output] = self._name(name)
+            copy.output[:] = [names[o] for o in node.output]
+            copy.name = ""
+            self.nodes.append(copy)
+        return {output.name: names[output.name] for output in model.graph.output}
+
+    def finish(
+        self,
+        inputs: Mapping[str, tuple[int, tuple[int, ...]]],
+        outputs: Mapping[str, tuple[str, tuple[int, ...]]],
+        opset: int,
+        ir_version: int,
+    ) -> onnx.ModelProto:
+        """The model.
+
+        Args:
+            inputs: element type and shape by name.
+            outputs: the value and its shape by name; all are float32.
+            opset, ir_version: of the file.
+        """
+        named = [helper.make_node("Identity", [v], [n]) for n, (v, _) in outputs.items()]
+        graph = helper.make_graph(
+            [*self.nodes, *named],
+            "cascade",
+            [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in inputs.items()],
+            [
+                helper.make_tensor_value_info(n, TensorProto.FLOAT, shape)
+                for n, (_, shape) in outputs.items()
+            ],
+            self._tensors,
+        )
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version
+        )

@@ -1,0 +1,208 @@
+"""Build TensorRT engines ahead of time: python -m convert_to_trt.onnx_to_engine [MODEL.onnx ...]
+
+They go into the cache where the node looks for them, so that it starts at once. Without a
+model it builds what the node would: the detector's three networks and the classifier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from convert_to_trt.output_file import write_file
+from mask_detector_ros.cli import FAILURE, INTERRUPTED, WRONG_USE, Parser
+from mask_detector_ros.errors import MaskDetectorError, ModelError, ParameterError
+from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
+from mask_detector_ros.inference.base import WORKSPACE_MB
+from mask_detector_ros.inference.engine_builder import BuildRequest, build_in_process
+from mask_detector_ros.inference.engine_profile import make_profile
+from mask_detector_ros.inference.tensorrt_api import TensorRt, missing_packages
+from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    known = {p.name: p.default for p in DETECTOR_PARAMETERS}
+    parser = Parser(
+        prog="onnx_to_engine", description="Build TensorRT engines ahead of time, and check them."
+    )
+    parser.add_argument(
+        "models", type=Path, nargs="*", metavar="MODEL.onnx", help="default: what the node runs"
+    )
+    for name in ("detector_model", "classifier_model"):
+        parser.add_argument(f"--{name.replace('_', '-')}", default=known[name], help="as the node")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "fp16", "int8"),
+        default="auto",
+        help="int8 first writes MODEL.int8.onnx, with scales from --crops",
+    )
+    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face crops, for int8")
+    parser.add_argument(
+        "--engine-cache-dir", default="", metavar="DIR", help="as the node; default: ~/.cache/..."
+    )
+    parser.add_argument("--device", type=int, default=0, metavar="N", help="number of the GPU")
+    parser.add_argument(
+        "--workspace", type=int, default=WORKSPACE_MB, metavar="MB", help="memory for building"
+    )
+    parser.add_argument(
+        "--build-only",
+        action="store_true",
+        help="write the bare plan to -o and check nothing; needs no GPU with --target",
+    )
+    parser.add_argument(
+        "--target", default="", metavar="SM86", help="with --build-only and TensorRT-RTX: for it"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="PLAN", help="of --build-only")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ParameterError: says which.
+    """
+    if options.build_only != bool(options.output):
+        raise ParameterError("--build-only and -o PLAN go together")
+    if options.build_only and len(options.models) != 1:
+        raise ParameterError("--build-only takes one MODEL.onnx")
+    if options.target and not options.build_only:
+        raise ParameterError("--target is for --build-only: an engine for another GPU cannot run")
+    if (options.precision == "int8") != (options.crops is not None):
+        raise ParameterError("--precision int8 and --crops FOLDER go together")
+    if options.precision == "int8" and len(options.models) != 1:
+        raise ParameterError("int8 is for one mask classifier: give its MODEL.onnx")
+    if options.workspace < 1 or options.device < 0:
+        raise ParameterError("--workspace must be 1 or more, --device 0 or more")
+
+
+def read_models(options: argparse.Namespace) -> dict[str, bytes]:
+    """The models by name: those given, or what the node runs with these parameters.
+
+    Raises:
+        ModelError: one cannot be read.
+    """
+    if options.models:
+        return {str(path): _read(path) for path in options.models}
+    whole = find_cascade_graph(options.detector_model)
+    if whole is not None:
+        return {options.detector_model: whole}
+    classifier = {options.classifier_model: find_classifier(options.classifier_model)}
+    return find_detector(options.detector_model) | classifier
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path} ({error.strerror}); give an ONNX file") from error
+
+
+def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Do what the options say; return a report for each engine.
+
+    Raises:
+        MaskDetectorError: an engine cannot be built, or computes something else.
+    """
+    models = read_models(options)
+    reports: list[dict[str, Any]] = []
+    if options.precision == "int8":
+        # The first says what to install where the package onnx is missing.
+        from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
+        from convert_to_trt.quantise import quantise
+
+        ((name, model),) = models.items()
+        content, cost = quantise(model, name, options.crops.expanduser())
+        target = Path(name).with_suffix(".int8.onnx")
+        write_file(target, content)
+        models = {str(target): content}
+        reports.append({"model": str(target), "int8": cost.to_record(), "text": cost.describe()})
+        if missing_packages():
+            reports[-1]["text"] += f"\nwritten: {target}; no TensorRT here to build an engine with"
+            return reports
+    for name, model in models.items():
+        start = time.monotonic()
+        build = _build_only if options.build_only else _build_and_check
+        report = {"model": name, **build(options, name, model)}
+        report["seconds"] = round(time.monotonic() - start, 1)
+        reports.append(report)
+    return reports
+
+
+def _precision(options: argparse.Namespace) -> str:
+    # What int8 leaves over is computed in fp16.
+    return "fp16" if options.precision == "int8" else str(options.precision)
+
+
+def _build_and_check(options: argparse.Namespace, name: str, model: bytes) -> dict[str, Any]:
+    with tqdm(desc=f"building {name}", bar_format="{desc} [{elapsed}]", leave=False) as bar:
+        session = create_session(
+            model,
+            name,
+            "tensorrt",
+            options=EngineOptions(
+                precision=_precision(options),
+                engine_cache_dir=options.engine_cache_dir,
+                device=options.device,
+                workspace_mb=options.workspace,
+                progress=bar.set_description_str,
+            ),
+        )
+    return {"device": session.device, "text": f"{name}: ready on {session.device}"}
+
+
+def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[str, Any]:
+    reference = create_session(model, name, "onnxruntime")
+    request = BuildRequest(
+        name,
+        half=_precision(options) in ("auto", "fp16"),
+        profile=make_profile(reference.inputs),
+        workspace_mb=options.workspace,
+        device=options.device,
+        target=options.target,
+    )
+    with tqdm(total=1.0, desc=f"building {name}", bar_format="{l_bar}{bar} [{elapsed}]") as bar:
+        plan = build_in_process(request, model, lambda share: bar.update((share or bar.n) - bar.n))
+    write_file(options.output, plan)
+    where = f"for {options.target}" if options.target else "for this GPU"
+    precision = "fp16" if request.half else "fp32"
+    text = f"{options.output}: {len(plan) / 1e6:.1f} MB, {precision}, {where}; not compared"
+    return {"output": str(options.output), "bytes": len(plan), "text": text}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
+    options = build_parser().parse_args(argv)
+    try:
+        check(options)
+        # Before any long work: is it there at all?
+        if options.build_only:
+            TensorRt()
+        elif options.precision != "int8":
+            choose_backend("tensorrt")
+        reports = convert(options)
+    except MaskDetectorError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_USE if isinstance(error, ParameterError) else FAILURE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if options.json:
+        print(json.dumps([{k: v for k, v in report.items() if k != "text"} for report in reports]))
+    else:
+        print("\n".join(report["text"] for report in reports))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

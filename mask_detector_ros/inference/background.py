@@ -1,0 +1,68 @@
+"""Loading something slow while something else serves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from mask_detector_ros.errors import MaskDetectorError
+
+Loaded = TypeVar("Loaded")
+
+logger = logging.getLogger(__name__)
+
+
+class BackgroundLoad(Generic[Loaded]):
+    """Calls `load` in a thread of its own; whoever waits for the result asks now and then.
+
+    Args:
+        load: gets a function that takes lines about its progress, and one that tells when the
+            result is no longer wanted. A `MaskDetectorError` is a failure, which is
+            logged and kept in `state`.
+
+    Attributes:
+        state: what it is at, in words: `starting`, what `load` says, `ready` or `failed: ...`.
+    """
+
+    def __init__(self, load: Callable[[Callable[[str], None], Callable[[], bool]], Loaded]) -> None:
+        self.state = "starting"
+        self._load = load
+        self._cancelled = threading.Event()
+        self._result: list[Loaded] = []
+        self._thread = threading.Thread(target=self._run, name="background-load", daemon=True)
+        self._thread.start()
+
+    def take(self) -> Loaded | None:
+        """The result, once; None before it is there and after it was taken."""
+        return self._result.pop() if self._result else None
+
+    def cancel(self, timeout: float | None = None) -> None:
+        """Give up and wait for the thread."""
+        self._cancelled.set()
+        self._thread.join(timeout)
+        self._result.clear()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it is ready or has failed."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            result = self._load(self._say, self._cancelled.is_set)
+        except MaskDetectorError as error:
+            self.state = f"failed: {error}"
+            if not self._cancelled.is_set():
+                logger.warning("%s; going on without", error)
+            return
+        except BaseException:
+            # A mistake of ours: Python reports it from this thread, the state must not lie.
+            self.state = "failed: unexpectedly, the log says how"
+            raise
+        if not self._cancelled.is_set():
+            self._result.append(result)
+            self.state = "ready"
+
+    def _say(self, text: str) -> None:
+        self.state = text

@@ -1,0 +1,87 @@
+"""Does an engine compute what ONNX Runtime computes from the same file?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference.base import Array, Session
+
+LIMITS = {"fp32": 1e-3, "fp16": 0.04}
+"""Largest difference of an output. All of them are probabilities, or shares of a box."""
+
+QUANTISED_LIMIT = 0.15
+"""For networks that carry int8: the two round halves differently, and steps add up."""
+
+
+def check_parity(
+    session: Session,
+    reference: Session,
+    shapes: Iterable[dict[str, tuple[int, ...]]],
+    precision: str,
+    quantised: bool = False,
+) -> float:
+    """Run both at each of the shapes; return the largest difference.
+
+    Args:
+        session, reference: sessions of the same model.
+        shapes: of every input, by name.
+        precision: `fp32` or `fp16`.
+        quantised: whether the model carries int8.
+
+    Raises:
+        ModelError: they differ by more than the precision allows, or are no numbers.
+    """
+    limit = QUANTISED_LIMIT if quantised else LIMITS[precision]
+    largest = 0.0
+    for number, step in enumerate(shapes):
+        arrays = {
+            tensor.name: _pixels(step[tensor.name], tensor.dtype, reference.metadata, number)
+            for tensor in reference.inputs
+        }
+        got, wanted = session.run(**arrays), reference.run(**arrays)
+        for name, values in wanted.items():
+            if got[name].shape != values.shape:
+                raise ModelError(
+                    f"the engine of {session.name} gives {name} {got[name].shape},"
+                    f" ONNX Runtime gives {values.shape}"
+                )
+            difference = _difference(got[name], values)
+            largest = max(largest, difference)
+            # Written so that NaN fails.
+            if not difference <= limit:
+                raise ModelError(
+                    f"the engine of {session.name} in {precision} differs from ONNX Runtime by"
+                    f" {difference:.2g} in {name} at {step}, allowed is {limit:g}"
+                    + ("; use precision:=fp32" if precision != "fp32" else "")
+                )
+    return largest
+
+
+def _difference(got: Array, wanted: Array) -> float:
+    return float(np.abs(got.astype(np.float64) - wanted).max(initial=0.0))
+
+
+def _pixels(
+    shape: tuple[int, ...], dtype: np.dtype[np.generic], metadata: object, seed: int
+) -> Array:
+    """Something like pictures, as the network's own metadata says to feed it."""
+    chance = np.random.default_rng(seed)
+    batch, *rest = shape
+    is_nchw = len(rest) == 3 and rest[0] == 3
+    height, width = (rest[1:] if is_nchw else rest[:2]) if len(rest) == 3 else (1, 1)
+    values = np.empty(shape, np.float32)
+    for i in range(batch):
+        spots = chance.integers(0, 256, (6, 8, 3)).astype(np.float32)
+        picture = cv2.resize(spots, (width, height), interpolation=cv2.INTER_CUBIC)
+        noisy = np.rint(picture + chance.normal(0, 8, picture.shape))
+        picture = np.clip(noisy, 0, 255).astype(np.float32)
+        values[i] = picture.transpose(2, 0, 1) if is_nchw else picture
+    if dtype == np.uint8:
+        return values.astype(np.uint8)
+    get = getattr(metadata, "get", lambda key, default: default)
+    scale, offset = float(get("scale", 1.0)), float(get("offset", 0.0))
+    return (values * scale + offset).astype(dtype)

@@ -1,0 +1,225 @@
+"""Every difference between TensorRT 8.5, 8.6, 10, 11 and TensorRT-RTX, in one place.
+
+The floor is 8.5, the first with named tensors; the old binding indices are used nowhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.errors import BackendError
+
+MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+"""Names under which NVIDIA's packages can be imported, in the order in which they are tried."""
+
+OLDEST = (8, 5)
+STRONGLY_TYPED = (10, 0)
+"""From here on the ONNX file alone says what is computed in which type. TensorRT 11 and RTX
+know nothing else, and 10 is treated the same; 8 is told by flags of the builder."""
+
+Report = Callable[[str, Any], None]
+"""Takes `progress` with a share from 0 to 1, or `error` and `warning` with a text."""
+
+
+def installed_module() -> str | None:
+    """The name of the TensorRT that would be imported; None where there is none."""
+    return next((name for name in MODULES if importlib.util.find_spec(name) is not None), None)
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Which of TensorRT and pycuda are not installed."""
+    tensorrt = () if installed_module() else ("tensorrt",)
+    return tensorrt if importlib.util.find_spec("pycuda") else (*tensorrt, "pycuda")
+
+
+def install_hint() -> str:
+    """The command that installs what is missing on this machine."""
+    missing = missing_packages() or ("tensorrt", "pycuda")
+    if Path("/etc/nv_tegra_release").exists():
+        # On a Jetson TensorRT is a part of the system, and pip has none that fits it.
+        system = "sudo apt-get install python3-libnvinfer python3-pip cuda-nvcc libcurand-dev"
+        commands = {"tensorrt": system, "pycuda": "CUDA_ROOT=/usr/local/cuda pip3 install pycuda"}
+        return " && ".join(commands[name] for name in missing)
+    if platform.machine() != "x86_64" or platform.system() != "Linux":
+        return "install TensorRT and pycuda of the board's maker, then try again"
+    return f"pip install {' '.join(missing)}"
+
+
+class TensorRt:
+    """An imported TensorRT.
+
+    Attributes:
+        trt: the module.
+        flavour: `tensorrt` or `tensorrt_rtx`; engines of one do not load in the other.
+        version: as the library gives it, for example 10.3.0.
+
+    Raises:
+        BackendError: it is missing, broken, or too old.
+    """
+
+    def __init__(self) -> None:
+        name = installed_module()
+        if name is None:
+            raise BackendError(f"TensorRT is not installed; do: {install_hint()}")
+        try:
+            self.trt: Any = importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            raise BackendError(
+                f"{name} is installed but cannot be imported ({error}); it must fit the CUDA and"
+                f" the Python of this machine: {install_hint()}"
+            ) from error
+        self.flavour = "tensorrt_rtx" if "rtx" in name else "tensorrt"
+        self.version = str(self.trt.__version__)
+        self._number = tuple(int(part) for part in self.version.split(".")[:2])
+        if not self.is_rtx and self._number < OLDEST:
+            raise BackendError(
+                f"TensorRT {self.version} is too old, 8.5 is the oldest that serves (JetPack 5.1);"
+                " update JetPack or TensorRT, or use backend:=onnxruntime"
+            )
+
+    def __str__(self) -> str:
+        return f"{'TensorRT-RTX' if self.is_rtx else 'TensorRT'} {self.version}"
+
+    @property
+    def is_rtx(self) -> bool:
+        """Whether this is TensorRT-RTX."""
+        return self.flavour == "tensorrt_rtx"
+
+    @property
+    def is_strongly_typed(self) -> bool:
+        """Whether the types of the ONNX file are what is computed in."""
+        return self.is_rtx or self._number >= STRONGLY_TYPED
+
+    # Building
+
+    def network_flags(self) -> int:
+        """Of `Builder.create_network`."""
+        flags = self.trt.NetworkDefinitionCreationFlag
+        flag = flags.STRONGLY_TYPED if self.is_strongly_typed else flags.EXPLICIT_BATCH
+        return 1 << int(flag)
+
+    def set_precision(self, config: Any, half: bool, quantised: bool) -> None:
+        """Tell the builder what it may compute in, where the ONNX file does not."""
+        flags = self.trt.BuilderFlag
+        # TF32 has the mantissa of FP16: what is asked for as FP32 must not become it.
+        config.clear_flag(flags.TF32)
+        if self.is_strongly_typed:
+            return
+        if half:
+            config.set_flag(flags.FP16)
+        if quantised:
+            config.set_flag(flags.INT8)
+
+    def set_target(self, config: Any, target: str) -> None:
+        """Build for another GPU than the one that is here, such as `SM86`; RTX alone can.
+
+        Raises:
+            BackendError: this TensorRT cannot, or does not know the GPU.
+        """
+        known = getattr(self.trt, "ComputeCapability", None)
+        if known is None:
+            raise BackendError(
+                f"{self} builds only for the GPU that is here; leave --target out"
+                " and run this on the machine that will use the engine"
+            )
+        names = [name for name in known.__members__ if name.startswith("SM")]
+        if target not in names:
+            raise BackendError(f"{self} has no target {target!r}; it has {', '.join(names)}")
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(known.__members__[target], 0)
+
+    def watch(self, config: Any, report: Report) -> None:
+        """Report progress while building; before TensorRT 10 there is no way to."""
+        if not hasattr(self.trt, "IProgressMonitor"):
+            return
+
+        class Monitor(self.trt.IProgressMonitor):  # type: ignore[misc,name-defined]
+            """Follows the outermost phase, the only one whose share is known beforehand."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.phases: list[tuple[str, int]] = []
+
+            def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+                self.phases.append((name, max(steps, 1)))
+
+            def step_complete(self, name: str, step: int) -> bool:
+                if self.phases and self.phases[0][0] == name:
+                    report("progress", min((step + 1) / self.phases[0][1], 1.0))
+                return True
+
+            def phase_finish(self, name: str) -> None:
+                self.phases = [phase for phase in self.phases if phase[0] != name]
+
+        # The builder does not keep the monitor alive.
+        self._monitor = Monitor()
+        config.progress_monitor = self._monitor
+
+    def logger(self, report: Report) -> Any:
+        """A logger that reports warnings and errors."""
+        severity = self.trt.ILogger.Severity
+        kinds = {
+            severity.INTERNAL_ERROR: "error",
+            severity.ERROR: "error",
+            severity.WARNING: "warning",
+        }
+
+        class Logger(self.trt.ILogger):  # type: ignore[misc,name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in kinds:
+                    report(kinds[severity], message)
+
+        return Logger()
+
+    # Running
+
+    def dtype(self, engine: Any, name: str) -> np.dtype[Any]:
+        """NumPy's name for the type of a tensor.
+
+        `trt.nptype` does the same, but in 8.5 it fails with NumPy from 1.24 on.
+        """
+        names = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32"}
+        names |= {"BOOL": "bool", "UINT8": "uint8", "INT64": "int64"}
+        return np.dtype(names.get(engine.get_tensor_dtype(name).name, "object"))
+
+    def scratch_size(self, engine: Any) -> int:
+        """Bytes of GPU memory that a context needs while it runs."""
+        has_v2 = hasattr(engine, "device_memory_size_v2")
+        return int(engine.device_memory_size_v2 if has_v2 else engine.device_memory_size)
+
+    def create_context(self, engine: Any, scratch: int, size: int) -> Any:
+        """An execution context that works in the memory given to it.
+
+        Args:
+            engine: its engine.
+            scratch: address of at least `size` bytes of GPU memory.
+            size: as of `scratch_size`.
+        """
+        if hasattr(self.trt, "ExecutionContextAllocationStrategy"):
+            strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = engine.create_execution_context(strategy)
+        else:
+            context = engine.create_execution_context_without_device_memory()
+        if context is None:
+            raise BackendError(f"{self} could not make an execution context: out of GPU memory?")
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(scratch, size)
+        else:
+            context.device_memory = scratch
+        return context
+
+    def can_capture(self, context: Any, stream: int) -> bool:
+        """Whether a run may become a CUDA graph; RTX may still be compiling kernels."""
+        if hasattr(context, "is_stream_capturable"):
+            return bool(context.is_stream_capturable(stream))
+        return True

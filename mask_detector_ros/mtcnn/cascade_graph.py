@@ -1,0 +1,81 @@
+"""The whole cascade and the classifier in one network, for images of one size."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import ImageError, ModelError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.inference.base import Session
+from mask_detector_ros.mtcnn.cascade import CascadeSettings
+
+logger = logging.getLogger(__name__)
+
+
+class CascadeGraph:
+    """A network that `convert_to_trt.cascade_to_onnx` made.
+
+    Its image size, minimum face, pyramid, thresholds, margin and largest number of faces are
+    fixed in it; of the parameters only `max_faces` has an effect.
+
+    Raises:
+        ModelError: the network is not of this form.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        try:
+            settings = json.loads(session.metadata["cascade"])
+            self.label_names = tuple(settings["labels"])
+            self._height, self._width = int(settings["height"]), int(settings["width"])
+            self._min_face_size = int(settings["min_face_size"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{session.name} is no whole cascade ({error!r}); detector_model takes a file that"
+                " convert_to_trt.cascade_to_onnx made, or a folder with the three stages"
+            ) from error
+        (tensor,) = session.inputs
+        wanted = {"boxes", "scores", "landmarks", "probabilities", "dropped"}
+        names = {output.name for output in session.outputs}
+        if tensor.shape != (self._height, self._width, 3) or not wanted <= names:
+            raise ModelError(
+                f"{session.name} takes {tensor} and gives {', '.join(sorted(names))}, which its"
+                " metadata contradicts; make it again with convert_to_trt.cascade_to_onnx"
+            )
+        self._input = tensor.name
+        self._warned = False
+
+    def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
+        """Find and label the faces of a (H, W, 3) BGR image, best first.
+
+        Raises:
+            ImageError: the image has another size than the network.
+        """
+        if image.shape[:2] != (self._height, self._width):
+            raise ImageError(
+                f"{self.session.name} was made for images of {self._width}x{self._height}, got"
+                f" {image.shape[1]}x{image.shape[0]}; make another with"
+                f" convert_to_trt.cascade_to_onnx --image {image.shape[1]}x{image.shape[0]}"
+            )
+        out = self.session.run(**{self._input: np.ascontiguousarray(image)})
+        if out["dropped"].any() and not self._warned:
+            logger.warning(
+                "%s has too few slots for this image (%s candidates found none): faces may be"
+                " missing; make it again with more slots",
+                self.session.name,
+                ", ".join(f"{lost:.0f}" for lost in out["dropped"]),
+            )
+            self._warned = True
+        found = out["scores"] > 0
+        faces = Faces(
+            out["boxes"][found],
+            out["scores"][found],
+            out["landmarks"][found],
+            out["probabilities"][found],
+            self.label_names,
+        )
+        return faces[: settings.max_faces] if settings.max_faces else faces

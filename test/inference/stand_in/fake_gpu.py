@@ -1,0 +1,32 @@
+"""What the stand-ins pretend: a file of settings, so that other processes see it too."""
+
+import json
+import os
+from pathlib import Path
+
+DEFAULTS = {
+    # None: the driver finds no GPU.
+    "gpus": 1,
+    "gpu": "Orin",
+    "capability": [8, 7],
+    # Bytes that can be allocated; None: no limit.
+    "memory": None,
+    "build_seconds": 0,
+    # refuse: no plan comes out; kill: the builder dies as if memory ran out.
+    "build_fault": None,
+    # wrong: outputs are 1 too large; nan: they are no numbers. half: only where fp16 was built.
+    "run_fault": None,
+}
+
+
+def folder():
+    return Path(os.environ["FAKE_GPU"])
+
+
+def settings():
+    return {**DEFAULTS, **json.loads((folder() / "settings.json").read_text())}
+
+
+def count_build(name):
+    with (folder() / "builds.txt").open("a") as file:
+        file.write(f"{name}\n")

@@ -1,0 +1,1 @@
+"""A stand-in of pycuda whose GPU memory is the host's; see test/inference/stand_in/README.md."""

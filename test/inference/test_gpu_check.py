@@ -1,0 +1,41 @@
+"""make gpu-check runs through on a GPU that is not there, and finds what is wrong with one."""
+
+import json
+
+import pytest
+
+pytest.importorskip("skimage", reason="the sample scene is not installed")
+
+from benchmark import gpu_check
+
+
+def test_without_a_gpu_it_says_what_is_missing(capsys):
+    assert gpu_check.main([]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_it_runs_through(gpu, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_check, "BATCHES", (1, 3, 8))
+    # In ONNX Runtime on a CPU it takes a minute; test_cascade_graph.py runs a small one.
+    monkeypatch.setattr(gpu_check, "check_cascade_graph", lambda *arguments: None)
+    report = tmp_path / "report.json"
+    code = gpu_check.main(["--precision", "fp32", "--rounds", "1", "--out", str(report)])
+    result = json.loads(report.read_text())
+    assert (code, result["failed"]) == (0, [])
+    assert json.loads(capsys.readouterr().out) == result
+    by_name = {check["check"]: check.get("result") for check in result["checks"]}
+    one, many, none, *_ = by_name["faces in fp32"]["faces"]
+    assert one >= 1
+    assert many > one
+    assert none == 0
+    assert "is damaged" in by_name["spoilt engines"]["one byte changed"]
+    assert by_name["time of the detector in fp32"]["on"] == "Orin (TensorRT 10.3.0, fp32)"
+
+
+def test_a_gpu_that_computes_something_else_fails(gpu, tmp_path):
+    gpu.set(run_fault="wrong")
+    checks = gpu_check.Checks()
+    model = gpu_check.networks()["rnet"]
+    checks.run("rnet", lambda: gpu_check.check_network(model, "rnet", "fp32", str(tmp_path)))
+    assert checks.failed == ["rnet"]
+    assert "differs from ONNX Runtime" in checks.results[0]["error"]

@@ -1,0 +1,132 @@
+"""backend auto: the CPU serves while engines are built, then TensorRT takes over, and back."""
+
+import numpy as np
+import pytest
+from gpu_stand_in import wait_until
+
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import BackendError, ImageError
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """A folder of engines that the tests share: the first builds them."""
+    return str(tmp_path_factory.mktemp("engines"))
+
+
+@pytest.fixture
+def load(engines):
+    detectors = []
+
+    def load(**parameters):
+        common = {"threads": 1, "precision": "fp32", "engine_cache_dir": engines}
+        detector = MaskDetector.load(**{**common, **parameters})
+        detectors.append(detector)
+        return detector
+
+    yield load
+    for detector in detectors:
+        detector.close()
+
+
+def assert_same(found, expected):
+    assert found.labels == expected.labels
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.1)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-3)
+
+
+def test_auto_serves_from_the_cpu_then_goes_over_between_two_images(
+    gpu, load, astronaut, caplog, tmp_path
+):
+    caplog.set_level("INFO")
+    gpu.set(build_seconds=0.5)
+    detector = load(engine_cache_dir=str(tmp_path))
+    assert detector.backend == "onnxruntime"
+    wait_until(lambda: detector.engine_state.startswith("building pnet"))
+    expected = detector(astronaut)
+    assert len(expected) == 1
+    assert detector.backend == "onnxruntime"
+    detector.wait_for_engines()
+    # Not before the next image: a frame is seen by one set of networks.
+    assert detector.backend == "onnxruntime"
+    assert_same(detector(astronaut), expected)
+    assert (detector.backend, detector.engine_state) == ("tensorrt", "ready")
+    assert detector.device == "Orin (TensorRT 10.3.0, fp32)"
+    assert gpu.builds == 4
+    assert "now serving from tensorrt on Orin" in caplog.text
+
+
+def test_with_stored_engines_it_goes_over_at_once(gpu, load, astronaut):
+    explicit = load(backend="tensorrt")
+    assert (explicit.backend, explicit.engine_state) == ("tensorrt", "ready")
+    builds = gpu.builds
+    detector = load()
+    detector.wait_for_engines()
+    assert_same(detector(astronaut), explicit(astronaut))
+    assert detector.backend == "tensorrt"
+    assert gpu.builds == builds
+
+
+def test_a_build_that_fails_leaves_the_cpu_serving(gpu, load, astronaut, tmp_path):
+    gpu.set(build_fault="refuse")
+    detector = load(engine_cache_dir=str(tmp_path))
+    detector.wait_for_engines()
+    assert len(detector(astronaut)) == 1
+    assert detector.backend == "onnxruntime"
+    assert detector.engine_state.startswith("failed: TensorRT cannot build pnet")
+
+
+def test_a_gpu_that_fails_while_serving_is_given_up_and_the_frame_is_not_lost(
+    gpu, load, astronaut, caplog
+):
+    detector = load()
+    detector.wait_for_engines()
+    assert len(detector(astronaut)) == 1
+    assert detector.backend == "tensorrt"
+    gpu.set(run_fault="nan")
+    assert len(detector(astronaut)) == 1
+    assert detector.backend == "onnxruntime"
+    assert "no numbers" in detector.engine_state
+    assert "going back to onnxruntime on CPU" in caplog.text
+    gpu.set()
+    detector(astronaut)
+    assert detector.backend == "onnxruntime"
+
+
+def test_an_image_too_large_for_the_engine_is_seen_by_the_cpu(gpu, load):
+    detector = load()
+    detector.wait_for_engines()
+    wide = np.zeros((40, 2400, 3), np.uint8)
+    assert len(detector(wide)) == 0
+    assert detector.backend == "onnxruntime"
+    assert "raise min_face_size" in detector.engine_state
+
+
+def test_an_explicit_choice_never_degrades(gpu, load, astronaut):
+    detector = load(backend="tensorrt")
+    with pytest.raises(ImageError, match="raise min_face_size"):
+        detector(np.zeros((40, 2400, 3), np.uint8))
+    gpu.set(run_fault="nan")
+    with pytest.raises(BackendError, match="no numbers"):
+        detector(astronaut)
+    assert detector.backend == "tensorrt"
+    gpu.set(build_fault="refuse")
+    with pytest.raises(BackendError, match="cannot build"):
+        load(backend="tensorrt", detector_model="mtcnn")
+
+
+def test_without_a_gpu_auto_stays_on_the_cpu_and_says_why(gpu, load, caplog):
+    caplog.set_level("INFO")
+    gpu.set(gpus=None)
+    detector = load()
+    assert (detector.backend, detector.engine_state) == ("onnxruntime", "")
+    assert "stays on the CPU: CUDA does not start" in caplog.text
+
+
+def test_closing_gives_up_a_build(gpu, load, astronaut, tmp_path):
+    gpu.set(build_seconds=600)
+    detector = load(engine_cache_dir=str(tmp_path))
+    wait_until(lambda: gpu.builds == 1)
+    detector.close()
+    assert len(detector(astronaut)) == 1
+    assert detector.backend == "onnxruntime"

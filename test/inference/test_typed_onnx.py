@@ -1,0 +1,54 @@
+"""Types in the file: float16 computes nearly the same, 1x1 convolutions exactly the same."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.engine_parity import LIMITS, check_parity
+from mask_detector_ros.inference.engine_profile import make_profile, parity_shapes
+from mask_detector_ros.inference.typed_onnx import gemm_to_convolution, to_half
+from mask_detector_ros.models import find_classifier, find_detector
+
+NETWORKS = {**find_detector("mtcnn_masked"), "classifier": find_classifier("mask_classifier")}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float16_keeps_the_ends_and_stays_close(name):
+    model = NETWORKS[name]
+    half = to_half(model, name)
+    network = onnx.load_from_string(half)
+    onnx.checker.check_model(network)
+    assert {t.data_type for t in network.graph.initializer} & {TensorProto.FLOAT} == set()
+    reference = create_session(model, name, "onnxruntime", 1)
+    session = create_session(half, name, "onnxruntime", 1)
+    assert (session.inputs, session.metadata) == (reference.inputs, reference.metadata)
+    shapes = parity_shapes(reference.inputs, make_profile(reference.inputs))
+    largest = check_parity(session, reference, shapes[:3], "fp16")
+    assert 0 < largest < LIMITS["fp16"] / 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_without_fully_connected_layers_it_computes_the_same(name):
+    model = NETWORKS[name]
+    convolved = gemm_to_convolution(model, name)
+    network = onnx.load_from_string(convolved)
+    onnx.checker.check_model(network)
+    assert "Gemm" not in {node.op_type for node in network.graph.node}
+    reference = create_session(model, name, "onnxruntime", 1)
+    session = create_session(convolved, name, "onnxruntime", 1)
+    shapes = parity_shapes(reference.inputs, make_profile(reference.inputs))
+    assert check_parity(session, reference, shapes[:3], "fp32") < 1e-5
+
+
+@pytest.mark.parametrize("change", [to_half, gemm_to_convolution])
+def test_what_is_no_network_is_refused(change):
+    with pytest.raises(ModelError, match="broken is damaged or no ONNX file"):
+        change(NETWORKS["rnet"][:5000], "broken")
+
+
+def test_float16_of_a_batch_of_none_is_a_batch_of_none():
+    session = create_session(to_half(NETWORKS["rnet"], "rnet"), "rnet", "onnxruntime", 1)
+    assert session.run(images=np.empty((0, 3, 24, 24), np.float32))["scores"].shape == (0, 1)
