@@ -91,9 +91,9 @@ def qos_changes(rig: Rig, scale: float) -> None:
     with rig.silent_camera():
         for reliability in (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE):
             qos = QoSProfile(depth=1, reliability=reliability)
-            publisher = rig.node.create_publisher(Image, "/image_raw", qos)
+            publisher = rig.safely(rig.node.create_publisher, Image, "/image_raw", qos)
             rig.recover(publisher)
-            rig.node.destroy_publisher(publisher)
+            rig.safely(rig.node.destroy_publisher, publisher)
 
 
 def clock_jumps(rig: Rig, scale: float) -> None:
@@ -117,14 +117,16 @@ def subscribers_come_and_go(rig: Rig, scale: float) -> None:
     for _ in range(max(1, round(5 * scale))):
         heard: list[Any] = []
         subscriptions = [
-            rig.node.create_subscription(kind, f"/mask_detector/{topic}", heard.append, 1)
+            rig.safely(
+                rig.node.create_subscription, kind, f"/mask_detector/{topic}", heard.append, 1
+            )
             for kind, topic in topics
         ]
         wait_for(
             lambda heard=heard: rig.camera.publish(rig.image()) or len(heard) > 3, "all results"
         )
         for subscription in subscriptions:
-            rig.node.destroy_subscription(subscription)
+            rig.safely(rig.node.destroy_subscription, subscription)
 
 
 def activation_cycles(rig: Rig, scale: float) -> None:
@@ -159,10 +161,11 @@ def parameters_change(rig: Rig, scale: float) -> None:
 def node_killed(rig: Rig, scale: float) -> None:
     """A second detector is killed in the middle of a frame, and started again."""
     results: list[Any] = []
-    subscription = rig.node.create_subscription(
-        Detection2DArray, "/victim/mask_detector/detections", results.append, 10
+    topic = "/victim/mask_detector/detections"
+    subscription = rig.safely(
+        rig.node.create_subscription, Detection2DArray, topic, results.append, 10
     )
-    publisher = rig.node.create_publisher(Image, "/victim/image_raw", 1)
+    publisher = rig.safely(rig.node.create_publisher, Image, "/victim/image_raw", 1)
     for how in (signal.SIGKILL, signal.SIGTERM):
         results.clear()
         victim = rig.start("mask_detector_node", "-r", "__ns:=/victim", threads=1)
@@ -173,8 +176,8 @@ def node_killed(rig: Rig, scale: float) -> None:
         publisher.publish(message)
         code = rig.end(victim, how)
         assert code == (-signal.SIGKILL if how is signal.SIGKILL else 0), code
-    rig.node.destroy_publisher(publisher)
-    rig.node.destroy_subscription(subscription)
+    rig.safely(rig.node.destroy_publisher, publisher)
+    rig.safely(rig.node.destroy_subscription, subscription)
 
 
 FAULTS = (

@@ -135,16 +135,25 @@ class Rig:
         self._answered.clear()
         return time.monotonic() - start
 
+    def safely(self, change: Callable[..., Any], *arguments: Any) -> Any:
+        """Create or destroy a part of the client between two looks of its executor.
+
+        Done from this thread, it would break the executor off in the middle of a look.
+        """
+        task = self._executor.create_task(change, *arguments)
+        wait_for(task.done, "the client's own executor")
+        return task.result()
+
     def call(self, kind: type, service: str, request: Any) -> Any:
         """The answer of a service."""
-        client = self.node.create_client(kind, service)
+        client = self.safely(self.node.create_client, kind, service)
         try:
             wait_for(client.service_is_ready, service)
             future = client.call_async(request)
             wait_for(future.done, f"an answer of {service}")
             return future.result()
         finally:
-            self.node.destroy_client(client)
+            self.safely(self.node.destroy_client, client)
 
     def change_state(self, *transitions: int) -> None:
         """Take the detector through lifecycle transitions."""
@@ -156,11 +165,11 @@ class Rig:
     @contextlib.contextmanager
     def silent_camera(self) -> Iterator[None]:
         """Without the rig's own publisher, so that others are alone."""
-        self.node.destroy_publisher(self.camera)
+        self.safely(self.node.destroy_publisher, self.camera)
         try:
             yield
         finally:
-            self.camera = self.node.create_publisher(Image, "/image_raw", 1)
+            self.camera = self.safely(self.node.create_publisher, Image, "/image_raw", 1)
 
     def threads(self) -> int:
         """Of the detector's process."""

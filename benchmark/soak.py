@@ -112,8 +112,7 @@ def soak(rig: Rig, minutes: float, scale: float = 1.0) -> Report:
         report.rounds.append((rig.frames, memory, threads))
         report.frames = rig.frames
         print(
-            f"round {len(report.rounds)}: {rig.frames} frames, {memory['VmRSS']:.0f} MB,"
-            f" {threads} threads",
+            f"round {len(report.rounds)}: {rig.frames} frames, {memory:.0f} MB, {threads} threads",
             flush=True,
         )
     return report

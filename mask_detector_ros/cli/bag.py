@@ -21,14 +21,14 @@ from mask_detector_ros.cli.options import (
     option_values,
 )
 from mask_detector_ros.errors import BackendError
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.parameters import (
     DETECTOR_PARAMETERS,
     DRAWING_PARAMETERS,
     TRACKING_PARAMETERS,
 )
 
-NOT_SEEN = ("threads",)
+NOT_SEEN = ("threads", "engine_cache_dir")
 """Parameters that make no difference to what is seen."""
 
 
@@ -110,6 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def model_hashes(values: dict[str, Any]) -> list[str]:
     """Which models look: one of another content under the same name sees other things."""
+    whole = find_cascade_graph(values["detector_model"])
+    if whole is not None:
+        return [hashlib.sha256(whole).hexdigest()]
     models = [*find_detector(values["detector_model"]).values()]
     models.append(find_classifier(values["classifier_model"]))
     return [hashlib.sha256(model).hexdigest() for model in models]
