@@ -27,7 +27,6 @@ from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.detections import faces_to_detections
 from mask_detector_ros.ros.parameters import descriptor
 from mask_detector_ros.ros.process import run_node
-from mask_detector_ros.ros.wake_up import wake_regularly
 from mask_detector_ros.sources import (
     SAMPLE,
     FrameSource,
@@ -99,7 +98,6 @@ class ImageSourceNode(Node):
         )
         self._stopping = threading.Event()
         self._finished = self.create_guard_condition(self._on_finished)
-        wake_regularly(self)
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:

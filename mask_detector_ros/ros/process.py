@@ -15,6 +15,10 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 
 from mask_detector_ros.errors import MaskDetectorError
 
+WAKE_PERIOD = 0.5
+"""Seconds after which a process without work looks whether a signal has come: on a busy machine
+the wake-up that a signal sends to the executor is lost at times, as `make soak` showed."""
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -57,7 +61,8 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         executor = SingleThreadedExecutor()
         executor.add_node(node)  # type: ignore[arg-type]
         node.start()
-        executor.spin()
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=WAKE_PERIOD)
     except MaskDetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1

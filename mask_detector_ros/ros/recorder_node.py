@@ -22,7 +22,6 @@ from mask_detector_ros.ros.conversions import image_from_message
 from mask_detector_ros.ros.detections import nanoseconds
 from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
 from mask_detector_ros.ros.process import run_node
-from mask_detector_ros.ros.wake_up import wake_regularly
 from mask_detector_ros.video_writer import VideoWriter
 
 PARAMETERS = (
@@ -68,7 +67,6 @@ class RecorderNode(Node):
         images = self.create_subscription(Image, "image_annotated", self._on_image, 20)
         self._topics = (detections.topic_name, images.topic_name)
         self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
-        wake_regularly(self)
 
     def start(self) -> None:
         """Open the log once somebody publishes: whoever waits for it loses no frame."""
