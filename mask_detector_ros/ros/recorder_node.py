@@ -61,12 +61,14 @@ class RecorderNode(Node):
         self._log: TextIO | None = None
         self._first_stamp: int | None = None
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
+        # First, since the executor serves subscriptions in this order: where both wait, a frame's
+        # truth must be there before its detections.
+        self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
         detections = self.create_subscription(
             Detection2DArray, "detections", self._on_detections, 50
         )
         images = self.create_subscription(Image, "image_annotated", self._on_image, 20)
         self._topics = (detections.topic_name, images.topic_name)
-        self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
 
     def start(self) -> None:
         """Open the log once somebody publishes: whoever waits for it loses no frame."""

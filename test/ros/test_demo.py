@@ -42,8 +42,9 @@ def sample_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_the_sample_scene_is_seen_as_it_is(sample_demo: tuple[Path, str]) -> None:
     records = read_lines(sample_demo[0])
-    pairs = [(to_faces(r["faces"]), to_faces(r["truth"])) for r in records]
+    pairs = [(to_faces(r["faces"]), to_faces(r["truth"])) for r in records if "truth" in r]
     assert len(pairs) >= 20
+    assert len(pairs) >= 0.9 * len(records)
     scores = score_faces(pairs, MIN_SCORED_SIDE)
     assert scores["without_mask"].recall >= 0.95
     assert scores["with_mask"].recall >= 0.75
