@@ -85,7 +85,8 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
             image_annotated="mask_detector/image_annotated",
             ground_truth="image_source/ground_truth",
         ) as recorder,
-        node("mask_detector_node", {}, environment) as detector,
+        # Photographs do not follow each other: nobody in one is the person of the one before.
+        node("mask_detector_node", {"tracking": not is_folder}, environment) as detector,
     ):
         others = (recorder, detector)
         wait_for(log.exists, START_TIMEOUT, others, "the nodes did not find each other")
