@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ from mask_detector_ros.cli.options import make_report_folder
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.markdown_report import table_markdown
 from mask_detector_ros.evaluation.tables import Table
-from mask_detector_ros.inference import choose_backend
+from mask_detector_ros.inference import BACKENDS, choose_backend
 from mask_detector_ros.sources import read_image
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def add_parser(commands: Any) -> None:
         help="instead: vanilla and accelerated MTCNN and classifier, and the Python compiled",
     )
     what.add_argument(
-        "--backends", type=listed(choose_cpu_or_gpu), metavar="B,..", help="default: the installed"
+        "--backends", type=listed(read_backend), metavar="B,..", help="default: the installed"
     )
     what.add_argument(
         "--peers",
@@ -91,7 +92,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     own = [read_image(Path(name).expanduser()) for name in arguments.images]
-    backends = arguments.backends or installed_backends()
+    backends = [
+        choose_backend(name) for name in arguments.backends or installed_backends() or BACKENDS[:1]
+    ]
     heats = plan(arguments, backends, bool(own))
     output = make_report_folder(arguments.output)
     machine = describe_machine()
@@ -133,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def plan(arguments: argparse.Namespace, backends: Any, own_pictures: bool) -> list[Heat]:
+def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: bool) -> list[Heat]:
     """The cases that the options ask for, and who takes part in each.
 
     Raises:
@@ -168,7 +171,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
     """A reader of whole numbers in a range."""
 
     def read_number(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        if not re.fullmatch("[0-9]{1,6}", text) or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(
                 f"must be a whole number from {low} to {high}, got {text!r}"
             )
@@ -180,13 +183,12 @@ def number(low: int, high: int) -> Callable[[str], int]:
 def read_size(text: str) -> Size:
     """Width and height, such as 640x480."""
     width, _, height = text.partition("x")
-    if not (width + height).isdigit() or not all(
-        64 <= int(s or 0) <= 8192 for s in (width, height)
-    ):
+    sides = [int(side) if re.fullmatch("[0-9]{2,4}", side) else 0 for side in (width, height)]
+    if not all(64 <= side <= 8192 for side in sides):
         raise argparse.ArgumentTypeError(
             f"must be WIDTHxHEIGHT, each from 64 to 8192, such as 640x480, got {text!r}"
         )
-    return int(width), int(height)
+    return sides[0], sides[1]
 
 
 def read_peer(text: str) -> str | None:
@@ -196,9 +198,11 @@ def read_peer(text: str) -> str | None:
     return None if text == "none" else text
 
 
-def choose_cpu_or_gpu(text: str) -> str:
-    """A backend that is installed."""
-    return choose_backend(text)
+def read_backend(text: str) -> str:
+    """The name of a backend."""
+    if text not in BACKENDS:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(BACKENDS)}, got {text!r}")
+    return text
 
 
 def describe(report: dict[str, Any], warnings: list[str]) -> list[str]:
