@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -72,8 +73,7 @@ class Process:
         if not line:
             self._process.wait()
             self._errors.seek(0)
-            words = self._errors.read().strip().splitlines()
-            raise PeerError(f"ended: {words[-1] if words else 'without a word'}")
+            raise PeerError(f"ended: {last_words(self._errors.read())}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -82,6 +82,13 @@ class Process:
         self._process.terminate()
         self._process.communicate()
         self._errors.close()
+
+
+def last_words(errors: str) -> str:
+    """The line that says why a process ended; what follows it are details."""
+    lines = errors.strip().splitlines() or ["without a word"]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines)[-1]
 
 
 def furnish(
@@ -136,7 +143,7 @@ def start(
             process = Process(python, entrant, room, settings)
         except PeerError as error:
             if entrant.is_at_home:
-                raise
+                raise PeerError(f"{entrant.name} {error}") from error
             absent[entrant.name] = str(error)
             continue
         stack.callback(process.close)

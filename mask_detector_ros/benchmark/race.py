@@ -56,6 +56,11 @@ class Race:
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
+    def drop(self, name: str, reason: str) -> None:
+        """A contestant ended before its time: what it did until then counts nowhere."""
+        self.absent[name] = reason
+        self.times = {key: times for key, times in self.times.items() if key[1] != name}
+
 
 def run_race(
     heats: Sequence[Heat],
@@ -72,7 +77,7 @@ def run_race(
         environments: where those of the peers lie.
 
     Raises:
-        PeerError: one of ours cannot take part.
+        PeerError: one of ours cannot be started.
     """
     race = Race()
     with ExitStack() as stack:
@@ -116,13 +121,10 @@ def run_round(
                 try:
                     answers[entrant].append(runs[entrant].run(file, case.min_face_size))
                 except PeerError as error:
-                    if entrant.is_at_home:
-                        raise
-                    race.absent[entrant.name] = str(error)
+                    race.drop(entrant.name, str(error))
         progress.update()
     for entrant in order:
         if entrant.name in race.absent:
-            race.times.pop((case, entrant.name), None)
             continue
         if entrant is MATRIX_PRODUCT:
             times = race.peak.setdefault(case, Times())

@@ -143,6 +143,7 @@ def four_way_table(rows: Sequence[Row], absent: Mapping[str, str]) -> Table:
             gain = f"{value:.2f} [{least:.2f}, {most:.2f}], {cpu:.2f}"
         spans = (f"{median:.1f}", f"{low:.1f} - {high:.1f}", f"{row['found']:.1f}")
         lines.append((row["name"], gain, *spans))
-    lines += [(name, "not measured", "", "", "") for name in absent]
+    for name, reason in absent.items():
+        lines.append((name, f"not measured: {reason.partition(':')[0]}", "", "", ""))
     header = ("variant", "times as fast, by processor time", "median ms", "quartiles", "found")
     return Table("detection and labels, " + describe_case(rows[0]), header, lines)

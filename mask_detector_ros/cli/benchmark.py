@@ -133,7 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
         print("", *facts, sep="\n")
         if output is not None:
             print(f"\nreport: {output / 'report.md'}")
-    return 0
+    home = {entrant.name for _, entrants in heats for entrant in entrants if entrant.is_at_home}
+    return 1 if home & set(race.absent) else 0
 
 
 def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: bool) -> list[Heat]:
@@ -208,9 +209,11 @@ def read_backend(text: str) -> str:
 def describe(report: dict[str, Any], warnings: list[str]) -> list[str]:
     """Sentences on what was measured and what was not, from the JSON report."""
     machine = report["machine"]
-    absent = [f"not measured: {name}: {reason}" for name, reason in report["absent"].items()]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in report["absent"].items():
+        reasons.setdefault(reason, []).append(name)
     return [
-        *absent,
+        *(f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()),
         *warnings,
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} before;"
         f" {report['frames']} frames a case, {report['rounds']} rounds in turns after a warm-up",

@@ -42,7 +42,9 @@ def mtcnn(min_face_size: int, threads: int) -> Detect:
     """mtcnn, on TensorFlow."""
     use_tensorflow(threads)
     from mtcnn import MTCNN
+    from mtcnn.stages import stage_pnet
 
+    stage_pnet.build_scale_pyramid = _scales_with_a_window
     finder = MTCNN()
     settings = {
         "min_face_size": min_face_size,
@@ -52,6 +54,14 @@ def mtcnn(min_face_size: int, threads: int) -> Detect:
         ),
     }
     return lambda image: _corners(finder.detect_faces(image, **settings))
+
+
+def _scales_with_a_window(width: int, height: int, min_face_size: int, scale_factor: float) -> Any:
+    """The levels of mtcnn's pyramid; its own count (1.0.0) goes on below P-Net's window of 12
+    pixels where the minimum face is not 20, and fails there."""
+    largest = 12 / min_face_size
+    count = int(np.floor(np.log(min_face_size / min(width, height)) / np.log(scale_factor))) + 1
+    return largest * scale_factor ** np.arange(max(count, 0))
 
 
 def use_tensorflow(threads: int) -> None:
