@@ -44,8 +44,8 @@ lint: setup
 	$(VENV_PYTHON) -m mypy
 
 bench: bench-env
-	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark $(ARGS)
-	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark --four-way $(FOUR_WAY_ARGS)
+	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark -o "$(OUT)/benchmark" $(ARGS)
+	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark --four-way -o "$(OUT)/four_way" $(FOUR_WAY_ARGS)
 	$(VENV_PYTHON) -m benchmark.memory $(MEMORY_ARGS)
 
 bench-env: setup
