@@ -16,7 +16,7 @@ MIN_FACE_SIZES = (20, 40, 80)
 FACES = (0, 1, 6, 20, 50)
 THREADS = (1, 2)
 
-_SMALLEST_GRID = 20
+PLACES = 20
 """Faces that a frame has room for at least: few faces are not drawn enormous."""
 
 
@@ -39,7 +39,7 @@ class Case:
     faces: int | None
     min_face_size: int
     threads: int = 1
-    room: int = _SMALLEST_GRID
+    room: int = PLACES
     peers: bool = False
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def axes(
     own_pictures: bool = False,
 ) -> list[Case]:
     """Both jobs at every combination of the values."""
-    room = max(_SMALLEST_GRID, *faces)
+    room = max(PLACES, *faces)
     cases = [
         Case(job, size, count, min_face_size, number, room, peers=True)
         for job, size, min_face_size, count, number in product(

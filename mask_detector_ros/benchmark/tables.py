@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mask_detector_ros.benchmark.cases import DETECT, LABEL
+from mask_detector_ros.benchmark.cases import DETECT, LABEL, PLACES
 from mask_detector_ros.benchmark.report import Row, case_of, summarise
 from mask_detector_ros.evaluation.tables import Table
 
@@ -29,7 +29,8 @@ def ratio_tables(summary: Sequence[Row]) -> list[Table]:
     tables = []
     for job, threads in dict.fromkeys((row["job"], row["threads"]) for row in summary):
         group = [row for row in summary if (row["job"], row["threads"]) == (job, threads)]
-        ours = list(dict.fromkeys(name for row in group for name in row["ratio_to"]))
+        compared = {name for row in group for name in row["ratio_to"]}
+        ours = [row["name"] for row in group if row["name"] in compared]
         header = ["how many times as long", *(f"as {name}" for name in ours)]
         header += ["over floor", "cases"] if job == DETECT else ["cases"]
         lines: list[tuple[str, ...]] = []
@@ -84,7 +85,9 @@ def describe_case(row: Row) -> str:
         return f"own pictures, min {row['min_face_size']}, {row['threads']} thr."
     width, height = row["size"]
     faces, least, threads = row["faces"], row["min_face_size"], row["threads"]
-    return f"{width}x{height}, {faces} faces, min {least}, {threads} thr."
+    # More places, smaller faces.
+    places = f" in {row['room']} places" if row["room"] != PLACES else ""
+    return f"{width}x{height}, {faces} faces{places}, min {least}, {threads} thr."
 
 
 def thread_table(rows: Sequence[Row]) -> Table:

@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> None:
         help=f"of {', '.join(PEERS)}; or none",
     )
     what.add_argument("--frames", type=number(1, 1000), default=4, help="for each case, default 4")
-    what.add_argument("--rounds", type=number(1, 10000), default=10, help="default 10")
+    what.add_argument("--rounds", type=number(1, 10000), default=8, help="default 8")
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="write report.md, report.json and plots/ there"
     )

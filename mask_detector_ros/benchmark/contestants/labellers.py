@@ -67,7 +67,7 @@ def _face_by_face(detect: Call, classify: Classify, rgb: bool) -> Call:
     import cv2
 
     def run(image: Any) -> Any:
-        boxes = np.asarray(detect(image)).reshape(-1, 4)
+        boxes = np.asarray(detect(image), float).reshape(-1, 4)
         height, width = image.shape[:2]
         for x1, y1, x2, y2 in np.rint(boxes).astype(int).tolist():
             crop = image[max(y1, 0) : min(y2, height), max(x1, 0) : min(x2, width)]
