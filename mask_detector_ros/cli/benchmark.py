@@ -55,10 +55,19 @@ def add_parser(commands: Any) -> None:
     )
     what = parser.add_argument_group("what to measure; several values with commas between them")
     what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="of the frames")
-    what.add_argument("--min-faces", type=listed(number(12, 2000)), metavar="PX,..")
+    what.add_argument(
+        "--min-faces", type=listed(number(12, 2000)), metavar="PX,..", help="smallest faces"
+    )
     what.add_argument("--faces", type=listed(number(0, 50)), metavar="N,..", help="in a frame")
-    what.add_argument("--threads", type=listed(number(1, 256)), metavar="N,..")
-    what.add_argument("--full", action="store_true", help="every value of the axes not named")
+    what.add_argument(
+        "--threads", type=listed(number(1, 256)), metavar="N,..", help="of each contestant"
+    )
+    what.add_argument(
+        "--full",
+        action="store_true",
+        help="an axis that is not named takes all of 640x480,1280x720,1920x1080, minimum faces"
+        " 20,40,80, faces 0,1,6,20,50 and threads 1,2: many hours",
+    )
     what.add_argument(
         "--four-way",
         action="store_true",
@@ -74,8 +83,10 @@ def add_parser(commands: Any) -> None:
         metavar="P,..",
         help=f"of {', '.join(PEERS)}; or none",
     )
-    what.add_argument("--frames", type=number(1, 1000), default=4, help="for each case, default 4")
-    what.add_argument("--rounds", type=number(1, 10000), default=8, help="default 8")
+    what.add_argument(
+        "--frames", type=number(1, 1000), default=4, metavar="N", help="a case, default 4"
+    )
+    what.add_argument("--rounds", type=number(1, 10000), default=8, metavar="N", help="default 8")
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="write report.md, report.json and plots/ there"
     )
