@@ -102,8 +102,8 @@ class _Composer:
         )
         slots = min(s.window_slots, total)
         scores, (windows, offsets) = self._keep(scores, total, slots, windows, offsets)
-        scores = parts.suppress(g, windows, scores, slots, STAGE_OVERLAP)
         boxes = parts.regress(g, windows, offsets)
+        scores = parts.suppress(g, boxes, scores, slots, STAGE_OVERLAP)
         self._refined = min(s.refine_slots, slots)
         self._scores, (boxes,) = self._keep(scores, slots, self._refined, boxes)
         return boxes
@@ -126,8 +126,8 @@ class _Composer:
         slots = self._refined
         scores, squares, out = self._stage("rnet", canvas, boxes, slots, RNET_SIDE, threshold)
         scores, (squares, offsets) = parts.best(g, scores, slots, squares, out["offsets"])
-        scores = parts.suppress(g, squares, scores, slots, STAGE_OVERLAP)
         boxes = parts.regress(g, squares, offsets)
+        scores = parts.suppress(g, boxes, scores, slots, STAGE_OVERLAP)
         self._decided = min(s.decide_slots, slots)
         self._scores, (boxes,) = self._keep(scores, slots, self._decided, boxes)
         return boxes

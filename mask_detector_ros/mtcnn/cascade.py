@@ -26,8 +26,9 @@ LEVEL_OVERLAP, STAGE_OVERLAP = 0.5, 0.7
 
 RNET_SIDE, ONET_SIDE = 24, 48
 
-BATCH_LIMIT = 128
-"""Crops in one call: bounds the memory that an image full of candidates can take."""
+BATCH_LIMIT = 16
+"""Crops in one call: what lies between two layers then stays in a core's cache, which takes a
+quarter off the time of 128; and an image full of candidates takes no more memory."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,11 @@ class Cascade:
         groups = np.repeat(np.arange(len(levels)), [len(scores) for _, scores, _ in levels])
         boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         kept = non_max_suppression(boxes, scores, LEVEL_OVERLAP, groups)
-        kept = kept[non_max_suppression(boxes[kept], scores[kept], STAGE_OVERLAP)]
-        return bbox_regression(boxes[kept], offsets[kept])
+        return _suppress_moved(bbox_regression(boxes[kept], offsets[kept]), scores[kept])
 
     def _refine(self, image: NDArray[np.uint8], boxes: FloatArray, threshold: float) -> FloatArray:
         boxes, out = _run_on_crops(self.rnet, image, boxes, RNET_SIDE, threshold)
-        kept = non_max_suppression(boxes, out["scores"][:, 0], STAGE_OVERLAP)
-        return bbox_regression(boxes[kept], out["offsets"][kept])
+        return _suppress_moved(bbox_regression(boxes, out["offsets"]), out["scores"][:, 0])
 
     def _decide(self, image: NDArray[np.uint8], boxes: FloatArray, threshold: float) -> Faces:
         boxes, out = _run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)
@@ -111,6 +110,13 @@ def window_boxes(
     corner = STRIDE * np.stack([columns, rows], axis=1).astype(np.float32)
     windows = np.concatenate([corner * scale, (corner + WINDOW) * scale], axis=1)
     return windows, scores[rows, columns], offsets[:, rows, columns].T
+
+
+def _suppress_moved(boxes: FloatArray, scores: FloatArray) -> FloatArray:
+    """Suppression after the boxes have moved, and not before as in the paper's code: candidates
+    of one face come together, and the next stage sees half as many (docs/accuracy says at what
+    cost)."""
+    return boxes[non_max_suppression(boxes, scores, STAGE_OVERLAP)]
 
 
 def _run_on_crops(
