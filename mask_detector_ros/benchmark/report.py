@@ -59,6 +59,7 @@ def build_rows(heats: Iterable[Heat], race: Race, macs: Mapping[Case, list[int]]
                 "wall_ms": spread(wall),
                 "cpu_ms": spread(times.seconds(clock=1)),
                 "frame_ms": (1e3 * np.median(wall, axis=0)).tolist(),
+                "frame_cpu_ms": (1e3 * np.median(times.seconds(clock=1), axis=0)).tolist(),
                 "found": sum(map(len, times.boxes)) / len(times.boxes),
                 "agreement": agreement(reference.boxes, times.boxes),
                 "ratio_to": {
@@ -106,11 +107,20 @@ def find_lines(rows: Sequence[Row]) -> list[Row]:
         for group in groups.values():
             if len({x_of(row) for row in group}) >= 3:
                 x = [x_of(row) for row in group for _ in row["frame_ms"]]
-                y = [ms for row in group for ms in row["frame_ms"]]
+                y, cpu = (
+                    [ms for row in group for ms in row[name]]
+                    for name in ("frame_ms", "frame_cpu_ms")
+                )
                 slope, intercept, r2 = fit_line(x, y)
-                first = {name: group[0][name] for name in ("name", *fixed)}
-                line = {"slope_ms": slope, "intercept_ms": intercept, "r2": r2, "x": x, "ms": y}
-                lines.append({"against": axis, **first, **line})
+                lines.append(
+                    {
+                        "against": axis,
+                        **{name: group[0][name] for name in ("name", *fixed)},
+                        **{"slope_ms": slope, "intercept_ms": intercept, "r2": r2},
+                        "slope_cpu_ms": fit_line(x, cpu)[0],
+                        **{"x": x, "ms": y},
+                    }
+                )
     return lines
 
 

@@ -72,6 +72,7 @@ def test_cost_against_faces_is_a_line_with_its_slope():
     (line,) = find_lines(rows)
     assert (line["against"], line["name"]) == ("faces", entrant.name)
     assert line["slope_ms"] == pytest.approx(1.5)
+    assert line["slope_cpu_ms"] == pytest.approx(1.5)
     assert line["intercept_ms"] == pytest.approx(10)
     assert line["r2"] == pytest.approx(1)
     text = "\n".join(table.to_text() for table in build_tables(rows, [line]))
