@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mask_detector_ros.benchmark.cases import DETECT, LABEL, Case
-from mask_detector_ros.benchmark.environments import BACKENDS
+from mask_detector_ros.benchmark.environments import BACKENDS, COMPILED
 from mask_detector_ros.benchmark.floor import MATRIX_SIDE
 
 
@@ -136,7 +136,7 @@ def four_way(case: Case, backends: Sequence[str]) -> list[Heat]:
         compiled = Entrant(
             f"both accelerated, {backend}, and Cython",
             "ours_labelled",
-            "cython",
+            COMPILED,
             same.settings,
             "classifier_model",
         )

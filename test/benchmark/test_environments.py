@@ -58,9 +58,11 @@ def test_the_compiled_package_is_made_again_when_a_source_changes(tmp_path, monk
     prepare(compiled, tmp_path)
     assert {"MASK_DETECTOR_CYTHON": "1"} in made
     made.clear()
-    monkeypatch.setattr(environments, "_digest_of_sources", lambda: "another")
     prepare(compiled, tmp_path)
-    assert made
+    assert not made
+    monkeypatch.setattr(environments, "_sources", lambda: ["another"])
+    prepare(compiled, tmp_path)
+    assert made == [{"MASK_DETECTOR_CYTHON": "1"}]
 
 
 def test_a_peer_that_cannot_be_installed_is_an_error_with_the_reason(tmp_path, monkeypatch):
