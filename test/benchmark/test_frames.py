@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros import MaskDetector
 from mask_detector_ros.benchmark.cases import Case
 from mask_detector_ros.benchmark.frames import (
     compose,
@@ -43,8 +42,7 @@ def test_nobody_stands_before_the_face_of_another(size, faces):
 
 
 @pytest.mark.parametrize("faces", [0, 1, 6, 20])
-def test_the_detector_finds_them(faces):
-    detector = MaskDetector.load(threads=1, min_face_size=20)
+def test_the_detector_finds_them(faces, detector):
     (frame,) = compose((640, 480), faces, 20, 1)
     assert abs(len(detector(frame)) - faces) <= 1
 
