@@ -224,7 +224,7 @@ def describe(report: dict[str, Any], warnings: list[str]) -> list[str]:
     for name, reason in report["absent"].items():
         reasons.setdefault(reason, []).append(name)
     return [
-        *(f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()),
+        *(f"not measured: {'; '.join(names)}: {reason}" for reason, names in reasons.items()),
         *warnings,
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} before;"
         f" {report['frames']} frames a case, {report['rounds']} rounds in turns after a warm-up",

@@ -60,7 +60,7 @@ def test_a_report_of_ours_alone_with_what_is_missing(tmp_path, astronaut_file, c
     code = main(["benchmark", picture, *axes, *fast, *others, "-o", str(output)])
     out = capsys.readouterr().out
     assert code == 0
-    assert "not measured: mtcnn, mtcnn + MobileNetV2 in Keras: no environment" in out
+    assert "not measured: mtcnn; mtcnn + MobileNetV2 in Keras: no environment" in out
     assert "make bench-env" in out
     report = json.loads((output / "report.json").read_text())
     assert {"machine", "frames_sha256", "versions", "absent", "rows", "lines"} <= set(report)
