@@ -117,7 +117,7 @@ def four_way(case: Case, backends: Sequence[str]) -> list[Heat]:
     )
     public = {"detector_model": "mtcnn", "margin": 0.0}
     entrants = [vanilla]
-    for backend in (*backends, "tensorrt"):
+    for backend in dict.fromkeys((*backends, "tensorrt")):
         settings = {"backend": backend}
         same = Entrant(
             f"both accelerated, {backend}",
