@@ -48,6 +48,9 @@ class OpenVinoSession(Session):
         self.metadata = _read_metadata(network)
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        if not all(array.size for array in arrays.values()):
+            # Of no images OpenVINO returns what it last returned of some.
+            return {t.name: np.empty((0, *t.shape[1:]), t.dtype) for t in self.outputs}
         results = self._request.infer(dict(arrays), share_inputs=True)
         return {t.name: results[t.name].copy() for t in self.outputs}
 

@@ -68,6 +68,15 @@ def test_named_arrays_go_in_and_come_out(session, count):
     np.testing.assert_array_equal(out["y"], 2 * x + np.float32([1, 2, 3]))
 
 
+def test_no_images_after_some_give_no_results(session):
+    for count in (3, 0, 2, 0):
+        found = session.run(x=np.ones((count, 3), np.float32))
+        assert {name: value.shape for name, value in found.items()} == {
+            "y": (count, 3),
+            "twice": (count, 3),
+        }
+
+
 def test_results_are_the_callers_to_keep(session):
     first = session.run(x=np.ones((2, 3), np.float32))["twice"]
     session.run(x=np.zeros((2, 3), np.float32))
