@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import openvino.opset13  # noqa: F401, as ov.opset13
+import openvino.opset13
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
