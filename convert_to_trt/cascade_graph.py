@@ -218,8 +218,8 @@ def compose_cascade(
 
 
 def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProto:
-    network = to_half(model, name) if settings.half else gemm_to_convolution(model, name)
-    return onnx.load_from_string(network)
+    network = gemm_to_convolution(model, name)
+    return onnx.load_from_string(to_half(network, name) if settings.half else network)
 
 
 def _map_size(size: int) -> int:

@@ -9,7 +9,7 @@ from mask_detector_ros.errors import ModelError
 try:
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 except ImportError as error:
@@ -20,8 +20,17 @@ except ImportError as error:
     ) from error
 
 
+_LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+"""Operations that carry most of a network's weights and time."""
+
+
 def to_half(model: bytes, name: str) -> bytes:
     """The same network in float16, with the inputs and outputs that it had.
+
+    Its ends stay in float32: up to the first layer, which takes pixels of up to 255, and from
+    the last layer on. In float16 the scores of good candidates are all 1 or next to it, and
+    suppression, which keeps the best of them, would take any: `benchmark.half_precision`
+    shows what that costs.
 
     Args:
         model: a serialised ONNX model in float32.
@@ -30,17 +39,56 @@ def to_half(model: bytes, name: str) -> bytes:
     Raises:
         ModelError: the network cannot be converted.
     """
-    graph = _read(model, name)
+    network = _read(model, name)
+    for index, node in enumerate(network.graph.node):
+        node.name = f"node{index}"  # which it may lack, and the converter goes by it
+    ends = _first_layers(network.graph) | _last_layers(network.graph)
     try:
-        half = convert_float_to_float16(graph, keep_io_types=True)
+        half = convert_float_to_float16(network, keep_io_types=True, node_block_list=ends)
+        _remove_round_trips(half.graph)
+        tidy = OnnxModel(half)
+        tidy.prune_graph()
         # The converter leaves its casts at the end of the file.
-        OnnxModel(half).topological_sort()
+        tidy.topological_sort()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(
             f"{name} cannot be turned into float16 ({error}); use precision:=fp32"
         ) from error
     content: bytes = half.SerializeToString()
     return content
+
+
+def _first_layers(graph: onnx.GraphProto) -> set[str]:
+    """The nodes from the inputs to the first layer on each way, by name."""
+    reached, found = {tensor.name for tensor in graph.input}, set()
+    for node in graph.node:
+        if reached.intersection(node.input):
+            found.add(node.name)
+            if node.op_type not in _LAYERS:
+                reached.update(node.output)
+    return found
+
+
+def _last_layers(graph: onnx.GraphProto) -> set[str]:
+    """The nodes from the last layer on each way to the outputs, by name."""
+    needed, found = {tensor.name for tensor in graph.output}, set()
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            found.add(node.name)
+            if node.op_type not in _LAYERS:
+                needed.update(node.input)
+    return found
+
+
+def _remove_round_trips(graph: onnx.GraphProto) -> None:
+    """Take float32 that became float16 and float32 again from before: the converter puts
+    such casts around each node that it leaves alone."""
+    kinds = {node.output[0]: node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
+    sources = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    for node in graph.node:
+        is_up = kinds.get(node.output[0]) == TensorProto.FLOAT
+        if is_up and kinds.get(node.input[0]) == TensorProto.FLOAT16:
+            node.input[0] = sources[node.input[0]]
 
 
 def gemm_to_convolution(model: bytes, name: str) -> bytes:
