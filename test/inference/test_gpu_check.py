@@ -21,6 +21,7 @@ def test_it_runs_through(gpu, capsys, monkeypatch, tmp_path):
     report = tmp_path / "report.json"
     code = gpu_check.main(["--precision", "fp32", "--rounds", "1", "--out", str(report)])
     result = json.loads(report.read_text())
+    assert [check for check in result["checks"] if not check["passed"]] == []
     assert (code, result["failed"]) == (0, [])
     assert json.loads(capsys.readouterr().out) == result
     by_name = {check["check"]: check.get("result") for check in result["checks"]}
