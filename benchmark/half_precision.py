@@ -218,8 +218,8 @@ def describe(report: dict[str, Any]) -> str:
     lines += ["", f"{len(outliers)} boxes of float16 lie further than {BOX_LIMIT} px away"]
     if gaps:
         lines[-1] += (
-            f"; O-Net in float32 scores the two candidates {np.median(gaps):.4f} apart in the"
-            f" median, {max(gaps):.4f} at most"
+            f"; O-Net in float32 scores the two candidates {np.median(gaps):.1g} apart in the"
+            f" median, {max(gaps):.1g} at most"
         )
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.inference.typed_onnx import gemm_to_convolution, to_half
+from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mtcnn.cascade import (
     LEVEL_OVERLAP,
     ONET_SIDE,
@@ -218,7 +218,7 @@ def compose_cascade(
 
 
 def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProto:
-    network = gemm_to_convolution(model, name)
+    network = to_plain_layers(model, name)
     return onnx.load_from_string(to_half(network, name) if settings.half else network)
 
 

@@ -196,9 +196,9 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
 
     quantised = is_quantised(model)
     if api.is_rtx and not quantised:
-        from mask_detector_ros.inference.typed_onnx import gemm_to_convolution
+        from mask_detector_ros.inference.typed_onnx import to_plain_layers
 
-        model = gemm_to_convolution(model, request.name)
+        model = to_plain_layers(model, request.name)
     if request.half and api.is_strongly_typed and not quantised:
         from mask_detector_ros.inference.typed_onnx import to_half
 

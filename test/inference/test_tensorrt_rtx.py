@@ -50,13 +50,15 @@ def test_the_shipped_models_build(models, tmp_path, stage, precision, target):
     assert 100_000 < size < 3_000_000 + 4 * model.stat().st_size
 
 
-def test_the_whole_cascade_builds(tmp_path):
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_whole_cascade_builds(tmp_path, target):
     model = tmp_path / "cascade.onnx"
     slots = ("--level-slots", "64", "--refine-slots", "64", "--decide-slots", "32")
     options = ("--image", "320x240", "--min-face-size", "60", "--face-slots", "16", *slots)
     assert cascade_to_onnx.main(["-o", str(model), *options]) == 0
-    size = build(model, tmp_path / "plan", "fp32", "SM86")["bytes"]
-    assert model.stat().st_size < size < 60_000_000
+    size = build(model, tmp_path / "plan", "fp32", target)["bytes"]
+    # RTX has put hundreds of MB of zeros into an engine for Turing; see `to_plain_layers`.
+    assert model.stat().st_size < size < 30_000_000
 
 
 def test_the_engine_is_taken_for_one_without_a_gpu_to_run_it(models, tmp_path):

@@ -11,7 +11,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.engine_parity import LIMITS, check_parity
 from mask_detector_ros.inference.engine_profile import make_profile, parity_shapes
-from mask_detector_ros.inference.typed_onnx import gemm_to_convolution, to_half
+from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.models import find_classifier, find_detector
 from mask_detector_ros.mtcnn.pyramid import to_network_input
 
@@ -43,19 +43,23 @@ def test_float16_keeps_the_ends_and_stays_close(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_without_fully_connected_layers_it_computes_the_same(name):
+def test_of_plain_layers_it_computes_the_same(name):
     model = NETWORKS[name]
-    convolved = gemm_to_convolution(model, name)
-    network = onnx.load_from_string(convolved)
+    plain = to_plain_layers(model, name)
+    network = onnx.load_from_string(plain)
     onnx.checker.check_model(network)
     assert "Gemm" not in {node.op_type for node in network.graph.node}
+    kernels = {tensor.name: tuple(tensor.dims) for tensor in network.graph.initializer}
+    convolutions = [n for n in network.graph.node if n.op_type == "Conv"]
+    depthwise = [n.name for n in convolutions if kernels[n.input[1]][1:] == (1, 1, 1)]
+    assert depthwise == []
     reference = create_session(model, name, "onnxruntime", 1)
-    session = create_session(convolved, name, "onnxruntime", 1)
+    session = create_session(plain, name, "onnxruntime", 1)
     shapes = parity_shapes(reference.inputs, make_profile(reference.inputs))
     assert check_parity(session, reference, shapes[:3], "fp32") < 1e-5
 
 
-@pytest.mark.parametrize("change", [to_half, gemm_to_convolution])
+@pytest.mark.parametrize("change", [to_half, to_plain_layers])
 def test_what_is_no_network_is_refused(change):
     with pytest.raises(ModelError, match="broken is damaged or no ONNX file"):
         change(NETWORKS["rnet"][:5000], "broken")
