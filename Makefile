@@ -8,7 +8,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint bench soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
+.PHONY: help setup demo test lint bench bench-env soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,8 +17,9 @@ help:
 	@echo "              into OUT=$(OUT), for DURATION=seconds"
 	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
 	@echo "make lint     check formatting, imports and types"
-	@echo "make bench    compare the face detector's speed with others (options: ARGS), and see"
-	@echo "              whether the node's memory stays flat (options: MEMORY_ARGS)"
+	@echo "make bench    measure the speed and compare it with others (options: ARGS, FOUR_WAY_ARGS),"
+	@echo "              and see whether the node's memory stays flat (options: MEMORY_ARGS)"
+	@echo "make bench-env  only install those others, into .venv/bench (5 GB)"
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
@@ -43,9 +44,14 @@ lint: setup
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m mypy
 
-bench: setup
-	$(VENV_PYTHON) -m benchmark.against_peers $(ARGS)
+bench: bench-env
+	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark -o "$(OUT)/benchmark" $(ARGS)
+	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark --four-way -o "$(OUT)/four_way" $(FOUR_WAY_ARGS)
 	$(VENV_PYTHON) -m benchmark.memory $(MEMORY_ARGS)
+
+bench-env: setup
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
+	@$(VENV_PYTHON) -m mask_detector_ros.benchmark.environments
 
 soak: setup
 	$(VENV_PYTHON) -m benchmark.soak $(ARGS)

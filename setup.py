@@ -1,10 +1,16 @@
-"""Metadata is in pyproject.toml; here is only what it cannot say: where shared files go."""
+"""Metadata is in pyproject.toml; here is only what it cannot say: where shared files go, and
+the Python that is compiled on request (`MASK_DETECTOR_CYTHON=1 pip install .`)."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 from setuptools import setup
 
 ROOT = Path(__file__).parent
+
+# What runs for every frame besides the networks and OpenCV.
+HOT = ("crops.py", "faces.py", "classifier.py", "mtcnn/[!_]*.py")
 
 
 def shared(directory: str) -> tuple[str, list[str]]:
@@ -13,6 +19,25 @@ def shared(directory: str) -> tuple[str, list[str]]:
     return f"share/mask_detector_ros/{directory}", [str(p.relative_to(ROOT)) for p in files]
 
 
+def compiled() -> dict[str, Any]:
+    """The hot modules as extensions, made from the same files that Python runs otherwise."""
+    if os.environ.get("MASK_DETECTOR_CYTHON", "0") in ("", "0"):
+        return {}
+    # An option of setup() that pip asks for before it builds; importing Cython comes after.
+    wanted = {"setup_requires": ["Cython>=3.1"]}
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return wanted
+    modules = cythonize(
+        [f"mask_detector_ros/{pattern}" for pattern in HOT],
+        build_dir="build/cython",
+        # Annotations stay what they are in Python: hints, no C types.
+        compiler_directives={"language_level": 3, "annotation_typing": False},
+    )
+    return {**wanted, "ext_modules": modules}
+
+
 # The interface files are what bags are written with where there is no ROS.
 FOLDERS = ("models", "config", "msg", "underlay/vision_msgs/msg")
-setup(data_files=[shared(folder) for folder in FOLDERS])
+setup(data_files=[shared(folder) for folder in FOLDERS], **compiled())

@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,27 +41,19 @@ PRECISIONS = ("fp32", "fp16")
 def run_there(
     arguments: Sequence[str | Path], limit: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python of the environment of TensorRT-RTX, and end all it started after `limit` s.
+    """Run Python of the environment of TensorRT-RTX; the builder that it starts ends with it.
 
     Raises:
-        subprocess.TimeoutExpired: it took longer.
+        subprocess.TimeoutExpired: it took longer than `limit` seconds.
     """
-    command = [str(TENSORRT_ENVIRONMENT / "bin" / "python"), *map(str, arguments)]
-    process = subprocess.Popen(
-        command,
+    return subprocess.run(
+        [str(TENSORRT_ENVIRONMENT / "bin" / "python"), *map(str, arguments)],
         env={**clean_variables(os.environ), "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        start_new_session=True,
+        timeout=limit,
+        check=False,
     )
-    try:
-        out, errors = process.communicate(timeout=limit)
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise
-    return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 def build(

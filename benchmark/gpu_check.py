@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.gpu_times import networks, time_calls, time_detector, time_networks
-from benchmark.machine import describe_machine
+from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.measures import spread
+from mask_detector_ros.benchmark.measures import spread
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.models import find_classifier, find_detector

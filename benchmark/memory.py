@@ -24,7 +24,7 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 from vision_msgs.msg import Detection2DArray
 
-from benchmark.machine import describe_machine
+from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.demo import graph_environment, node

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.faults import FAULTS
-from benchmark.machine import describe_machine
 from benchmark.memory import resident_memory
 from benchmark.rig import (
     ACTIVATE,
@@ -29,6 +28,7 @@ from benchmark.rig import (
     Lost,
     Rig,
 )
+from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.ros.demo import graph_environment
 
 STEADY_SECONDS = 10.0

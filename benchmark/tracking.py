@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmark.machine import describe_machine
 from mask_detector_ros import MaskDetector
+from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.mtcnn.boxes import intersection_over_union
 from mask_detector_ros.sample_scene import RATE_HZ, SampleScene

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from mask_detector_ros import __version__
-from mask_detector_ros.cli import bag, evaluate, image, models, video
+from mask_detector_ros.cli import bag, benchmark, evaluate, image, models, video
 from mask_detector_ros.cli.command import Parser, run_command
 
 
@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (image, video, bag, evaluate, models):
+    for module in (image, video, bag, evaluate, benchmark, models):
         module.add_parser(commands)
     return parser
 

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from mask_detector_ros.cli.options import add_detector_options
+from mask_detector_ros.cli.options import add_detector_options, make_report_folder
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.contact_sheet import worst_errors
 from mask_detector_ros.evaluation.dataset import Dataset, read_dataset
 from mask_detector_ros.evaluation.html_report import build_report
 from mask_detector_ros.evaluation.markdown_report import build_markdown
 from mask_detector_ros.evaluation.observe import Networks, Observations, observe
-from mask_detector_ros.evaluation.plots import draw_plots, require_matplotlib
+from mask_detector_ros.evaluation.plots import draw_plots
 from mask_detector_ros.evaluation.summary import Summary, summarise
 from mask_detector_ros.evaluation.tables import confusion_tables, full_tables, short_tables
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.model and "classifier_model" in given:
         raise ParameterError("give --model or --classifier-model, not both; they mean the same")
-    output = make_output(arguments.output)
+    output = make_report_folder(arguments.output)
     folder = Path(arguments.dataset).expanduser()
     dataset = read_dataset(folder, arguments.split, lambda paths: show_progress(paths, "check"))
     report_problems(dataset, arguments.strict)
@@ -86,19 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
         if output is not None:
             print(f"\nreport: {output / 'report.html'}")
     return 0
-
-
-def make_output(name: str | None) -> Path | None:
-    """Make the folder of the report before the long work, so that it is not in vain."""
-    if name is None:
-        return None
-    require_matplotlib()
-    folder = Path(name).expanduser()
-    try:
-        (folder / "plots").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"cannot make the folder {folder} ({error.strerror})") from error
-    return folder
 
 
 def show_progress(items: Iterable[T], what: str) -> Iterable[T]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.evaluation.plots import require_matplotlib
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter, check_parameters
 
 
@@ -60,3 +63,16 @@ def describe_counts(counts: dict[str, int], nothing: str = "no face") -> str:
     """Counts by label in words, such as `2 with mask, 1 without mask`."""
     parts = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
     return ", ".join(parts) or nothing
+
+
+def make_report_folder(name: str | None) -> Path | None:
+    """Make the folder of the report before the long work, so that it is not in vain."""
+    if name is None:
+        return None
+    require_matplotlib()
+    folder = Path(name).expanduser()
+    try:
+        (folder / "plots").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"cannot make the folder {folder} ({error.strerror})") from error
+    return folder

@@ -58,7 +58,7 @@ def draw_plots(seen: Observations, summary: Summary) -> dict[str, str]:
 
 def plot_precision_recall(seen: Observations) -> str:
     """Precision against recall by size, with a dot at the chosen threshold."""
-    figure, (axes,) = _new_figure(1)
+    figure, (axes,) = new_figure(1)
     for size in [HEADLINE, *SEPARATE_SIZES]:
         thresholds, precision, recall = _curve(seen, size, None)
         (line,) = axes.plot(recall, precision, label=size)
@@ -69,12 +69,12 @@ def plot_precision_recall(seen: Observations) -> str:
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title("Detection by size; dot: the chosen threshold")
     axes.legend(loc="lower left")
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def plot_threshold(seen: Observations, summary: Summary) -> str:
     """How precision and the recall by mask state move with the last stage's threshold."""
-    figure, (axes,) = _new_figure(1)
+    figure, (axes,) = new_figure(1)
     thresholds, precision, _ = _curve(seen, HEADLINE, None)
     axes.plot(thresholds, precision, "k--", label="precision")
     for state, label in enumerate(LABELS):
@@ -88,12 +88,12 @@ def plot_threshold(seen: Observations, summary: Summary) -> str:
     axes.set(xlabel="threshold of the last stage", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"Detection, {HEADLINE}")
     axes.legend(loc="lower left")
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def plot_recall(summary: Summary) -> str:
     """Recall by size and mask state, at the chosen threshold."""
-    figure, (axes,) = _new_figure(1)
+    figure, (axes,) = new_figure(1)
     for number, label in enumerate(LABELS):
         rows = [
             row
@@ -106,12 +106,12 @@ def plot_recall(summary: Summary) -> str:
     axes.set(ylabel="recall", ylim=(0, 1.02))
     axes.set_title("Detection by size and mask state, 95 % intervals")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def plot_end_to_end(summary: Summary) -> str:
     """Share of right box and right label by label, a bar a model."""
-    figure, (axes,) = _new_figure(1)
+    figure, (axes,) = new_figure(1)
     for number, (name, model) in enumerate(summary.models.items()):
         shares = [row.share for row in model.end_to_end if row.size == HEADLINE]
         _bars(axes, number, len(summary.models), shares, name)
@@ -119,12 +119,12 @@ def plot_end_to_end(summary: Summary) -> str:
     axes.set(ylabel="right box and right label", ylim=(0, 1.02))
     axes.set_title(f"End to end, {HEADLINE}, 95 % intervals")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def plot_confusion(summary: Summary) -> str:
     """Share of each true label by predicted label, a panel a model."""
-    figure, panels = _new_figure(len(summary.models))
+    figure, panels = new_figure(len(summary.models))
     for axes, (name, model) in zip(panels, summary.models.items(), strict=True):
         (counts,) = [np.array(r.confusion) for r in model.classification if r.size == HEADLINE]
         shares = ratio(counts.astype(float), np.repeat(counts.sum(axis=1)[:, None], 3, 1))
@@ -137,12 +137,12 @@ def plot_confusion(summary: Summary) -> str:
         axes.set_yticks(range(len(LABELS)), names)
         axes.set(xlabel="predicted", ylabel="true")
         axes.set_title(f"{name}, {HEADLINE}")
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def plot_calibration(seen: Observations) -> str:
     """Accuracy against confidence on the known boxes, a line a model."""
-    figure, (axes,) = _new_figure(1)
+    figure, (axes,) = new_figure(1)
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
     rows = in_range(seen.truth_sides, HEADLINE)
     for name, probabilities in seen.crop_probabilities.items():
@@ -158,7 +158,7 @@ def plot_calibration(seen: Observations) -> str:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.set_title(f"Calibration, {HEADLINE}; larger dots: more faces")
     axes.legend(loc="upper left")
-    return _to_svg(figure)
+    return to_svg(figure)
 
 
 def _curve(
@@ -182,7 +182,8 @@ def _bars(axes: Axes, number: int, of: int, estimates: list[Estimate], label: st
     axes.bar(x, y, width, yerr=np.maximum(reach, 0), capsize=2, label=label)
 
 
-def _new_figure(panels: int) -> tuple[Figure, list[Axes]]:
+def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels beside each other."""
     # Not pyplot: it would look for a display and keep every figure.
     from matplotlib.figure import Figure
 
@@ -190,7 +191,8 @@ def _new_figure(panels: int) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
 
 
-def _to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG that is the same each time."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+import openvino.opset13
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
@@ -33,6 +34,7 @@ class OpenVinoSession(Session):
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             network = core.read_model(model, b"")
+            _restore_prelu(network)
             self._model = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
@@ -48,8 +50,51 @@ class OpenVinoSession(Session):
         self.metadata = _read_metadata(network)
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        if not all(array.size for array in arrays.values()):
+            # Of no images OpenVINO returns what it last returned of some.
+            return {t.name: np.empty((0, *t.shape[1:]), t.dtype) for t in self.outputs}
         results = self._request.infer(dict(arrays), share_inputs=True)
         return {t.name: results[t.name].copy() for t in self.outputs}
+
+
+def _restore_prelu(network: Any) -> None:
+    """Give OpenVINO the PReLU that the cascade's files spell out for ONNX Runtime.
+
+    They have slope * x + relu((1 - slope) * x), or (1 - slope) * relu(x) behind the plus, with
+    depthwise convolutions (training/make_mtcnn_onnx.py). In OpenVINO the operator takes a fifth
+    less time of O-Net.
+    """
+    for add in network.get_ordered_ops():
+        if add.get_type_name() != "Add":
+            continue
+        straight, bent = (add.input_value(i).get_node() for i in (0, 1))
+        kinds = {bent.get_type_name()}
+        if straight.get_type_name() != "GroupConvolution" or not bent.inputs():
+            continue
+        inner = bent.input_value(0).get_node()
+        kinds.add(inner.get_type_name())
+        source = straight.input_value(0)
+        if kinds != {"Relu", "GroupConvolution"} or inner.input_value(0) != source:
+            continue
+        scale = inner if inner.get_type_name() == "GroupConvolution" else bent
+        slope = _constant(straight)
+        if not np.allclose(_constant(scale), 1 - slope):
+            continue
+        prelu = ov.opset13.prelu(source, ov.opset13.constant(slope))
+        for target in add.output(0).get_target_inputs():
+            target.replace_source_output(prelu.output(0))
+    network.validate_nodes_and_infer_types()
+
+
+def _constant(convolution: Any) -> Array:
+    """(C,) weights of a depthwise 1x1 convolution; NaN for any other."""
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() == "Reshape":
+        node = node.input_value(0).get_node()
+    shape = list(convolution.input_value(1).get_shape())
+    if node.get_type_name() != "Constant" or shape[1:] != [1] * 4:
+        return np.full(1, np.nan, np.float32)
+    return np.array(node.get_data(), np.float32).reshape(-1)
 
 
 def _tensor_info(port: Any) -> TensorInfo:

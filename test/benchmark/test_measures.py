@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.measures import agreement, ratio, spread
+from mask_detector_ros.benchmark.measures import agreement, fit_line, ratio, ratio_quartiles, spread
 
 BOX = [10.0, 10.0, 50.0, 60.0]
 
@@ -52,3 +52,28 @@ def test_a_box_can_be_the_partner_of_one_only():
 
 def test_two_who_find_nothing_agree():
     assert agreement([boxes()], [boxes()]) == 1
+
+
+@given(st.floats(-5, 5), st.floats(-50, 50), st.integers(2, 9))
+def test_points_on_a_line_give_the_line_back(slope, intercept, count):
+    x = np.arange(count, dtype=float)
+    found = fit_line(x, slope * x + intercept)
+    assert found[:2] == pytest.approx((slope, intercept), abs=1e-6)
+
+
+def test_what_a_line_does_not_explain_lowers_r2():
+    assert fit_line([0, 1, 2], [0, 1, 2])[2] == pytest.approx(1)
+    assert fit_line([0, 0, 1, 1], [0, 2, 0, 2])[2] == pytest.approx(0)
+    assert fit_line([0, 1], [3, 3])[2] == 1
+
+
+@given(st.floats(0.1, 10))
+def test_the_quartiles_of_a_constant_ratio_are_the_ratio(factor):
+    ours = np.random.default_rng(2).uniform(0.01, 0.1, (4, 3))
+    assert ratio_quartiles(ours, factor * ours) == pytest.approx((factor, factor))
+
+
+def test_the_quartiles_spread_as_the_rounds_do():
+    ours = np.ones((5, 2))
+    theirs = np.arange(1.0, 6.0)[:, None] * ours
+    assert ratio_quartiles(ours, theirs) == pytest.approx((2, 4))

