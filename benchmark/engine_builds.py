@@ -68,7 +68,7 @@ def build(
     try:
         done = run_there(["-m", "convert_to_trt.onnx_to_engine", model, *options], limit)
     except subprocess.TimeoutExpired as error:
-        raise BackendError(f"not built in {limit:.0f} s") from error
+        raise BackendError(f"not built in {limit:g} s") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         raise BackendError(lines[-1] if lines else done.stderr.strip()[-200:])
