@@ -8,7 +8,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint bench bench-env soak convert-env tensorrt-env gpu-check tensorrt-names clean
+.PHONY: help setup demo test lint bench bench-env soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
+	@echo "make engine-builds  how large engines get and how long they take, in .venv/tensorrt (options: ARGS)"
 	@echo "make gpu-check   on a machine with an NVIDIA GPU: build engines, compare, time (options: ARGS)"
 	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
 	@echo "make clean    remove .venv and everything that was made"
@@ -63,6 +64,9 @@ tensorrt-env: setup
 
 gpu-check: setup
 	@$(VENV_PYTHON) -m benchmark.gpu_check $(ARGS)
+
+engine-builds: tensorrt-env
+	@$(VENV_PYTHON) -m benchmark.engine_builds $(ARGS)
 
 tensorrt-names:
 	@$(PYTHON) test/inference/tensorrt_names/write_names.py

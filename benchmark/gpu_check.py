@@ -14,7 +14,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 
 from benchmark.gpu_times import networks, time_calls, time_detector, time_networks
 from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.evaluation.agreement import BOX_LIMIT, PROBABILITY_LIMIT, Agreement
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
@@ -36,8 +38,6 @@ from mask_detector_ros.models import find_classifier, find_detector
 from mask_detector_ros.sample_scene import SampleScene
 
 BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
-BOX_LIMIT, PROBABILITY_LIMIT = 1.5, 0.04
-"""Pixels, and as a probability: what the faces of TensorRT may differ by from ONNX Runtime's."""
 
 
 class Checks:
@@ -101,25 +101,19 @@ def check_faces(precision: str, folder: str) -> dict[str, Any]:
     on_gpu = MaskDetector.load(backend="tensorrt", precision=precision, engine_cache_dir=folder)
     on_cpu = MaskDetector.load(backend="onnxruntime")
     pictures = list(sequence(SampleScene(640, 480)))
-    counts, boxes, probabilities = [], 0.0, 0.0
-    for picture in pictures + pictures:
-        found, wanted = on_gpu(picture), on_cpu(picture)
-        assert len(found) == len(wanted), f"{len(found)} faces instead of {len(wanted)}"
-        found = _in_the_order_of(found, wanted)
-        boxes = max(boxes, np.abs(found.boxes - wanted.boxes).max(initial=0))
-        difference = np.abs(found.probabilities - wanted.probabilities).max(initial=0)
-        probabilities = max(probabilities, difference)
-        counts.append(len(found))
-    assert boxes <= BOX_LIMIT, f"boxes differ by {boxes:.2f} px"
-    assert probabilities <= PROBABILITY_LIMIT, f"probabilities differ by {probabilities:.3f}"
-    return {"faces": counts, "box_px": float(boxes), "probability": float(probabilities)}
+    pairs = [(on_cpu(picture), on_gpu(picture)) for picture in pictures + pictures]
+    return {"faces": [len(found) for _, found in pairs], **_require_same_faces(pairs)}
 
 
-def _in_the_order_of(found: Faces, wanted: Faces) -> Faces:
-    """Faces of nearly equal scores may change places."""
-    centres = [(f.boxes[:, :2] + f.boxes[:, 2:]) / 2 for f in (found, wanted)]
-    distances = np.linalg.norm(centres[0][None] - centres[1][:, None], axis=2)
-    return found[distances.argmin(axis=1)] if len(found) else found
+def _require_same_faces(pairs: Iterable[tuple[Faces, Faces]]) -> dict[str, float]:
+    agreement = Agreement.of(pairs)
+    box = float(agreement.boxes.max(initial=0))
+    probability = float(agreement.probabilities.max(initial=0))
+    assert not agreement.missing, f"{agreement.missing} faces are missing"
+    assert not agreement.extra, f"{agreement.extra} faces are no faces on the CPU"
+    assert box <= BOX_LIMIT, f"boxes differ by {box:.2f} px"
+    assert probability <= PROBABILITY_LIMIT, f"probabilities differ by {probability:.3f}"
+    return {"box_px": box, "probability": probability}
 
 
 @contextmanager
@@ -182,12 +176,7 @@ def check_cascade_graph(precision: str, folder: str, rounds: int) -> dict[str, A
     common = {"detector_model": str(path), "engine_cache_dir": folder, "precision": "fp32"}
     on_gpu = MaskDetector.load(backend="tensorrt", **common)
     on_cpu = MaskDetector.load(backend="onnxruntime", **common)
-    for picture in sequence(SampleScene(640, 480)):
-        found, wanted = on_gpu(picture), on_cpu(picture)
-        assert len(found) == len(wanted), f"{len(found)} faces instead of {len(wanted)}"
-        found = _in_the_order_of(found, wanted)
-        difference = np.abs(found.boxes - wanted.boxes).max(initial=0)
-        assert difference <= BOX_LIMIT, f"boxes differ by {difference:.2f} px"
+    _require_same_faces((on_cpu(p), on_gpu(p)) for p in sequence(SampleScene(640, 480)))
     picture, _ = SampleScene(640, 480).render(0)
     return time_calls(lambda: on_gpu(picture), rounds)
 
@@ -242,16 +231,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=200, help="calls of each timing")
     parser.add_argument("--out", type=Path, help="write the JSON there too")
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         report = run(options.precision, options.rounds)
-    except MaskDetectorError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    text = json.dumps(report, indent=1)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 1 if report["failed"] else 0
+        text = json.dumps(report, indent=1)
+        if options.out:
+            options.out.write_text(text + "\n", encoding="utf-8")
+        print(text)
+        return 1 if report["failed"] else 0
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

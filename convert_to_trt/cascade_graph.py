@@ -15,7 +15,7 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.inference.typed_onnx import gemm_to_convolution, to_half
+from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mtcnn.cascade import (
     LAST_OVERLAP,
     LEVEL_OVERLAP,
@@ -220,8 +220,8 @@ def compose_cascade(
 
 
 def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProto:
-    network = to_half(model, name) if settings.half else gemm_to_convolution(model, name)
-    return onnx.load_from_string(network)
+    network = to_plain_layers(model, name)
+    return onnx.load_from_string(to_half(network, name) if settings.half else network)
 
 
 def _map_size(size: int) -> int:

@@ -16,8 +16,8 @@ from pathlib import Path
 from convert_to_trt.environment import change_into
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, find_kind
 from convert_to_trt.settings import PRESETS, read_labels, read_number
-from mask_detector_ros.cli import FAILURE, INTERRUPTED, WRONG_USE, Parser
-from mask_detector_ros.errors import MaskDetectorError, ParameterError
+from mask_detector_ros.cli.command import Parser, run_command
+from mask_detector_ros.errors import ParameterError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -85,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = build_parser().parse_args(arguments)
-    try:
+
+    def run() -> int:
         kind = check(options)
         needed = ("onnx",) if kind == ONNX else ("tensorflow", "tf2onnx", "h5py")
         if not all(importlib.util.find_spec(name) for name in needed):
@@ -93,17 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from convert_to_trt.conversion import convert
 
         report = convert(options, kind)
-    except MaskDetectorError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return WRONG_USE if isinstance(error, ParameterError) else FAILURE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    if options.json:
-        print(json.dumps(report.to_record()))
-    else:
-        print(report.describe())
-    return 0
+        print(json.dumps(report.to_record()) if options.json else report.describe())
+        return 0
+
+    return run_command(run)
 
 
 if __name__ == "__main__":

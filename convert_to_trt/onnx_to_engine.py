@@ -17,28 +17,27 @@ from typing import Any
 from tqdm import tqdm
 
 from convert_to_trt.output_file import write_file
-from mask_detector_ros.cli import FAILURE, INTERRUPTED, WRONG_USE, Parser
-from mask_detector_ros.errors import MaskDetectorError, ModelError, ParameterError
+from mask_detector_ros.cli.command import Parser, run_command
+from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
+from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.inference.base import WORKSPACE_MB
 from mask_detector_ros.inference.engine_builder import BuildRequest, build_in_process
 from mask_detector_ros.inference.engine_profile import make_profile
 from mask_detector_ros.inference.tensorrt_api import TensorRt, missing_packages
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+
+PARAMETERS = detector_parameters("detector_model", "classifier_model", "engine_cache_dir", "device")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    known = {p.name: p.default for p in DETECTOR_PARAMETERS}
     parser = Parser(
         prog="onnx_to_engine", description="Build TensorRT engines ahead of time, and check them."
     )
     parser.add_argument(
         "models", type=Path, nargs="*", metavar="MODEL.onnx", help="default: what the node runs"
     )
-    for name in ("detector_model", "classifier_model"):
-        parser.add_argument(f"--{name.replace('_', '-')}", default=known[name], help="as the node")
     parser.add_argument(
         "--precision",
         choices=("auto", "fp32", "fp16", "int8"),
@@ -46,10 +45,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="int8 first writes MODEL.int8.onnx, with scales from --crops",
     )
     parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face crops, for int8")
-    parser.add_argument(
-        "--engine-cache-dir", default="", metavar="DIR", help="as the node; default: ~/.cache/..."
-    )
-    parser.add_argument("--device", type=int, default=0, metavar="N", help="number of the GPU")
     parser.add_argument(
         "--workspace", type=int, default=WORKSPACE_MB, metavar="MB", help="memory for building"
     )
@@ -63,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="PLAN", help="of --build-only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_options(parser, "as the node", PARAMETERS)
     return parser
 
 
@@ -82,8 +78,10 @@ def check(options: argparse.Namespace) -> None:
         raise ParameterError("--precision int8 and --crops FOLDER go together")
     if options.precision == "int8" and len(options.models) != 1:
         raise ParameterError("int8 is for one mask classifier: give its MODEL.onnx")
-    if options.workspace < 1 or options.device < 0:
-        raise ParameterError("--workspace must be 1 or more, --device 0 or more")
+    if options.workspace < 1:
+        raise ParameterError("--workspace must be 1 or more")
+    # From here on the parameters of the node have their values, too.
+    vars(options).update(option_values(options, PARAMETERS))
 
 
 def read_models(options: argparse.Namespace) -> dict[str, bytes]:
@@ -183,7 +181,8 @@ def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[st
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
     options = build_parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         check(options)
         # Before any long work: is it there at all?
         if options.build_only:
@@ -191,17 +190,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.precision != "int8":
             choose_backend("tensorrt")
         reports = convert(options)
-    except MaskDetectorError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return WRONG_USE if isinstance(error, ParameterError) else FAILURE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    if options.json:
-        print(json.dumps([{k: v for k, v in report.items() if k != "text"} for report in reports]))
-    else:
-        print("\n".join(report["text"] for report in reports))
-    return 0
+        if options.json:
+            print(json.dumps([{k: v for k, v in r.items() if k != "text"} for r in reports]))
+        else:
+            print("\n".join(report["text"] for report in reports))
+        return 0
+
+    return run_command(run)
 
 
 if __name__ == "__main__":

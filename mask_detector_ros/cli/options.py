@@ -43,6 +43,11 @@ def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Par
         )
 
 
+def detector_parameters(*names: str) -> tuple[Parameter, ...]:
+    """Some rows of the table of detector parameters, for commands that need only these."""
+    return tuple(p for p in DETECTOR_PARAMETERS if p.name in names)
+
+
 def load_detector(arguments: argparse.Namespace) -> MaskDetector:
     """The detector that the options describe."""
     return MaskDetector.load(**option_values(arguments, DETECTOR_PARAMETERS))

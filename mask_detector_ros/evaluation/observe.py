@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.classifier import Classifier
-from mask_detector_ros.errors import ModelError
+from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.dataset import LABELS, WORN_INCORRECTLY, LabelledImage
 from mask_detector_ros.evaluation.matching import IGNORED, NO_MATCH, match_by_score
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.sources import read_image
 
@@ -46,9 +46,18 @@ class Networks:
         """Load the detector that checked parameters describe, and classifiers by name or path.
 
         Raises:
+            ParameterError: the detector is a whole cascade in one file.
             ModelError: a model is missing, damaged, or labels other than `LABELS`.
             BackendError: the backend cannot serve on this machine.
         """
+        if find_cascade_graph(values["detector_model"]) is not None:
+            # Scaling every photograph to the one size would measure the scaling.
+            raise ParameterError(
+                f"{values['detector_model']} is a whole cascade: one image size, one threshold, and"
+                " its classifier within; evaluate what it was made from (--detector-model with the"
+                " name or folder of the three networks, --model with the classifier), and compare"
+                " the two with convert_to_trt.cascade_to_onnx --photos"
+            )
         backend, threads = choose_backend(values["backend"]), values["threads"]
         options = EngineOptions.of(values)
         stages = {

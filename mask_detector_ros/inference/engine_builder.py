@@ -195,14 +195,14 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
             report(kind, value)
 
     quantised = is_quantised(model)
+    if api.is_rtx and not quantised:
+        from mask_detector_ros.inference.typed_onnx import to_plain_layers
+
+        model = to_plain_layers(model, request.name)
     if request.half and api.is_strongly_typed and not quantised:
         from mask_detector_ros.inference.typed_onnx import to_half
 
         model = to_half(model, request.name)
-    elif api.is_rtx and not quantised:
-        from mask_detector_ros.inference.typed_onnx import gemm_to_convolution
-
-        model = gemm_to_convolution(model, request.name)
     trt = api.trt
     logger = api.logger(keep)
     builder = trt.Builder(logger)

@@ -18,8 +18,8 @@ from typing import Any
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference.engine_builder import BuildCancelledError, Profile
 
-FORMAT = 1
-"""Of the files below; others are rebuilt."""
+FORMAT = 2
+"""Of the files below, and of how networks are prepared for TensorRT; others are rebuilt."""
 
 MAGIC = b"mask_detector_ros engine\n"
 LOCK_POLL = 0.2

@@ -8,7 +8,8 @@ from mask_detector_ros.inference.base import Array, TensorInfo
 from mask_detector_ros.inference.engine_builder import Profile, Shapes
 
 BATCHES = (1, 8, 128)
-"""Smallest, usual and largest number of crops: `BATCH_LIMIT` of the cascade and the classifier."""
+"""Smallest, usual and largest number of crops: the larger `BATCH_LIMIT` of the cascade and the
+classifier."""
 
 SIDES = (12, 240, 1280)
 """Of a whole image, in pixels: P-Net's window; a usual level of the pyramid; the largest level

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ModelError
 
 try:
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 except ImportError as error:
@@ -20,8 +23,17 @@ except ImportError as error:
     ) from error
 
 
+_LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+"""Operations that carry most of a network's weights and time."""
+
+
 def to_half(model: bytes, name: str) -> bytes:
     """The same network in float16, with the inputs and outputs that it had.
+
+    Its ends stay in float32: up to the first layer, which takes pixels of up to 255, and from
+    the last layer on. In float16 the scores of good candidates are all 1 or next to it, and
+    suppression, which keeps the best of them, would take any: `benchmark.half_precision`
+    shows what that costs.
 
     Args:
         model: a serialised ONNX model in float32.
@@ -30,11 +42,17 @@ def to_half(model: bytes, name: str) -> bytes:
     Raises:
         ModelError: the network cannot be converted.
     """
-    graph = _read(model, name)
+    network = _read(model, name)
+    for index, node in enumerate(network.graph.node):
+        node.name = f"node{index}"  # which it may lack, and the converter goes by it
+    ends = _first_layers(network.graph) | _last_layers(network.graph)
     try:
-        half = convert_float_to_float16(graph, keep_io_types=True)
+        half = convert_float_to_float16(network, keep_io_types=True, node_block_list=ends)
+        _remove_round_trips(half.graph)
+        tidy = OnnxModel(half)
+        tidy.prune_graph()
         # The converter leaves its casts at the end of the file.
-        OnnxModel(half).topological_sort()
+        tidy.topological_sort()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(
             f"{name} cannot be turned into float16 ({error}); use precision:=fp32"
@@ -43,53 +61,109 @@ def to_half(model: bytes, name: str) -> bytes:
     return content
 
 
-def gemm_to_convolution(model: bytes, name: str) -> bytes:
-    """The same network with its fully connected layers as 1x1 convolutions.
+def _first_layers(graph: onnx.GraphProto) -> set[str]:
+    """The nodes from the inputs to the first layer on each way, by name."""
+    reached, found = {tensor.name for tensor in graph.input}, set()
+    for node in graph.node:
+        if reached.intersection(node.input):
+            found.add(node.name)
+            if node.op_type not in _LAYERS:
+                reached.update(node.output)
+    return found
 
-    TensorRT-RTX has no fully connected layer in float32 for Turing (SM75).
+
+def _last_layers(graph: onnx.GraphProto) -> set[str]:
+    """The nodes from the last layer on each way to the outputs, by name."""
+    needed, found = {tensor.name for tensor in graph.output}, set()
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            found.add(node.name)
+            if node.op_type not in _LAYERS:
+                needed.update(node.input)
+    return found
+
+
+def _remove_round_trips(graph: onnx.GraphProto) -> None:
+    """Take float32 that became float16 and float32 again from before: the converter puts
+    such casts around each node that it leaves alone."""
+    kinds = {node.output[0]: node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
+    sources = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    for node in graph.node:
+        is_up = kinds.get(node.output[0]) == TensorProto.FLOAT
+        if is_up and kinds.get(node.input[0]) == TensorProto.FLOAT16:
+            node.input[0] = sources[node.input[0]]
+
+
+def to_plain_layers(model: bytes, name: str) -> bytes:
+    """The same network without the layers that TensorRT-RTX builds badly for Turing (SM75).
+
+    Fully connected layers, which it has not in float32, become 1x1 convolutions. Depthwise 1x1
+    convolutions become multiplications: where the input's shape is fixed, each of them puts
+    three times its result into the engine, as zeros.
 
     Raises:
         ModelError: this is no network.
     """
     network = _read(model, name)
     graph = network.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = []
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
     for index, node in enumerate(graph.node):
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        is_plain = (
-            node.op_type == "Gemm"
-            and node.input[1] in weights
-            and not attributes.get("transA")
-            and attributes.get("alpha", 1.0) == attributes.get("beta", 1.0) == 1.0
-        )
-        if not is_plain:
-            nodes.append(node)
-            continue
-        matrix = numpy_helper.to_array(weights[node.input[1]])
-        if not attributes.get("transB"):
-            matrix = matrix.T
-        kernel = f"convolution_kernel{index}"
-        graph.initializer.append(
-            numpy_helper.from_array(np.ascontiguousarray(matrix)[:, :, None, None], kernel)
-        )
-        graph.initializer.append(
-            numpy_helper.from_array(np.array([2, 3], np.int64), f"pixel_axes{index}")
-        )
-        pixels, result = f"pixels{index}", f"convolved{index}"
-        nodes += [
-            helper.make_node("Unsqueeze", [node.input[0], f"pixel_axes{index}"], [pixels]),
-            helper.make_node("Conv", [pixels, kernel, *node.input[2:]], [result]),
-            helper.make_node("Flatten", [result], list(node.output)),
-        ]
+        matrix = weights.get(node.input[1]) if len(node.input) > 1 else None
+        replaced: list[onnx.NodeProto] = [node]
+        constants: dict[str, NDArray[Any]] = {}
+        if matrix is not None and _is_plain_gemm(node):
+            kernel = matrix if _attributes(node).get("transB") else matrix.T
+            replaced, constants = _convolution(node, kernel[:, :, None, None], index)
+        elif matrix is not None and _is_scaling(node, matrix):
+            replaced, constants = _multiplication(node, matrix.reshape(-1, 1, 1), index)
+        nodes += replaced
+        for key, values in constants.items():
+            tensor = numpy_helper.from_array(np.ascontiguousarray(values), key)
+            graph.initializer.append(tensor)
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    OnnxModel(network).prune_graph()
     content: bytes = network.SerializeToString()
     return content
+
+
+Replacement = tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]
+"""Nodes, and their constants by name."""
+
+
+def _convolution(node: onnx.NodeProto, kernel: NDArray[Any], index: int) -> Replacement:
+    pixels, result, axes, weight = (f"{w}{index}" for w in ("pixels", "sums", "axes", "kernel"))
+    nodes = [
+        helper.make_node("Unsqueeze", [node.input[0], axes], [pixels]),
+        helper.make_node("Conv", [pixels, weight, *node.input[2:]], [result]),
+        helper.make_node("Flatten", [result], list(node.output)),
+    ]
+    return nodes, {axes: np.array([2, 3], np.int64), weight: kernel}
+
+
+def _multiplication(node: onnx.NodeProto, factors: NDArray[Any], index: int) -> Replacement:
+    name = f"factors{index}"
+    return [helper.make_node("Mul", [node.input[0], name], list(node.output))], {name: factors}
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _is_plain_gemm(node: onnx.NodeProto) -> bool:
+    said = _attributes(node)
+    factors = (said.get("alpha", 1.0), said.get("beta", 1.0))
+    return node.op_type == "Gemm" and not said.get("transA") and factors == (1.0, 1.0)
+
+
+def _is_scaling(node: onnx.NodeProto, kernel: NDArray[Any]) -> bool:
+    """Whether a convolution does nothing but multiply each channel by a number."""
+    said = _attributes(node)
+    is_depthwise = kernel.shape[1:] == (1, 1, 1) and said.get("group") == len(kernel)
+    has_bias = len(node.input) > 2
+    moves = {*said.get("strides", [1]), *(1 + pad for pad in said.get("pads", []))}
+    return node.op_type == "Conv" and is_depthwise and not has_bias and moves == {1}
 
 
 def _read(model: bytes, name: str) -> onnx.ModelProto:

@@ -81,7 +81,7 @@ def test_it_finds_what_the_cascade_finds(tmp_path, photos, capsys):
     assert agreement["pictures"] == 3
     assert agreement["faces"] >= 2
     assert (agreement["missing"], agreement["extra"], agreement["labels"]) == (0, 0, 0)
-    assert agreement["box"][2] < 3
+    assert agreement["box_px"]["99%"] < 3
 
 
 def test_float16_finds_the_same(tmp_path, photos, capsys):

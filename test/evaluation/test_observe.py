@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.errors import ModelError
+from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.dataset import LabelledImage
 from mask_detector_ros.evaluation.observe import Networks, label_columns, observe
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
@@ -88,3 +88,11 @@ def test_probabilities_come_in_the_order_of_the_labels_of_data_sets():
 def test_a_model_with_other_labels_is_refused(names):
     with pytest.raises(ModelError, match=r"my model labels faces with_mask.* evaluate needs"):
         label_columns(names, "my model")
+
+
+def test_a_whole_cascade_is_refused_with_what_to_evaluate_instead(tmp_path):
+    whole = tmp_path / "cascade.onnx"
+    whole.write_bytes(b"of one image size")
+    values = check_parameters(DETECTOR_PARAMETERS, {**OPTIONS, "detector_model": str(whole)})
+    with pytest.raises(ParameterError, match=r"cascade.onnx is a whole cascade.*was made from"):
+        Networks.load(values, ["mask_classifier"])

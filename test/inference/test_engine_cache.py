@@ -100,7 +100,7 @@ def test_all_that_an_engine_depends_on_gives_it_another_file(cache, stored, fiel
         (lambda content: content[:40], "or it is cut off"),
         (lambda content: content[:-1], "is damaged"),
         (lambda content: content[:-1] + b"x", "is damaged"),
-        (lambda content: content.replace(b'"format": 1', b'"format": 0'), "format 0, needed 1"),
+        (lambda content: content.replace(b'"format": 2', b'"format": 1'), "format 1, needed 2"),
     ],
 )
 def test_a_spoilt_file_is_found_out(cache, stored, spoil, reason):

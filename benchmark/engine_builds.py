@@ -1,0 +1,153 @@
+"""How long engines take to build and how large they come out: TensorRT-RTX, without a GPU.
+
+    make engine-builds ARGS="[--targets SM75 SM86] [--limit SECONDS] [--out FILE]"
+
+The four networks and the whole cascade, in fp32 and fp16. What the file of results holds
+already, of the same models, is not built again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from convert_to_trt.cascade_graph import compose_cascade
+from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.environment import (
+    REPOSITORY,
+    TENSORRT_ENVIRONMENT,
+    TENSORRT_REQUIREMENTS,
+    clean_variables,
+    is_ready,
+)
+from mask_detector_ros.cli.command import Parser, run_command
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.models import find_classifier, find_detector
+
+TARGETS = ("SM75", "SM86")
+IMAGES = ((640, 480), (1280, 720))
+PRECISIONS = ("fp32", "fp16")
+
+
+def run_there(
+    arguments: Sequence[str | Path], limit: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python of the environment of TensorRT-RTX; the builder that it starts ends with it.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `limit` seconds.
+    """
+    return subprocess.run(
+        [str(TENSORRT_ENVIRONMENT / "bin" / "python"), *map(str, arguments)],
+        env={**clean_variables(os.environ), "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+
+
+def build(
+    model: Path, plan: Path, precision: str, target: str, limit: float | None = None
+) -> dict[str, Any]:
+    """Build one engine; the report of `onnx_to_engine`.
+
+    Raises:
+        BackendError: it was not built, with the reason.
+    """
+    options = ("--build-only", "-o", plan, "--json", "--precision", precision, "--target", target)
+    try:
+        done = run_there(["-m", "convert_to_trt.onnx_to_engine", model, *options], limit)
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"not built in {limit:g} s") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        raise BackendError(lines[-1] if lines else done.stderr.strip()[-200:])
+    (report,) = json.loads(done.stdout)
+    return dict(report)
+
+
+def jobs(folder: Path) -> Iterator[tuple[str, Path, str]]:
+    """Every network as a file: its name, the file, and what to build it in."""
+    stages, classifier = find_detector("mtcnn_masked"), find_classifier("mask_classifier")
+    for name, content in {**stages, "classifier": classifier}.items():
+        path = folder / f"{name}.onnx"
+        path.write_bytes(content)
+        for precision in PRECISIONS:
+            yield name, path, precision
+    for width, height in IMAGES:
+        for precision in PRECISIONS:
+            settings = GraphSettings(width, height, half=precision == "fp16")
+            whole = compose_cascade(stages, classifier, settings)
+            path = folder / f"cascade-{width}x{height}-{precision}.onnx"
+            path.write_bytes(whole.SerializeToString())
+            # The file has its types already: fp32 leaves them as they are.
+            yield f"whole cascade {width}x{height}, {precision} networks", path, "fp32"
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Build what is not in the file of results yet, and write it there, one by one."""
+    out: Path = options.out
+    rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.is_file() else []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model, precision in jobs(Path(folder)):
+            for target in options.targets:
+                digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+                row = {"model": name, "sha256": digest, "in": precision, "for": target}
+                if any(row.items() <= known.items() for known in rows):
+                    continue
+                start = time.monotonic()
+                try:
+                    report = build(model, Path(folder) / "plan", precision, target, options.limit)
+                    row |= {"MB": round(report["bytes"] / 1e6, 1), "s": report["seconds"]}
+                except BackendError as error:
+                    row |= {"error": str(error), "s": round(time.monotonic() - start, 1)}
+                rows.append(row)
+                print(describe([row])[-1], file=sys.stderr, flush=True)
+                out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return rows
+
+
+def describe(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A table, line by line."""
+    lines = ["| model | in | for | MB | s |", "|---|---|---|---|---|"]
+    for row in rows:
+        size = row.get("error", row.get("MB"))
+        lines.append(f"| {row['model']} | {row['in']} | {row['for']} | {size} | {row['s']} |")
+    return lines
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = Parser(prog="engine_builds", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="SM86")
+    parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="for each build")
+    parser.add_argument("--out", type=Path, default=Path("out/engine_builds.json"), metavar="FILE")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = build_parser().parse_args(argv)
+
+    def run() -> int:
+        if not is_ready(TENSORRT_ENVIRONMENT, TENSORRT_REQUIREMENTS):
+            raise BackendError("TensorRT-RTX is not installed; do: make tensorrt-env")
+        print("\n".join(describe(measure(options))))
+        return 0
+
+    return run_command(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

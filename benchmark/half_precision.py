@@ -1,0 +1,253 @@
+"""Does float16 find the same faces? The networks in float16 against float32, on photographs.
+
+    python -m benchmark.half_precision DATASET [--split val] [--pictures N] [--json]
+
+Needs no GPU. ONNX Runtime computes float16 networks in float32 on most processors and leaves the
+rounding between layers out; here every value that a float16 network keeps is rounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from tqdm import tqdm
+
+from mask_detector_ros.classifier import Classifier
+from mask_detector_ros.cli.command import Parser, run_command
+from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
+from mask_detector_ros.evaluation.agreement import BOX_LIMIT, PROBABILITY_LIMIT, Agreement
+from mask_detector_ros.evaluation.dataset import read_dataset
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.typed_onnx import to_half
+from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.scoring import match_faces
+from mask_detector_ros.sources import read_image
+
+PARAMETERS = detector_parameters(
+    *("detector_model", "classifier_model", "threads", "min_face_size", "pyramid_factor"),
+    *("detection_thresholds", "max_faces", "margin"),
+)
+FLOAT16, THROUGHOUT, BRIGHTER = "float16", "scores in float16, too", "float32, 1 grey level more"
+
+Find = Callable[[NDArray[np.uint8]], Faces]
+
+
+def round_values(model: bytes) -> bytes:
+    """A network in float32 that rounds to float16 whatever a typed network keeps in float16.
+
+    What is left out: sums of products are kept exact, as tensor cores do, while a GPU may
+    also add in float16; and layers that TensorRT joins are rounded once, not each.
+    """
+    network = onnx.shape_inference.infer_shapes(onnx.load_from_string(model), strict_mode=True)
+    graph = network.graph
+    known = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    half = {name for name, kind in known.items() if kind == TensorProto.FLOAT16}
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    nodes = []
+    for node in graph.node:
+        rounded = [name for name in node.output if name in half]
+        node.output[:] = [f"{name} exact" if name in half else name for name in node.output]
+        nodes.append(node)
+        for name in rounded:
+            cast = ([f"{name} exact"], [f"{name} half"])
+            nodes.append(helper.make_node("Cast", *cast, to=TensorProto.FLOAT16))
+            nodes.append(helper.make_node("Cast", [f"{name} half"], [name], to=TensorProto.FLOAT))
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    content: bytes = network.SerializeToString()
+    return content
+
+
+class Twin(Session):
+    """A network that shows everything to another, too, and keeps how they differ.
+
+    Attributes:
+        largest: difference of each output, on the same input.
+        scores: (own, other's) of each call for one picture, of networks that give scores.
+    """
+
+    def __init__(self, session: Session, other: Session) -> None:
+        self.name, self.backend, self.device = session.name, session.backend, session.device
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self.metadata = session.metadata
+        self.largest: dict[str, float] = {}
+        self.scores: list[tuple[Array, Array]] = []
+        self._session, self._other = session, other
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        own, other = self._session.run(**arrays), self._other.run(**arrays)
+        for name, values in own.items():
+            difference = float(np.abs(values - other[name]).max(initial=0))
+            self.largest[name] = max(self.largest.get(name, 0.0), difference)
+        if "scores" in own:
+            self.scores.append((own["scores"].ravel(), other["scores"].ravel()))
+        return own
+
+
+def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
+    """The detector over these networks."""
+    stages = {name: session for name, session in sessions.items() if name != "classifier"}
+    cascade, classifier = Cascade(**stages), Classifier(sessions["classifier"])
+    settings = CascadeSettings(**{n: values[n] for n in CascadeSettings.__dataclass_fields__})
+    return lambda image: classifier(image, cascade(image, settings), values["margin"])
+
+
+def trace_outlier(expected: Faces, face: int, score: np.float32, onet: Twin) -> dict[str, float]:
+    """What O-Net in float32 says of the candidate that float16 took for a face.
+
+    The cascade takes the best-scored of many candidates. Where float32 gives that one nearly
+    the score of the one that it took itself, the two were a tie.
+
+    Args:
+        expected: the faces of float32.
+        face: which of them.
+        score: that float16 gave the candidate that it took.
+        onet: has seen the candidates of this picture.
+    """
+    own, other = (np.concatenate(parts) for parts in zip(*onet.scores, strict=True))
+    box = expected.boxes[face]
+    return {
+        "side_px": float((box[2:] - box[:2]).max()),
+        "score": float(expected.scores[face]),
+        "score_of_the_other": float(other[own == score].max()),
+    }
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything; the report.
+
+    Raises:
+        MaskDetectorError: a model or the data set cannot be used.
+    """
+    values = option_values(options, PARAMETERS)
+    networks = {
+        **find_detector(values["detector_model"]),
+        "classifier": find_classifier(values["classifier_model"]),
+    }
+    paths = [image.path for image in read_dataset(Path(options.dataset), options.split).images]
+    step = max(1, len(paths) // options.pictures) if options.pictures else 1
+    pictures = [read_image(path) for path in paths[::step]]
+
+    def load(model: bytes, name: str) -> Session:
+        return create_session(model, name, "onnxruntime", values["threads"])
+
+    def progress(what: str) -> Iterable[NDArray[np.uint8]]:
+        return tqdm(pictures, what, leave=False, disable=not sys.stderr.isatty())
+
+    exact = {name: load(model, name) for name, model in networks.items()}
+    half = {name: load(round_values(to_half(m, name)), name) for name, m in networks.items()}
+    twins = {name: Twin(half[name], exact[name]) for name in half}
+    wanted = [finder(exact, values)(picture) for picture in progress("float32")]
+
+    def compare(what: str, find: Find) -> dict[str, object]:
+        faces = (find(picture) for picture in progress(what))
+        return Agreement.of(zip(wanted, faces, strict=True)).to_record()
+
+    outliers: list[dict[str, float]] = []
+    find = finder(twins, values)
+
+    def find_and_trace(picture: NDArray[np.uint8], expected: Faces) -> Faces:
+        for twin in twins.values():
+            twin.scores.clear()
+        faces = find(picture)
+        for face, partner in enumerate(match_faces(faces, expected)):
+            if partner < 0:
+                continue
+            difference = np.abs(expected.boxes[face] - faces.boxes[partner]).max()
+            if difference > BOX_LIMIT:
+                traced = trace_outlier(expected, face, faces.scores[partner], twins["onet"])
+                outliers.append({"box_px": float(difference), **traced})
+        return faces
+
+    pairs = zip(progress(FLOAT16), wanted, strict=True)
+    found = [(expected, find_and_trace(picture, expected)) for picture, expected in pairs]
+    rows = {FLOAT16: Agreement.of(found).to_record()}
+    for name in half:
+        what = f"only {name} in float16"
+        rows[what] = compare(what, finder({**exact, name: half[name]}, values))
+    blunt = {name: load(round_values(_throughout(model)), name) for name, model in networks.items()}
+    rows[THROUGHOUT] = compare(THROUGHOUT, finder(blunt, values))
+    plain = finder(exact, values)
+    rows[BRIGHTER] = compare(BRIGHTER, lambda p: plain(np.where(p < 255, p + 1, p)))
+    same_input = {name: twin.largest for name, twin in twins.items()}
+    return {"rows": rows, "same_input": same_input, "outliers": outliers}
+
+
+def _throughout(model: bytes) -> bytes:
+    network = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True)
+    content: bytes = network.SerializeToString()
+    return content
+
+
+def describe(report: dict[str, Any]) -> str:
+    """The report as tables."""
+    lines = [
+        f"| against float32 | faces | missing | extra | other label | boxes within {BOX_LIMIT} px |"
+        f" largest | probabilities within {PROBABILITY_LIMIT} | largest |",
+        "|---" * 9 + "|",
+    ]
+    for what, row in report["rows"].items():
+        box, probability = row["box_px"], row["probability"]
+        lines.append(
+            f"| {what} | {row['faces']} | {row['missing']} | {row['extra']} | {row['labels']} |"
+            f" {box[f'within_{BOX_LIMIT}']:.1%} | {box['100%']:.1f} |"
+            f" {probability[f'within_{PROBABILITY_LIMIT}']:.1%} | {probability['100%']:.3f} |"
+        )
+    lines += ["", "largest difference of an output in float16, on the same input:"]
+    for name, largest in report["same_input"].items():
+        told = ", ".join(f"{output} {value:.4f}" for output, value in largest.items())
+        lines.append(f"  {name}: {told}")
+    outliers = report["outliers"]
+    gaps = [abs(face["score"] - face["score_of_the_other"]) for face in outliers]
+    lines += ["", f"{len(outliers)} boxes of float16 lie further than {BOX_LIMIT} px away"]
+    if gaps:
+        lines[-1] += (
+            f"; O-Net in float32 scores the two candidates {np.median(gaps):.1g} apart in the"
+            f" median, {max(gaps):.1g} at most"
+        )
+    return "\n".join(lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = Parser(prog="half_precision", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("dataset", metavar="DATASET", help="as of mask-detector evaluate")
+    parser.add_argument("--split", help="only this part of the data set, such as val")
+    parser.add_argument(
+        "--pictures", type=int, default=200, metavar="N", help="about so many; 0: all; default: 200"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_options(parser, "detector", PARAMETERS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
+    options = build_parser().parse_args(argv)
+
+    def run() -> int:
+        report = measure(options)
+        print(json.dumps(report, indent=1) if options.json else describe(report))
+        return 0
+
+    return run_command(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""How the faces of one detector agree with those of another on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.scoring import match_faces
+
+BOX_LIMIT, PROBABILITY_LIMIT = 1.5, 0.04
+"""Pixels, and as a probability: what faces may differ by and still be called the same, where
+two backends or two precisions run the same networks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What the faces of a first and a second detector have in common.
+
+    Attributes:
+        pictures: how many were looked at.
+        faces: that the first found.
+        missing: of these, that the second did not find.
+        extra: that only the second found.
+        labels: of the common ones, with another label.
+        boxes: (C,) of each common face the largest difference of a box edge, in pixels.
+        probabilities: (C,) the same of the probabilities.
+    """
+
+    pictures: int
+    faces: int
+    missing: int
+    extra: int
+    labels: int
+    boxes: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Faces, Faces]]) -> Agreement:
+        """Compare faces of the first and the second detector, picture by picture."""
+        pictures = faces = missing = extra = labels = 0
+        boxes = [np.empty(0, np.float32)]
+        probabilities = [np.empty(0, np.float32)]
+        for first, second in pairs:
+            partners = match_faces(second, first)
+            common = np.flatnonzero(partners >= 0)
+            a, b = first[common], second[partners[common]]
+            pictures += 1
+            faces += len(first)
+            missing += len(first) - len(common)
+            extra += len(second) - len(common)
+            labels += int((a.label_ids != b.label_ids).sum())
+            boxes.append(np.abs(a.boxes - b.boxes).max(axis=1, initial=0))
+            differences = np.abs(a.probabilities - b.probabilities)
+            probabilities.append(differences.max(axis=1, initial=0))
+        return cls(
+            *(pictures, faces, missing, extra, labels),
+            *(np.concatenate(boxes), np.concatenate(probabilities)),
+        )
+
+    def to_record(self) -> dict[str, object]:
+        """As JSON takes it: the counts, and of both differences how they are spread."""
+        return {
+            "pictures": self.pictures,
+            "faces": self.faces,
+            "missing": self.missing,
+            "extra": self.extra,
+            "labels": self.labels,
+            "box_px": _spread(self.boxes, BOX_LIMIT),
+            "probability": _spread(self.probabilities, PROBABILITY_LIMIT),
+        }
+
+
+def _spread(values: NDArray[np.float32], limit: float) -> dict[str, float]:
+    points = (50, 95, 99, 100)
+    found = np.percentile(values, points) if len(values) else np.zeros(len(points))
+    within = float((values <= limit).mean()) if len(values) else 1.0
+    return {
+        **{f"{point}%": round(float(value), 4) for point, value in zip(points, found, strict=True)},
+        f"within_{limit:g}": round(within, 4),
+    }

@@ -1,0 +1,38 @@
+"""How every command line refuses, fails and ends."""
+
+import pytest
+
+from mask_detector_ros.cli.command import FAILURE, INTERRUPTED, WRONG_USE, Parser, run_command
+from mask_detector_ros.errors import ModelError, ParameterError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ParameterError("margin must be\n  smaller"), WRONG_USE, "error: margin must be smaller\n"),
+        (ModelError("m.onnx is damaged"), FAILURE, "error: m.onnx is damaged\n"),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted\n"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(error, code, line, capsys):
+    def work():
+        raise error
+
+    assert run_command(work) == code
+    assert capsys.readouterr().err == line
+
+
+def test_the_code_of_the_work_is_the_code_of_the_command():
+    assert [run_command(lambda code=code: code) for code in (0, 1)] == [0, 1]
+
+
+def test_a_mistake_of_ours_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 // 0)
+
+
+def test_the_parser_does_not_repeat_all_options(capsys):
+    with pytest.raises(SystemExit) as end:
+        Parser(prog="tool").parse_args(["--nothing"])
+    assert end.value.code == WRONG_USE
+    assert capsys.readouterr().err.count("\n") == 1
