@@ -60,12 +60,13 @@ def faces_to_face_array(faces: Faces, header: Header) -> FaceArray:
 
 
 def faces_to_summary(
-    faces: Faces, people: Mapping[str, int], header: Header, latency: int, inference: int
+    faces: Faces, people: Mapping[str, int], header: Header, times: Mapping[str, int]
 ) -> MaskSummary:
-    """Counts by label, with the image's `latency` and `inference` time in nanoseconds.
+    """Counts by label, and where the image's time went.
 
     Args:
         people: unique people by label; told only of faces that are tracked.
+        times: nanoseconds of each part of the latency; see `journey.PARTS`.
     """
     counts = faces.count_labels()
     return MaskSummary(
@@ -73,8 +74,8 @@ def faces_to_summary(
         label_names=list(counts),
         counts=list(counts.values()),
         unique_people=[] if faces.track_ids is None else [people[name] for name in counts],
-        latency=_duration(latency),
-        inference=_duration(inference),
+        latency=_duration(sum(times.values())),
+        **{part: _duration(value) for part, value in times.items()},
     )
 
 
