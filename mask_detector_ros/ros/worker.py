@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -38,6 +39,9 @@ class NewestItemWorker(Generic[Sender, Item]):
             # A key that is there already keeps its place in a dictionary.
             self._waiting[sender] = item
             self._condition.notify()
+        # Hand Python's lock over at once: the thread that submits would keep it for its next
+        # round, half a millisecond of an rclpy executor, while the worker waits for it.
+        time.sleep(0)
         return replaced
 
     def clear(self) -> None:
