@@ -100,13 +100,13 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """SVG: for each part from p50 (dot) over p90 (ring) to p99 (bar's end), a panel a row.
+    """SVG: the detector's parts, from p50 (dot) over p90 (ring) to p99 (bar's end), by rate.
 
     Needs matplotlib.
     """
     from matplotlib.figure import Figure
 
-    shown = [row for row in rows if row["subject"] != "copy"]
+    shown = [row for row in rows if row["subject"] == "detector"]
     sizes = sorted({tuple(row["size"]) for row in shown})
     columns = max(sum(tuple(row["size"]) == size for row in shown) for size in sizes)
     figure = Figure(figsize=(2.6 * columns + 1, 2.4 * len(sizes) + 0.4), layout="constrained")
@@ -124,8 +124,7 @@ def plot(rows: Sequence[Row]) -> str:
             axes.set_xscale("log")
             axes.set_yticks(range(len(names)), reversed(names))
             axes.grid(axis="x", alpha=0.3)
-            what = "" if row["subject"] == "detector" else f", {row['subject']}"
-            axes.set_title(f"{size[0]}x{size[1]}, {row['rate']:.0f} Hz{what}", fontsize=9)
+            axes.set_title(f"{size[0]}x{size[1]}, {row['rate']:.0f} Hz", fontsize=9)
         for axes in line[len(own) :]:
             axes.set_axis_off()
     figure.supxlabel("ms: p50 (dot), p90 (ring), p99 (end of the bar)", fontsize=9)
