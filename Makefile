@@ -8,7 +8,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint bench soak convert-env tensorrt-env gpu-check tensorrt-names clean
+.PHONY: help setup demo test lint bench bench-node soak convert-env tensorrt-env gpu-check tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,8 @@ help:
 	@echo "make lint     check formatting, imports and types"
 	@echo "make bench    compare the face detector's speed with others (options: ARGS), and see"
 	@echo "              whether the node's memory stays flat (options: MEMORY_ARGS)"
+	@echo "make bench-node  measure the node's latency, part by part, with real processes, 8 minutes"
+	@echo "              (options: ARGS; ARGS=--quick takes one and a half)"
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
@@ -45,6 +47,9 @@ lint: setup
 bench: setup
 	$(VENV_PYTHON) -m benchmark.against_peers $(ARGS)
 	$(VENV_PYTHON) -m benchmark.memory $(MEMORY_ARGS)
+
+bench-node: setup
+	$(VENV_PYTHON) -m benchmark.node_latency --out "$(OUT)/node_latency.json" $(ARGS)
 
 soak: setup
 	$(VENV_PYTHON) -m benchmark.soak $(ARGS)

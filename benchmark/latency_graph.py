@@ -183,8 +183,7 @@ class LatencyGraph(Processes):
         line: str = camera.stdout.readline()
         for name, process in self._named.items():
             if process.poll() is not None:
-                log = sorted(self.folder.glob("*.log"))[self._processes.index(process)]
-                raise Lost(f"{name} has ended: {log.read_text(errors='replace').strip()[-500:]}")
+                raise Lost(f"{name} has ended:\n{self.last_words(process)}")
         return line
 
     def _cpu(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,21 @@ from numpy.typing import NDArray
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 DROP_LIMIT = 0.05
 """The share of lost frames at which a rate counts as too much, as in ros2_benchmark."""
+
+
+class Drift(NamedTuple):
+    """How the latency changes in the course of a run.
+
+    Attributes:
+        first, last: medians of the first third and of the last, milliseconds.
+        slope: of the line through all, milliseconds a minute.
+        error: the standard error of the slope.
+    """
+
+    first: float
+    last: float
+    slope: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -51,16 +67,15 @@ class Frames:
         """(N,) milliseconds that are not the detector's."""
         return self.total - self.parts.get("inference", 0.0)
 
-    def drift(self) -> tuple[float, float, float]:
-        """Does the latency grow? Median of the first third and of the last, and the slope of
-        the line through all, in milliseconds a minute."""
-        if len(self.stamps) < 3:
-            return float("nan"), float("nan"), float("nan")
+    def drift(self) -> Drift:
+        """Does the latency grow? NaN of fewer than four images."""
+        if len(self.stamps) < 4:
+            return Drift(*[float("nan")] * 4)
         third = len(self.total) // 3
+        first, last = np.median(self.total[:third]), np.median(self.total[-third:])
         minutes = (self.stamps - self.stamps[0]) / 60e9
-        slope = float(np.polyfit(minutes, self.total, 1)[0])
-        first, last = (float(np.median(part)) for part in (self.total[:third], self.total[-third:]))
-        return first, last, slope
+        line, covariance = np.polyfit(minutes, self.total, 1, cov=True)
+        return Drift(float(first), float(last), float(line[0]), float(covariance[0, 0] ** 0.5))
 
 
 def match_frames(

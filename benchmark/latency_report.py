@@ -29,7 +29,6 @@ def to_row(measurement: Measurement) -> Row:
 
 
 def _stream(frames: Frames) -> Row:
-    first, last, slope = frames.drift()
     return {
         "published": frames.published,
         "lost": frames.lost,
@@ -37,9 +36,7 @@ def _stream(frames: Frames) -> Row:
         "total": percentiles(frames.total),
         "without_inference": percentiles(frames.without_inference),
         "parts": {name: percentiles(values) for name, values in frames.parts.items()},
-        "first_third_p50": first,
-        "last_third_p50": last,
-        "slope_ms_per_minute": slope,
+        "drift": frames.drift()._asdict(),
     }
 
 
@@ -74,8 +71,8 @@ def overload_table(rows: Sequence[Row]) -> str:
         s = row["streams"][0]
         lines += _table_row(
             f"{row['rate']:.0f}", row["min_face_size"], f"{s['received_rate']:.1f}", _lost(s),
-            _pair(s["total"]), f"{s['first_third_p50']:.1f}", f"{s['last_third_p50']:.1f}",
-            f"{s['slope_ms_per_minute']:+.1f}",
+            _pair(s["total"]), f"{s['drift']['first']:.1f}", f"{s['drift']['last']:.1f}",
+            f"{s['drift']['slope']:+.0f} ± {2 * s['drift']['error']:.0f}",
         )  # fmt: skip
     return "\n".join(lines)
 

@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--min-face-size", type=int, default=80, help="px in an image of 480 lines")
     parser.add_argument("--backend", default="onnxruntime", help="of the detector")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark_node_latency.json"))
+    parser.add_argument("--out", type=Path, default=Path("out/node_latency.json"))
     arguments = parser.parse_args(argv)
     seconds = arguments.seconds or (4.0 if arguments.quick else 8.0)
     if seconds < MIN_SECONDS:

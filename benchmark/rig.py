@@ -61,6 +61,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._processes: list[subprocess.Popen[Any]] = []
+        self._logs: list[Path] = []
 
     def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[Any]:
         """Run a node of the package."""
@@ -71,14 +72,20 @@ class Processes:
 
     def run(self, module: str, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
         """Run any module; `options` are those of Popen. Without one, its output goes to a log."""
-        number = len(self._processes)
-        with (self.folder / f"{number}_{module.rpartition('.')[2]}.log").open("wb") as log:
+        path = self.folder / f"{len(self._processes)}_{module.rpartition('.')[2]}.log"
+        with path.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 **{"stdout": log, "stderr": log, **options},
             )
         self._processes.append(process)
+        self._logs.append(path)
         return process
+
+    def last_words(self, process: subprocess.Popen[Any]) -> str:
+        """The end of what a process left in its log."""
+        log = self._logs[self._processes.index(process)].read_text(errors="replace")
+        return "\n".join(log.splitlines()[-3:])
 
     def end(self, process: subprocess.Popen[Any], how: signal.Signals) -> int:
         """Send a signal; return the exit code.

@@ -73,14 +73,23 @@ def test_a_latency_that_grows_shows(slope):
     stamps = [10**18 + i * 100 * MS for i in range(600)]
     received = {s: s + round((40 + slope * i / 600) * MS) for i, s in enumerate(stamps)}
     frames = match_frames(stamps, received, {})
-    first, last, found = frames.drift()
-    assert found == pytest.approx(slope, abs=0.1)
-    assert last - first == pytest.approx(slope * 2 / 3, abs=0.2)
+    drift = frames.drift()
+    assert drift.slope == pytest.approx(slope, abs=0.1)
+    assert drift.error < 0.1
+    assert drift.last - drift.first == pytest.approx(slope * 2 / 3, abs=0.2)
     assert frames.received_rate == pytest.approx(10)
 
 
-def test_two_images_say_nothing_of_growth():
-    assert np.isnan(match_frames([1, 2], {1: 2, 2: 3}, {}).drift()).all()
+def test_three_images_say_nothing_of_growth():
+    assert np.isnan(match_frames([1, 2, 3], {1: 2, 2: 3, 3: 4}, {}).drift()).all()
+
+
+def test_noise_is_told_from_growth_by_the_error_of_the_slope():
+    noise = np.random.default_rng(0).normal(100, 20, 60)
+    stamps = [10**18 + i * 100 * MS for i in range(60)]
+    received = {s: s + round(n * MS) for s, n in zip(stamps, noise, strict=True)}
+    drift = match_frames(stamps, received, {}).drift()
+    assert 0 < abs(drift.slope) < 3 * drift.error
 
 
 @given(st.floats(3, 400), st.floats(0.1, 20))
