@@ -20,7 +20,8 @@ from mask_detector_ros.mtcnn.cascade import (
     LEVEL_OVERLAP,
     ONET_SIDE,
     RNET_SIDE,
-    STAGE_OVERLAP,
+    LAST_OVERLAP,
+    MOVED_OVERLAP,
     STRIDE,
 )
 from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes
@@ -102,8 +103,8 @@ class _Composer:
         )
         slots = min(s.window_slots, total)
         scores, (windows, offsets) = self._keep(scores, total, slots, windows, offsets)
-        scores = parts.suppress(g, windows, scores, slots, STAGE_OVERLAP)
         boxes = parts.regress(g, windows, offsets)
+        scores = parts.suppress(g, boxes, scores, slots, MOVED_OVERLAP)
         self._refined = min(s.refine_slots, slots)
         self._scores, (boxes,) = self._keep(scores, slots, self._refined, boxes)
         return boxes
@@ -126,10 +127,11 @@ class _Composer:
         slots = self._refined
         scores, squares, out = self._stage("rnet", canvas, boxes, slots, RNET_SIDE, threshold)
         scores, (squares, offsets) = parts.best(g, scores, slots, squares, out["offsets"])
-        scores = parts.suppress(g, squares, scores, slots, STAGE_OVERLAP)
         boxes = parts.regress(g, squares, offsets)
+        merged = parts.merge(g, boxes, scores, slots, MOVED_OVERLAP)
+        scores = parts.suppress(g, boxes, scores, slots, MOVED_OVERLAP)
         self._decided = min(s.decide_slots, slots)
-        self._scores, (boxes,) = self._keep(scores, slots, self._decided, boxes)
+        self._scores, (boxes,) = self._keep(scores, slots, self._decided, merged)
         return boxes
 
     def _decide(self, canvas: parts.Canvas, boxes: str, threshold: float) -> tuple[str, str, str]:
@@ -143,7 +145,7 @@ class _Composer:
         landmarks = g.add("Add", corner, g.add("Mul", g.reshape(sides, slots, 1, 2), points))
         boxes = parts.regress(g, squares, out["offsets"])
         scores, (boxes, landmarks) = parts.best(g, scores, slots, boxes, landmarks)
-        scores = parts.suppress(g, boxes, scores, slots, STAGE_OVERLAP, of_smaller=True)
+        scores = parts.suppress(g, boxes, scores, slots, LAST_OVERLAP, of_smaller=True)
         return self._fill(scores, slots, s.face_slots, boxes, landmarks)
 
     def _fill(

@@ -98,6 +98,19 @@ def suppress(
     return g.add("Mul", scores, kept)
 
 
+def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float) -> str:
+    """Boxes (K, 4), each the mean, weighted by score (K,), of itself and those it overlaps by
+    more than the threshold: what `merge_boxes` makes of those that suppression keeps."""
+    above = g.add("Cast", g.add("Greater", overlaps(g, boxes, False), g.constant(threshold)), to=1)
+    near = g.add("Max", above, g.constant(np.eye(slots, dtype=np.float32)))
+    weights = g.add("Mul", near, g.reshape(scores, 1, slots))
+    # No matrix product here either.
+    each = g.add("Mul", g.reshape(weights, slots, slots, 1), g.reshape(boxes, 1, slots, 4))
+    total = g.add("ReduceSum", weights, g.shape(1), keepdims=1)
+    summed = g.add("ReduceSum", each, g.shape(1), keepdims=0)
+    return g.add("Div", summed, g.add("Max", total, g.constant(1e-6)))
+
+
 def reach(g: GraphBuilder, scores: str, threshold: float) -> str:
     """Scores, 0 where they do not reach the threshold."""
     low = g.add("Less", scores, g.constant(threshold))

@@ -46,6 +46,7 @@ class Settings:
     suspect_weight: float
     class_shares: list[float]
     samples_per_epoch: int
+    passes: int
     synthetic_mask_share: float
 
 
@@ -88,6 +89,21 @@ class EpochCrops(Dataset[tuple[Tensor, int]]):
             synthetic_mask_share=self._settings.synthetic_mask_share,
         )
         return torch.from_numpy(crop), label
+
+
+def vary(crops: Tensor) -> Tensor:
+    """Small changes to (N, S, S, 3) uint8 crops seen before: mirrored, a little larger, lit
+    differently."""
+    side = crops.shape[1]
+    window = int(torch.randint(round(0.9 * side), side + 1, ()))
+    top, left = torch.randint(0, side - window + 1, (2,)).tolist()
+    pixels = crops[:, top : top + window, left : left + window].permute(0, 3, 1, 2).float()
+    pixels = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=False)
+    mirrored = torch.rand(len(pixels), 1, 1, 1) < 0.5
+    pixels = torch.where(mirrored, pixels.flip(3), pixels)
+    gain = 1 + 0.12 * torch.randn(len(pixels), 1, 1, 1) + 0.04 * torch.randn(len(pixels), 3, 1, 1)
+    pixels = pixels * gain + 8 * torch.randn(len(pixels), 1, 1, 1)
+    return pixels.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def make_network(settings: Settings) -> MaskNetwork | TeacherNetwork:
@@ -143,14 +159,23 @@ class Trainer:
             drop_last=True,
             num_workers=workers,
         )
+        # The views of the epoch at once: the teacher, which costs more than the network, sees
+        # each a single time, however often the network does.
+        views = [(crops, self._targets(crops, labels)) for crops, labels in loader]
         self.network.train()
         losses = []
-        for batch, (crops, labels) in enumerate(loader):
-            rate = settings.learning_rate * self._schedule(self.epoch + batch / len(loader))
+        steps = settings.passes * len(views)
+        for step in range(steps):
+            if step % len(views) == 0:
+                order = torch.randperm(len(views))
+            crops, targets = views[order[step % len(views)]]
+            if step >= len(views):
+                crops = vary(crops)
+            rate = settings.learning_rate * self._schedule(self.epoch + step / steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            targets = self._targets(crops, labels).to(self.device)
-            loss = functional.cross_entropy(self.network(crops.to(self.device)), targets)
+            outputs = self.network(crops.to(self.device))
+            loss = functional.cross_entropy(outputs, targets.to(self.device))
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()

@@ -87,16 +87,29 @@ def _some(count: int, share: float) -> Tensor:
     return torch.rand(count, 1, 1, 1) < share
 
 
-def loss_of(outputs: Tensor, batch: Batch, settings: Settings) -> Tensor:
-    """Cross-entropy of the hardest decided samples, plus boxes, plus landmarks if there are."""
-    decided, face = batch.kinds != PART, batch.kinds != NEGATIVE
-    logits, is_face = outputs[decided, 0], (batch.kinds[decided] == POSITIVE).float()
-    each = functional.binary_cross_entropy_with_logits(logits, is_face, reduction="none")
+def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = False) -> Tensor:
+    """Cross-entropy of the hardest samples, plus boxes, plus landmarks if there are.
+
+    With `quality`, a sample is as much of a face as its box will fit one (Li et al., 2020,
+    "Generalized Focal Loss", https://arxiv.org/abs/2006.04388): suppression then keeps the box
+    that fits best. Without, samples of parts of faces do not teach the score.
+    """
+    face = batch.kinds != NEGATIVE
+    wanted, decided = (batch.kinds == POSITIVE).float(), batch.kinds != PART
+    if quality:
+        low, high = settings.quality_range
+        fit = intersection_over_union(outputs[:, 1:5].detach(), batch.offsets)
+        wanted = torch.where(face, ((fit - low) / (high - low)).clamp(0, 1), 0.0)
+        decided = torch.ones_like(face)
+    logits, wanted = outputs[decided, 0], wanted[decided]
+    each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    # Less what no answer can avoid, so that undecided samples are not always the hardest.
+    each = each + torch.xlogy(wanted, wanted) + torch.xlogy(1 - wanted, 1 - wanted)
     loss = each.topk(max(1, round(settings.hard_share * len(each)))).values.mean()
     if face.any():
-        offsets, wanted = outputs[face, 1:5], batch.offsets[face]
-        loss = loss + settings.offset_weight * functional.smooth_l1_loss(offsets, wanted, beta=0.05)
-        loss = loss + settings.overlap_weight * (1 - generalised_overlap(offsets, wanted)).mean()
+        offsets, target = outputs[face, 1:5], batch.offsets[face]
+        loss = loss + settings.offset_weight * functional.smooth_l1_loss(offsets, target, beta=0.05)
+        loss = loss + settings.overlap_weight * (1 - generalised_overlap(offsets, target)).mean()
     taught = ~batch.landmarks.isnan().any(1)
     if outputs.shape[1] > 5 and taught.any():
         loss = loss + settings.landmark_weight * functional.smooth_l1_loss(
@@ -111,14 +124,25 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
     Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes, and below
     0, down to -1, where boxes lie apart.
     """
+    shared, union, hull = _areas(a, b)
+    overlap: Tensor = shared / union - (hull - union) / hull.clamp(min=1e-6)
+    return overlap
+
+
+def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) of the boxes that two (N, 4) offsets lead to."""
+    shared, union, _ = _areas(a, b)
+    return shared / union
+
+
+def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(N,) of intersection, union and hull."""
     unit = torch.tensor([0.0, 0.0, 1.0, 1.0])
     a, b = a + unit, b + unit
     area_a, area_b = (_area(x[:, :2], x[:, 2:]) for x in (a, b))
     shared = _area(torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:]))
     hull = _area(torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:]))
-    union = (area_a + area_b - shared).clamp(min=1e-6)
-    overlap: Tensor = shared / union - (hull - union) / hull.clamp(min=1e-6)
-    return overlap
+    return shared, (area_a + area_b - shared).clamp(min=1e-6), hull
 
 
 def _area(low: Tensor, high: Tensor) -> Tensor:
@@ -132,6 +156,8 @@ def fine_tune(
     settings: Settings,
     device: str,
     checkpoint: Path | None = None,
+    *,
+    quality: bool = False,
 ) -> CascadeNetwork:
     """Train a net on its samples; the running mean of its weights, on the CPU.
 
@@ -142,13 +168,19 @@ def fine_tune(
         device: of torch.
         checkpoint: kept after each epoch and carried on from where it exists; a run that was
             interrupted ends with the weights of one that was not.
+        quality: the second phase: for `quality_epochs`, at half the learning rate, the score
+            learns how well the box fits.
     """
     name = network.name
     network.to(device, memory_format=torch.channels_last).train()
     count, size = settings.samples_per_epoch[name], settings.batch_size
     epochs, steps = settings.epochs[name], -(-count // size)
+    seed, peak = settings.seed, settings.learning_rate[name]
+    if quality:
+        # Not the samples of the first phase in the same order again.
+        seed, epochs, peak = seed + epochs, settings.quality_epochs[name], peak / 2
     optimizer = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate[name], weight_decay=settings.weight_decay
+        network.parameters(), peak, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.weight_average))
@@ -158,14 +190,14 @@ def fine_tune(
         total=epochs * steps, initial=first * steps, desc=f"{name}: steps", mininterval=1
     ) as progress:
         for epoch in range(first, epochs):
-            torch.manual_seed(settings.seed + epoch)
-            drawn = draw_epoch(samples, settings, count, settings.seed + epoch)
+            torch.manual_seed(seed + epoch)
+            drawn = draw_epoch(samples, settings, count, seed + epoch)
             for start in range(0, count, size):
                 batch = take_batch(samples, drawn[start : start + size])
                 batch = mirror(batch, torch.rand(len(batch.kinds)) < 0.5)
                 batch.pixels = change_light(batch.pixels)
                 outputs = network(batch.pixels.to(device)).cpu()
-                loss = loss_of(outputs, batch, settings)
+                loss = loss_of(outputs, batch, settings, quality)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

@@ -27,6 +27,8 @@ class Settings:
     painted_share: float
     batch_size: int
     epochs: dict[str, int]
+    quality_epochs: dict[str, int]
+    quality_range: list[float]
     samples_per_epoch: dict[str, int]
     learning_rate: dict[str, float]
     weight_decay: float

@@ -131,10 +131,14 @@ def train(args: argparse.Namespace) -> None:
             samples = harvest_all(name, photographs, models, stock, settings, args.workers)
             counts = np.bincount(samples.kinds, minlength=3)
             tqdm.write(f"{name}: {counts[0]} background, {counts[1]} part, {counts[2]} face")
-            checkpoint = args.work / f"{name}.epoch"
-            network = fine_tune(network, samples, settings, args.device, checkpoint)
+            checkpoints = [args.work / f"{name}.{phase}" for phase in ("epoch", "quality")]
+            for quality, checkpoint in enumerate(checkpoints):
+                network = fine_tune(
+                    network, samples, settings, args.device, checkpoint, quality=bool(quality)
+                )
             write_whole(trained, partial(torch.save, network.state_dict()))
-            checkpoint.unlink()
+            for checkpoint in checkpoints:
+                checkpoint.unlink(missing_ok=True)
         network.move_operating_point(settings.operating_points[name], threshold)
         models[name] = to_onnx(name, network.weights())
         (args.output / f"{name}.onnx").write_bytes(models[name])

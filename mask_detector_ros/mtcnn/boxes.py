@@ -61,6 +61,22 @@ def non_max_suppression(
     return np.asarray(kept, np.int64).reshape(-1)
 
 
+def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> FloatArray:
+    """Non-maximum suppression whose boxes are the mean, weighted by score, of themselves and
+    those they suppress (box voting: Gidaris and Komodakis, 2015,
+    https://arxiv.org/abs/1505.01749).
+
+    Returns:
+        (M, 4) boxes, best score first.
+    """
+    kept = non_max_suppression(boxes, scores, threshold)
+    voters = intersection_over_union(boxes[kept], boxes) > threshold
+    voters[np.arange(len(kept)), kept] = True
+    weights = voters * scores
+    merged: FloatArray = weights @ boxes / weights.sum(axis=1, keepdims=True)
+    return merged
+
+
 def suppress_contained(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
     """Indices of the boxes to keep, best score first, where overlap is the share of the
     smaller box: a small box inside a better large one goes too (MTCNN's last step)."""

@@ -10,6 +10,7 @@ from mask_detector_ros.mtcnn.boxes import (
     box_area,
     intersection,
     intersection_over_union,
+    merge_boxes,
     non_max_suppression,
     suppress_contained,
 )
@@ -152,3 +153,27 @@ def test_no_boxes_leave_no_boxes():
     assert non_max_suppression(none, no_scores, 0.5).shape == (0,)
     assert non_max_suppression(none, no_scores, 0.5, np.empty(0, np.int64)).shape == (0,)
     assert suppress_contained(none, no_scores, 0.5).shape == (0,)
+
+
+@given(scored_boxes(), thresholds)
+def test_merged_boxes_lie_among_those_they_stand_for(scored, threshold):
+    boxes, scores = scored
+    kept = non_max_suppression(boxes, scores, threshold)
+    merged = merge_boxes(boxes, scores, threshold)
+    assert merged.shape == (len(kept), 4)
+    assert merged.dtype == np.float32
+    for index, box in zip(kept, merged, strict=True):
+        near = boxes[intersection_over_union(boxes[[index]], boxes)[0] > threshold]
+        assert (box >= near.min(axis=0) - 1e-4).all()
+        assert (box <= near.max(axis=0) + 1e-4).all()
+
+
+def test_a_merged_box_is_nearer_to_the_better_of_two():
+    boxes = np.float32([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]])
+    merged = merge_boxes(boxes, np.float32([0.9, 0.3, 0.5]), 0.6)
+    np.testing.assert_allclose(merged, [[0.25, 0, 10.25, 10], [50, 50, 60, 60]], atol=1e-5)
+
+
+def test_a_box_without_area_stays_as_it_is():
+    boxes = np.float32([[5, 5, 5, 9]])
+    np.testing.assert_array_equal(merge_boxes(boxes, np.float32([0.9]), 0.6), boxes)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
 from training.face_data import LABELS, cut_patch, read_faces, read_image  # noqa: E402
-from training.mask_learning import Settings, Trainer, draw_epoch, read_settings  # noqa: E402
+from training.mask_learning import Settings, Trainer, draw_epoch, read_settings, vary  # noqa: E402
 from training.train_mask_classifier import SETTINGS_FILE, main  # noqa: E402
 
 SETTINGS = """
@@ -17,7 +17,7 @@ SETTINGS = """
  crop_size: 32, margin: 0.25, widths: [4, 8], blocks: [0, 1], cycles: [EPOCHS],
  batch_size: 4, learning_rate: 0.01, weight_decay: 0.01, label_smoothing: 0.05, dropout: 0.1,
  weight_average: 0.9, suspect_weight: 0.0, class_shares: [0.4, 0.4, 0.2],
- samples_per_epoch: 12, synthetic_mask_share: 0.3}
+ samples_per_epoch: 12, passes: 2, synthetic_mask_share: 0.3}
 """
 
 
@@ -87,6 +87,32 @@ def test_an_epoch_holds_the_classes_in_their_shares_and_no_suspect_row(folder):
     shares = np.bincount([rows[index].label for index in drawn], minlength=3) / len(drawn)
     np.testing.assert_allclose(shares, [0.4, 0.4, 0.2], atol=0.03)
     assert not any(rows[index].suspect for index in drawn)
+
+
+def test_a_crop_seen_again_is_much_like_the_first_but_not_the_same():
+    torch.manual_seed(0)
+    smooth = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8), (0, 0), 6.0
+    )
+    crops = torch.from_numpy(np.stack([smooth] * 64))
+    varied = vary(crops)
+    assert varied.shape == crops.shape
+    assert varied.dtype == torch.uint8
+    difference = (varied.float() - crops.float()).abs().mean((1, 2, 3))
+    assert (difference > 0).all()
+    assert float(difference.median()) < 40
+
+
+def test_every_pass_uses_all_samples_of_the_epoch(folder, monkeypatch):
+    settings = read_settings(folder / "settings.yaml")
+    rows = read_faces(folder, "train")
+    patches = [cut_patch(read_image(row.image), row) for row in rows]
+    trainer = Trainer(settings, "cpu")
+    seen = []
+    forward = trainer.network.forward
+    monkeypatch.setattr(trainer.network, "forward", lambda x: seen.append(len(x)) or forward(x))
+    trainer.run_epoch(patches, rows, workers=0)
+    assert sum(seen) == settings.passes * settings.samples_per_epoch
 
 
 def test_the_shipped_settings_are_complete():

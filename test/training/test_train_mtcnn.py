@@ -31,6 +31,8 @@ from training.mtcnn_learning import (  # noqa: E402
     draw_epoch,
     fine_tune,
     generalised_overlap,
+    intersection_over_union,
+    loss_of,
     mirror,
     take_batch,
 )
@@ -274,3 +276,52 @@ def test_generalised_overlap_of_equal_half_and_distant_boxes():
     torch.testing.assert_close(
         generalised_overlap(offsets, others), torch.tensor([1.0, 0.5, -1 / 3])
     )
+
+
+def test_overlap_of_the_boxes_that_offsets_lead_to():
+    offsets = torch.tensor([[0.1, 0, 0, 0.2], [0.0, 0, 0, 0], [0, 0, 0, 0]])
+    others = torch.tensor([[0.1, 0, 0, 0.2], [0.5, 0, 0, 0], [2.0, 0, 2, 0]])
+    torch.testing.assert_close(
+        intersection_over_union(offsets, others), torch.tensor([1.0, 0.5, 0.0])
+    )
+
+
+def test_for_quality_the_best_score_is_how_well_the_box_fits():
+    low, high = SETTINGS.quality_range
+    shifts = torch.linspace(0, 0.6, 13)  # to the right, by this much of the side
+    zero = torch.zeros_like(shifts)
+    offsets = torch.stack([shifts, zero, shifts, zero], 1)
+    fits = (1 - shifts) / (1 + shifts)
+    for shift, offset, fit in zip(shifts, offsets, fits, strict=True):
+        batch = Batch(
+            torch.zeros(1, 3, 12, 12),
+            torch.tensor([PART]),
+            torch.zeros(1, 4),
+            torch.full((1, 10), torch.nan),
+        )
+
+        def loss(logit, offset=offset, batch=batch):
+            outputs = torch.cat([logit.reshape(1, 1), offset[None]], 1)
+            return float(loss_of(outputs, batch, SETTINGS, quality=True))
+
+        logits = torch.linspace(-8, 8, 321)
+        best = torch.sigmoid(logits[np.argmin([loss(x) for x in logits])])
+        wanted = ((fit - low) / (high - low)).clamp(0, 1)
+        assert float(best) == pytest.approx(float(wanted), abs=0.02), float(shift)
+
+
+def test_a_second_phase_teaches_the_score_to_follow_the_fit(tmp_path):
+    settings = replace(TOY_SETTINGS, quality_epochs={"pnet": 1})
+    network = CascadeNetwork("pnet", random_weights("pnet"))
+    before = [p.clone() for p in network.parameters()]
+    after = fine_tune(network, toy_samples(), settings, "cpu", tmp_path / "q", quality=True)
+    assert any((a != b).any() for a, b in zip(after.parameters(), before, strict=True))
+    none = fine_tune(
+        CascadeNetwork("pnet", random_weights("pnet")),
+        toy_samples(),
+        replace(settings, quality_epochs={"pnet": 0}),
+        "cpu",
+        quality=True,
+    )
+    for a, b in zip(none.parameters(), before, strict=True):
+        torch.testing.assert_close(a, b)
