@@ -47,10 +47,9 @@ def rates_table(rows: Sequence[Row]) -> str:
         stream = row["streams"][0]
         parts = [_pair(stream["parts"].get(name)) for name in ALL_PARTS]
         cpu = f"{row['cpu']['node']:.0%}"
-        asked = row["asked"] if row["asked"].isdigit() else f"{row['rate']:.1f} ({row['asked']})"
         totals = (_pair(stream["total"]), _pair(stream["without_inference"]))
         size = "x".join(map(str, row["size"]))
-        lines += _table_row(size, row["subject"], asked, _lost(stream), *totals, *parts, cpu)
+        lines += _table_row(size, row["subject"], _hz(row), _lost(stream), *totals, *parts, cpu)
         if (row["subject"], tuple(row["size"]), row["asked"]) == ("detector", (640, 480), "30"):
             goal = stream
     text = "Milliseconds, p50 / p99\n\n" + "\n".join(lines)
@@ -121,7 +120,7 @@ def plot(rows: Sequence[Row]) -> str:
             axes.set_xscale("log")
             axes.set_yticks(range(len(names)), reversed(names))
             axes.grid(axis="x", alpha=0.3)
-            axes.set_title(f"{size[0]}x{size[1]}, {row['rate']:.0f} Hz", fontsize=9)
+            axes.set_title(f"{size[0]}x{size[1]}, {_hz(row, ' Hz')}", fontsize=9)
         for axes in line[len(own) :]:
             axes.set_axis_off()
     figure.supxlabel("ms: p50 (dot), p90 (ring), p99 (end of the bar)", fontsize=9)
@@ -132,6 +131,13 @@ def plot(rows: Sequence[Row]) -> str:
 
 def _pair(values: dict[str, float] | None) -> str:
     return "" if values is None else f"{values['p50']:.1f} / {values['p99']:.1f}"
+
+
+def _hz(row: Row, unit: str = "") -> str:
+    """The rate that was asked for, or the one that was found and what it was sought by."""
+    if row["asked"].isdigit():
+        return f"{row['asked']}{unit}"
+    return f"{row['rate']:.1f}{unit} ({row['asked']})"
 
 
 def _lost(stream: Row) -> str:

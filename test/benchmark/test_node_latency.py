@@ -82,7 +82,9 @@ def test_rates_become_a_table_and_a_plot() -> None:
     assert "| 640x480 | detector | 30 | 1 of 9 | 1.0 / 3.0 |" in table
     assert "| 640x480 | detector | 29.9 (5 % lost) |" in table
     assert "p50 1.0 ms (goal 6), p99 3.0 ms (goal 15), 1 frames lost" in table
-    assert plot(rows).count("640x480, 30 Hz") == 2
+    picture = plot(rows)
+    assert "640x480, 30 Hz" in picture
+    assert "640x480, 29.9 Hz (5 % lost)" in picture
 
 
 def test_processor_time_is_read_past_any_name() -> None:
