@@ -20,7 +20,7 @@ help:
 	@echo "make bench    compare the face detector's speed with others (options: ARGS), and see"
 	@echo "              whether the node's memory stays flat (options: MEMORY_ARGS)"
 	@echo "make bench-node  measure the node's latency, part by part, with real processes, 8 minutes"
-	@echo "              (options: ARGS; ARGS=--quick takes one and a half)"
+	@echo "              (options: ARGS; ARGS=--quick takes a minute or two)"
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
