@@ -17,11 +17,11 @@ from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference.typed_onnx import gemm_to_convolution, to_half
 from mask_detector_ros.mtcnn.cascade import (
+    LAST_OVERLAP,
     LEVEL_OVERLAP,
+    MOVED_OVERLAP,
     ONET_SIDE,
     RNET_SIDE,
-    LAST_OVERLAP,
-    MOVED_OVERLAP,
     STRIDE,
 )
 from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes

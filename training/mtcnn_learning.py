@@ -179,9 +179,7 @@ def fine_tune(
     if quality:
         # Not the samples of the first phase in the same order again.
         seed, epochs, peak = seed + epochs, settings.quality_epochs[name], peak / 2
-    optimizer = torch.optim.AdamW(
-        network.parameters(), peak, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), peak, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.weight_average))
     parts = {"network": network, "average": average, "optimizer": optimizer, "rate": schedule}

@@ -2,7 +2,8 @@
 
 For thresholds of P-Net and R-Net, prints how many crops the next stage then looks at in a
 photograph, which is what they cost, and the recall of the whole cascade at a precision that
-the last stage's threshold is set for, which is what they bring.
+the last stage's threshold is set for, which is what they bring. With `--suppression paper` the
+candidates are suppressed where the paper's code does it, before P-Net and R-Net move their boxes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from mask_detector_ros.evaluation.summary import (
     found_at_precision,
 )
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.boxes import bbox_regression, non_max_suppression
+from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade, CascadeSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 
@@ -46,6 +48,21 @@ class CountingCascade:
         return self._cascade._decide(image, refined, third)
 
 
+class PaperCascade(Cascade):
+    """The cascade with suppression where the paper's code has it, to compare with."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
+
+    def _move_proposals(
+        self, boxes: NDArray[np.float32], offsets: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        kept = non_max_suppression(boxes, scores, LAST_OVERLAP)
+        return bbox_regression(boxes[kept], offsets[kept])
+
+    _move_refined = _move_proposals
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--detector-model", default="mtcnn_masked")
     parser.add_argument("--proposal", type=float, nargs="+", default=[0.5, 0.6, 0.7])
     parser.add_argument("--refinement", type=float, nargs="+", default=[0.6, 0.7, 0.8])
+    parser.add_argument("--suppression", choices=("moved", "paper"), default="moved")
     parser.add_argument("--precision", type=float, default=WANTED_PRECISION)
     args = parser.parse_args(argv)
     try:
@@ -66,7 +84,8 @@ def main(argv: list[str] | None = None) -> int:
     print("crops of R-Net and O-Net; thresholds of P-, R-, O-Net; recall of " + ", ".join(LABELS))
     for first, second in itertools.product(args.proposal, args.refinement):
         assert isinstance(networks.cascade, Cascade)
-        cascade = CountingCascade(networks.cascade)
+        paper = args.suppression == "paper"
+        cascade = CountingCascade(PaperCascade(networks.cascade) if paper else networks.cascade)
         settings = replace(networks.settings, detection_thresholds=(first, second, 0.0))
         seen = observe(
             tqdm(images, f"{first:g} {second:g}", leave=False),

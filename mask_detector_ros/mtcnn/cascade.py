@@ -81,13 +81,22 @@ class Cascade:
         groups = np.repeat(np.arange(len(levels)), [len(scores) for _, scores, _ in levels])
         boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         kept = non_max_suppression(boxes, scores, LEVEL_OVERLAP, groups)
-        boxes, scores = bbox_regression(boxes[kept], offsets[kept]), scores[kept]
+        return self._move_proposals(boxes[kept], offsets[kept], scores[kept])
+
+    def _move_proposals(
+        self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
+    ) -> FloatArray:
+        boxes = bbox_regression(boxes, offsets)
         return boxes[non_max_suppression(boxes, scores, MOVED_OVERLAP)]
 
     def _refine(self, image: NDArray[np.uint8], boxes: FloatArray, threshold: float) -> FloatArray:
         boxes, out = _run_on_crops(self.rnet, image, boxes, RNET_SIDE, threshold)
-        boxes = bbox_regression(boxes, out["offsets"])
-        return merge_boxes(boxes, out["scores"][:, 0], MOVED_OVERLAP)
+        return self._move_refined(boxes, out["offsets"], out["scores"][:, 0])
+
+    def _move_refined(
+        self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
+    ) -> FloatArray:
+        return merge_boxes(bbox_regression(boxes, offsets), scores, MOVED_OVERLAP)
 
     def _decide(self, image: NDArray[np.uint8], boxes: FloatArray, threshold: float) -> Faces:
         boxes, out = _run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)

@@ -33,6 +33,17 @@ def test_higher_thresholds_leave_fewer_crops_to_the_next_stage(folder, capsys):
     assert all(0 <= recall <= 1 for row in rows for recall in row[5:])
 
 
+def test_suppression_before_boxes_move_leaves_more_crops(folder, capsys):
+    options = [str(folder), "--proposal", "0.6", "--refinement", "0.7"]
+    crops = {}
+    for order in ("moved", "paper"):
+        assert threshold_curves.main([*options, "--suppression", order]) == 0
+        row = capsys.readouterr().out.splitlines()[1].split()
+        crops[order] = [float(number) for number in row[:2]]
+    assert crops["paper"][0] > crops["moved"][0]
+    assert crops["paper"][1] > crops["moved"][1]
+
+
 @pytest.mark.parametrize("arguments", [["nowhere"], ["."]])
 def test_a_folder_without_labels_is_one_line(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
