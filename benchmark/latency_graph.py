@@ -19,7 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.latency_measures import Frames, match_frames
-from benchmark.rig import Lost, Processes, wait_for
+from benchmark.rig import LIMIT, Lost, Processes, wait_for
 from mask_detector_ros.ros.detections import nanoseconds
 from mask_detector_ros.ros.journey import PARTS
 
@@ -69,6 +69,7 @@ class LatencyGraph(Processes):
         self._received: dict[str, dict[int, int]] = {name: {} for name in cameras}
         self._times: dict[str, dict[int, dict[str, int]]] = {name: {} for name in cameras}
         self._last = 0.0
+        self._named: dict[str, subprocess.Popen[Any]] = {}
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         node = rclpy.create_node("watcher", context=self._context)
@@ -78,7 +79,6 @@ class LatencyGraph(Processes):
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
-        self._named: dict[str, subprocess.Popen[Any]] = {}
         for name in cameras:
             topic = f"{'/' if name else ''}{name}/image_raw"
             arguments = ("camera", topic, *map(str, size))
@@ -107,15 +107,11 @@ class LatencyGraph(Processes):
             Lost: they do not.
         """
         wait_for(
-            lambda: all(self.measure(10, 1).streams[i].stamps.size for i in self._indices),
+            lambda: all(len(frames.stamps) for frames in self.measure(10, 1).streams),
             "the first detections of every camera",
         )
         # By now the node has looked at how the cameras publish and subscribed as they do.
         self.measure(10, 1)
-
-    @property
-    def _indices(self) -> range:
-        return range(len(self._cameras))
 
     def measure(self, rate: float, seconds: float) -> Measurement:
         """Publish at a rate for some seconds after the warm-up, and see what comes back.
@@ -147,14 +143,18 @@ class LatencyGraph(Processes):
         """End everything that still runs."""
         self._context.try_shutdown()
         self._thread.join()
+        for camera in self._cameras:
+            # Which may have ended already.
+            with contextlib.suppress(BrokenPipeError):
+                camera.stdin.close()
         super().close()
 
     def _watch(self, node: Any, name: str) -> None:
         received, times = self._received[name], self._times[name]
 
         def on_detections(message: Detection2DArray) -> None:
-            self._last = time.monotonic()
             now = time.time_ns()
+            self._last = time.monotonic()
             with self._lock:
                 received[nanoseconds(message.header.stamp)] = now
 
@@ -181,6 +181,8 @@ class LatencyGraph(Processes):
 
     def _read(self, camera: subprocess.Popen[Any]) -> str:
         line: str = camera.stdout.readline()
+        if not line:
+            camera.wait(LIMIT)
         for name, process in self._named.items():
             if process.poll() is not None:
                 raise Lost(f"{name} has ended:\n{self.last_words(process)}")

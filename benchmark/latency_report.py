@@ -113,7 +113,9 @@ def plot(rows: Sequence[Row]) -> str:
         for axes, row in zip(line, own, strict=False):
             stream = row["streams"][0]
             for y, name in enumerate(reversed(names)):
-                values = stream["total"] if name == "total" else stream["parts"][name]
+                values = stream["total"] if name == "total" else stream["parts"].get(name)
+                if values is None:
+                    continue
                 (bar,) = axes.plot([values["p50"], values["p99"]], [y, y], linewidth=3, alpha=0.5)
                 axes.plot(values["p50"], y, "o", color=bar.get_color())
                 axes.plot(values["p90"], y, "o", color=bar.get_color(), fillstyle="none")

@@ -204,7 +204,9 @@ def versions() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write a JSON file and a plot."""
     parser = argparse.ArgumentParser(prog="node_latency", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a minute or two: 30 Hz, 640x480, two cameras")
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute or two: 30 Hz, 640x480, two cameras"
+    )
     parser.add_argument("--seconds", type=float, help="of each measurement (8, with --quick 3)")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--min-face-size", type=int, default=80, help="px in an image of 480 lines")
