@@ -207,13 +207,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a minute or two: 30 Hz, 640x480, two cameras"
     )
-    parser.add_argument("--seconds", type=float, help="of each measurement (8, with --quick 3)")
+    parser.add_argument("--seconds", type=float, help="of each measurement (7, with --quick 3)")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--min-face-size", type=int, default=80, help="px in an image of 480 lines")
     parser.add_argument("--backend", default="onnxruntime", help="of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/node_latency.json"))
     arguments = parser.parse_args(argv)
-    seconds = arguments.seconds or (3.0 if arguments.quick else 8.0)
+    seconds = arguments.seconds or (3.0 if arguments.quick else 7.0)
     if seconds < MIN_SECONDS:
         parser.error(f"--seconds must be {MIN_SECONDS:g} or more, got {seconds:g}")
     results: dict[str, Any] = {}
