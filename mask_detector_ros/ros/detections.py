@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -12,6 +13,7 @@ from vision_msgs.msg import (
     Detection2D,
     Detection2DArray,
     LabelInfo,
+    ObjectHypothesis,
     ObjectHypothesisWithPose,
     Point2D,
     VisionClass,
@@ -19,6 +21,8 @@ from vision_msgs.msg import (
 
 from mask_detector_ros.faces import NO_LABEL, Faces
 from mask_detector_ros.msg import Face, FaceArray, MaskAlert, MaskSummary
+
+_NO_POSE = ObjectHypothesisWithPose()
 
 
 def faces_to_detections(faces: Faces, header: Header) -> Detection2DArray:
@@ -135,7 +139,7 @@ def _label_order(faces: Faces, i: int) -> list[int]:
 
 
 def _hypothesis(name: str, probability: np.float32) -> ObjectHypothesisWithPose:
-    result = ObjectHypothesisWithPose()
-    result.hypothesis.class_id = name
-    result.hypothesis.score = float(probability)
+    # All share one pose: a new one each takes a quarter of the time that the whole array takes.
+    result = copy(_NO_POSE)
+    result.hypothesis = ObjectHypothesis(class_id=name, score=float(probability))
     return result
