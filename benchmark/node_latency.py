@@ -155,7 +155,7 @@ def measure_overload(bench: Bench) -> list[dict[str, Any]]:
     with bench.graph(SMALL) as graph:
         graph.add_detector(**{**bench.parameters, "min_face_size": OVERLOAD_FACE})
         graph.settle()
-        row = to_row(graph.measure(OVERLOAD_RATE, 2 * bench.seconds))
+        row = to_row(graph.measure(OVERLOAD_RATE, 3 * bench.seconds))
     return [{"size": SMALL, "asked": OVERLOAD_RATE, "min_face_size": OVERLOAD_FACE, **row}]
 
 
