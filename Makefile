@@ -8,7 +8,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint bench bench-env soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
+.PHONY: help setup demo test lint bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make bench    measure the speed and compare it with others (options: ARGS, FOUR_WAY_ARGS),"
 	@echo "              and see whether the node's memory stays flat (options: MEMORY_ARGS)"
 	@echo "make bench-env  only install those others, into .venv/bench (5 GB)"
+	@echo "make bench-node  measure the node's latency, part by part, with real processes, 8 minutes"
+	@echo "              (options: ARGS; ARGS=--quick takes a minute or two)"
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
@@ -52,6 +54,9 @@ bench: bench-env
 bench-env: setup
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
 	@$(VENV_PYTHON) -m mask_detector_ros.benchmark.environments
+
+bench-node: setup
+	$(VENV_PYTHON) -m benchmark.node_latency --out "$(OUT)/node_latency.json" $(ARGS)
 
 soak: setup
 	$(VENV_PYTHON) -m benchmark.soak $(ARGS)

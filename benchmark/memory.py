@@ -1,8 +1,9 @@
 """Does the detector process stay flat? Feed the real node over real DDS and watch its memory.
 
-    python -m benchmark.memory [--frames N] [--rate HZ] [--out FILE]
+    python -m benchmark.memory [--backends NAME ...] [--frames N] [--rate HZ] [--out FILE]
 
-Exit code 1 when it grew by `MAX_GROWTH_MB` or more after the warm-up.
+One run for each backend on the CPU that is installed. Exit code 1 when one grew by
+`MAX_GROWTH_MB` or more after the warm-up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +37,18 @@ SAMPLE_EVERY = 50
 """Processed frames between two looks at the process."""
 
 MAX_GROWTH_MB = 5.0
-MIN_FACE_SIZE = 40
+BACKENDS = ("onnxruntime", "openvino")
 SCENE_FRAMES = 60
 SILENCE_LIMIT = 60.0
 """Seconds without a result after which the run is given up."""
 
 
 def resident_memory(status: str) -> dict[str, float]:
-    """Megabytes (2**20 bytes) of resident memory by kind, from a text of /proc/PID/status."""
-    kinds = ("VmRSS", "RssAnon", "RssFile", "RssShmem")
+    """Megabytes (2**20 bytes) of resident memory by kind, from a text of /proc/PID/status.
+
+    `VmRSS` is the sum of the next three; `VmHWM` is the most that it ever was.
+    """
+    kinds = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmHWM")
     lines = (line.split() for line in status.splitlines())
     return {
         words[0].rstrip(":"): int(words[1]) / 1024
@@ -65,8 +70,12 @@ def growth(samples: Sequence[tuple[int, float]]) -> float:
     after = [megabytes for frames, megabytes in samples if frames >= WARM_UP_FRAMES]
     if len(after) < 2:
         raise ValueError("too few samples after the warm-up")
-    tenth = max(1, len(after) // 10)
-    return float(np.median(after[-tenth:]) - np.median(after[:tenth]))
+    return steady(after) - steady(after[::-1])
+
+
+def steady(megabytes: Sequence[float]) -> float:
+    """Where a run ends: the median of the last tenth of its samples."""
+    return float(np.median(megabytes[-max(1, len(megabytes) // 10) :]))
 
 
 class Feeder:
@@ -96,17 +105,20 @@ class Feeder:
         self.published += 1
 
 
-def watch(frames: int, rate: float) -> tuple[list[tuple[int, dict[str, float]]], int, float]:
+Samples = list[tuple[int, dict[str, float]]]
+"""Frames processed, and memory by kind."""
+
+
+def watch(parameters: dict[str, Any], frames: int, rate: float) -> tuple[Samples, int, float]:
     """Run the detector node until it has processed so many frames.
 
     Returns:
-        Samples (frames processed, memory by kind), frames published, seconds.
+        Samples, frames published, seconds.
 
     Raises:
         MaskDetectorError: the node ended, or gave nothing for `SILENCE_LIMIT` seconds.
     """
-    samples: list[tuple[int, dict[str, float]]] = []
-    parameters = {"min_face_size": MIN_FACE_SIZE, "backend": "onnxruntime"}
+    samples: Samples = []
     with node("mask_detector_node", parameters, dict(os.environ)) as detector:
         feeder = Feeder(rate)
         executor = SingleThreadedExecutor()
@@ -125,58 +137,74 @@ def watch(frames: int, rate: float) -> tuple[list[tuple[int, dict[str, float]]],
                         samples.append((feeder.processed, resident_memory(status)))
                 elif time.monotonic() - alive > SILENCE_LIMIT:
                     raise MaskDetectorError(f"no result for {SILENCE_LIMIT:.0f} s; see above")
+        executor.shutdown()
+        feeder.node.destroy_node()
         return samples, feeder.published, time.monotonic() - started
+
+
+def summarise(samples: Samples, published: int, seconds: float) -> dict[str, Any]:
+    """Peak, steady state and growth of one run."""
+    return {
+        "frames_processed": samples[-1][0],
+        "frames_published": published,
+        "seconds": round(seconds, 1),
+        "growth_mb": {k: growth([(n, memory[k]) for n, memory in samples]) for k in samples[0][1]},
+        "steady_mb": {k: steady([memory[k] for _, memory in samples]) for k in samples[0][1]},
+        "peak_mb": samples[-1][1]["VmHWM"],
+        "samples": samples,
+    }
+
+
+def print_table(runs: dict[str, dict[str, Any]]) -> None:
+    """One line a backend, megabytes."""
+    print("\n| backend | steady | of it shared with DDS | peak | growth | frames | |")
+    print("|---|---|---|---|---|---|---|")
+    for backend, run in runs.items():
+        stable, gained = run["steady_mb"], run["growth_mb"]["VmRSS"]
+        verdict = "flat" if gained < MAX_GROWTH_MB else f"NOT flat ({MAX_GROWTH_MB:g} MB)"
+        print(
+            f"| {backend} | {stable['VmRSS']:.0f} MB | {stable['RssShmem']:.0f} MB"
+            f" | {run['peak_mb']:.0f} MB | {gained:+.2f} MB from frame {WARM_UP_FRAMES}"
+            f" to {run['frames_processed']} | {run['frames_published']} published,"
+            f" {run['seconds']:.0f} s | {verdict} |"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write a JSON file."""
     parser = argparse.ArgumentParser(prog="memory", description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=5000, help="to be processed")
+    installed = [name for name in BACKENDS if find_spec(name)]
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=installed)
+    parser.add_argument("--frames", type=int, default=5000, help="to be processed by each")
     parser.add_argument("--rate", type=float, default=60.0, help="published frames a second")
+    parser.add_argument("--min-face-size", type=int, default=40, help="of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_memory.json"))
     arguments = parser.parse_args(argv)
     if arguments.frames < 2 * WARM_UP_FRAMES or arguments.rate <= 0:
         parser.error(f"--frames must be {2 * WARM_UP_FRAMES} or more, and --rate above 0")
     # Both processes must join the same graph, and the DDS profile must be there when it starts.
     os.environ.update(graph_environment())
+    runs = {}
     rclpy.init()
     try:
-        samples, published, seconds = watch(arguments.frames, arguments.rate)
+        for backend in arguments.backends:
+            parameters = {"min_face_size": arguments.min_face_size, "backend": backend}
+            runs[backend] = summarise(*watch(parameters, arguments.frames, arguments.rate))
     except MaskDetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
         rclpy.try_shutdown()
-    gained = {kind: growth([(n, memory[kind]) for n, memory in samples]) for kind in samples[0][1]}
-    peak = max(memory["VmRSS"] for n, memory in samples if n >= WARM_UP_FRAMES)
-    print_report(gained, peak, arguments.frames, published, seconds)
-    result: dict[str, Any] = {
+    print_table(runs)
+    result = {
         "machine": describe_machine(),
-        "frames_processed": arguments.frames,
-        "frames_published": published,
-        "seconds": round(seconds, 1),
-        "min_face_size": MIN_FACE_SIZE,
-        "growth_mb": gained,
-        "peak_mb": peak,
-        "samples": samples,
+        "min_face_size": arguments.min_face_size,
+        "backends": runs,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"written: {arguments.out}")
-    return 1 if gained["VmRSS"] >= MAX_GROWTH_MB else 0
-
-
-def print_report(
-    gained: dict[str, float], peak: float, frames: int, published: int, seconds: float
-) -> None:
-    """The growth first, then how it was measured."""
-    verdict = "flat" if gained["VmRSS"] < MAX_GROWTH_MB else f"NOT flat ({MAX_GROWTH_MB:g} MB)"
-    kinds = ", ".join(f"{kind} {value:+.2f}" for kind, value in gained.items())
-    print(
-        f"\n{verdict}: {gained['VmRSS']:+.2f} MB from frame {WARM_UP_FRAMES} to frame {frames}"
-        f" ({kinds}), {peak:.0f} MB at most"
-    )
-    print(f"{published} frames published, {frames} processed in {seconds:.0f} s")
+    return 1 if any(run["growth_mb"]["VmRSS"] >= MAX_GROWTH_MB for run in runs.values()) else 0
 
 
 if __name__ == "__main__":

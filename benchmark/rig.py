@@ -51,16 +51,78 @@ def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> A
     return value
 
 
-class Rig:
-    """Starts nodes in the domain of the environment; ends what it started.
+class Processes:
+    """Starts processes in the domain of the environment; ends what it started.
+
+    Args:
+        folder: for their output and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._processes: list[subprocess.Popen[Any]] = []
+        self._logs: list[Path] = []
+
+    def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[Any]:
+        """Run a node of the package."""
+        command = ["--ros-args", *arguments]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={str(value).lower() if value in (True, False) else value}"]
+        return self.run(f"mask_detector_ros.ros.{module}", *command)
+
+    def run(self, module: str, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+        """Run any module; `options` are those of Popen. Without one, its output goes to a log."""
+        path = self.folder / f"{len(self._processes)}_{module.rpartition('.')[2]}.log"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                **{"stdout": log, "stderr": log, **options},
+            )
+        self._processes.append(process)
+        self._logs.append(path)
+        return process
+
+    def last_words(self, process: subprocess.Popen[Any]) -> str:
+        """The end of what a process left in its log."""
+        log = self._logs[self._processes.index(process)].read_text(errors="replace")
+        return "\n".join(log.splitlines()[-3:])
+
+    def end(self, process: subprocess.Popen[Any], how: signal.Signals) -> int:
+        """Send a signal; return the exit code.
+
+        Raises:
+            Lost: the process goes on.
+        """
+        process.send_signal(how)
+        try:
+            return process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Lost(f"{process.args} did not end on {how.name}") from None
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGINT)
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Rig(Processes):
+    """A detector node that is fed and watched.
 
     Args:
         folder: for the nodes' output and logs.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
+        super().__init__(folder)
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self.node = rclpy.create_node("soak", context=self._context)
@@ -79,31 +141,6 @@ class Rig:
         self.detector = self.start("mask_detector_node", **PARAMETERS)
         self.camera = self.node.create_publisher(Image, "/image_raw", 1)
         self.recover()
-
-    def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[bytes]:
-        """Run a node of the package."""
-        command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
-        command += list(arguments)
-        for name, value in parameters.items():
-            command += ["-p", f"{name}:={str(value).lower() if value in (True, False) else value}"]
-        number = len(self._processes)
-        with (self.folder / f"{number}_{module}.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        self._processes.append(process)
-        return process
-
-    def end(self, process: subprocess.Popen[bytes], how: signal.Signals) -> int:
-        """Send a signal; return the exit code.
-
-        Raises:
-            Lost: the process goes on.
-        """
-        process.send_signal(how)
-        try:
-            return process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise Lost(f"{process.args} did not end on {how.name}") from None
 
     def image(self, height: int = 48, width: int = 64, encoding: str = "bgr8") -> Image:
         """A black image, 0.1 s after the last, with a frame id that no other has."""
@@ -182,16 +219,7 @@ class Rig:
         """End everything that still runs."""
         self._context.try_shutdown()
         self._thread.join(LIMIT)
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.send_signal(signal.SIGINT)
-        for process in self._processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        super().close()
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):

@@ -1,8 +1,9 @@
 """Does the node live through everything? Fault after fault, and a look at it after each.
 
-    python -m benchmark.soak [--minutes M] [--out FILE]
+    python -m benchmark.soak [--minutes M | --cycles N] [--out FILE]
 
-Exit code 1 when it did not recover from a fault, leaked a thread or grew.
+With `--cycles`, whole lifecycle cycles instead: models freed and loaded again each time. Exit
+code 1 when it did not recover, leaked a thread or grew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tqdm import tqdm
 
 from benchmark.faults import FAULTS
 from benchmark.memory import resident_memory
@@ -102,15 +105,8 @@ def soak(rig: Rig, minutes: float, scale: float = 1.0) -> Report:
         steady = time.monotonic() + STEADY_SECONDS * scale
         while time.monotonic() < steady:
             rig.recover()
-        threads = rig.threads()
-        # Looked at where it is always the same: without models.
-        rig.change_state(DEACTIVATE, CLEANUP)
-        kinds = resident_memory(Path(f"/proc/{rig.detector.pid}/status").read_text("ascii"))
-        # Without the segments that DDS shares with its peers, 64 MB each, which come and go.
-        memory = kinds["VmRSS"] - kinds["RssShmem"]
-        rig.change_state(CONFIGURE, ACTIVATE)
-        report.rounds.append((rig.frames, memory, threads))
-        report.frames = rig.frames
+        report.rounds.append(cycle_and_look(rig))
+        report.frames, memory, threads = report.rounds[-1]
         print(
             f"round {len(report.rounds)}: {rig.frames} frames, {memory:.0f} MB, {threads} threads",
             flush=True,
@@ -118,34 +114,71 @@ def soak(rig: Rig, minutes: float, scale: float = 1.0) -> Report:
     return report
 
 
+def cycle(rig: Rig, count: int) -> Report:
+    """So many whole lifecycle cycles, after each of which the node must answer an image."""
+    report = Report()
+    for _ in tqdm(range(count), unit="cycle"):
+        try:
+            report.rounds.append(cycle_and_look(rig))
+            rig.camera.publish(rig.image())
+            report.recoveries.setdefault("lifecycle_cycle", []).append(rig.recover())
+        except Lost as error:
+            report.lost.append(f"cycle {len(report.rounds)}: {error}")
+            if rig.detector.poll() is not None:
+                break
+    report.frames = rig.frames
+    return report
+
+
+def cycle_and_look(rig: Rig) -> tuple[int, float, int]:
+    """One whole lifecycle cycle; return frames so far, megabytes and threads.
+
+    The threads are those at work; the memory is looked at where it is always the same: without
+    models.
+    """
+    threads = rig.threads()
+    rig.change_state(DEACTIVATE, CLEANUP)
+    kinds = resident_memory(Path(f"/proc/{rig.detector.pid}/status").read_text("ascii"))
+    rig.change_state(CONFIGURE, ACTIVATE)
+    # Without the segments that DDS shares with its peers, 64 MB each, which come and go.
+    return rig.frames, kinds["VmRSS"] - kinds["RssShmem"], threads
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Soak, print, and write a JSON file."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=10.0, help="of faults")
+    length.add_argument("--cycles", type=int, help="whole lifecycle cycles, instead of faults")
     parser.add_argument("--out", type=Path, default=Path("out/soak.json"))
     arguments = parser.parse_args(argv)
+    if arguments.cycles is not None and arguments.cycles < 1:
+        parser.error(f"--cycles must be 1 or more, got {arguments.cycles}")
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         # Both processes must join the same graph, and the DDS profile must be there at start.
         os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
         rig = Rig(Path(folder))
         start = time.monotonic()
         try:
-            report = soak(rig, arguments.minutes)
+            report = (
+                cycle(rig, arguments.cycles) if arguments.cycles else soak(rig, arguments.minutes)
+            )
         finally:
             rig.close()
         seconds = time.monotonic() - start
-    faults = sum(map(len, report.recoveries.values()))
+    done = sum(map(len, report.recoveries.values()))
+    what = "cycles" if arguments.cycles else "faults"
     for name, times in sorted(report.recoveries.items()):
         print(f"{name:<26}{len(times):>4} times, recovered in {max(times):.2f} s at most")
     print(
-        f"\n{'passed' if report.passed else 'FAILED'}: {faults} faults in {seconds / 60:.1f} min,"
+        f"\n{'passed' if report.passed else 'FAILED'}: {done} {what} in {seconds / 60:.1f} min,"
         f" {len(report.lost)} lost recoveries, {report.leaked_threads:+d} threads,"
         f" {report.growth:+.1f} MB in the floor of its memory,"
         f" {report.frames} frames processed"
     )
     result = {
         "machine": describe_machine(),
-        "minutes": arguments.minutes,
+        "seconds": round(seconds, 1),
         "recoveries": report.recoveries,
         "lost": report.lost,
         "rounds": report.rounds,

@@ -29,6 +29,9 @@ FACES = "mask_detector_ros/msg/FaceArray"
 SUMMARY = "mask_detector_ros/msg/MaskSummary"
 DRAWING = "sensor_msgs/msg/CompressedImage"
 
+TIMES = ("latency", "transport", "wait", "conversion", "inference", "publish")
+"""The durations of a MaskSummary."""
+
 
 @cache
 def message_types() -> Typestore:
@@ -110,8 +113,7 @@ class MessageWriter:
             label_names=list(counts),
             counts=np.array(list(counts.values()), np.uint32),
             unique_people=np.array(unique, np.uint32),
-            latency=self._duration(0.0),
-            inference=self._duration(0.0),
+            **{name: self._duration(0.0) for name in TIMES},
         )
         return self._store.serialize_cdr(message, SUMMARY)
 

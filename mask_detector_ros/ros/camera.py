@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -34,11 +33,19 @@ from mask_detector_ros.ros.detections import (
     nanoseconds,
 )
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
+from mask_detector_ros.ros.journey import Journey
 from mask_detector_ros.ros.parameters import split_names
 from mask_detector_ros.ros.subscription import ImageSubscription
 
 Values = Mapping[str, Any]
 """The node's parameters by name."""
+
+
+class Arrival(NamedTuple):
+    """An image that has come to the node."""
+
+    message: Image | CompressedImage
+    journey: Journey
 
 
 class Look(NamedTuple):
@@ -47,8 +54,7 @@ class Look(NamedTuple):
     image: Any
     faces: Faces
     header: Header
-    inference: float
-    """Seconds."""
+    journey: Journey
 
 
 class Camera:
@@ -88,8 +94,13 @@ class Camera:
         self._compressed_drawing = make(CompressedImage, "image_annotated/compressed", 2)
         self._labels = make(LabelInfo, "label_info", 1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
-    def activate(self, receive: Callable[[Camera, Any], None], values: Values) -> None:
+    def activate(self, receive: Callable[[Camera, Arrival], None], values: Values) -> None:
         """Begin anew: nobody seen, nothing counted; `receive` gets the images."""
+
+        def arrive(message: Image | CompressedImage) -> None:
+            now = self._node.get_clock().now().nanoseconds
+            receive(self, Arrival(message, Journey(now - nanoseconds(message.header.stamp))))
+
         self.statistics = FrameStatistics()
         self._stream = self._detector.stream()
         header = Header(stamp=self._node.get_clock().now().to_msg())
@@ -102,7 +113,7 @@ class Camera:
             self._node,
             Image if raw else CompressedImage,
             topic,
-            lambda message: receive(self, message),
+            arrive,
             values["image_reliability"],
         )
 
@@ -129,9 +140,10 @@ class Camera:
         """From the next image on, everybody is somebody new and people are counted anew."""
         self._forget = True
 
-    def look(self, message: Image | CompressedImage, values: Values) -> Look | None:
+    def look(self, arrival: Arrival, values: Values) -> Look | None:
         """See who is in an image; None, with a warning, where it cannot be used."""
-        start = time.monotonic()
+        message, journey = arrival
+        journey.end("wait")
         if self._forget:
             self._forget = False
             self._stream.reset()
@@ -139,6 +151,7 @@ class Camera:
         read = image_from_message if isinstance(message, Image) else image_from_compressed
         try:
             image = read(message)
+            journey.end("conversion")
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:
             self.statistics.frame_refused(str(error))
@@ -147,18 +160,17 @@ class Camera:
                 throttle_duration_sec=WARNING_PERIOD,
             )
             return None
-        return Look(image, faces, message.header, time.monotonic() - start)
+        journey.end("inference")
+        return Look(image, faces, message.header, journey)
 
     def publish(self, look: Look, values: Values) -> None:
         """Publish everything about an image; pictures only where somebody watches."""
-        image, faces, header, inference = look
+        image, faces, header, journey = look
         self._detections.publish(faces_to_detections(faces, header))
-        latency = self._node.get_clock().now().nanoseconds - nanoseconds(header.stamp)
+        journey.end("publish")
         self._faces.publish(faces_to_face_array(faces, header))
         people = self._stream.count_people()
-        self._summary.publish(
-            faces_to_summary(faces, people, header, latency, round(1e9 * inference))
-        )
+        self._summary.publish(faces_to_summary(faces, people, header, journey.parts))
         if values["alert_after"] > 0 and faces.track_ids is not None:
             labels = split_names(values["alert_labels"])
             for track_id, seconds in self._stream.raise_alerts(labels, values["alert_after"]):
@@ -173,7 +185,7 @@ class Camera:
                 self._drawing.publish(image_to_message(drawing, header))
             if wants_compressed:
                 self._compressed_drawing.publish(image_to_compressed(drawing, header))
-        self.statistics.frame_processed(latency / 1e9, inference)
+        self.statistics.frame_processed(journey)
 
     def status(self, values: Values) -> Status:
         """What diagnostics say of this camera; silence is also logged."""

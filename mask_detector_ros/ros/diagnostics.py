@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from mask_detector_ros.ros.journey import PARTS, Journey
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PERIOD = 1.0
@@ -25,7 +26,7 @@ class FrameStatistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._recent: deque[tuple[float, float, float]] = deque()
+        self._recent: deque[tuple[float, Journey]] = deque()
         self._last_bad = self._last_good = float("-inf")
         self.last_image = time.monotonic()
         self.processed = 0
@@ -39,13 +40,13 @@ class FrameStatistics:
             self.last_image = time.monotonic()
             self.dropped += replaced
 
-    def frame_processed(self, latency: float, inference: float) -> None:
-        """A frame was published, so long after its stamp, after so much work."""
+    def frame_processed(self, journey: Journey) -> None:
+        """A frame was published."""
         now = time.monotonic()
         with self._lock:
             self.processed += 1
             self._last_good = now
-            self._recent.append((now, latency, inference))
+            self._recent.append((now, journey))
             while self._recent[0][0] < now - WINDOW:
                 self._recent.popleft()
 
@@ -64,7 +65,7 @@ class FrameStatistics:
         """Level, message and values for a DiagnosticStatus."""
         now = time.monotonic()
         with self._lock:
-            recent = [r for r in self._recent if r[0] >= now - WINDOW]
+            recent = [journey for end, journey in self._recent if end >= now - WINDOW]
             values = {
                 "frames processed": str(self.processed),
                 "frames dropped": str(self.dropped),
@@ -73,11 +74,11 @@ class FrameStatistics:
             }
             recently_bad = self._last_bad >= now - WINDOW
             recently_good = self._last_good >= now - WINDOW
-        for name, column in (("latency", 1), ("inference", 2)):
-            times = sorted(r[column] for r in recent)
+        for name in ("latency", *PARTS):
+            times = sorted(j.latency if name == "latency" else j.parts[name] for j in recent)
             for percent in (50, 99):
                 value = times[min(len(times) * percent // 100, len(times) - 1)] if times else None
-                text = "none" if value is None else f"{1000 * value:.1f}"
+                text = "none" if value is None else f"{value / 1e6:.1f}"
                 values[f"{name} p{percent} [ms]"] = text
         if self.silence() > image_timeout:
             return DiagnosticStatus.WARN, f"no image for {self.silence():.0f} s", values

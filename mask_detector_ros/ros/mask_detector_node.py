@@ -19,13 +19,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.ros.camera import Camera
+from mask_detector_ros.ros.camera import Arrival, Camera
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
 from mask_detector_ros.ros.library_log import forward_library_log
 from mask_detector_ros.ros.parameters import (
@@ -51,7 +50,7 @@ class MaskDetectorNode(LifecycleNode):
         forward_library_log(self.get_logger())
         declare_parameters(self, NODE_PARAMETERS)
         self._detector: MaskDetector | None = None
-        self._worker: NewestItemWorker[Camera, Any] | None = None
+        self._worker: NewestItemWorker[Camera, Arrival] | None = None
         self._cameras: list[Camera] = []
         # Held while publishing: once deactivated, not one more message goes out.
         self._publishing = threading.Lock()
@@ -198,17 +197,17 @@ class MaskDetectorNode(LifecycleNode):
 
     # Frames
 
-    def _receive(self, camera: Camera, message: Image | CompressedImage) -> None:
+    def _receive(self, camera: Camera, arrival: Arrival) -> None:
         """In the executor's thread: keep the newest."""
         if self._worker is not None:
-            camera.statistics.image_received(self._worker.submit(camera, message))
+            camera.statistics.image_received(self._worker.submit(camera, arrival))
 
-    def _process(self, camera: Camera, message: Image | CompressedImage) -> None:
+    def _process(self, camera: Camera, arrival: Arrival) -> None:
         """In the worker's thread: one image from message to messages."""
         assert self._detector is not None
         values = self._values
         self._detector.configure(values)
-        look = camera.look(message, values)
+        look = camera.look(arrival, values)
         with self._publishing:
             if look is None or not self._active:
                 return

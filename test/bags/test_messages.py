@@ -60,7 +60,7 @@ def test_ros_reads_what_its_own_messages_hold(faces):
     for data, expected in (
         (writer.detections(faces, ours), faces_to_detections(faces, header)),
         (writer.faces(faces, ours), faces_to_face_array(faces, header)),
-        (writer.summary(faces, PEOPLE, ours), faces_to_summary(faces, PEOPLE, header, 0, 0)),
+        (writer.summary(faces, PEOPLE, ours), faces_to_summary(faces, PEOPLE, header, {})),
         (writer.drawing(image, ours), image_to_compressed(image, header)),
     ):
         kind = type(expected)

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from benchmark import faults
 from benchmark.rig import Lost, Rig, wait_for
-from benchmark.soak import Report
+from benchmark.soak import Report, cycle
 from mask_detector_ros.ros.demo import graph_environment
 
 SCALE = 0.05
@@ -44,6 +44,13 @@ def test_the_node_recovers(rig: Rig, fault) -> None:
     fault(rig, SCALE)
     rig.recover()
     assert rig.detector.poll() is None
+
+
+def test_a_lifecycle_cycle_is_looked_at_and_answered(rig: Rig) -> None:
+    report = cycle(rig, 2)
+    assert report.lost == []
+    assert len(report.rounds) == len(report.recoveries["lifecycle_cycle"]) == 2
+    assert all(megabytes > 0 and threads > 0 for _, megabytes, threads in report.rounds)
 
 
 def test_what_never_comes_is_lost() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from benchmark.memory import WARM_UP_FRAMES, growth, resident_memory
+from benchmark.memory import WARM_UP_FRAMES, growth, resident_memory, steady, summarise
 
 STATUS = "Name:\tpython\nVmPeak:\t 900000 kB\nVmRSS:\t 204800 kB\nRssAnon:\t 102400 kB\n"
 
@@ -32,3 +32,15 @@ def test_one_high_sample_is_no_growth():
 def test_a_run_that_ends_in_its_warm_up_says_nothing():
     with pytest.raises(ValueError, match="too few samples"):
         growth([(50, 100.0), (100, 100.0)])
+
+
+def test_the_steady_state_is_where_the_run_ends():
+    assert steady([500.0] * 50 + [300.0] * 50) == 300
+    assert steady([300.0]) == 300
+
+
+def test_a_run_tells_its_peak_from_before_the_warm_up_too():
+    samples = [(n, {"VmRSS": 300.0, "RssShmem": 60.0, "VmHWM": 340.0}) for n in (500, 550, 600)]
+    run = summarise(samples, 700, 12.34)
+    assert (run["peak_mb"], run["steady_mb"]["VmRSS"], run["growth_mb"]["VmRSS"]) == (340, 300, 0)
+    assert (run["frames_processed"], run["frames_published"], run["seconds"]) == (600, 700, 12.3)

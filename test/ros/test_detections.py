@@ -18,6 +18,7 @@ from mask_detector_ros.ros.detections import (
     faces_to_summary,
     label_info,
 )
+from mask_detector_ros.ros.journey import PARTS
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 HEADER = Header(frame_id="camera")
@@ -104,8 +105,8 @@ def test_a_tracked_face_tells_its_age():
 
 def test_a_summary_tells_unique_people_only_where_somebody_tracks():
     people = {"with_mask": 3, "without_mask": 2, "mask_worn_incorrectly": 0}
-    without = faces_to_summary(two_faces(), people, HEADER, 0, 0)
-    tracked = faces_to_summary(two_faces(track_ids=[7, 12]), people, HEADER, 0, 0)
+    without = faces_to_summary(two_faces(), people, HEADER, {})
+    tracked = faces_to_summary(two_faces(track_ids=[7, 12]), people, HEADER, {})
     assert list(without.unique_people) == []
     assert list(tracked.unique_people) == [3, 2, 0]
 
@@ -117,21 +118,23 @@ def test_an_alert_says_who_and_where_and_for_how_long():
     assert (alert.bbox.center.position.x, alert.bbox.size_y) == (30, 60)
 
 
-def test_a_summary_counts_every_label_and_tells_both_times():
-    summary = faces_to_summary(two_faces(), {}, HEADER, latency=1_500_000_000, inference=2_000_000)
+def test_a_summary_counts_every_label_and_tells_where_the_time_went():
+    times = dict(zip(PARTS, (1_500_000_000, 1, 2, 3_000_000, 4), strict=True))
+    summary = faces_to_summary(two_faces(), {}, HEADER, times)
     assert dict(zip(summary.label_names, summary.counts, strict=True)) == {
         "with_mask": 1,
         "without_mask": 1,
         "mask_worn_incorrectly": 0,
     }
-    assert (summary.latency.sec, summary.latency.nanosec) == (1, 500_000_000)
-    assert (summary.inference.sec, summary.inference.nanosec) == (0, 2_000_000)
+    told = {part: getattr(summary, part) for part in PARTS}
+    assert {part: 10**9 * t.sec + t.nanosec for part, t in told.items()} == times
+    assert (summary.latency.sec, summary.latency.nanosec) == (1, 503_000_007)
 
 
 @pytest.mark.parametrize("latency", [-1, 10**30, -(10**30)])
 def test_a_latency_against_another_clock_still_fits_its_message(latency):
     """Given a stamp of the future, or of a clock that began elsewhere."""
-    summary = faces_to_summary(two_faces(), {}, HEADER, latency=latency, inference=0)
+    summary = faces_to_summary(two_faces(), {}, HEADER, {"transport": latency})
     assert (summary.latency.sec < 0) == (latency < 0)
 
 

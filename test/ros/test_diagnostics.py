@@ -9,20 +9,29 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from mask_detector_ros.ros.diagnostics import FrameStatistics
+from mask_detector_ros.ros.journey import PARTS, Journey
+
+
+def journey(milliseconds: int) -> Journey:
+    """One that took so long on the way to the node, and no time in it."""
+    journey = Journey(0)
+    journey.parts = {**dict.fromkeys(PARTS, 0), "transport": milliseconds * 10**6}
+    return journey
 
 
 def test_all_is_well_while_frames_come() -> None:
     statistics = FrameStatistics()
     for milliseconds in range(1, 101):
         statistics.image_received(replaced=milliseconds % 10 == 0)
-        statistics.frame_processed(latency=milliseconds / 1000, inference=0.005)
+        statistics.frame_processed(journey(milliseconds))
     level, text, values = statistics.status(image_timeout=60.0)
     assert (level, text) == (DiagnosticStatus.OK, "running")
     assert values["frames processed"] == "100"
     assert values["frames dropped"] == "10"
     assert values["latency p50 [ms]"] == "51.0"
     assert values["latency p99 [ms]"] == "100.0"
-    assert values["inference p50 [ms]"] == "5.0"
+    assert values["transport p50 [ms]"] == "51.0"
+    assert values["wait p50 [ms]"] == "0.0"
 
 
 def test_before_the_first_frame_there_are_no_times() -> None:
@@ -35,7 +44,7 @@ def test_before_the_first_frame_there_are_no_times() -> None:
 def test_a_refused_frame_is_a_warning_with_its_reason() -> None:
     statistics = FrameStatistics()
     statistics.image_received(replaced=False)
-    statistics.frame_processed(latency=0.1, inference=0.1)
+    statistics.frame_processed(journey(100))
     statistics.frame_refused("unknown encoding")
     level, text, values = statistics.status(image_timeout=60.0)
     assert level == DiagnosticStatus.WARN

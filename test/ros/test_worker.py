@@ -55,28 +55,29 @@ def test_an_item_that_waits_when_the_worker_is_stopped_or_cleared_is_dropped(cle
     assert done == [1]
 
 
-def test_senders_are_served_in_turn_however_often_one_of_them_sends() -> None:
+def test_senders_are_served_in_turn_whenever_and_however_often_they_send() -> None:
+    """Given one who always hands in before the other, also when it has just been served."""
     done: list[tuple[str, int]] = []
     at_work, go_on, finished = threading.Event(), threading.Event(), threading.Event()
 
     def process(sender: str, item: int) -> None:
         at_work.set()
         assert go_on.wait(TIMEOUT)
-        if len(done) == 1:
-            # Whoever was served goes behind those who wait.
-            worker.submit("busy", 3)
+        if len(done) < 4:
+            for eager in ("busy", "calm"):
+                worker.submit(eager, item + 1)
         done.append((sender, item))
-        if len(done) == 4:
+        if len(done) == 6:
             finished.set()
 
     worker = NewestItemWorker(process, on_crash=lambda: None)
     worker.submit("busy", 0)
     assert at_work.wait(TIMEOUT)
-    replaced = [worker.submit(*task) for task in (("busy", 1), ("calm", 7), ("busy", 2))]
+    replaced = [worker.submit(*task) for task in (("busy", 1), ("calm", 1), ("busy", 1))]
     assert replaced == [False, False, True]
     go_on.set()
     assert finished.wait(TIMEOUT)
-    assert done == [("busy", 0), ("busy", 2), ("calm", 7), ("busy", 3)]
+    assert [sender for sender, _ in done] == ["busy", "calm"] * 3
     assert worker.stop(TIMEOUT)
 
 

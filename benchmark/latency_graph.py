@@ -1,0 +1,201 @@
+"""A graph whose latency can be measured: cameras -> a node -> this process, over real DDS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from mask_detector_ros.msg import MaskSummary
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from vision_msgs.msg import Detection2DArray
+
+from benchmark.latency_measures import Frames, match_frames
+from benchmark.rig import LIMIT, Lost, Processes, wait_for
+from mask_detector_ros.ros.detections import nanoseconds
+from mask_detector_ros.ros.journey import PARTS
+
+PROCESS = "benchmark.latency_process"
+WARM_UP = 1.0
+"""Seconds of each measurement that do not count."""
+
+QUIET = 2.0
+"""Seconds without a result after which what is missing is lost."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run gave.
+
+    Attributes:
+        rate: at which each camera really published, Hz.
+        streams: one of each camera.
+        cpu: share of one core that each process took, by its name.
+    """
+
+    rate: float
+    streams: list[Frames]
+    cpu: dict[str, float]
+
+
+def cpu_seconds(stat: str) -> float:
+    """Processor time of a process so far, from a text of /proc/PID/stat."""
+    # The name in parentheses may hold blanks and parentheses itself.
+    fields = stat.rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+class LatencyGraph(Processes):
+    """Starts cameras, measures what comes back of their images.
+
+    Args:
+        folder: for the nodes' output and logs.
+        size: width and height of the images.
+        cameras: names, as the parameter `cameras` takes them; one without a name by default.
+    """
+
+    def __init__(self, folder: Path, size: tuple[int, int], cameras: Sequence[str] = ("",)) -> None:
+        super().__init__(folder)
+        self._lock = threading.Lock()
+        self._received: dict[str, dict[int, int]] = {name: {} for name in cameras}
+        self._times: dict[str, dict[int, dict[str, int]]] = {name: {} for name in cameras}
+        self._last = 0.0
+        self._named: dict[str, subprocess.Popen[Any]] = {}
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        node = rclpy.create_node("watcher", context=self._context)
+        for name in cameras:
+            self._watch(node, name)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        for name in cameras:
+            topic = f"{'/' if name else ''}{name}/image_raw"
+            arguments = ("camera", topic, *map(str, size))
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self._named[f"camera {name}".strip()] = self.run(PROCESS, *arguments, **pipes)
+        self._cameras = list(self._named.values())
+        for camera in self._cameras:
+            self._read(camera)
+
+    def add_detector(self, *arguments: str, name: str = "node", **parameters: Any) -> None:
+        """Start a detector node."""
+        self._named[name] = self.start("mask_detector_node", *arguments, **parameters)
+
+    def add_copy(self) -> None:
+        """Start the node that only copies."""
+        self._named["node"] = self.run(PROCESS, "copy")
+
+    def add_viewer(self) -> None:
+        """Start somebody who looks at the annotated images."""
+        self._named["viewer"] = self.run(PROCESS, "view", "/mask_detector/image_annotated")
+
+    def settle(self) -> None:
+        """Wait until the results of all cameras come.
+
+        Raises:
+            Lost: they do not.
+        """
+        wait_for(
+            lambda: all(len(frames.stamps) for frames in self.measure(10, 1).streams),
+            "the first detections of every camera",
+        )
+        # By now the node has looked at how the cameras publish and subscribed as they do.
+        self.measure(10, 1)
+
+    def measure(self, rate: float, seconds: float) -> Measurement:
+        """Publish at a rate for some seconds after the warm-up, and see what comes back.
+
+        Raises:
+            Lost: a process ended.
+        """
+        with self._lock:
+            for heard in (*self._received.values(), *self._times.values()):
+                heard.clear()
+        before, start = self._cpu(), time.monotonic()
+        for camera in self._cameras:
+            camera.stdin.write(f"{rate} {WARM_UP + seconds}\n")
+            camera.stdin.flush()
+        published: list[list[int]] = [json.loads(self._read(c)) for c in self._cameras]
+        passed = time.monotonic() - start
+        after = self._cpu()
+        self._wait_for_the_last([stamps[-1] for stamps in published])
+        streams = []
+        with self._lock:
+            for name, stamps in zip(self._received, published, strict=True):
+                counted = [s for s in stamps if s >= stamps[0] + WARM_UP * 1e9]
+                streams.append(match_frames(counted, self._received[name], self._times[name]))
+        real = [(len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1e9 for stamps in published]
+        cpu = {name: (after[name] - before[name]) / passed for name in after}
+        return Measurement(sum(real) / len(real), streams, cpu)
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        self._context.try_shutdown()
+        self._thread.join()
+        for camera in self._cameras:
+            # Which may have ended already.
+            with contextlib.suppress(BrokenPipeError):
+                camera.stdin.close()
+        super().close()
+
+    def _watch(self, node: Any, name: str) -> None:
+        received, times = self._received[name], self._times[name]
+
+        def on_detections(message: Detection2DArray) -> None:
+            now = time.time_ns()
+            self._last = time.monotonic()
+            with self._lock:
+                received[nanoseconds(message.header.stamp)] = now
+
+        def on_summary(message: MaskSummary) -> None:
+            parts = {part: nanoseconds(getattr(message, part)) for part in PARTS}
+            with self._lock:
+                times[nanoseconds(message.header.stamp)] = parts
+
+        place = f"{'/' if name else ''}{name}/mask_detector"
+        node.create_subscription(Detection2DArray, f"{place}/detections", on_detections, 100)
+        node.create_subscription(MaskSummary, f"{place}/summary", on_summary, 100)
+
+    def _wait_for_the_last(self, stamps: list[int]) -> None:
+        """Until each camera's last image has come through, or nothing comes any more."""
+        self._last = max(self._last, time.monotonic())
+
+        def done() -> bool:
+            with self._lock:
+                heard = zip(self._received.values(), self._times.values(), stamps, strict=True)
+                all_here = all(s in r and (s in t or not t) for r, t, s in heard)
+            return all_here or time.monotonic() - self._last > QUIET
+
+        wait_for(done, "the end of the results")
+
+    def _read(self, camera: subprocess.Popen[Any]) -> str:
+        line: str = camera.stdout.readline()
+        if not line:
+            camera.wait(LIMIT)
+        for name, process in self._named.items():
+            if process.poll() is not None:
+                raise Lost(f"{name} has ended:\n{self.last_words(process)}")
+        return line
+
+    def _cpu(self) -> dict[str, float]:
+        pids = {name: process.pid for name, process in self._named.items()}
+        pids["watcher"] = os.getpid()
+        return {
+            name: cpu_seconds(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
+            for name, pid in pids.items()
+        }
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()

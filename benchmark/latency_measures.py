@@ -1,0 +1,132 @@
+"""From stamps and times of single images to the numbers of the latency report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+DROP_LIMIT = 0.05
+"""The share of lost frames at which a rate counts as too much, as in ros2_benchmark."""
+
+
+class Drift(NamedTuple):
+    """How the latency changes in the course of a run.
+
+    Attributes:
+        first, last: medians of the first third and of the last, milliseconds.
+        slope: of the line through all, milliseconds a minute.
+        error: the standard error of the slope.
+    """
+
+    first: float
+    last: float
+    slope: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What became of the images of one camera.
+
+    Attributes:
+        stamps: (N,) of the images that came through, nanoseconds.
+        total: (N,) milliseconds from the stamp until the detections were received.
+        parts: name to (N,) milliseconds, in order; they add up to `total`.
+        published: how many images there were.
+    """
+
+    stamps: NDArray[np.int64]
+    total: NDArray[np.float64]
+    parts: dict[str, NDArray[np.float64]]
+    published: int
+
+    @property
+    def lost(self) -> int:
+        """Images without detections."""
+        return self.published - len(self.stamps)
+
+    @property
+    def drop(self) -> float:
+        """The share of them."""
+        return self.lost / self.published if self.published else 0.0
+
+    @property
+    def received_rate(self) -> float:
+        """Of detections, Hz, by the stamps of their images."""
+        if len(self.stamps) < 2:
+            return 0.0
+        return float((len(self.stamps) - 1) / (self.stamps[-1] - self.stamps[0]) * 1e9)
+
+    @property
+    def without_inference(self) -> NDArray[np.float64]:
+        """(N,) milliseconds that are not the detector's."""
+        return self.total - self.parts.get("inference", 0.0)
+
+    def drift(self) -> Drift:
+        """Does the latency grow? NaN of fewer than four images."""
+        if len(self.stamps) < 4:
+            return Drift(*[float("nan")] * 4)
+        third = len(self.total) // 3
+        first, last = np.median(self.total[:third]), np.median(self.total[-third:])
+        minutes = (self.stamps - self.stamps[0]) / 60e9
+        line, covariance = np.polyfit(minutes, self.total, 1, cov=True)
+        return Drift(float(first), float(last), float(line[0]), float(covariance[0, 0] ** 0.5))
+
+
+def match_frames(
+    published: Sequence[int], received: Mapping[int, int], times: Mapping[int, Mapping[str, int]]
+) -> Frames:
+    """Bring together what the camera, the watcher and the node say. Times in nanoseconds.
+
+    Args:
+        published: stamps of the images.
+        received: when the detections of a stamp came.
+        times: by stamp, the parts of the latency that the node measured; empty for a node
+            that measures none. The rest, until the detections came, becomes `delivery`.
+    """
+    stamps = [s for s in published if s in received and (s in times or not times)]
+    total = np.array([received[s] - s for s in stamps], float) / 1e6
+    names = list(next(iter(times.values()))) if times else []
+    parts = {name: np.array([times[s][name] for s in stamps], float) / 1e6 for name in names}
+    if parts:
+        parts["delivery"] = total - sum(parts.values())
+    return Frames(np.array(stamps, np.int64), total, parts, len(published))
+
+
+def percentiles(values: NDArray[np.float64]) -> dict[str, float]:
+    """p50, p90, p99 and max; NaN of nothing."""
+    if not len(values):
+        return dict.fromkeys(PERCENTILES, float("nan"))
+    return {name: float(np.percentile(values, p)) for name, p in PERCENTILES.items()}
+
+
+def fairness(rates: Sequence[float]) -> float:
+    """The least served camera's rate as a share of the best served one's; 1 is fair."""
+    return min(rates) / max(rates) if max(rates) > 0 else 0.0
+
+
+def search_rate(
+    drop: Callable[[float], float], low: float, high: float, precision: float = 0.04
+) -> float:
+    """The highest rate at which no more than `DROP_LIMIT` of the frames are lost, by bisection.
+
+    Args:
+        drop: the share of frames lost at a rate.
+        low, high: rates between which it lies. Where nothing is lost at `high`, that is the
+            answer; `low` is not tried.
+        precision: relative, of the answer.
+    """
+    if drop(high) <= DROP_LIMIT:
+        return high
+    while high / low > 1 + precision:
+        middle = (low * high) ** 0.5
+        if drop(middle) <= DROP_LIMIT:
+            low = middle
+        else:
+            high = middle
+    return low

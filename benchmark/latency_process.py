@@ -1,0 +1,98 @@
+"""The other processes of the latency measurement: a camera, a copying node, and a viewer.
+
+    python -m benchmark.latency_process camera TOPIC WIDTH HEIGHT
+    python -m benchmark.latency_process copy
+    python -m benchmark.latency_process view TOPIC
+
+The camera waits for lines `RATE SECONDS` on its standard input. It answers each, once it has
+published so long at that rate, with a line of JSON: the stamps, in nanoseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from mask_detector_ros.ros.conversions import image_to_message
+from mask_detector_ros.ros.detections import nanoseconds
+from mask_detector_ros.sample_scene import SampleScene
+
+SCENE_FRAMES = 20
+"""Rendered beforehand: 120 MB of messages at 1920x1080."""
+
+
+def camera(topic: str, width: str, height: str) -> None:
+    """Publish the sample scene as told, stamped right before it is handed to ROS."""
+    node = rclpy.create_node("camera", namespace=topic.rpartition("/")[0] or "/")
+    images = node.create_publisher(Image, topic, QoSProfile(depth=5))
+    scene = SampleScene(int(width), int(height))
+    messages = [
+        image_to_message(scene.render(5 * i)[0], Header(frame_id="camera"))
+        for i in range(SCENE_FRAMES)
+    ]
+    print("ready", flush=True)
+    for line in sys.stdin:
+        rate, seconds = map(float, line.split())
+        stamps = []
+        due = time.monotonic()
+        for i in range(round(rate * seconds)):
+            time.sleep(max(0.0, due - time.monotonic()))
+            # After a stall the pace goes on; the lost time is not caught up in a burst.
+            due = max(due + 1 / rate, time.monotonic())
+            message = messages[i % SCENE_FRAMES]
+            message.header.stamp = node.get_clock().now().to_msg()
+            images.publish(message)
+            stamps.append(nanoseconds(message.header.stamp))
+        print(json.dumps(stamps), flush=True)
+
+
+class CopyNode(Node):
+    """Answers each image with an empty array: what is left is the price of the way."""
+
+    def __init__(self) -> None:
+        super().__init__("mask_detector")
+        self._detections = self.create_publisher(Detection2DArray, "~/detections", 10)
+        self.create_subscription(Image, "image_raw", self._copy, 1)
+
+    def _copy(self, message: Image) -> None:
+        self._detections.publish(Detection2DArray(header=message.header))
+
+
+def copy() -> None:
+    """Run the copying node."""
+    rclpy.spin(CopyNode())
+
+
+def view(topic: str) -> None:
+    """Subscribe to images, as somebody who looks at them does."""
+    node = rclpy.create_node("viewer")
+    node.create_subscription(Image, topic, lambda message: None, 1)
+    rclpy.spin(node)
+
+
+ROLES: dict[str, Callable[..., Any]] = {"camera": camera, "copy": copy, "view": view}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Play one role until the end of the input or a signal."""
+    role, *arguments = argv
+    rclpy.init()
+    with contextlib.suppress(ExternalShutdownException, KeyboardInterrupt):
+        ROLES[role](*arguments)
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,251 @@
+"""Where does the time go between an image and its detections? Real processes over real DDS.
+
+    python -m benchmark.node_latency [--quick] [--only SECTION ...] [--out FILE]
+
+A camera, the node, and this process, which hears the detections: at several rates and sizes,
+against a node that only copies, with somebody looking at the annotated image, at rates that the
+detector cannot hold, and with several cameras.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmark.latency_graph import LatencyGraph, Measurement
+from benchmark.latency_measures import search_rate
+from benchmark.latency_report import TABLES, plot, to_row
+from benchmark.rig import Lost
+from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.ros.demo import graph_environment
+
+SMALL, LARGE = (640, 480), (1920, 1080)
+SUBJECTS = ("copy", "detector", "annotated")
+"""The node that only copies; the detector; the detector while somebody looks at its images."""
+
+CAMERA_RATES = (15.0, 60.0)
+"""Hz: in peace, and too much, which shows who is served."""
+
+OVERLOAD_RATE, OVERLOAD_FACE = 60.0, 20
+"""Hz and pixels: more than two cores can do."""
+
+SEARCH = (2.0, 500.0)
+"""Hz between which the rate of 5 % lost frames lies."""
+
+MIN_SECONDS = 0.5
+
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "openvino",
+    "ros-kilted-rclpy",
+    "ros-kilted-rmw-fastrtps-cpp",
+)
+
+
+@dataclass
+class Bench:
+    """What all sections share.
+
+    Attributes:
+        folder: for logs.
+        seconds: of each measurement.
+        parameters: of the detector.
+        min_face_size: pixels in an image of 480 lines. It grows with the image, so that the
+            detector has as much to do in a large one, and what differs is the way.
+        quick: whether to leave out most rates, the large images and the many cameras.
+    """
+
+    folder: Path
+    seconds: float
+    parameters: dict[str, Any]
+    min_face_size: int
+    quick: bool
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Of the images."""
+        return (SMALL,) if self.quick else (SMALL, LARGE)
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Hz."""
+        return (30.0,) if self.quick else (10.0, 30.0, 60.0)
+
+    @property
+    def camera_counts(self) -> tuple[int, ...]:
+        """How many cameras at once."""
+        return (2,) if self.quick else (2, 4)
+
+    @contextlib.contextmanager
+    def graph(
+        self, size: tuple[int, int], cameras: Sequence[str] = ("",)
+    ) -> Iterator[LatencyGraph]:
+        """Cameras of this size; no node yet."""
+        graph = LatencyGraph(self.folder, size, cameras)
+        try:
+            yield graph
+        finally:
+            graph.close()
+
+    def detector(self, size: tuple[int, int]) -> dict[str, Any]:
+        """The parameters of a detector for images of this size."""
+        return {**self.parameters, "min_face_size": round(self.min_face_size * size[1] / 480)}
+
+    @contextlib.contextmanager
+    def subject(self, subject: str, size: tuple[int, int]) -> Iterator[LatencyGraph]:
+        """A camera and one of `SUBJECTS`."""
+        with self.graph(size) as graph:
+            if subject == "copy":
+                graph.add_copy()
+            else:
+                graph.add_detector(**self.detector(size))
+            if subject == "annotated":
+                graph.add_viewer()
+            graph.settle()
+            yield graph
+
+
+def measure_rates(bench: Bench) -> list[dict[str, Any]]:
+    """Each subject and size at each rate, and at the rate where 5 % of the frames are lost."""
+    rows = []
+    for size in bench.sizes:
+        for subject in SUBJECTS:
+            with bench.subject(subject, size) as graph:
+                for rate in bench.rates:
+                    say(f"{size[0]}x{size[1]}, {subject}, {rate:g} Hz")
+                    row = to_row(graph.measure(rate, bench.seconds))
+                    rows.append({"size": size, "subject": subject, "asked": f"{rate:g}", **row})
+                if subject != "annotated" and not bench.quick:
+                    say(f"{size[0]}x{size[1]}, {subject}, searching the rate with 5 % lost")
+                    row = to_row(measure_limit(graph, bench.seconds / 3))
+                    rows.append({"size": size, "subject": subject, "asked": "5 % lost", **row})
+    return rows
+
+
+def measure_limit(graph: LatencyGraph, seconds: float) -> Measurement:
+    """The run at the highest rate that lost no more than 5 %, found by search."""
+    runs: dict[float, Measurement] = {}
+
+    def drop(rate: float) -> float:
+        runs[rate] = graph.measure(rate, seconds)
+        return runs[rate].streams[0].drop
+
+    # Flooded, the node gives as much as it can; the rate to find lies near.
+    flooded = graph.measure(SEARCH[1], seconds)
+    most = max(SEARCH[0], flooded.rate * (1 - flooded.streams[0].drop))
+    limit = search_rate(drop, most / 2, min(1.5 * most, SEARCH[1]))
+    return runs[limit] if limit in runs else graph.measure(limit, seconds)
+
+
+def measure_overload(bench: Bench) -> list[dict[str, Any]]:
+    """At a rate that cannot be held: is the latency steady?"""
+    say(f"overload: {OVERLOAD_RATE:g} Hz, minimum face {OVERLOAD_FACE}")
+    with bench.graph(SMALL) as graph:
+        graph.add_detector(**{**bench.parameters, "min_face_size": OVERLOAD_FACE})
+        graph.settle()
+        row = to_row(graph.measure(OVERLOAD_RATE, 3 * bench.seconds))
+    return [{"size": SMALL, "asked": OVERLOAD_RATE, "min_face_size": OVERLOAD_FACE, **row}]
+
+
+def measure_cameras(bench: Bench) -> list[dict[str, Any]]:
+    """Several cameras through one process, and through one process each."""
+    rows = []
+    for count in bench.camera_counts:
+        names = [f"camera{i}" for i in range(count)]
+        for way in ("one process", "a process each"):
+            say(f"{count} cameras, {way}")
+            with bench.graph(SMALL, names) as graph:
+                if way == "one process":
+                    graph.add_detector(**bench.detector(SMALL), cameras=",".join(names))
+                else:
+                    for name in names:
+                        namespace = ("-r", f"__ns:=/{name}")
+                        graph.add_detector(*namespace, name=f"node {name}", **bench.detector(SMALL))
+                graph.settle()
+                for rate in CAMERA_RATES:
+                    row = to_row(graph.measure(rate, bench.seconds))
+                    rows.append({"cameras": count, "way": way, "asked": rate, **row})
+    return rows
+
+
+SECTIONS: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
+    "rates": measure_rates,
+    "overload": measure_overload,
+    "cameras": measure_cameras,
+}
+
+
+def say(text: str) -> None:
+    """Tell what is being measured."""
+    print(f"{text} ...", file=sys.stderr, flush=True)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that the figures depend on."""
+    found = {"python": platform.python_version(), "rmw": os.environ.get("RMW_IMPLEMENTATION", "")}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and write a JSON file and a plot."""
+    parser = argparse.ArgumentParser(prog="node_latency", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute or two: 30 Hz, 640x480, two cameras"
+    )
+    parser.add_argument("--seconds", type=float, help="of each measurement (7, with --quick 3)")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--min-face-size", type=int, default=80, help="px in an image of 480 lines")
+    parser.add_argument("--backend", default="onnxruntime", help="of the detector")
+    parser.add_argument("--out", type=Path, default=Path("out/node_latency.json"))
+    arguments = parser.parse_args(argv)
+    seconds = arguments.seconds or (3.0 if arguments.quick else 7.0)
+    if seconds < MIN_SECONDS:
+        parser.error(f"--seconds must be {MIN_SECONDS:g} or more, got {seconds:g}")
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="node_latency_") as folder:
+        # All processes must join the same graph, and the DDS profile must be there at start.
+        os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
+        parameters = {"backend": arguments.backend}
+        bench = Bench(Path(folder), seconds, parameters, arguments.min_face_size, arguments.quick)
+        try:
+            for section in arguments.only:
+                results[section] = SECTIONS[section](bench)
+                print(f"\n{TABLES[section](results[section])}\n", flush=True)
+        except Lost as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    result = {
+        "machine": describe_machine(),
+        "versions": versions(),
+        "seconds": seconds,
+        "min_face_size": arguments.min_face_size,
+        "backend": arguments.backend,
+        **results,
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"written: {arguments.out}")
+    if "rates" in results:
+        picture = arguments.out.with_suffix(".svg")
+        picture.write_text(plot(results["rates"]), encoding="utf-8")
+        print(f"written: {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
