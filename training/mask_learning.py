@@ -48,6 +48,7 @@ class Settings:
     samples_per_epoch: int
     passes: int
     synthetic_mask_share: float
+    label_biases: list[float]
 
 
 def read_settings(path: Path) -> Settings:

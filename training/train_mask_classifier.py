@@ -87,6 +87,8 @@ def export_classifier(
     trusted = torch.tensor([not row.suspect for row in rows])
     labels = torch.tensor([row.label for row in rows])
     temperature = fit_temperature(logits[trusted].clone(), labels[trusted])
+    with torch.no_grad():
+        network.head.bias += temperature * torch.tensor(settings.label_biases)
     export_onnx(
         network,
         path,

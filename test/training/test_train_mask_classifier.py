@@ -17,7 +17,7 @@ SETTINGS = """
  crop_size: 32, margin: 0.25, widths: [4, 8], blocks: [0, 1], cycles: [EPOCHS],
  batch_size: 4, learning_rate: 0.01, weight_decay: 0.01, label_smoothing: 0.05, dropout: 0.1,
  weight_average: 0.9, suspect_weight: 0.0, class_shares: [0.4, 0.4, 0.2],
- samples_per_epoch: 12, passes: 2, synthetic_mask_share: 0.3}
+ samples_per_epoch: 12, passes: 2, synthetic_mask_share: 0.3, label_biases: [0.0, 0.0, 0.2]}
 """
 
 
