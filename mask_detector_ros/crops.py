@@ -67,9 +67,9 @@ def _scale(patch: NDArray[Any], crop: NDArray[np.uint8]) -> None:
     if side <= size:
         cv2.resize(patch, (size, size), dst=crop, interpolation=cv2.INTER_LINEAR)
         return
-    # Sampling must not skip pixels, so there are whole ones averaged before, as powers of two.
-    # What does not fit them is left off around: less than a fiftieth.
-    factor = 1 << max(0, (side // (4 * size)).bit_length())
+    # Sampling must not skip pixels, so blocks of 2x2, 4x4, ... are averaged before. What does not
+    # fill a block is left off around: less than a fiftieth.
+    factor = 1 << (side // (4 * size)).bit_length()
     if factor > 1:
         whole = side // factor
         rest = (side - whole * factor) // 2
