@@ -21,6 +21,7 @@ from mask_detector_ros.inference import (
 )
 from mask_detector_ros.inference.background import BackgroundLoad
 from mask_detector_ros.inference.base import Session
+from mask_detector_ros.mipmap import Image, Mipmap
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
@@ -246,11 +247,12 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
     stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
     cascade = Cascade(**stages)
     classifier = Classifier(load(find_classifier(classifier_name), classifier_name))
-    return Networks(
-        lambda image, s, margin: classifier(image, cascade(image, s), margin),
-        classifier.label_names,
-        cascade.pnet,
-    )
+
+    def find(image: Image, settings: CascadeSettings, margin: float) -> Faces:
+        mipmap = Mipmap(image)
+        return classifier(mipmap, cascade(mipmap, settings), margin)
+
+    return Networks(find, classifier.label_names, cascade.pnet)
 
 
 def _load_engines(
