@@ -15,6 +15,7 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.inference.precision import precision_of
 from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mtcnn.cascade import (
     LAST_OVERLAP,
@@ -25,9 +26,6 @@ from mask_detector_ros.mtcnn.cascade import (
     STRIDE,
 )
 from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes
-
-SAMPLES = {"rnet": 4, "onet": 4, "classifier": 2}
-"""Points along a crop's pixel."""
 
 
 class _Composer:
@@ -115,7 +113,7 @@ class _Composer:
         """Run R-Net or O-Net on the squares about boxes: scores, squares, other outputs."""
         g = self.g
         squares = parts.squares(g, boxes, 0.0)
-        patches = parts.crops(g, canvas, squares, slots, side, SAMPLES[name])
+        patches = parts.crops(g, canvas, squares, slots, side)
         out = g.embed(self._models[name], name, {"images": patches})
         scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
         # Slots that held no candidate hold none now.
@@ -170,9 +168,7 @@ class _Composer:
         side = tensor.type.tensor_type.shape.dim[2].dim_value
         margin = float(metadata["margin"]) if s.margin < 0 else s.margin
         f = s.face_slots
-        values = parts.crops(
-            g, canvas, parts.squares(g, boxes, margin), f, side, SAMPLES["classifier"]
-        )
+        values = parts.crops(g, canvas, parts.squares(g, boxes, margin), f, side)
         if metadata["color"] == "RGB":
             values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)
         if tensor.type.tensor_type.elem_type != TensorProto.UINT8:
@@ -220,8 +216,11 @@ def compose_cascade(
 
 
 def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProto:
-    network = to_plain_layers(model, name)
-    return onnx.load_from_string(to_half(network, name) if settings.half else network)
+    network = onnx.load_from_string(to_plain_layers(model, name))
+    asked = "fp16" if settings.half else "fp32"
+    if precision_of((output.name for output in network.graph.output), asked) == "fp32":
+        return network
+    return onnx.load_from_string(to_half(network.SerializeToString(), name))
 
 
 def _map_size(size: int) -> int:

@@ -193,18 +193,19 @@ def make_canvas(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> Canvas:
     return Canvas(whole, (rows, columns), (height, width), tuple(levels))
 
 
-def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int, samples: int) -> str:
+def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) -> str:
     """`crop_squares`: (K, 3, size, size) of (K, 4) squares in whole pixels.
 
-    The average over a pixel's area becomes one over `samples` times `samples` points. Squares so
-    large that these would miss pixels are read from a half, a quarter, ... of the image.
+    Its blocks of 2x2, 4x4, ... pixels are counted from the corner of the square; here they are
+    those of a half, a quarter, ... of the image.
     """
+    samples = 2  # along a crop's pixel, as it samples at twice the size
     x1, y1, x2, _ = g.columns(boxes, 4)
     side = g.add("Sub", x2, x1)
     scale = g.add("Div", side, g.constant(float(size)))
     level = g.constant(np.zeros((1, 1), np.float32))
     for power in range(1, len(canvas.levels)):
-        large = g.add("Less", g.constant(samples * 2.0 ** (power - 1) - 1e-4), scale)
+        large = g.add("Less", g.constant(2.0 * samples * 2 ** (power - 1) - 1e-4), scale)
         level = g.add("Add", level, g.add("Cast", large, to=1))
     index = g.reshape(
         g.add("Cast", g.add("Mul", level, g.constant(np.ones((slots, 1)))), to=7), slots

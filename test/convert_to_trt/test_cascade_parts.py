@@ -74,19 +74,20 @@ def test_squares_are_the_same_whole_pixels(margin):
     assert (found["squares"] == expected).mean() > 0.99
 
 
-@pytest.mark.parametrize(("side", "limit"), [(24, 1.0), (48, 1.0)])
-def test_crops_are_close_to_averages_over_areas(astronaut, halves_of, side, limit):
+@pytest.mark.parametrize("side", [24, 48])
+def test_crops_are_close_to_those_of_the_cascade(astronaut, halves_of, side):
     image = np.ascontiguousarray(astronaut[:384, :512])
     boxes = square_slices(random_boxes(np.random.default_rng(1), 100, 512, 384), 0.0)
     squares = boxes.astype(np.float32)
     g = GraphBuilder()
     canvas = parts.make_canvas(g, halves_of(g, 384, 512))
-    crops = parts.crops(g, canvas, "squares", 100, side, 4)
+    crops = parts.crops(g, canvas, "squares", 100, side)
     found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (100, 3, side, side))})
     expected = crop_squares(image, squares, side, 0.0)
     difference = np.abs(found["crops"].transpose(0, 2, 3, 1) - expected).mean(axis=(1, 2, 3))
-    assert np.median(difference) < limit
-    assert np.percentile(difference, 90) < 3 * limit
+    assert np.median(difference) < 0.3
+    # In large ones the blocks begin elsewhere.
+    assert np.percentile(difference, 90) < 4
     # Black where the square shows too little of itself, and only there.
     black = expected.max(axis=(1, 2, 3)) == 0
     assert ((found["crops"].max(axis=(1, 2, 3)) == 0) == black).all()
