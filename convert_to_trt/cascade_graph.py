@@ -17,6 +17,7 @@ from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference.precision import precision_of
 from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
+from mask_detector_ros.mipmap import halvings_between
 from mask_detector_ros.mtcnn.cascade import (
     LAST_OVERLAP,
     LEVEL_OVERLAP,
@@ -26,6 +27,9 @@ from mask_detector_ros.mtcnn.cascade import (
     STRIDE,
 )
 from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes
+
+Halves = list[tuple[str, int, int]]
+"""(1, 3, height, width) image, height and width of each halving."""
 
 
 class _Composer:
@@ -41,9 +45,10 @@ class _Composer:
         pixels = g.add("Transpose", g.add("Cast", "image", to=1), perm=[2, 0, 1])
         image = g.reshape(pixels, 1, 3, s.height, s.width)
         halves = [(image, s.height, s.width)]
-        while min(halves[-1][1:]) >= 2 * WINDOW:
+        # So that the largest square that is shown, of four times the image, is read from the last.
+        while min(halves[-1][1:]) >= WINDOW:
             value, h, w = halves[-1]
-            halves.append((parts.halve(g, value, h, w), h // 2, w // 2))
+            halves.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
         boxes = self._propose(halves, proposal)
         canvas = parts.make_canvas(g, halves)
         boxes = self._refine(canvas, boxes, refinement)
@@ -66,7 +71,7 @@ class _Composer:
         self._lost.append(g.add("Max", excess, g.constant([0.0])))
         return parts.best(g, scores, slots, *others)
 
-    def _propose(self, halves: list[tuple[str, int, int]], threshold: float) -> str:
+    def _propose(self, halves: Halves, threshold: float) -> str:
         g, s = self.g, self.settings
         shapes = pyramid_shapes(s.height, s.width, s.min_face_size, s.pyramid_factor)
         if not shapes:
@@ -76,17 +81,18 @@ class _Composer:
             )
         found, lost, total = [], [], 0
         for height, width in shapes:
-            # The smallest half that is not more than four times as large in both directions.
-            source = next(
-                (v for v, h, w in halves if h < 4 * height or w < 4 * width), halves[-1][0]
-            )
+            power = halvings_between(s.height, 2 * height)
+            source, *sides = halves[power]
             level = parts.pyramid_level(g, source, height, width)
             maps = g.embed(self._models["pnet"], "pnet", {"images": level})
             rows, columns = (_map_size(size) for size in (height, width))
             n = rows * columns
+            ends = [g.constant(v, np.int64) for v in ([0, 0], [rows, columns], [2, 3])]
+            maps = {name: g.add("Slice", value, *ends) for name, value in maps.items()}
             scores = parts.reach(g, g.reshape(maps["scores"], n), threshold)
             offsets = g.add("Transpose", g.reshape(maps["offsets"], 4, n), perm=[1, 0])
-            windows = g.constant(_windows(rows, columns, s.width / width, s.height / height))
+            scale_y, scale_x = np.divide(sides, (height, width)) * 2**power
+            windows = g.constant(_windows(rows, columns, scale_x, scale_y))
             before = len(self._lost)
             slots = min(s.level_slots, n)
             scores, (windows, offsets) = self._keep(scores, n, slots, windows, offsets)
@@ -112,7 +118,7 @@ class _Composer:
     ) -> tuple[str, str, dict[str, str]]:
         """Run R-Net or O-Net on the squares about boxes: scores, squares, other outputs."""
         g = self.g
-        squares = parts.squares(g, boxes, 0.0)
+        squares = parts.squares(g, boxes, 0.0, side, len(canvas.levels) - 1)
         patches = parts.crops(g, canvas, squares, slots, side)
         out = g.embed(self._models[name], name, {"images": patches})
         scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
@@ -168,7 +174,8 @@ class _Composer:
         side = tensor.type.tensor_type.shape.dim[2].dim_value
         margin = float(metadata["margin"]) if s.margin < 0 else s.margin
         f = s.face_slots
-        values = parts.crops(g, canvas, parts.squares(g, boxes, margin), f, side)
+        squares = parts.squares(g, boxes, margin, side, len(canvas.levels) - 1)
+        values = parts.crops(g, canvas, squares, f, side)
         if metadata["color"] == "RGB":
             values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)
         if tensor.type.tensor_type.elem_type != TensorProto.UINT8:
@@ -224,8 +231,8 @@ def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProt
 
 
 def _map_size(size: int) -> int:
-    """Of P-Net's map: 3x3, pooling with ceil mode, 3x3, 3x3."""
-    return -(-(size - 2) // 2) - 4
+    """How many of P-Net's windows lie in a level whole."""
+    return (size - WINDOW) // STRIDE + 1
 
 
 def _windows(rows: int, columns: int, scale_x: float, scale_y: float) -> np.ndarray:

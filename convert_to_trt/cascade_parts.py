@@ -28,14 +28,12 @@ def round_pixels(g: GraphBuilder, value: str) -> str:
 
 
 def halve(g: GraphBuilder, image: str, height: int, width: int) -> str:
-    """A (1, 3, height, width) image at half its size, rounded down, averaged over areas.
-
-    Of an odd size that is an average of the two nearest pixels: a small difference.
-    """
-    if height % 2 == 0 and width % 2 == 0:
-        pooled = g.add("AveragePool", image, kernel_shape=[2, 2], strides=[2, 2])
-        return round_pixels(g, pooled)
-    return round_pixels(g, resize(g, image, height // 2, width // 2))
+    """A (1, 3, height, width) image at half its size, rounded up, as `Mipmap` halves it."""
+    for axis, size in ((2, height), (3, width)):
+        if size % 2:
+            last = [g.constant([at], np.int64) for at in (size - 1, size, axis)]
+            image = g.add("Concat", image, g.add("Slice", image, *last), axis=axis)
+    return round_pixels(g, g.add("AveragePool", image, kernel_shape=[2, 2], strides=[2, 2]))
 
 
 def resize(g: GraphBuilder, image: str, height: int, width: int) -> str:
@@ -137,18 +135,30 @@ def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
     return g.add("Add", boxes, g.add("Mul", offsets, sides))
 
 
-def squares(g: GraphBuilder, boxes: str, margin: float) -> str:
-    """`square_slices`: (K, 4) squares in whole pixels about (K, 4) boxes."""
+def squares(g: GraphBuilder, boxes: str, margin: float, size: int, halvings: int) -> str:
+    """`square_slices`: (K, 4) squares about (K, 4) boxes, in whole pixels of at most so many
+    halvings of the image."""
     x1, y1, x2, y2 = g.columns(boxes, 4)
     longer = g.add("Max", g.add("Sub", x2, x1), g.add("Sub", y2, y1))
-    side = g.add("Mul", longer, g.constant(1 + 2 * margin))
-    half = g.constant(0.5)
+    side = g.add("Round", g.add("Mul", longer, g.constant(1 + 2 * margin)))
+    pixel = g.constant(1.0)
+    for power in range(1, halvings + 1):
+        pixel = g.add("Add", pixel, _is_level(g, side, size, power, 2.0 ** (power - 1)))
+    whole = g.add("Floor", g.add("Div", side, pixel))
 
-    def start(low: str, high: str) -> str:
-        return g.add("Round", g.add("Mul", g.add("Sub", g.add("Add", low, high), side), half))
+    def edges(low: str, high: str) -> tuple[str, str]:
+        twice = g.add("Sub", g.add("Div", g.add("Add", low, high), pixel), whole)
+        start = g.add("Round", g.add("Mul", twice, g.constant(0.5)))
+        return g.add("Mul", start, pixel), g.add("Mul", g.add("Add", start, whole), pixel)
 
-    left, top, whole = start(x1, x2), start(y1, y2), g.add("Round", side)
-    return g.add("Concat", left, top, g.add("Add", left, whole), g.add("Add", top, whole), axis=1)
+    (left, right), (top, bottom) = edges(x1, x2), edges(y1, y2)
+    return g.add("Concat", left, top, right, bottom, axis=1)
+
+
+def _is_level(g: GraphBuilder, side: str, size: int, power: int, value: float) -> str:
+    """(K, 1) the value where a side can be halved so often and still be no smaller than size."""
+    large = g.add("Less", g.constant(size * 2.0**power - 0.5), side)
+    return g.add("Mul", g.add("Cast", large, to=1), g.constant(value))
 
 
 @dataclass(frozen=True)
@@ -194,19 +204,12 @@ def make_canvas(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> Canvas:
 
 
 def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) -> str:
-    """`crop_squares`: (K, 3, size, size) of (K, 4) squares in whole pixels.
-
-    Its blocks of 2x2, 4x4, ... pixels are counted from the corner of the square; here they are
-    those of a half, a quarter, ... of the image.
-    """
-    samples = 2  # along a crop's pixel, as it samples at twice the size
+    """`cut_squares`: (K, 3, size, size) of (K, 4) squares that `squares` made for this size."""
     x1, y1, x2, _ = g.columns(boxes, 4)
     side = g.add("Sub", x2, x1)
-    scale = g.add("Div", side, g.constant(float(size)))
     level = g.constant(np.zeros((1, 1), np.float32))
     for power in range(1, len(canvas.levels)):
-        large = g.add("Less", g.constant(2.0 * samples * 2 ** (power - 1) - 1e-4), scale)
-        level = g.add("Add", level, g.add("Cast", large, to=1))
+        level = g.add("Add", level, _is_level(g, side, size, power, 1.0))
     index = g.reshape(
         g.add("Cast", g.add("Mul", level, g.constant(np.ones((slots, 1)))), to=7), slots
     )
@@ -214,18 +217,15 @@ def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) ->
     def of_level(values: list[float]) -> str:
         return g.add("Gather", g.constant(np.array(values)[:, None]), index, axis=0)
 
-    steps = (np.arange(size * samples) // samples + 0.5)[None]
-    within = ((np.arange(size * samples) % samples + 0.5) / samples - 0.5)[None]
-    # Enlarging takes one point a pixel, as INTER_LINEAR does.
-    shrinks = g.add("Cast", g.add("Greater", side, g.constant(float(size))), to=1)
-    points = g.add("Add", g.constant(steps), g.add("Mul", g.constant(within), shrinks))
+    shrink = of_level([0.5**power for power in range(len(canvas.levels))])
+    extent = g.add("Mul", side, shrink)
+    steps = g.constant((np.arange(size)[None] + 0.5) / size)
     axes = []
     for low, axis in ((x1, 1), (y1, 0)):
-        ratio = of_level([lv[2 + axis] / canvas.image[axis] for lv in canvas.levels])
         first = of_level([float(lv[axis]) for lv in canvas.levels])
         length = of_level([float(lv[2 + axis]) for lv in canvas.levels])
-        start, extent = g.add("Mul", low, ratio), g.add("Mul", side, ratio)
-        along = g.add("Add", start, g.add("Mul", points, g.add("Mul", scale, ratio)))
+        start = g.add("Mul", low, shrink)
+        along = g.add("Add", start, g.add("Mul", steps, extent))
         # Within the square, as if the image ended there; and no farther out than the black
         # beside a level.
         half = g.constant(0.5)
@@ -237,16 +237,12 @@ def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) ->
         axes.append(
             g.add("Sub", g.add("Mul", place, g.constant(2 / canvas.size[axis])), g.constant(1.0))
         )
-    fine = size * samples
-    full = g.shape(slots, fine, fine, 1)
-    across = g.add("Expand", g.reshape(axes[0], slots, 1, fine, 1), full)
-    down = g.add("Expand", g.reshape(axes[1], slots, fine, 1, 1), full)
-    grid = g.reshape(g.add("Concat", across, down, axis=3), 1, slots * fine, fine, 2)
+    full = g.shape(slots, size, size, 1)
+    across = g.add("Expand", g.reshape(axes[0], slots, 1, size, 1), full)
+    down = g.add("Expand", g.reshape(axes[1], slots, size, 1, 1), full)
+    grid = g.reshape(g.add("Concat", across, down, axis=3), 1, slots * size, size, 2)
     sampled = g.add("GridSample", canvas.value, grid, mode="bilinear", align_corners=0)
-    pooled = g.add(
-        "AveragePool", sampled, kernel_shape=[samples, samples], strides=[samples, samples]
-    )
-    stacked = g.reshape(pooled, 3, slots, size, size)
+    stacked = g.reshape(sampled, 3, slots, size, size)
     patches = round_pixels(g, g.add("Transpose", stacked, perm=[1, 0, 2, 3]))
     return g.add("Mul", patches, g.reshape(_drawable(g, boxes, canvas.image), slots, 1, 1, 1))
 

@@ -11,6 +11,7 @@ from mask_detector_ros.crops import crop_squares
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference.base import Session
+from mask_detector_ros.mipmap import Image, Mipmap
 
 BATCH_LIMIT = 128
 """Crops in one call: bounds the memory that a crowd can take."""
@@ -70,11 +71,11 @@ class Classifier:
             " scale and offset in its ONNX metadata (see models/README.md)"
         )
 
-    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float = -1.0) -> Faces:
+    def __call__(self, image: Image | Mipmap, faces: Faces, margin: float = -1.0) -> Faces:
         """Label the faces of a (H, W, 3) BGR image.
 
         Args:
-            image: the image that the faces were found in.
+            image: the image that the faces were found in, or its mipmap.
             faces: the faces.
             margin: context around the box; negative for the model's own.
         """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mask_detector_ros.mipmap import Image, Mipmap
 
 MIN_VISIBLE_FRACTION = 1 / 16
 """A square with less of its area inside the image gives a black crop: padding a huge one
@@ -14,15 +14,14 @@ would cost much memory, and what is left of it shows no face."""
 
 
 def crop_squares(
-    image: NDArray[np.uint8], boxes: NDArray[np.float32], size: int, margin: float
+    image: Image | Mipmap, boxes: NDArray[np.float32], size: int, margin: float
 ) -> NDArray[np.uint8]:
     """Cut a square around each box and scale it to `size` by `size` pixels.
 
-    The square has the centre of the box and the side max(width, height) * (1 + 2 * margin),
-    both rounded to whole pixels. What lies outside the image is black.
+    The squares are those of `square_slices`. What lies outside the image is black.
 
     Args:
-        image: (H, W, 3) uint8, in any channel order.
+        image: (H, W, 3) uint8, in any channel order; a mipmap where more is cut from it.
         boxes: (N, 4), xmin, ymin, xmax, ymax in pixels of the image; they may leave it.
         size: width and height of the crops in pixels.
         margin: context on each side, as a fraction of the box's longer side.
@@ -31,60 +30,44 @@ def crop_squares(
         (N, size, size, 3) uint8. Crops of boxes that have no area, are not finite, or show
         less than `MIN_VISIBLE_FRACTION` of their square are black.
     """
-    crops = np.zeros((len(boxes), size, size, 3), np.uint8)
-    squares = square_slices(boxes, margin)
-    height, width = image.shape[:2]
+    return cut_squares(Mipmap.of(image), square_slices(boxes, margin, size), size)
+
+
+def cut_squares(mipmap: Mipmap, squares: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+    """The (N, size, size, 3) crops of (N, 4) squares of `square_slices`; see `crop_squares`."""
+    crops = np.zeros((len(squares), size, size, 3), np.uint8)
+    height, width = mipmap[0].shape[:2]
     visible = np.clip(squares, 0, [width, height, width, height])
     sides = squares[:, 2] - squares[:, 0]
     shown = np.prod(visible[:, 2:] - visible[:, :2], axis=1, dtype=np.float64)
-    drawable = (
-        (sides > 0)
-        & (shown > 0)
-        & (shown >= MIN_VISIBLE_FRACTION * np.square(sides, dtype=np.float64))
-    )
-    before = visible[:, :2] - squares[:, :2]
-    after = squares[:, 2:] - visible[:, 2:]
-    leaves_image = np.maximum(before, after).max(axis=1) > 0
-
-    for i in np.flatnonzero(drawable).tolist():
-        x1, y1, x2, y2 = visible[i].tolist()
-        patch: NDArray[Any] = image[y1:y2, x1:x2]
-        if leaves_image[i]:
-            (left, top), (right, bottom) = before[i].tolist(), after[i].tolist()
-            patch = cv2.copyMakeBorder(patch, top, bottom, left, right, cv2.BORDER_CONSTANT)
-        _scale(patch, crops[i])
+    drawable = (shown > 0) & (shown >= MIN_VISIBLE_FRACTION * np.square(sides, dtype=np.float64))
+    chosen = np.flatnonzero(drawable)
+    powers = _halvings(sides[chosen], size)
+    slices = squares[chosen] >> powers[:, None]
+    for index, power, (left, top, right, bottom) in zip(
+        chosen.tolist(), powers.tolist(), slices.tolist(), strict=True
+    ):
+        source, crop = mipmap[power], crops[index]
+        rows, columns = source.shape[:2]
+        patch = source[max(top, 0) : bottom, max(left, 0) : right]
+        if top < 0 or left < 0 or bottom > rows or right > columns:
+            beside = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0))
+            patch = cv2.copyMakeBorder(patch, *beside, cv2.BORDER_CONSTANT)  # type: ignore[assignment]
+        cv2.resize(patch, (size, size), crop, interpolation=cv2.INTER_LINEAR)
     return crops
 
 
-def _scale(patch: NDArray[Any], crop: NDArray[np.uint8]) -> None:
-    """Scale a square patch into a square crop.
+def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArray[np.int64]:
+    """The squares that `crop_squares` cuts.
 
-    Smaller ones are sampled at twice the crop's size and averaged over 2x2 pixels, as the
-    levels of an image pyramid are: OpenCV's averaging over areas of any ratio takes two to
-    four times as long on large patches.
-    """
-    side, size = len(patch), len(crop)
-    if side <= size:
-        cv2.resize(patch, (size, size), dst=crop, interpolation=cv2.INTER_LINEAR)
-        return
-    # Sampling must not skip pixels, so blocks of 2x2, 4x4, ... are averaged before. What does not
-    # fill a block is left off around: less than a fiftieth.
-    factor = 1 << (side // (4 * size)).bit_length()
-    if factor > 1:
-        whole = side // factor
-        rest = (side - whole * factor) // 2
-        patch = patch[rest : rest + whole * factor, rest : rest + whole * factor]
-        patch = cv2.resize(patch, (whole, whole), interpolation=cv2.INTER_AREA)
-    double = cv2.resize(patch, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
-    cv2.resize(double, (size, size), dst=crop, interpolation=cv2.INTER_AREA)
-
-
-def square_slices(boxes: NDArray[np.float32], margin: float) -> NDArray[np.int64]:
-    """The squares that `crop_squares` cuts, in whole pixels.
+    They have the centre of the box and the side max(width, height) * (1 + 2 * margin), in whole
+    pixels of the halving of the image that they are read from: the side is rounded and then cut
+    down to such, which makes it up to 1 / `size` smaller. Squares of these squares are the same.
 
     Args:
         boxes: (N, 4), xmin, ymin, xmax, ymax.
         margin: context on each side, as a fraction of the box's longer side.
+        size: of the crops.
 
     Returns:
         (N, 4) int64, xmin, ymin, xmax, ymax, right and bottom exclusive; they may leave the
@@ -95,7 +78,15 @@ def square_slices(boxes: NDArray[np.float32], margin: float) -> NDArray[np.int64
     finite = np.where(np.abs(corners) < 2**31, corners, np.nan)
     has_area = (finite[:, 2:] - finite[:, :2]).min(axis=1, keepdims=True) > 0
     corners = np.where(has_area, corners, 0)
-    side = (corners[:, 2:] - corners[:, :2]).max(axis=1) * (1 + 2 * margin)
-    top_left = (corners[:, :2] + corners[:, 2:] - side[:, None]) / 2
-    start = np.rint(top_left).astype(np.int64)
-    return np.hstack([start, start + np.rint(side).astype(np.int64)[:, None]])
+    side = np.rint((corners[:, 2:] - corners[:, :2]).max(axis=1) * (1 + 2 * margin))
+    pixel = 1 << _halvings(side.astype(np.int64), size)
+    side = side // pixel
+    start = np.rint(((corners[:, :2] + corners[:, 2:]) / pixel[:, None] - side[:, None]) / 2)
+    squares = np.hstack([start, start + side[:, None]]).astype(np.int64)
+    return squares * pixel[:, None]
+
+
+def _halvings(sides: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """(N,) how often each side can be halved and still be no smaller than `size`."""
+    _, exponents = np.frexp(np.maximum(sides // size, 1))
+    return exponents.astype(np.int64) - 1

@@ -21,6 +21,7 @@ from mask_detector_ros.inference import (
 )
 from mask_detector_ros.inference.background import BackgroundLoad
 from mask_detector_ros.inference.base import Session
+from mask_detector_ros.mipmap import Image, Mipmap
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
@@ -248,11 +249,12 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
     # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
     session = load(find_classifier(classifier_name), classifier_name)
     classifier = Classifier(session)
-    return Networks(
-        lambda image, s, margin: classifier(image, cascade(image, s), margin),
-        classifier.label_names,
-        session,
-    )
+
+    def find(image: Image, settings: CascadeSettings, margin: float) -> Faces:
+        mipmap = Mipmap(image)
+        return classifier(mipmap, cascade(mipmap, settings), margin)
+
+    return Networks(find, classifier.label_names, session)
 
 
 def _load_engines(

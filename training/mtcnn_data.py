@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.crops import crop_squares, square_slices
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.mipmap import Mipmap
 from mask_detector_ros.mtcnn.boxes import intersection_over_union
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from training.augment import WITHOUT_MASK
@@ -127,7 +128,7 @@ def harvest(
     ]
     blind = _random_squares(image, settings.negatives_of_photograph[stage], rng)
     candidates = [*jittered, _propose(stage, image, cascade, settings), blind]
-    candidates = square_slices(np.concatenate(candidates), 0.0).astype(np.float32)
+    candidates = square_slices(np.concatenate(candidates), 0.0, side).astype(np.float32)
     kinds, nearest = judge_squares(
         candidates, squares, _unlabelled(known, squares, settings), settings
     )
@@ -213,8 +214,9 @@ def _propose(stage: str, image: Image, cascade: Cascade, settings: Settings) -> 
     cascade_settings = CascadeSettings(
         settings.harvest_min_face, PYRAMID_FACTOR, (threshold, threshold, threshold), 0
     )
-    boxes = cascade._propose(image, cascade_settings, threshold)
-    return cascade._refine(image, boxes, threshold) if stage == "onet" else boxes
+    mipmap = Mipmap(image)
+    boxes = cascade._propose(mipmap, cascade_settings, threshold)
+    return cascade._refine(mipmap, boxes, threshold) if stage == "onet" else boxes
 
 
 def _squares(boxes: Boxes) -> Boxes:

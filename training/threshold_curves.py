@@ -28,6 +28,7 @@ from mask_detector_ros.evaluation.summary import (
     found_at_precision,
 )
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.mipmap import Mipmap
 from mask_detector_ros.mtcnn.boxes import bbox_regression, non_max_suppression
 from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade, CascadeSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
@@ -42,10 +43,11 @@ class CountingCascade:
 
     def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
         first, second, third = settings.detection_thresholds
-        proposed = self._cascade._propose(image, settings, first)
-        refined = self._cascade._refine(image, proposed, second)
+        mipmap = Mipmap(image)
+        proposed = self._cascade._propose(mipmap, settings, first)
+        refined = self._cascade._refine(mipmap, proposed, second)
         self.crops += (len(proposed), len(refined))
-        return self._cascade._decide(image, refined, third)
+        return self._cascade._decide(mipmap, refined, third)
 
 
 class PaperCascade(Cascade):

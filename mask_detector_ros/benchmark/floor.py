@@ -19,7 +19,7 @@ from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
-from mask_detector_ros.mtcnn.pyramid import pyramid_shapes
+from mask_detector_ros.mtcnn.pyramid import Shapes, pyramid_shapes
 
 MATRIX_SIDE = 1024
 """Of the product that shows the peak: 2**30 multiply-adds."""
@@ -66,7 +66,7 @@ def network_macs(layers: tuple[Layer, ...], height: int, width: int) -> int:
     return total
 
 
-def cascade_macs(shapes: list[tuple[int, int]], rnet_crops: int, onet_crops: int) -> dict[str, int]:
+def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, int]:
     """Multiply-adds of each stage.
 
     Args:

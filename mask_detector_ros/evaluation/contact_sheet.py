@@ -99,7 +99,7 @@ def thumbnail(error: WrongFace) -> bytes:
     """
     boxes = error.box[None]
     crop = crop_squares(read_image(error.path), boxes, THUMBNAIL_SIDE, CONTEXT)[0]
-    left, top, right, _ = square_slices(boxes, CONTEXT)[0]
+    left, top, right, _ = square_slices(boxes, CONTEXT, THUMBNAIL_SIDE)[0]
     scale = THUMBNAIL_SIDE / max(right - left, 1)
     corners = np.rint((error.box - np.array([left, top, left, top])) * scale).astype(int).tolist()
     cv2.rectangle(crop, corners[:2], corners[2:], _COLOUR, 1)

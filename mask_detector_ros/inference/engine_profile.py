@@ -11,9 +11,9 @@ BATCHES = (1, 8, 128)
 """Smallest, usual and largest number of crops: the larger `BATCH_LIMIT` of the cascade and the
 classifier."""
 
-SIDES = (12, 240, 1280)
-"""Of a whole image, in pixels: P-Net's window; a usual level of the pyramid; the largest level
-of 1920x1080 with min_face_size 20 is 1152 wide. A larger limit would cost GPU memory always."""
+IMAGE_SIZES = ((12, 12), (144, 640), (256, 2560))
+"""Height and width of what P-Net sees: its window; a usual band of the pyramid; the largest band,
+wide enough for 3840x2160 with min_face_size 20. A larger limit would cost GPU memory always."""
 
 
 def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
@@ -27,9 +27,10 @@ def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
             continue
         is_image = -1 in tensor.shape[1:]
         shapes = []
-        for batch, side in zip((1, 1, 1) if is_image else BATCHES, SIDES, strict=True):
+        for batch, image in zip((1, 1, 1) if is_image else BATCHES, IMAGE_SIZES, strict=True):
             first = batch if tensor.shape[0] == -1 else tensor.shape[0]
-            rest = (side if size == -1 else size for size in tensor.shape[1:])
+            sides = iter(image)
+            rest = [next(sides) if size == -1 else size for size in tensor.shape[1:]]
             shapes.append((first, *rest))
         profile[tensor.name] = (shapes[0], shapes[1], shapes[2])
     return profile

@@ -9,7 +9,7 @@ from mask_detector_ros import classifier
 from mask_detector_ros.inference.base import TensorInfo
 from mask_detector_ros.inference.engine_profile import (
     BATCHES,
-    SIDES,
+    IMAGE_SIZES,
     fill_up,
     fits,
     make_profile,
@@ -26,16 +26,18 @@ PROFILE = make_profile([CROPS])
 
 def test_batches_reach_as_far_as_the_stages_send_them():
     assert BATCHES[2] == max(classifier.BATCH_LIMIT, cascade.BATCH_LIMIT)
-    assert SIDES[0] == pyramid.WINDOW
-    full_hd = pyramid.pyramid_shapes(1080, 1920, 20, 0.709)
-    assert max(full_hd[0]) <= SIDES[2]
+    assert IMAGE_SIZES[0] == (pyramid.WINDOW, pyramid.WINDOW)
+    assert IMAGE_SIZES[2][0] == cascade.MAX_BAND_ROWS
+    for sides in ((480, 640), (1080, 1920), (1920, 1080), (2160, 3840)):
+        for canvas in pyramid.lay_out(pyramid.pyramid_shapes(*sides, 20, 0.709)):
+            assert canvas.width <= IMAGE_SIZES[2][1]
 
 
 @pytest.mark.parametrize(
     ("tensor", "shapes"),
     [
         (CROPS, ((1, 96, 96, 3), (8, 96, 96, 3), (128, 96, 96, 3))),
-        (IMAGES, ((1, 3, 12, 12), (1, 3, 240, 240), (1, 3, 1280, 1280))),
+        (IMAGES, ((1, 3, 12, 12), (1, 3, 144, 640), (1, 3, 256, 2560))),
     ],
 )
 def test_free_dimensions_get_a_range(tensor, shapes):
@@ -67,4 +69,4 @@ def test_parity_is_measured_at_the_ends_between_and_after_a_batch_of_one():
     batches = [step["crops"][0] for step in parity_shapes([CROPS], PROFILE)]
     assert batches == [8, 1, 3, 17, 128, 1]
     sides = [step["images"][2:] for step in parity_shapes([IMAGES], make_profile([IMAGES]))]
-    assert sides == [(240, 240), (12, 12), (97, 131)]
+    assert sides == [(144, 640), (12, 12), (97, 131)]

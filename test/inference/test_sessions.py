@@ -10,6 +10,7 @@ from mask_detector_ros import inference
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference import BACKENDS, choose_backend, create_session
 from mask_detector_ros.inference.base import TensorInfo
+from mask_detector_ros.models import find_detector
 
 
 @pytest.fixture(params=BACKENDS)
@@ -169,7 +170,6 @@ def test_openvino_gets_its_own_prelu_and_says_the_same(stage):
     import openvino
 
     from mask_detector_ros.inference.openvino import _restore_prelu
-    from mask_detector_ros.models import find_detector
 
     model = find_detector("mtcnn")[stage]
     network = openvino.Core().read_model(model, b"")
@@ -183,3 +183,26 @@ def test_openvino_gets_its_own_prelu_and_says_the_same(stage):
     theirs, ours = (session.run(images=images) for session in sessions)
     for name, value in theirs.items():
         np.testing.assert_allclose(ours[name], value, atol=1e-5)
+
+
+def test_every_batch_size_gives_the_same_again_and_again(backend):
+    session = create_session(find_detector("mtcnn")["rnet"], "rnet", backend, 1)
+    crops = np.random.default_rng(0).uniform(0, 255, (13, 3, 24, 24)).astype(np.float32)
+    wanted = session.run(images=crops)
+    for _ in range(7):
+        for size in (1, 13, 5, 0, 2):
+            found = session.run(images=crops[:size])
+            for name, values in found.items():
+                np.testing.assert_allclose(values, wanted[name][:size], atol=1e-5)
+
+
+def test_openvino_keeps_networks_for_few_shapes():
+    module = pytest.importorskip(
+        "mask_detector_ros.inference.openvino", reason="the openvino extra is not installed"
+    )
+    session = create_session(find_detector("mtcnn")["pnet"], "pnet", "openvino", 1)
+    for side in range(12, 12 + 2 * module.MOST_FIXED):
+        pixels = np.full((1, 3, 12, side), 7, np.float32)
+        runs = [session.run(images=pixels)["scores"] for _ in range(module.FIXED_AFTER + 1)]
+        np.testing.assert_allclose(runs[-1], runs[0], atol=1e-6)
+    assert len(session._of_fixed_shape) == module.MOST_FIXED

@@ -162,8 +162,8 @@ def test_a_network_without_free_dimensions_needs_no_profile(any_gpu, options):
 
 def test_an_image_beyond_the_engine_is_refused_with_what_to_change(gpu, options):
     session = open_session(options, find_detector("mtcnn")["pnet"])
-    with pytest.raises(ImageError, match=r"at most \(1, 3, 1280, 1280\).*raise min_face_size"):
-        session.run(images=np.zeros((1, 3, 100, 1281), np.float32))
+    with pytest.raises(ImageError, match=r"at most \(1, 3, 256, 2560\).*raise min_face_size"):
+        session.run(images=np.zeros((1, 3, 100, 2561), np.float32))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.mtcnn.pyramid import WINDOW, image_pyramid, pyramid_shapes, to_network_input
+from mask_detector_ros.mipmap import Mipmap
+from mask_detector_ros.mtcnn.pyramid import WINDOW, lay_out, pyramid_shapes, to_network_input
 
 sides = st.integers(1, 3000)
 min_sizes = st.integers(12, 500)
@@ -17,7 +18,7 @@ factors = st.floats(0.3, 0.95)
 
 def test_an_image_of_exactly_the_smallest_face_has_one_level():
     for size in range(12, 2001):
-        assert pyramid_shapes(size, size, size, 0.709) == [(WINDOW, WINDOW)]
+        assert pyramid_shapes(size, size, size, 0.709) == ((WINDOW, WINDOW),)
 
 
 @given(sides, sides, min_sizes, factors)
@@ -35,7 +36,7 @@ def test_at_the_first_level_the_smallest_face_fills_the_window(
 ):
     shapes = pyramid_shapes(height, width, min_face_size, factor)
     if min(height, width) < min_face_size:
-        assert shapes == []
+        assert shapes == ()
     else:
         scale = WINDOW / min_face_size
         assert shapes[0] == pytest.approx((height * scale, width * scale), abs=1)
@@ -50,29 +51,83 @@ def test_the_last_level_is_the_smallest_that_holds_a_window(height, width, min_f
 
 def test_the_levels_of_a_vga_frame_are_known():
     shapes = pyramid_shapes(480, 640, 40, 0.5)
-    assert shapes == [(144, 192), (72, 96), (36, 48), (18, 24)]
+    assert shapes == ((144, 192), (72, 96), (36, 48), (18, 24))
+
+
+def levels_of(image, shapes):
+    """The levels cut from their canvases, and their scales."""
+    for canvas in lay_out(shapes):
+        pixels, scales = canvas.draw(Mipmap(image))
+        for (x, y), (height, width), scale in zip(
+            canvas.corners, canvas.shapes, scales, strict=True
+        ):
+            yield pixels[y : y + height, x : x + width], scale
+
+
+@given(sides, sides, st.integers(20, 500), st.floats(0.3, 0.9))
+def test_levels_lie_beside_each_other_on_even_pixels(height, width, min_face_size, factor):
+    shapes = pyramid_shapes(height, width, min_face_size, factor)
+    canvases = lay_out(shapes)
+    assert sum((canvas.shapes for canvas in canvases), ()) == shapes
+    for canvas in canvases:
+        assert canvas.height % 2 == canvas.width % 2 == 0
+        taken = np.zeros((canvas.height, canvas.width), bool)
+        for (x, y), (rows, columns) in zip(canvas.corners, canvas.shapes, strict=True):
+            assert x % 2 == y % 2 == 0
+            place = taken[y : y + rows, x : x + columns]
+            assert place.shape == (rows, columns)
+            assert not place.any()
+            place[:] = True
+
+
+def test_little_of_a_canvas_is_empty():
+    for height, width in itertools.product((240, 480, 720, 1080), (320, 640, 1280, 1920)):
+        shapes = pyramid_shapes(height, width, 20, 0.709)
+        used = sum(rows * columns for rows, columns in shapes)
+        whole = sum(canvas.height * canvas.width for canvas in lay_out(shapes))
+        assert used > 0.85 * whole
 
 
 @given(st.integers(12, 200), st.integers(12, 200), st.integers(0, 255))
 def test_a_plain_image_stays_plain_at_every_level(height, width, value):
     image = np.full((height, width, 3), value, np.uint8)
     shapes = pyramid_shapes(height, width, 12, 0.6)
-    levels = list(image_pyramid(image, shapes))
-    assert [level.shape[:2] for level in levels] == shapes
+    levels = [level for level, _ in levels_of(image, shapes)]
+    assert tuple(level.shape[:2] for level in levels) == shapes
     assert all((level == value).all() for level in levels)
+
+
+@given(sides, sides, st.integers(20, 500))
+def test_a_level_shows_the_image_and_less_than_a_pixel_more(height, width, min_face_size):
+    image = np.zeros((height, width, 3), np.uint8)
+    shapes = pyramid_shapes(height, width, min_face_size, 0.709)
+    for level, scale in levels_of(image, shapes):
+        shown = scale * level.shape[1::-1]
+        assert (shown >= np.subtract((width, height), 1e-2)).all()
+        assert (shown < np.add((width, height), scale + 1)).all()
 
 
 def test_every_level_is_as_bright_as_the_image(astronaut):
     mean = astronaut.mean(axis=(0, 1))
-    for level in image_pyramid(astronaut, pyramid_shapes(512, 512, 20, 0.709)):
+    for level, _ in levels_of(astronaut, pyramid_shapes(512, 512, 20, 0.709)):
         np.testing.assert_allclose(level.mean(axis=(0, 1)), mean, atol=1.5)
 
 
 def test_every_level_is_close_to_averaging_over_areas(astronaut):
-    for level in image_pyramid(astronaut, pyramid_shapes(512, 512, 20, 0.709)):
+    for level, _ in levels_of(astronaut, pyramid_shapes(512, 512, 20, 0.709)):
         height, width = level.shape[:2]
         averaged = cv2.resize(astronaut, (width, height), interpolation=cv2.INTER_AREA)
         assert np.abs(level.astype(int) - averaged).mean() < 4
+
+
+def test_a_window_belongs_to_the_level_that_holds_it_whole():
+    (canvas,) = lay_out(((30, 41), (21, 29)))
+    inside = canvas.corners + np.subtract(canvas.shapes, WINDOW)[:, ::-1]
+    for number, ((x, y), (last_x, last_y)) in enumerate(zip(canvas.corners, inside, strict=True)):
+        places = np.array([(x, y), (last_x, last_y), (last_x + 1, y), (x, last_y + 1)])
+        found = canvas.level_of(*places.T)
+        assert found[:2].tolist() == [number] * 2
+        assert number not in found[2:]
 
 
 def test_network_input_has_channels_first_and_the_same_pixels():

@@ -1,0 +1,46 @@
+"""An image at its own size and halved again and again (Williams, "Pyramidal Parametrics", 1983).
+
+Whatever is shrunk here is read from the smallest halving that is still large enough: then one
+bilinear step of less than two pixels misses none of them.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+class Mipmap:
+    """The halvings of a (H, W, 3) uint8 image, each made when it is first asked for.
+
+    A halving averages blocks of 2x2 pixels; where a side is odd, its last pixel counts twice. So
+    a pixel of halving k shows exactly 2**k by 2**k pixels of the image.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._halvings = [image]
+
+    @classmethod
+    def of(cls, image: Image | Mipmap) -> Mipmap:
+        """The mipmap of an image; a mipmap as it is."""
+        return image if isinstance(image, Mipmap) else cls(image)
+
+    def __getitem__(self, power: int) -> Image:
+        while len(self._halvings) <= power:
+            image = self._halvings[-1]
+            height, width = image.shape[:2]
+            if height % 2 or width % 2:
+                image = cv2.copyMakeBorder(  # type: ignore[assignment]
+                    image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
+                )
+            half = ((width + 1) // 2, (height + 1) // 2)
+            self._halvings.append(cv2.resize(image, half, interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
+        return self._halvings[power]
+
+
+def halvings_between(size: int, wanted: int) -> int:
+    """How often a length in pixels can be halved and still be no smaller than wanted."""
+    return max((size // wanted).bit_length() - 1, 0)
