@@ -1,6 +1,6 @@
 """Does the detector process stay flat? Feed the real node over real DDS and watch its memory.
 
-    python -m benchmark.memory [--backends NAME ...] [--frames N] [--rate HZ] [--out FILE]
+    python -m benchmark.memory [--backends NAME ...] [--frames N] [--rate HZ] [--size WxH]
 
 One run for each backend on the CPU that is installed. Exit code 1 when one grew by
 `MAX_GROWTH_MB` or more after the warm-up.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -39,6 +40,9 @@ SAMPLE_EVERY = 50
 MAX_GROWTH_MB = 5.0
 BACKENDS = ("onnxruntime", "openvino")
 SCENE_FRAMES = 60
+FIRST_ASK = 1.0
+"""Seconds without a result after which another image is published at full speed."""
+
 SILENCE_LIMIT = 60.0
 """Seconds without a result after which the run is given up."""
 
@@ -79,12 +83,12 @@ def steady(megabytes: Sequence[float]) -> float:
 
 
 class Feeder:
-    """Publishes the sample scene at a rate and watches what comes back."""
+    """Publishes the sample scene at a rate, 0 for as fast as it comes back, and watches that."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, width: int, height: int) -> None:
         self.node = rclpy.create_node("feeder")
-        self.processed = self.published = 0
-        scene = SampleScene()
+        self.processed = self.published = self.faces = 0
+        scene = SampleScene(width, height)
         self._messages = [
             image_to_message(scene.render(5 * i)[0], Header(frame_id="camera"))
             for i in range(SCENE_FRAMES)
@@ -93,10 +97,16 @@ class Feeder:
         self.node.create_subscription(
             Detection2DArray, "mask_detector/detections", self._receive, 100
         )
-        self.node.create_timer(1 / rate, self._publish)
+        self._is_asked = rate == 0
+        # At full speed the timer starts it, and starts it again where an image was lost.
+        self._timer = self.node.create_timer(1 / rate if rate else FIRST_ASK, self._publish)
 
-    def _receive(self, _: Detection2DArray) -> None:
+    def _receive(self, message: Detection2DArray) -> None:
         self.processed += 1
+        self.faces += len(message.detections)
+        if self._is_asked:
+            self._publish()
+            self._timer.reset()
 
     def _publish(self) -> None:
         message = self._messages[self.published % len(self._messages)]
@@ -109,23 +119,29 @@ Samples = list[tuple[int, dict[str, float]]]
 """Frames processed, and memory by kind."""
 
 
-def watch(parameters: dict[str, Any], frames: int, rate: float) -> tuple[Samples, int, float]:
-    """Run the detector node until it has processed so many frames.
+def watch(
+    parameters: dict[str, Any], feed: tuple[float, int, int], frames: int, minutes: float
+) -> tuple[Samples, dict[str, int], float]:
+    """Run the detector node until it has processed so many frames, or the minutes are over.
+
+    Args:
+        parameters: of the node.
+        feed: rate, and width and height of the images.
 
     Returns:
-        Samples, frames published, seconds.
+        Samples, frames published and faces found, seconds.
 
     Raises:
         MaskDetectorError: the node ended, or gave nothing for `SILENCE_LIMIT` seconds.
     """
     samples: Samples = []
     with node("mask_detector_node", parameters, dict(os.environ)) as detector:
-        feeder = Feeder(rate)
+        feeder = Feeder(*feed)
         executor = SingleThreadedExecutor()
         executor.add_node(feeder.node)
         started = alive = time.monotonic()
         with tqdm(total=frames, unit="frame") as progress:
-            while feeder.processed < frames:
+            while feeder.processed < frames and time.monotonic() - started < 60 * minutes:
                 executor.spin_once(timeout_sec=1.0)
                 if detector.poll() is not None:
                     raise MaskDetectorError("the detector node ended; see its message above")
@@ -139,14 +155,15 @@ def watch(parameters: dict[str, Any], frames: int, rate: float) -> tuple[Samples
                     raise MaskDetectorError(f"no result for {SILENCE_LIMIT:.0f} s; see above")
         executor.shutdown()
         feeder.node.destroy_node()
-        return samples, feeder.published, time.monotonic() - started
+        counts = {"frames_published": feeder.published, "faces_found": feeder.faces}
+        return samples, counts, time.monotonic() - started
 
 
-def summarise(samples: Samples, published: int, seconds: float) -> dict[str, Any]:
+def summarise(samples: Samples, counts: dict[str, int], seconds: float) -> dict[str, Any]:
     """Peak, steady state and growth of one run."""
     return {
         "frames_processed": samples[-1][0],
-        "frames_published": published,
+        **counts,
         "seconds": round(seconds, 1),
         "growth_mb": {k: growth([(n, memory[k]) for n, memory in samples]) for k in samples[0][1]},
         "steady_mb": {k: steady([memory[k] for _, memory in samples]) for k in samples[0][1]},
@@ -166,7 +183,7 @@ def print_table(runs: dict[str, dict[str, Any]]) -> None:
             f"| {backend} | {stable['VmRSS']:.0f} MB | {stable['RssShmem']:.0f} MB"
             f" | {run['peak_mb']:.0f} MB | {gained:+.2f} MB from frame {WARM_UP_FRAMES}"
             f" to {run['frames_processed']} | {run['frames_published']} published,"
-            f" {run['seconds']:.0f} s | {verdict} |"
+            f" {run['faces_found']} faces, {run['seconds']:.0f} s | {verdict} |"
         )
 
 
@@ -176,20 +193,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     installed = [name for name in BACKENDS if find_spec(name)]
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=installed)
     parser.add_argument("--frames", type=int, default=5000, help="to be processed by each")
-    parser.add_argument("--rate", type=float, default=60.0, help="published frames a second")
+    parser.add_argument(
+        "--rate", type=float, default=60.0, help="published frames a second; 0: at full speed"
+    )
     parser.add_argument("--min-face-size", type=int, default=40, help="of the detector")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="at most, of each")
+    parser.add_argument("--threads", type=int, default=0, help="of the networks; 0: all cores")
+    parser.add_argument("--size", default="640x480", metavar="WxH", help="of the images")
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_memory.json"))
     arguments = parser.parse_args(argv)
-    if arguments.frames < 2 * WARM_UP_FRAMES or arguments.rate <= 0:
-        parser.error(f"--frames must be {2 * WARM_UP_FRAMES} or more, and --rate above 0")
+    if arguments.frames < 2 * WARM_UP_FRAMES or arguments.rate < 0:
+        parser.error(f"--frames must be {2 * WARM_UP_FRAMES} or more, and --rate 0 or more")
+    width, cross, height = arguments.size.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        parser.error(f"--size must be such as 640x480, got {arguments.size!r}")
     # Both processes must join the same graph, and the DDS profile must be there when it starts.
     os.environ.update(graph_environment())
     runs = {}
     rclpy.init()
     try:
         for backend in arguments.backends:
-            parameters = {"min_face_size": arguments.min_face_size, "backend": backend}
-            runs[backend] = summarise(*watch(parameters, arguments.frames, arguments.rate))
+            options = {name: getattr(arguments, name) for name in ("min_face_size", "threads")}
+            parameters = {**options, "backend": backend}
+            feed = (arguments.rate, int(width), int(height))
+            watched = watch(parameters, feed, arguments.frames, arguments.minutes)
+            runs[backend] = summarise(*watched)
     except MaskDetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -199,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = {
         "machine": describe_machine(),
         "min_face_size": arguments.min_face_size,
+        "size": arguments.size,
         "backends": runs,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,9 @@ SHORT_GAP = 1.0
 """Seconds unseen after which a new id is a return and no switch."""
 
 MIN_FACE_SIZE = 20
+RATES_HZ = (15, 10, 7.5, 5)
+"""Of the scenes, which are rendered at 15, how many images a second the tracker is given."""
+
 SWING_WIDTH, SWING_PERIOD = 960, 5.0
 """Pixels of the picture that the swinging camera sees 640 of; seconds of a swing."""
 
@@ -164,14 +167,15 @@ def observe(
         yield detector(image), truth
 
 
-def account(observed: Sequence[tuple[Faces, Faces]], every: int, smoothing: float) -> Account:
-    """Run the tracker over every so-many-th image."""
+def account(observed: Sequence[tuple[Faces, Faces]], rate: float, smoothing: float) -> Account:
+    """Run the tracker over as many of the images a second, evenly spread as far as can be."""
     tracker, result = Tracker(smoothing), Account()
     people = set()
-    for index in range(0, len(observed), every):
+    for number in range(int(len(observed) * rate / RATE_HZ)):
+        index = round(number * RATE_HZ / rate)
         raw, truth = observed[index]
         tracked = tracker.update(raw, index / RATE_HZ)
-        result.add(raw, tracked, truth, index / RATE_HZ, every / RATE_HZ)
+        result.add(raw, tracked, truth, index / RATE_HZ, 1 / rate)
         people |= set(truth.track_ids.tolist())  # type: ignore[union-attr]
     result.people = len(people)
     result.counted = sum(tracker.count_people(len(observed[0][0].label_names)))
@@ -191,9 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, make in SCENES.items():
         seen = observe(make(), detector, frames)
         observed = list(tqdm(seen, name, frames, unit="frame", disable=not sys.stderr.isatty()))
-        for every in (1, 2, 3):
-            result = account(observed, every, arguments.smoothing)
-            results[f"{name} {RATE_HZ / every:g} Hz"] = result
+        for rate in RATES_HZ:
+            result = account(observed, rate, arguments.smoothing)
+            results[f"{name} {rate:g} Hz"] = result
     print_report(results)
     report = {
         "machine": describe_machine(),

@@ -15,6 +15,7 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.inference.precision import precision_of
 from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mipmap import halvings_between
 from mask_detector_ros.mtcnn.cascade import (
@@ -222,8 +223,11 @@ def compose_cascade(
 
 
 def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProto:
-    network = to_plain_layers(model, name)
-    return onnx.load_from_string(to_half(network, name) if settings.half else network)
+    network = onnx.load_from_string(to_plain_layers(model, name))
+    asked = "fp16" if settings.half else "fp32"
+    if precision_of((output.name for output in network.graph.output), asked) == "fp32":
+        return network
+    return onnx.load_from_string(to_half(network.SerializeToString(), name))
 
 
 def _map_size(size: int) -> int:

@@ -18,7 +18,7 @@ class GraphSettings:
         refine_slots: crops of R-Net.
         decide_slots: crops of O-Net.
         face_slots: faces.
-        half: whether the networks compute in float16.
+        half: whether the classifier computes in float16.
     """
 
     width: int

@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     defaults = GraphSettings(640, 480)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx")
     parser.add_argument("--image", default="640x480", metavar="WxH", help="size of the images")
-    parser.add_argument("--half", action="store_true", help="let the networks compute in float16")
+    parser.add_argument("--half", action="store_true", help="let the classifier compute in float16")
     slots = ("level_slots", "window_slots", "refine_slots", "decide_slots", "face_slots")
     for name in slots:
         value = getattr(defaults, name)

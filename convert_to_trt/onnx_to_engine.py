@@ -24,6 +24,7 @@ from mask_detector_ros.inference import EngineOptions, choose_backend, create_se
 from mask_detector_ros.inference.base import WORKSPACE_MB
 from mask_detector_ros.inference.engine_builder import BuildRequest, build_in_process
 from mask_detector_ros.inference.engine_profile import make_profile
+from mask_detector_ros.inference.precision import precision_of
 from mask_detector_ros.inference.tensorrt_api import TensorRt, missing_packages
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 
@@ -161,9 +162,10 @@ def _build_and_check(options: argparse.Namespace, name: str, model: bytes) -> di
 
 def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[str, Any]:
     reference = create_session(model, name, "onnxruntime")
+    precision = precision_of((output.name for output in reference.outputs), _precision(options))
     request = BuildRequest(
         name,
-        half=_precision(options) in ("auto", "fp16"),
+        half=precision in ("auto", "fp16"),
         profile=make_profile(reference.inputs),
         workspace_mb=options.workspace,
         device=options.device,
@@ -173,8 +175,8 @@ def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[st
         plan = build_in_process(request, model, lambda share: bar.update((share or bar.n) - bar.n))
     write_file(options.output, plan)
     where = f"for {options.target}" if options.target else "for this GPU"
-    precision = "fp16" if request.half else "fp32"
-    text = f"{options.output}: {len(plan) / 1e6:.1f} MB, {precision}, {where}; not compared"
+    kind = "fp16" if request.half else "fp32"
+    text = f"{options.output}: {len(plan) / 1e6:.1f} MB, {kind}, {where}; not compared"
     return {"output": str(options.output), "bytes": len(plan), "text": text}
 
 

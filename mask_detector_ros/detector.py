@@ -38,7 +38,7 @@ class Networks:
     Attributes:
         find: takes image, settings of the cascade, and margin.
         label_names: the labels.
-        session: one of the networks, which says what runs them all.
+        session: one of the networks, the classifier where it is apart: what runs them all.
     """
 
     find: Callable[[NDArray[np.uint8], CascadeSettings, float], Faces]
@@ -246,13 +246,15 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
         return Networks(lambda image, s, margin: graph(image, s), graph.label_names, graph.session)
     stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
     cascade = Cascade(**stages)
-    classifier = Classifier(load(find_classifier(classifier_name), classifier_name))
+    # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
+    session = load(find_classifier(classifier_name), classifier_name)
+    classifier = Classifier(session)
 
     def find(image: Image, settings: CascadeSettings, margin: float) -> Faces:
         mipmap = Mipmap(image)
         return classifier(mipmap, cascade(mipmap, settings), margin)
 
-    return Networks(find, classifier.label_names, cascade.pnet)
+    return Networks(find, classifier.label_names, session)
 
 
 def _load_engines(

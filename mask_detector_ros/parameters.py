@@ -119,7 +119,8 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "precision",
         "auto",
-        "What TensorRT computes in; auto takes fp16, and fp32 for a network that fp16 gets wrong.",
+        "What TensorRT computes the classifier in; auto takes fp16, and fp32 where fp16 gets it "
+        "wrong. The networks that place faces always compute in fp32.",
         choices=("auto", "fp32", "fp16"),
     ),
     Parameter(

@@ -1,40 +1,32 @@
 """Follow faces from image to image: stable ids, and labels that rest on more than one look.
 
-Each face has a constant-velocity Kalman filter (Bewley et al., "Simple Online and Realtime
-Tracking", 2016) over centre and size, in units of its own size so that near and far faces
-behave alike, and the assignment of faces to tracks is optimal (`linear_assignment`).
+Each has a Kalman filter (`Track`), and the assignment of faces to tracks is optimal
+(`linear_assignment`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.assignment import linear_assignment
 from mask_detector_ros.faces import NO_LABEL, Faces
-
-Array = NDArray[np.float64]
+from mask_detector_ros.track import FIRST_SPEED, MEASUREMENT_NOISE, Array, Track
 
 MAX_GAP, MAX_FIRST_GAP = 1.5, 0.5
 """Seconds that a track outlives its last face: a person's, and one not yet counted as such."""
 
-MIN_LOOKS, MIN_AGE = 3, 0.5
-"""Faces, and seconds, that make a track a person; a false detection seldom lasts."""
-
-MAX_STEP = 0.5
-"""Seconds between two images beyond which speeds are too old to foretell anything."""
+MIN_LOOKS, MIN_AGE, MIN_MEAN_SCORE = 3, 0.5, 0.6
+"""Faces, seconds, and mean face score of the images since the first, 0 where it is not seen, that
+make a track a person: a false face seldom lasts, and where it does it comes and goes."""
 
 MIN_STEP, UNSTAMPED_PERIOD = 1e-3, 1 / 15
 """Seconds: stamps that advance by less stand still; what is assumed to have passed then."""
-
-MEASUREMENT_NOISE, ACCELERATION, FIRST_SPEED = 0.08, 4.0, 5.0
-"""Standard deviations in face sizes, face sizes a second squared, and face sizes a second:
-a detector's jitter; of people and of a robot's turning; of somebody who walks by at arm's
-length."""
 
 GATE = 3.5
 """Standard deviations from its foretold place within which a face can belong to a track."""
@@ -48,36 +40,6 @@ tells apart two people who cross."""
 
 HYSTERESIS = 0.25
 """Evidence by which another label must lead before it takes over."""
-
-
-@dataclass
-class _Track:
-    id: int
-    state: Array
-    """(3, 2): value and speed of x and y in pixels, and of the logarithm of the size."""
-    covariance: Array
-    """(2, 2), the same for the three, in face sizes."""
-    first_seen: float
-    last_seen: float
-    looks: int
-    evidence: Array
-    label: int
-    label_since: float
-    alerted: bool = False
-    shape: Array = field(default_factory=lambda: np.zeros(4))
-    """(4,): the last box relative to centre and size."""
-
-    @property
-    def is_person(self) -> bool:
-        return self.looks >= MIN_LOOKS and self.last_seen - self.first_seen > MIN_AGE - 1e-6
-
-    @property
-    def size(self) -> float:
-        return math.exp(self.state[2, 0])
-
-    @property
-    def box(self) -> Array:
-        return np.tile(self.state[:2, 0], 2) + self.size * self.shape
 
 
 class Tracker:
@@ -99,8 +61,9 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget everybody and count people anew; ids are not used again."""
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self._stamp: float | None = None
+        self._images = 0
         self._gone: Counter[int] = Counter()
 
     def update(self, faces: Faces, stamp: float) -> Faces:
@@ -112,6 +75,7 @@ class Tracker:
                 15 images a second; after a jump back or ahead everybody is somebody new.
         """
         step, now = self._advance(stamp), stamp
+        self._images += 1
         # A broken box must not break the others.
         usable: NDArray[np.bool_] = np.isfinite(faces.boxes).all(axis=1)  # type: ignore[assignment]
         boxes = np.where(usable[:, None], faces.boxes, 0).astype(np.float64)
@@ -120,13 +84,13 @@ class Tracker:
         shapes = (boxes - np.tile(centres, 2)) / sizes[:, None]
         measured = np.column_stack([centres, np.log(sizes)])
         for track in self._tracks:
-            _predict(track, step)
+            track.predict(step)
         owners = self._assign(measured, usable, faces.probabilities)
         tracks = []
         for i, owner in enumerate(owners):
             track = owner or self._begin(measured[i], now, faces, i)
             if owner is not None:
-                _correct(track, measured[i])
+                track.correct(measured[i])
                 self._look(track, faces, i, now)
             elif usable[i]:
                 self._tracks.append(track)
@@ -195,37 +159,22 @@ class Tracker:
 
     def _assign(
         self, measured: Array, usable: NDArray[np.bool_], probabilities: NDArray[np.float32]
-    ) -> list[_Track | None]:
-        """The track of each face, None for a new one."""
-        owners: list[_Track | None] = [None] * len(measured)
-        if not self._tracks or not usable.any():
-            return owners
-        states = np.array([t.state[:, 0] for t in self._tracks])
-        sizes = np.exp(states[:, 2])[:, None]
-        variances = np.array([t.covariance[0, 0] for t in self._tracks])[:, None]
-        variances += MEASUREMENT_NOISE**2
-        offsets = measured[None] - states[:, None]
-        apart = np.hypot(offsets[..., 0], offsets[..., 1]) / sizes
-        resized = np.abs(offsets[..., 2])
-        distance = (apart**2 + resized**2) / variances
-        # Whatever the filter hopes for, a face that overlaps its track's is a candidate.
-        possible = ((distance < GATE**2) | (apart < 1)) & (resized < MAX_RESIZE) & usable
-        # Twice the negative logarithm of the likelihood: by distance alone, a track long out of
-        # sight, which may be anywhere, would take faces from those that are where they should be.
-        cost = distance + 3 * np.log(variances)
-        if probabilities.shape[1]:
-            evidence = np.array([t.evidence for t in self._tracks])
-            unlike = np.abs(evidence[:, None] - probabilities[None]).sum(axis=2) / 2
-            cost += LABEL_WEIGHT * unlike
-        # Far more than any sum of possible pairs, so that as many as can be are made.
-        cost = np.where(possible, cost, 1e6)
-        for row, column in linear_assignment(cost):
-            if possible[row, column]:
-                owners[column] = self._tracks[row]
+    ) -> list[Track | None]:
+        """The track of each face, None for a new one.
+
+        People choose first: what may be a false face must not take theirs.
+        """
+        owners: list[Track | None] = [None] * len(measured)
+        free = usable.copy()
+        for is_person in (True, False):
+            tracks = [track for track in self._tracks if track.is_person is is_person]
+            for track, face in _match(tracks, measured, free, probabilities):
+                owners[face] = track
+                free[face] = False
         return owners
 
-    def _begin(self, measured: Array, now: float, faces: Faces, i: int) -> _Track:
-        track = _Track(
+    def _begin(self, measured: Array, now: float, faces: Faces, i: int) -> Track:
+        track = Track(
             self._next_id,
             np.column_stack([measured, np.zeros(3)]),
             np.diag([MEASUREMENT_NOISE**2, FIRST_SPEED**2]),
@@ -235,11 +184,13 @@ class Tracker:
             evidence=faces.probabilities[i].astype(np.float64),
             label=int(faces.label_ids[i]),
             label_since=now,
+            first_image=self._images,
+            sum_of_scores=float(faces.scores[i]),
         )
         self._next_id += 1
         return track
 
-    def _look(self, track: _Track, faces: Faces, i: int, now: float) -> None:
+    def _look(self, track: Track, faces: Faces, i: int, now: float) -> None:
         """Take a further face of a track as evidence for its label."""
         label = int(faces.label_ids[i])
         if self.smoothing > 0 and label != NO_LABEL and track.label != NO_LABEL:
@@ -257,6 +208,10 @@ class Tracker:
             track.label, track.label_since = label, now
         track.last_seen = now
         track.looks += 1
+        lasts = track.looks >= MIN_LOOKS and now - track.first_seen > MIN_AGE - 1e-6
+        track.sum_of_scores += float(faces.scores[i])
+        images = self._images - track.first_image + 1
+        track.is_person |= lasts and track.sum_of_scores >= MIN_MEAN_SCORE * images
 
     def _end_lost(self, now: float) -> None:
         for track in list(self._tracks):
@@ -265,26 +220,39 @@ class Tracker:
                 self._leave(track)
                 self._tracks.remove(track)
 
-    def _leave(self, track: _Track) -> None:
+    def _leave(self, track: Track) -> None:
         if track.is_person:
             self._gone[track.label] += 1
 
 
-def _predict(track: _Track, seconds: float) -> None:
-    """Move a track ahead in time (Kalman's prediction, white noise acceleration)."""
-    seconds = min(seconds, MAX_STEP)
-    motion = np.array([[1.0, seconds], [0.0, 1.0]])
-    kick = np.array([seconds**2 / 2, seconds])
-    track.state = track.state @ motion.T
-    noise = ACCELERATION**2 * np.outer(kick, kick)
-    track.covariance = motion @ track.covariance @ motion.T + noise
-
-
-def _correct(track: _Track, measured: Array) -> None:
-    """Pull a track towards its face (Kalman's correction)."""
-    offset = measured - track.state[:, 0]
-    # A face that is suddenly larger or smaller is half hidden, or two in one: of less weight.
-    noise = MEASUREMENT_NOISE**2 + offset[2] ** 2
-    gain = track.covariance[:, 0] / (track.covariance[0, 0] + noise)
-    track.state = track.state + np.outer(offset, gain)
-    track.covariance = track.covariance - np.outer(gain, track.covariance[0])
+def _match(
+    tracks: list[Track],
+    measured: Array,
+    usable: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+) -> Iterator[tuple[Track, int]]:
+    """Tracks and the indices of their faces, where they have one."""
+    if not tracks or not usable.any():
+        return
+    states = np.array([t.state[:, 0] for t in tracks])
+    sizes = np.exp(states[:, 2])[:, None]
+    variances = np.array([t.covariance[0, 0] for t in tracks])[:, None]
+    variances += MEASUREMENT_NOISE**2
+    offsets = measured[None] - states[:, None]
+    apart = np.hypot(offsets[..., 0], offsets[..., 1]) / sizes
+    resized = np.abs(offsets[..., 2])
+    distance = (apart**2 + resized**2) / variances
+    # Whatever the filter hopes for, a face that overlaps its track's is a candidate.
+    possible = ((distance < GATE**2) | (apart < 1)) & (resized < MAX_RESIZE) & usable
+    # Twice the negative logarithm of the likelihood: by distance alone, a track long out of
+    # sight, which may be anywhere, would take faces from those that are where they should be.
+    cost = distance + 3 * np.log(variances)
+    if probabilities.shape[1]:
+        evidence = np.array([t.evidence for t in tracks])
+        unlike = np.abs(evidence[:, None] - probabilities[None]).sum(axis=2) / 2
+        cost += LABEL_WEIGHT * unlike
+    # Far more than any sum of possible pairs, so that as many as can be are made.
+    cost = np.where(possible, cost, 1e6)
+    for row, column in linear_assignment(cost):
+        if possible[row, column]:
+            yield tracks[row], column

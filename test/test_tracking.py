@@ -1,6 +1,7 @@
 """Ids that stay, labels that stand still."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +27,13 @@ def faces(*places, size=40.0, probabilities=MASKED, names=LABELS):
         np.broadcast_to(np.array(probabilities, np.float32), (n, len(names))) if n else None,
         names,
     )
+
+
+def both(first, second):
+    """The faces of both."""
+    names = ("boxes", "scores", "landmarks", "probabilities")
+    joined = (np.concatenate([getattr(f, name) for f in (first, second)]) for name in names)
+    return Faces(*joined, first.label_names)
 
 
 def ids(tracked):
@@ -92,6 +100,45 @@ def test_a_short_gap_is_bridged_and_a_long_one_not(gap, same):
     for i in range(1, round(gap * 10)):
         assert len(tracker.update(faces(), 0.9 + i / 10)) == 0
     assert (ids(tracker.update(faces((100, 100)), 0.9 + gap)) == [1]) is same
+
+
+@pytest.mark.parametrize("rate", [5, 10, 15, 30])
+@pytest.mark.parametrize(
+    ("period", "score", "people"),
+    [
+        pytest.param(1, 0.99, 1, id="a good face"),
+        pytest.param(1, 0.75, 1, id="a poor face"),
+        pytest.param(2, 0.99, 0, id="every other image"),
+        pytest.param(4, 0.85, 0, id="now and then"),
+    ],
+)
+def test_a_face_that_comes_and_goes_is_nobody(rate, period, score, people):
+    tracker = Tracker()
+    for i in range(5 * rate):
+        found = faces((100, 100)) if i % period == 0 else faces()
+        found = replace(found, scores=np.full(len(found), score, np.float32))
+        tracker.update(found, i / rate)
+    assert sum(tracker.count_people(3)) == people
+
+
+def test_a_person_once_counted_may_be_hidden_more_often_than_seen():
+    tracker = Tracker()
+    for i in range(100):
+        is_seen = i < 10 or i % 10 == 0
+        tracked = tracker.update(faces((100, 100)) if is_seen else faces(), i / 10)
+        assert ids(tracked) == [1] * is_seen
+    assert sum(tracker.count_people(3)) == 1
+
+
+def test_a_false_face_does_not_take_that_of_a_person():
+    """Given a new, larger face beside a person, then a small one that only the person fits."""
+    tracker = Tracker()
+    for i in range(10):
+        tracker.update(faces((100, 100)), i / 10)
+    beside = both(faces((100, 100)), faces((125, 110), size=44))
+    assert ids(tracker.update(beside, 1.0)) == [1, 2]
+    below = both(faces((100, 100)), faces((105, 115), size=21))
+    assert ids(tracker.update(below, 1.1)) == [1, 3]
 
 
 def test_whoever_is_missed_is_foretold_where_they_walk():

@@ -44,7 +44,8 @@ class EngineOptions:
     """How a backend that builds engines is to build and keep them; others ignore it.
 
     Attributes:
-        precision: `auto` (fp16, or fp32 where that computes something else), `fp32` or `fp16`.
+        precision: `auto` (fp16, or fp32 where that computes something else), `fp32` or `fp16`;
+            networks that place faces take fp32 in any case.
         engine_cache_dir: folder of the engines; empty for the user's cache folder.
         device: number of the GPU.
         workspace_mb: scratch memory for building.

@@ -24,6 +24,7 @@ from mask_detector_ros.inference.engine_cache import EngineCache, EngineKey, Eng
 from mask_detector_ros.inference.engine_parity import check_parity
 from mask_detector_ros.inference.engine_profile import fits, make_profile, parity_shapes
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
+from mask_detector_ros.inference.precision import precision_of
 from mask_detector_ros.inference.tensorrt_api import TensorRt
 from mask_detector_ros.inference.tensorrt_engine import Engine
 
@@ -51,8 +52,9 @@ def create(model: bytes, name: str, threads: int, options: EngineOptions) -> Ten
     gpu = find_gpu(options.device)
     reference = OnnxRuntimeSession(model, name, threads)
     cache = EngineCache(options.engine_cache_dir)
-    if options.precision != "auto":
-        return _create(api, gpu, cache, model, reference, options.precision, options)
+    precision = precision_of((output.name for output in reference.outputs), options.precision)
+    if precision != "auto":
+        return _create(api, gpu, cache, model, reference, precision, options)
     try:
         return _create(api, gpu, cache, model, reference, "fp16", options)
     except ModelError as error:

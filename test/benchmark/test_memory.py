@@ -41,6 +41,6 @@ def test_the_steady_state_is_where_the_run_ends():
 
 def test_a_run_tells_its_peak_from_before_the_warm_up_too():
     samples = [(n, {"VmRSS": 300.0, "RssShmem": 60.0, "VmHWM": 340.0}) for n in (500, 550, 600)]
-    run = summarise(samples, 700, 12.34)
+    run = summarise(samples, {"frames_published": 700, "faces_found": 9}, 12.34)
     assert (run["peak_mb"], run["steady_mb"]["VmRSS"], run["growth_mb"]["VmRSS"]) == (340, 300, 0)
     assert (run["frames_processed"], run["frames_published"], run["seconds"]) == (600, 700, 12.3)

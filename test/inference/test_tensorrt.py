@@ -3,6 +3,7 @@
 import gc
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from onnx import TensorProto
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
 from mask_detector_ros.inference import create_session, cuda
 from mask_detector_ros.inference.base import EngineOptions, TensorInfo
-from mask_detector_ros.models import find_detector
+from mask_detector_ros.models import find_classifier, find_detector
 
 METADATA = {"color": "BGR", "labels": '["a", "b"]'}
 
@@ -168,7 +169,7 @@ def test_an_image_beyond_the_engine_is_refused_with_what_to_change(gpu, options)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_precision_reaches_the_builder_by_flag_or_by_file(any_gpu, tmp_path, precision):
     options = EngineOptions(precision=precision, engine_cache_dir=str(tmp_path))
-    open_session(options, find_detector("mtcnn")["rnet"])
+    open_session(options, find_classifier("mask_classifier"))
     content = next(tmp_path.glob("*.engine")).read_bytes()
     header, _, model = content.partition(b"fake plan\n")[2].partition(b"\n")
     header, weights = json.loads(header), onnx.load_from_string(model).graph.initializer
@@ -179,6 +180,16 @@ def test_the_precision_reaches_the_builder_by_flag_or_by_file(any_gpu, tmp_path,
     assert header["flags"] == (["FP16"] if by_flag and half else [])
     is_half = TensorProto.FLOAT16 in {tensor.data_type for tensor in weights}
     assert is_half is (half and not by_flag)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
+def test_a_network_that_places_faces_has_one_engine_in_fp32(gpu, tmp_path, precision):
+    options = EngineOptions(precision="fp32", engine_cache_dir=str(tmp_path))
+    rnet = find_detector("mtcnn")["rnet"]
+    open_session(options, rnet)
+    session = open_session(replace(options, precision=precision), rnet)
+    assert session.device.endswith(", fp32)")
+    assert [path.name[:4] for path in tmp_path.glob("*.engine")] == ["fp32"]
 
 
 def test_wrong_results_in_fp16_are_refused_with_the_way_out(gpu, tmp_path):

@@ -39,8 +39,14 @@ def models(tmp_path_factory):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("stage", ["pnet", "rnet", "onet", "classifier"])
+@pytest.mark.parametrize(
+    ("stage", "precision"),
+    [
+        *((stage, "fp32") for stage in ("pnet", "rnet", "onet", "classifier")),
+        # The others place faces: what is built for them in fp16 is the same as in fp32.
+        ("classifier", "fp16"),
+    ],
+)
 def test_the_shipped_models_build(models, tmp_path, stage, precision, target):
     model = models / f"{stage}.onnx"
     plan = tmp_path / "plan"

@@ -82,7 +82,7 @@ def test_an_interrupt_while_an_explicit_engine_is_built_ends_node_and_builder(
     gpu.set(build_seconds=600)
     process = graph.start("mask_detector_node", threads=1, backend="tensorrt")
     wait_until(lambda: gpu.builds == 1, what="the build")
-    assert "building the engine of pnet (fp16): none is stored" in graph.output(process)
+    assert "building the engine of pnet (fp32): none is stored" in graph.output(process)
     (builder,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert graph.stop(process, signal.SIGINT) == 0
     wait_until(lambda: has_ended(builder), what="the end of the builder")

@@ -1,0 +1,74 @@
+"""One face that is followed: where it is and moves to, by a Kalman filter.
+
+With constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016), over centre
+and size, in units of its own size so that near and far faces behave alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+MAX_STEP = 0.5
+"""Seconds between two images beyond which speeds are too old to foretell anything."""
+
+MEASUREMENT_NOISE, ACCELERATION, FIRST_SPEED = 0.08, 4.0, 5.0
+"""Standard deviations in face sizes, face sizes a second squared, and face sizes a second:
+a detector's jitter; of people and of a robot's turning; of somebody who walks by at arm's
+length."""
+
+
+@dataclass
+class Track:
+    """Somebody who is followed, by the looks taken at their face."""
+
+    id: int
+    state: Array
+    """(3, 2): value and speed of x and y in pixels, and of the logarithm of the size."""
+    covariance: Array
+    """(2, 2), the same for the three, in face sizes."""
+    first_seen: float
+    last_seen: float
+    looks: int
+    evidence: Array
+    label: int
+    label_since: float
+    first_image: int
+    sum_of_scores: float
+    is_person: bool = False
+    alerted: bool = False
+    shape: Array = field(default_factory=lambda: np.zeros(4))
+    """(4,): the last box relative to centre and size."""
+
+    @property
+    def size(self) -> float:
+        """Of the face, in pixels: the square root of its area."""
+        return math.exp(self.state[2, 0])
+
+    @property
+    def box(self) -> Array:
+        """(4,) where the face should be, xyxy pixels."""
+        return np.tile(self.state[:2, 0], 2) + self.size * self.shape
+
+    def predict(self, seconds: float) -> None:
+        """Move ahead in time (Kalman's prediction, white noise acceleration)."""
+        seconds = min(seconds, MAX_STEP)
+        motion = np.array([[1.0, seconds], [0.0, 1.0]])
+        kick = np.array([seconds**2 / 2, seconds])
+        self.state = self.state @ motion.T
+        noise = ACCELERATION**2 * np.outer(kick, kick)
+        self.covariance = motion @ self.covariance @ motion.T + noise
+
+    def correct(self, measured: Array) -> None:
+        """Pull towards the face that was seen (Kalman's correction)."""
+        offset = measured - self.state[:, 0]
+        # A face that is suddenly larger or smaller is half hidden, or two in one: of less weight.
+        noise = MEASUREMENT_NOISE**2 + offset[2] ** 2
+        gain = self.covariance[:, 0] / (self.covariance[0, 0] + noise)
+        self.state = self.state + np.outer(offset, gain)
+        self.covariance = self.covariance - np.outer(gain, self.covariance[0])

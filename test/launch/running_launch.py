@@ -1,0 +1,59 @@
+"""`ros2 launch` in a process, for the tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# Above 101 the ports of a domain run into those the kernel hands out.
+DOMAIN_ID = 1 + os.getpid() % 100
+SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+START_LIMIT_S = 60
+STOP_LIMIT_S = 20
+
+
+class RunningLaunch:
+    """`ros2 launch` in a process, with its output in a file."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.log = log
+        ros2 = shutil.which("ros2", path=SEARCH_PATH)
+        assert ros2, "ros2launch is installed, but not the command ros2"
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [ros2, "launch", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def pid_of(self, executable: str) -> int:
+        started = re.search(
+            rf"\[{executable}-\d+\]: process started with pid \[(\d+)\]", self.output
+        )
+        assert started, self.output
+        return int(started[1])
+
+    def wait_until(self, condition: Callable[[], bool], step: Callable[[], None]) -> None:
+        """Do `step` until the condition holds; fail where it takes too long or launch ends."""
+        deadline = time.monotonic() + START_LIMIT_S
+        while not condition():
+            assert self.process.poll() is None, f"ros2 launch ended early:\n{self.output}"
+            assert time.monotonic() < deadline, f"nothing in {START_LIMIT_S} s:\n{self.output}"
+            step()
+
+    def stop(self) -> None:
+        # SIGINT is the signal on which launch ends its nodes; SIGTERM leaves them behind.
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(STOP_LIMIT_S)
