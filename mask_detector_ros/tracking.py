@@ -201,7 +201,9 @@ class Tracker:
             track.evidence += weight * (faces.probabilities[i] - track.evidence)
             best = int(track.evidence.argmax())
             lead = track.evidence[best] - track.evidence[track.label]
-            label = best if lead > HYSTERESIS else track.label
+            # A first look may be wrong: the label of somebody new gives way more easily.
+            firmness = min((now - track.first_seen) / self.smoothing, 1)
+            label = best if lead > HYSTERESIS * firmness else track.label
         else:
             track.evidence = faces.probabilities[i].astype(np.float64)
         if label != track.label:
