@@ -36,6 +36,9 @@ class Track:
     last_seen: float
     looks: int
     evidence: Array
+    """(K,): mean of the probabilities, weighted by face score and by how recent they are."""
+    weight: float
+    """Sum of these weights now."""
     label: int
     label_since: float
     first_image: int

@@ -38,6 +38,9 @@ LABEL_WEIGHT = 4.0
 """What a wholly different label costs in the assignment, in squared standard deviations: it
 tells apart two people who cross."""
 
+SCORE_POWER = 8
+"""Of the face score, the weight of a look (`benchmark.tracking`: turning)."""
+
 HYSTERESIS = 0.25
 """Evidence by which another label must lead before it takes over."""
 
@@ -182,6 +185,7 @@ class Tracker:
             last_seen=now,
             looks=1,
             evidence=faces.probabilities[i].astype(np.float64),
+            weight=_weight(faces, i),
             label=int(faces.label_ids[i]),
             label_since=now,
             first_image=self._images,
@@ -194,18 +198,17 @@ class Tracker:
         """Take a further face of a track as evidence for its label."""
         label = int(faces.label_ids[i])
         if self.smoothing > 0 and label != NO_LABEL and track.label != NO_LABEL:
-            # While there are few looks each counts the same; later the recent ones count.
-            weight = max(
-                1 - math.exp((track.last_seen - now) / self.smoothing), 1 / (track.looks + 1)
-            )
-            track.evidence += weight * (faces.probabilities[i] - track.evidence)
+            weight = _weight(faces, i)
+            track.weight *= math.exp((track.last_seen - now) / self.smoothing)
+            track.weight += weight
+            track.evidence += weight / track.weight * (faces.probabilities[i] - track.evidence)
             best = int(track.evidence.argmax())
             lead = track.evidence[best] - track.evidence[track.label]
             # A first look may be wrong: the label of somebody new gives way more easily.
-            firmness = min((now - track.first_seen) / self.smoothing, 1)
-            label = best if lead > HYSTERESIS * firmness else track.label
+            label = best if lead > HYSTERESIS * (1 - 1 / (track.looks + 1)) else track.label
         else:
             track.evidence = faces.probabilities[i].astype(np.float64)
+            track.weight = _weight(faces, i)
         if label != track.label:
             track.label, track.label_since = label, now
         track.last_seen = now
@@ -225,6 +228,12 @@ class Tracker:
     def _leave(self, track: Track) -> None:
         if track.is_person:
             self._gone[track.label] += 1
+
+
+def _weight(faces: Faces, i: int) -> float:
+    """How much a face counts as evidence: half of one, at the picture's edge or behind another
+    person, has a lower score, and is easily read wrong."""
+    return max(float(faces.scores[i]), 1e-3) ** SCORE_POWER
 
 
 def _match(
