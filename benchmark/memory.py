@@ -9,6 +9,7 @@ One run for each backend on the CPU that is installed. Exit code 1 when one grew
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tqdm import tqdm
@@ -140,7 +141,9 @@ def watch(
         executor = SingleThreadedExecutor()
         executor.add_node(feeder.node)
         started = alive = time.monotonic()
-        with tqdm(total=frames, unit="frame") as progress:
+        # Interrupted, a long run reports what it saw.
+        interrupt = contextlib.suppress(KeyboardInterrupt, ExternalShutdownException)
+        with interrupt, tqdm(total=frames, unit="frame") as progress:
             while feeder.processed < frames and time.monotonic() - started < 60 * minutes:
                 executor.spin_once(timeout_sec=1.0)
                 if detector.poll() is not None:
