@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +13,8 @@ import openvino.opset13
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 
-FIXED_AFTER = 5
-"""Runs of a shape after which the network is compiled for it alone."""
-
-MOST_FIXED, MOST_COUNTED = 12, 1000
-"""Shapes that a session keeps a network for, those last used, and shapes whose runs it counts:
-photographs may come in ever new sizes."""
-
-Shapes = tuple[tuple[int, ...], ...]
+FIXED_AFTER = 2
+"""Batches of a size after which the network is compiled for it alone."""
 
 
 def create(model: bytes, name: str, threads: int, options: EngineOptions) -> OpenVinoSession:
@@ -29,10 +23,10 @@ def create(model: bytes, name: str, threads: int, options: EngineOptions) -> Ope
 
 
 class OpenVinoSession(Session):
-    """A network compiled for any shape, and again for the shapes that come often.
+    """A network compiled for any shape, and again for the sizes of batches that come.
 
     One of free shape prepares itself anew whenever the shape changes, which costs 0.3 to 1 ms,
-    as much as several crops. Batches are filled up, so that few shapes come often.
+    as much as several crops. Batches are filled up, so that there are few sizes.
     """
 
     backend = "openvino"
@@ -57,14 +51,13 @@ class OpenVinoSession(Session):
                 " the file is damaged or of another kind: get it again"
             ) from error
         self._of_any_shape = compiled.create_infer_request()
-        self._of_fixed_shape: OrderedDict[Shapes, Any] = OrderedDict()
-        self._runs: Counter[Shapes] = Counter()
+        self._of_size: dict[int, Any] = {}
+        self._runs: Counter[int] = Counter()
         self.name = name
         self.device = "CPU"
         self.inputs = tuple(_tensor_info(port) for port in compiled.inputs)
         self.outputs = tuple(_tensor_info(port) for port in compiled.outputs)
         self.metadata = _read_metadata(self._network)
-        self._has_free_shape = any(-1 in tensor.shape for tensor in self.inputs)
         self._takes_batches = all(
             tensor.shape[:1] == (-1,) and tensor.shape.count(-1) == 1
             for tensor in (*self.inputs, *self.outputs)
@@ -79,40 +72,28 @@ class OpenVinoSession(Session):
             return {t.name: np.empty((0, *t.shape[1:]), t.dtype) for t in self.outputs}
         values = [arrays[tensor.name] for tensor in self.inputs]
         if not self._takes_batches:
-            results = self._request_for(tuple(v.shape for v in values)).infer(
-                values, share_inputs=True
-            )
+            results = self._of_any_shape.infer(values, share_inputs=True)
             return {t.name: results[t.name].copy() for t in self.outputs}
         count = len(values[0])
-        missing = _fill_up(count) - count
-        request = self._request_for(tuple((count + missing, *v.shape[1:]) for v in values))
-        if missing and request is not self._of_any_shape:
-            values = [
-                np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)]) for v in values
-            ]
+        size = _fill_up(count)
+        request = self._request_for(size)
+        if size > count and request is not self._of_any_shape:
+            filling = [np.zeros((size - count, *v.shape[1:]), v.dtype) for v in values]
+            values = [np.concatenate(pair) for pair in zip(values, filling, strict=True)]
         results = request.infer(values, share_inputs=True)
         return {t.name: results[t.name][:count].copy() for t in self.outputs}
 
-    def _request_for(self, shapes: Shapes) -> Any:
-        """The network for these shapes: for any, as long as they have not come often."""
-        if not self._has_free_shape:
+    def _request_for(self, size: int) -> Any:
+        """The network for batches of this size: for any, as long as they have not come often."""
+        if size in self._of_size:
+            return self._of_size[size]
+        self._runs[size] += 1
+        if self._runs[size] < FIXED_AFTER:
             return self._of_any_shape
-        if shapes in self._of_fixed_shape:
-            self._of_fixed_shape.move_to_end(shapes)
-            return self._of_fixed_shape[shapes]
-        if len(self._runs) == MOST_COUNTED:
-            self._runs.clear()
-        self._runs[shapes] += 1
-        if self._runs[shapes] < FIXED_AFTER:
-            return self._of_any_shape
-        del self._runs[shapes]
         network = self._network.clone()
-        network.reshape({t.name: list(s) for t, s in zip(self.inputs, shapes, strict=True)})
-        if len(self._of_fixed_shape) == MOST_FIXED:
-            self._of_fixed_shape.popitem(last=False)
-        request = self._compile(network).create_infer_request()
-        self._of_fixed_shape[shapes] = request
-        return request
+        network.reshape({t.name: [size, *t.shape[1:]] for t in self.inputs})
+        self._of_size[size] = self._compile(network).create_infer_request()
+        return self._of_size[size]
 
 
 def _fill_up(count: int) -> int:
