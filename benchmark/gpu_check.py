@@ -68,7 +68,7 @@ def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
     """Every batch size, or for P-Net the levels of some images."""
     (tensor,) = session.inputs
     if -1 in tensor.shape[1:]:
-        sides = ((12, 12), (97, 131), (288, 384), (288, 384), (432, 768), (648, 1152), (12, 1280))
+        sides = ((12, 12), (97, 131), (144, 640), (144, 640), (175, 768), (256, 512), (12, 2560))
         return [{tensor.name: (1, 3, *side)} for side in sides]
     return [{tensor.name: (batch, *tensor.shape[1:])} for batch in (*BATCHES, *reversed(BATCHES))]
 

@@ -63,7 +63,7 @@ def time_networks(precision: str, folder: str, rounds: int) -> dict[str, Any]:
         (tensor,) = session.inputs
         is_image = -1 in tensor.shape[1:]
         for batch in (1,) if is_image else (1, 8, 64):
-            shape = (1, 3, 288, 384) if is_image else (batch, *tensor.shape[1:])
+            shape = (1, 3, 144, 640) if is_image else (batch, *tensor.shape[1:])
             feed = {tensor.name: np.zeros(shape, tensor.dtype)}
             entry = {"tensorrt": time_calls(lambda s=session, f=feed: s.run(**f), rounds)}
             if has_cuda:

@@ -96,7 +96,7 @@ def test_a_gpu_that_fails_while_serving_is_given_up_and_the_frame_is_not_lost(
 def test_an_image_too_large_for_the_engine_is_seen_by_the_cpu(gpu, load):
     detector = load()
     detector.wait_for_engines()
-    wide = np.zeros((40, 2400, 3), np.uint8)
+    wide = np.zeros((40, 5000, 3), np.uint8)
     assert len(detector(wide)) == 0
     assert detector.backend == "onnxruntime"
     assert "raise min_face_size" in detector.engine_state
@@ -105,7 +105,7 @@ def test_an_image_too_large_for_the_engine_is_seen_by_the_cpu(gpu, load):
 def test_an_explicit_choice_never_degrades(gpu, load, astronaut):
     detector = load(backend="tensorrt")
     with pytest.raises(ImageError, match="raise min_face_size"):
-        detector(np.zeros((40, 2400, 3), np.uint8))
+        detector(np.zeros((40, 5000, 3), np.uint8))
     gpu.set(run_fault="nan")
     with pytest.raises(BackendError, match="no numbers"):
         detector(astronaut)
