@@ -9,20 +9,19 @@ from __future__ import annotations
 import random
 import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from mask_detector_ros.msg import FaceArray
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig, wait_for
+from mask_detector_ros.ros.process import sending
 
 ENCODINGS = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")
 SOURCE = {"source": "sample", "width": 320, "height": 240, "rate": 10.0}
@@ -54,8 +53,7 @@ def flood(rig: Rig, scale: float) -> None:
     message = rig.image(480, 640)
     end = time.monotonic() + 5 * scale
     while time.monotonic() < end:
-        # What a reliable publisher cannot get rid of in 0.1 s it refuses to take: a lost image.
-        with suppress(rclpy_implementation.RCLError):
+        with sending(rig.node):
             rig.camera.publish(message)
 
 

@@ -81,15 +81,22 @@ class _Composer:
             )
         found, lost, total = [], [], 0
         for height, width in shapes:
-            power = halvings_between(s.height, 2 * height)
+            power = int(halvings_between(s.height, 2 * height))
             source, *sides = halves[power]
             level = parts.pyramid_level(g, source, height, width)
             maps = g.embed(self._models["pnet"], "pnet", {"images": level})
             rows, columns = (_map_size(size) for size in (height, width))
             n = rows * columns
-            ends = [g.constant(v, np.int64) for v in ([0, 0], [rows, columns], [2, 3])]
-            maps = {name: g.add("Slice", value, *ends) for name, value in maps.items()}
-            scores = parts.reach(g, g.reshape(maps["scores"], n), threshold)
+            scores = g.reshape(maps["scores"], n)
+            # Of an odd size the last window hangs over, which the cascade leaves out. A mask does
+            # it, for TensorRT-RTX does not come to an end with some graphs that slice the maps.
+            whole = [
+                np.arange(count) <= (size - WINDOW) // STRIDE
+                for count, size in ((rows, height), (columns, width))
+            ]
+            if not (whole[0].all() and whole[1].all()):
+                scores = g.add("Mul", scores, g.constant(np.outer(*whole).ravel()))
+            scores = parts.reach(g, scores, threshold)
             offsets = g.add("Transpose", g.reshape(maps["offsets"], 4, n), perm=[1, 0])
             scale_y, scale_x = np.divide(sides, (height, width)) * 2**power
             windows = g.constant(_windows(rows, columns, scale_x, scale_y))
@@ -231,8 +238,8 @@ def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProt
 
 
 def _map_size(size: int) -> int:
-    """How many of P-Net's windows lie in a level whole."""
-    return (size - WINDOW) // STRIDE + 1
+    """Of P-Net's map: 3x3, pooling with ceil mode, 3x3, 3x3."""
+    return -(-(size - 2) // 2) - 4
 
 
 def _windows(rows: int, columns: int, scale_x: float, scale_y: float) -> np.ndarray:

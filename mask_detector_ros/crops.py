@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.mipmap import Image, Mipmap
+from mask_detector_ros.mipmap import Image, Mipmap, halvings_between
 
 MIN_VISIBLE_FRACTION = 1 / 16
 """A square with less of its area inside the image gives a black crop: padding a huge one
@@ -42,7 +42,7 @@ def cut_squares(mipmap: Mipmap, squares: NDArray[np.int64], size: int) -> NDArra
     shown = np.prod(visible[:, 2:] - visible[:, :2], axis=1, dtype=np.float64)
     drawable = (shown > 0) & (shown >= MIN_VISIBLE_FRACTION * np.square(sides, dtype=np.float64))
     chosen = np.flatnonzero(drawable)
-    powers = _halvings(sides[chosen], size)
+    powers = halvings_between(sides[chosen], size)
     slices = squares[chosen] >> powers[:, None]
     for index, power, (left, top, right, bottom) in zip(
         chosen.tolist(), powers.tolist(), slices.tolist(), strict=True
@@ -79,14 +79,8 @@ def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArr
     has_area = (finite[:, 2:] - finite[:, :2]).min(axis=1, keepdims=True) > 0
     corners = np.where(has_area, corners, 0)
     side = np.rint((corners[:, 2:] - corners[:, :2]).max(axis=1) * (1 + 2 * margin))
-    pixel = 1 << _halvings(side.astype(np.int64), size)
+    pixel = 1 << halvings_between(side.astype(np.int64), size)
     side = side // pixel
     start = np.rint(((corners[:, :2] + corners[:, 2:]) / pixel[:, None] - side[:, None]) / 2)
     squares = np.hstack([start, start + side[:, None]]).astype(np.int64)
     return squares * pixel[:, None]
-
-
-def _halvings(sides: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """(N,) how often each side can be halved and still be no smaller than `size`."""
-    _, exponents = np.frexp(np.maximum(sides // size, 1))
-    return exponents.astype(np.int64) - 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Image = NDArray[np.uint8]
 
@@ -41,6 +41,7 @@ class Mipmap:
         return self._halvings[power]
 
 
-def halvings_between(size: int, wanted: int) -> int:
-    """How often a length in pixels can be halved and still be no smaller than wanted."""
-    return max((size // wanted).bit_length() - 1, 0)
+def halvings_between(sizes: ArrayLike, wanted: int) -> NDArray[np.int64]:
+    """How often each length in pixels can be halved and still be no smaller than wanted."""
+    _, exponents = np.frexp(np.maximum(np.floor_divide(sizes, wanted), 1))
+    return np.asarray(exponents, np.int64) - 1

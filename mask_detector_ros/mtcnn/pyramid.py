@@ -74,7 +74,7 @@ class Canvas:
         canvas = np.zeros((self.height, self.width, 3), np.uint8)
         scales = []
         for (left, top), (height, width) in zip(self.corners.tolist(), self.shapes, strict=True):
-            power = halvings_between(len(image[0]), 2 * height)
+            power = int(halvings_between(len(image[0]), 2 * height))
             source = image[power]
             double = cv2.resize(source, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
             level = canvas[top : top + height, left : left + width]

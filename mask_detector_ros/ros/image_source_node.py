@@ -26,7 +26,7 @@ from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.detections import faces_to_detections
 from mask_detector_ros.ros.parameters import descriptor
-from mask_detector_ros.ros.process import run_node
+from mask_detector_ros.ros.process import run_node, sending
 from mask_detector_ros.sources import (
     SAMPLE,
     FrameSource,
@@ -193,9 +193,10 @@ class ImageSourceNode(Node):
             header = Header(
                 stamp=self.get_clock().now().to_msg(), frame_id=self._values["frame_id"]
             )
-            if self._truths is not None and frame.truth is not None:
-                self._truths.publish(faces_to_detections(frame.truth, header))
-            self._images.publish(image_to_message(frame.image, header))
+            with sending(self):
+                if self._truths is not None and frame.truth is not None:
+                    self._truths.publish(faces_to_detections(frame.truth, header))
+                self._images.publish(image_to_message(frame.image, header))
             self._published += 1
             if self._published == self._values["frames"]:
                 return

@@ -17,7 +17,6 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
@@ -35,7 +34,7 @@ from mask_detector_ros.ros.parameters import (
     plain_value,
     split_names,
 )
-from mask_detector_ros.ros.process import report_exceptions, run_node
+from mask_detector_ros.ros.process import report_exceptions, run_node, sending
 from mask_detector_ros.ros.worker import NewestItemWorker
 
 STOP_TIMEOUT = 1.5
@@ -211,12 +210,8 @@ class MaskDetectorNode(LifecycleNode):
         with self._publishing:
             if look is None or not self._active:
                 return
-            try:
+            with sending(self):
                 camera.publish(look, values)
-            except _rclpy.RCLError:
-                # A signal shut the context down in the middle of this frame.
-                if rclpy.ok():
-                    raise
 
     def _statuses(self) -> list[Status]:
         """What diagnostics say."""

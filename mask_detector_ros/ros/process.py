@@ -6,14 +6,17 @@ import functools
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.node import Node
 
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 
 WAKE_PERIOD = 0.5
 """Seconds after which a process without work looks whether a signal has come: on a busy machine
@@ -80,6 +83,24 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
             node.close()
         rclpy.try_shutdown()
     return 1 if node is not None and node.failed else code
+
+
+@contextmanager
+def sending(node: Node) -> Iterator[None]:
+    """Publish inside: what DDS refuses to send is lost with a warning, and the node goes on.
+
+    It refuses what a subscriber that asked for every message, and stands still, leaves no room
+    for. Once the context is shut down, by a signal in the middle of it, nothing is said.
+    """
+    try:
+        yield
+    except _rclpy.RCLError as error:
+        if node.context.ok():
+            reason = str(error).splitlines()[0]
+            node.get_logger().warning(
+                f"a message is lost ({reason}): is a subscriber with reliable QoS standing still?",
+                throttle_duration_sec=WARNING_PERIOD,
+            )
 
 
 def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
