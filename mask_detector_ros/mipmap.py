@@ -41,7 +41,7 @@ class Mipmap:
         return self._halvings[power]
 
 
-def halvings_between(sizes: ArrayLike, wanted: int) -> NDArray[np.int64]:
+def halvings_between(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
     """How often each length in pixels can be halved and still be no smaller than wanted."""
     _, exponents = np.frexp(np.maximum(np.floor_divide(sizes, wanted), 1))
     return np.asarray(exponents, np.int64) - 1

@@ -50,15 +50,17 @@ def non_max_suppression(
     when its score is 0. With `groups` (N,), only boxes of the same group can suppress each
     other.
     """
+    if groups is not None:
+        # One group at a time: the work grows with the square of the boxes.
+        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        kept = [m[non_max_suppression(boxes[m], scores[m], threshold)] for m in members]
+        together = np.concatenate([np.empty(0, np.int64), *kept])
+        return together[np.argsort(-scores[together], kind="stable")]
     if len(boxes) == 0:
         return np.empty(0, np.int64)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
-    if groups is not None:
-        # Groups moved apart by more than any box is wide cannot overlap.
-        extent = boxes.max() - boxes.min() + 1
-        xywh[:, 0] += groups * extent
-    kept = cv2.dnn.NMSBoxes(xywh.tolist(), scores.tolist(), 0.0, threshold)
-    return np.asarray(kept, np.int64).reshape(-1)
+    found = cv2.dnn.NMSBoxes(xywh.tolist(), scores.tolist(), 0.0, threshold)
+    return np.asarray(found, np.int64).reshape(-1)
 
 
 def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> FloatArray:

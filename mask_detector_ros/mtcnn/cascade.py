@@ -19,15 +19,13 @@ from mask_detector_ros.mtcnn.boxes import (
     suppress_contained,
 )
 from mask_detector_ros.mtcnn.pyramid import (
+    STRIDE,
     WINDOW,
     Canvas,
     lay_out,
     pyramid_shapes,
     to_network_input,
 )
-
-STRIDE = 2
-"""Pixels between two windows of P-Net, from its one pooling layer."""
 
 LEVEL_OVERLAP, MOVED_OVERLAP, LAST_OVERLAP = 0.5, 0.6, 0.7
 """Suppression within a pyramid level, of the boxes that P-Net and R-Net have moved, and, by share
@@ -40,11 +38,6 @@ RNET_SIDE, ONET_SIDE = 24, 48
 BATCH_LIMIT = 16
 """Crops in one call: what lies between two layers then stays in a core's cache, which takes a
 quarter off the time of 128; and an image full of candidates takes no more memory."""
-
-
-BAND_PIXELS, MAX_BAND_ROWS = 1 << 17, 256
-"""P-Net sees large levels in bands, for the same two reasons; no engine takes more rows."""
-
 
 Windows = tuple[FloatArray, FloatArray, FloatArray, IndexArray]
 
@@ -89,31 +82,18 @@ class Cascade:
         first = 0
         for canvas in lay_out(shapes):
             pixels, scales = canvas.draw(image)
-            scores, offsets = self._run_in_bands(pixels)
-            found.append(windows_on_canvas(canvas, scales, scores, offsets, threshold, first))
+            rows, tops = canvas.bands
+            for top in tops:
+                band = pixels[None, top : top + rows]
+                out = self.pnet.run(images=to_network_input(band))
+                maps = out["scores"][0, 0], out["offsets"][0]
+                found.append(windows_on_canvas(canvas, scales, *maps, threshold, first, top))
             first += len(canvas.shapes)
         boxes, scores, offsets, levels = (
             np.concatenate(parts) for parts in zip(*found, strict=True)
         )
         kept = non_max_suppression(boxes, scores, LEVEL_OVERLAP, levels)
         return self._move_proposals(boxes[kept], offsets[kept], scores[kept])
-
-    def _run_in_bands(self, pixels: Image) -> tuple[FloatArray, FloatArray]:
-        """P-Net's (h, w) scores and (4, h, w) offsets of (H, W, 3) pixels, both sides even."""
-        height, width, _ = pixels.shape
-        overlap = WINDOW - STRIDE
-        rows = min(max(BAND_PIXELS // width, 2 * WINDOW), MAX_BAND_ROWS) - overlap
-        # Bands of one height, which is even.
-        rows = -(-(height - overlap) // -(-(height - overlap) // rows))
-        rows += rows % STRIDE
-        maps = []
-        for top in range(0, height - overlap, rows):
-            band = np.zeros((1, rows + overlap, width, 3), np.uint8)
-            part = pixels[top : top + rows + overlap]
-            band[0, : len(part)] = part
-            maps.append(self.pnet.run(images=to_network_input(band)))
-        scores = np.concatenate([m["scores"][0, 0] for m in maps])
-        return scores, np.concatenate([m["offsets"][0] for m in maps], axis=1)
 
     def _move_proposals(
         self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
@@ -146,6 +126,7 @@ def windows_on_canvas(
     offsets: FloatArray,
     threshold: float,
     first: int = 0,
+    top: int = 0,
 ) -> Windows:
     """The windows that P-Net takes for faces and that lie in one level whole.
 
@@ -156,20 +137,24 @@ def windows_on_canvas(
         offsets: (4, h, w) its map of box offsets.
         threshold: the score that a window must reach.
         first: number of the canvas's first level.
+        top: the row of the canvas on which the maps begin.
 
     Returns:
         (N, 4) windows in source pixels, (N,) scores, (N, 4) offsets, (N,) number of the level.
     """
     # Of a large map this takes a third of the time that `nonzero` takes.
     found = np.flatnonzero(scores >= threshold)
-    y, x = np.divmod(found, scores.shape[1])
-    levels = canvas.level_of(STRIDE * x, STRIDE * y)
+    levels = canvas.levels[top // STRIDE :].reshape(-1)[found]
     inside = levels >= 0
     found, levels = found[inside], levels[inside]
-    corners = STRIDE * np.stack([x[inside], y[inside]], axis=1) - canvas.corners[levels]
-    windows = np.concatenate([corners, corners + WINDOW], axis=1).astype(np.float32)
-    windows *= np.tile(scales, 2)[levels]
-    return windows, scores.reshape(-1)[found], offsets.reshape(4, -1)[:, found].T, first + levels
+    y, x = np.divmod(found, scores.shape[1])
+    windows = np.empty((len(found), 2, 2), np.float32)
+    windows[:, :, 0], windows[:, :, 1] = STRIDE * x[:, None], (STRIDE * y + top)[:, None]
+    windows -= canvas.corners[levels, None]
+    windows[:, 1] += WINDOW
+    windows *= scales[levels, None]
+    moves = offsets.reshape(4, -1)[:, found].T
+    return windows.reshape(-1, 4), scores.reshape(-1)[found], moves, first + levels
 
 
 def _run_on_crops(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
 import cv2
@@ -18,8 +18,15 @@ from mask_detector_ros.mtcnn.boxes import FloatArray
 WINDOW = 12
 """Side in pixels of the window that P-Net looks through."""
 
+STRIDE = 2
+"""Pixels between two windows of P-Net, from its one pooling layer."""
+
 ALONE_PIXELS = 1 << 15
 """A level with so many pixels gains nothing from sharing a canvas, which has gaps."""
+
+BAND_PIXELS, MAX_BAND_ROWS = 1 << 17, 256
+"""P-Net sees large canvases in bands: what lies between two layers then stays in a core's cache,
+and a large image takes no more memory. No engine takes more rows."""
 
 _WIDTHS_TRIED = 4
 
@@ -61,6 +68,32 @@ class Canvas:
     corners: NDArray[np.int64]
     shapes: Shapes
 
+    @cached_property
+    def bands(self) -> tuple[int, tuple[int, ...]]:
+        """Rows of each band, and the first row of each: together they show every window once.
+
+        The last may reach beyond the canvas.
+        """
+        overlap = WINDOW - STRIDE
+        rows = min(max(BAND_PIXELS // self.width, 2 * WINDOW), MAX_BAND_ROWS) - overlap
+        # Of one height, which is even.
+        rows = -(-(self.height - overlap) // -(-(self.height - overlap) // rows))
+        rows += rows % STRIDE
+        return rows + overlap, tuple(range(0, self.height - overlap, rows))
+
+    @cached_property
+    def levels(self) -> NDArray[np.int16]:
+        """(h, w) the level in which each window of P-Net lies whole, over all bands; -1 for none."""
+        rows, tops = self.bands
+        shape = [(side - WINDOW) // STRIDE + 1 for side in (tops[-1] + rows, self.width)]
+        levels = np.full(shape, -1, np.int16)
+        for number, ((left, top), (height, width)) in enumerate(
+            zip((self.corners // STRIDE).tolist(), self.shapes, strict=True)
+        ):
+            down, across = ((side - WINDOW) // STRIDE + 1 for side in (height, width))
+            levels[top : top + down, left : left + across] = number
+        return levels
+
     def draw(self, image: Mipmap) -> tuple[Image, FloatArray]:
         """An image at each of the shapes.
 
@@ -68,29 +101,23 @@ class Canvas:
         aliasing as averaging over areas, at a quarter of its cost.
 
         Returns:
-            (height, width, 3) uint8 canvas, black between levels; (L, 2) pixels of the image for
-            one of each level, in x and y.
+            (H, width, 3) uint8 canvas, as high as all bands, black between levels; (L, 2) pixels
+            of the image for one of each level, in x and y.
         """
-        canvas = np.zeros((self.height, self.width, 3), np.uint8)
-        scales = []
-        for (left, top), (height, width) in zip(self.corners.tolist(), self.shapes, strict=True):
-            power = int(halvings_between(len(image[0]), 2 * height))
+        rows, tops = self.bands
+        canvas = np.zeros((tops[-1] + rows, self.width, 3), np.uint8)
+        shapes = np.array(self.shapes)
+        powers = halvings_between(len(image[0]), 2 * shapes[:, 0])
+        shown = []
+        for (left, top), (height, width), power in zip(
+            self.corners.tolist(), self.shapes, powers.tolist(), strict=True
+        ):
             source = image[power]
             double = cv2.resize(source, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
             level = canvas[top : top + height, left : left + width]
             cv2.resize(double, (width, height), level, interpolation=cv2.INTER_AREA)
-            scales.append([(source.shape[1] << power) / width, (len(source) << power) / height])
-        return canvas, np.array(scales, np.float32).reshape(-1, 2)
-
-    def level_of(self, x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(N,) the level in which the windows with these top left pixels lie whole; -1 for none."""
-        inside = np.full(len(x), -1)
-        for number, ((left, top), (height, width)) in enumerate(
-            zip(self.corners.tolist(), self.shapes, strict=True)
-        ):
-            across = (x >= left) & (x <= left + width - WINDOW)
-            inside[across & (y >= top) & (y <= top + height - WINDOW)] = number
-        return inside
+            shown.append([source.shape[1] << power, len(source) << power])
+        return canvas, (np.array(shown) / shapes[:, ::-1]).astype(np.float32)
 
 
 @lru_cache(maxsize=16)

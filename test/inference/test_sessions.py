@@ -196,12 +196,41 @@ def test_every_batch_size_gives_the_same_again_and_again(backend):
                 np.testing.assert_allclose(values, wanted[name][:size], atol=1e-5)
 
 
-def test_openvino_keeps_networks_for_few_sizes():
-    module = pytest.importorskip(
+@pytest.fixture
+def openvino_module():
+    """The backend's module."""
+    return pytest.importorskip(
         "mask_detector_ros.inference.openvino", reason="the openvino extra is not installed"
     )
+
+
+def test_openvino_keeps_networks_for_few_sizes(openvino_module):
     session = create_session(find_detector("mtcnn")["rnet"], "rnet", "openvino", 1)
-    for _ in range(module.FIXED_AFTER):
+    for _ in range(openvino_module.FIXED_AFTER):
         for size in range(1, 17):
             session.run(images=np.zeros((size, 3, 24, 24), np.float32))
-    assert sorted(session._of_size) == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert sorted(s[0][0] for s in session._of_shape) == [1, 2, 3, 4, 6, 8, 12, 16]
+
+
+def test_openvino_keeps_networks_for_the_shapes_that_come_still(openvino_module, monkeypatch):
+    monkeypatch.setattr(openvino_module, "SHAPES_KEPT", 2)
+    monkeypatch.setattr(openvino_module, "UNUSED_AFTER", 20)
+    session = create_session(find_detector("mtcnn")["pnet"], "pnet", "openvino", 1)
+    reference = create_session(find_detector("mtcnn")["pnet"], "pnet", "onnxruntime", 1)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, 40, 40)).astype(np.float32)
+
+    def show(*widths, times):
+        for _ in range(times):
+            for width in widths:
+                found = session.run(images=image[..., :width])
+                wanted = reference.run(images=image[..., :width])
+                for name, values in wanted.items():
+                    np.testing.assert_allclose(found[name], values, atol=1e-4)
+        return {shapes[0][3] for shapes in session._of_shape}
+
+    assert show(20, 24, 28, times=1) == set()
+    # There is room for two; the third does not push out one that still comes.
+    assert show(20, 24, 28, times=10) == {20, 24}
+    assert show(20, 32, times=25) == {20, 32}
+
+

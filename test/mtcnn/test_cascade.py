@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
+from mask_detector_ros.mtcnn import pyramid
 from mask_detector_ros.mtcnn.boxes import intersection_over_union
 from mask_detector_ros.mtcnn.cascade import CascadeSettings, windows_on_canvas
 from mask_detector_ros.mtcnn.pyramid import Canvas, pyramid_shapes
@@ -226,11 +227,23 @@ def test_many_candidates_in_batches_give_the_same_faces(cascade, noise, monkeypa
     np.testing.assert_allclose(in_batches.scores, at_once.scores, atol=1e-5)
 
 
-def test_bands_give_what_the_whole_gives(cascade, astronaut, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BAND_ROWS", 10**6)
-    monkeypatch.setattr(module, "BAND_PIXELS", 10**9)
+@pytest.fixture
+def few_or_many_bands(monkeypatch):
+    """Set how many pixels a band may have, in layouts of its own."""
+
+    def set_pixels(pixels):
+        monkeypatch.setattr(pyramid, "MAX_BAND_ROWS", 10**6)
+        monkeypatch.setattr(pyramid, "BAND_PIXELS", pixels)
+        pyramid.lay_out.cache_clear()
+
+    yield set_pixels
+    pyramid.lay_out.cache_clear()
+
+
+def test_bands_give_what_the_whole_gives(cascade, astronaut, few_or_many_bands):
+    few_or_many_bands(10**9)
     at_once = cascade(astronaut, SETTINGS)
-    monkeypatch.setattr(module, "BAND_PIXELS", 10**4)
+    few_or_many_bands(10**4)
     in_bands = cascade(astronaut, SETTINGS)
     np.testing.assert_allclose(in_bands.boxes, at_once.boxes, atol=1e-3)
     np.testing.assert_allclose(in_bands.scores, at_once.scores, atol=1e-5)
@@ -249,6 +262,10 @@ def test_a_window_lies_where_its_level_says_in_source_pixels():
     np.testing.assert_array_equal(found, np.float32([0.9, 0.8]))
     np.testing.assert_array_equal(moves, [offsets[:, 1, 2], offsets[:, 5, 12]])
     np.testing.assert_array_equal(levels, [0, 1])
+    # The same from a band that begins further down.
+    below = windows_on_canvas(canvas, scales, scores[4:], offsets[:, 4:], 0.5, first=3, top=8)
+    for value, wanted in zip(below, (boxes[1:], found[1:], moves[1:], [4]), strict=True):
+        np.testing.assert_array_equal(value, wanted)
 
 
 @pytest.mark.parametrize(("stage", "side"), [("pnet", 61), ("rnet", 24), ("onet", 48)])

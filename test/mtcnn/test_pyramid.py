@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_detector_ros.mipmap import Mipmap
-from mask_detector_ros.mtcnn.pyramid import WINDOW, lay_out, pyramid_shapes, to_network_input
+from mask_detector_ros.mtcnn.pyramid import (
+    MAX_BAND_ROWS,
+    STRIDE,
+    WINDOW,
+    lay_out,
+    pyramid_shapes,
+    to_network_input,
+)
 
 sides = st.integers(1, 3000)
 min_sizes = st.integers(12, 500)
@@ -120,14 +127,28 @@ def test_every_level_is_close_to_averaging_over_areas(astronaut):
         assert np.abs(level.astype(int) - averaged).mean() < 4
 
 
-def test_a_window_belongs_to_the_level_that_holds_it_whole():
-    (canvas,) = lay_out(((30, 41), (21, 29)))
-    inside = canvas.corners + np.subtract(canvas.shapes, WINDOW)[:, ::-1]
-    for number, ((x, y), (last_x, last_y)) in enumerate(zip(canvas.corners, inside, strict=True)):
-        places = np.array([(x, y), (last_x, last_y), (last_x + 1, y), (x, last_y + 1)])
-        found = canvas.level_of(*places.T)
-        assert found[:2].tolist() == [number] * 2
-        assert number not in found[2:]
+@given(sides, sides, st.integers(20, 500))
+def test_a_window_belongs_to_the_level_that_holds_it_whole(height, width, min_face_size):
+    for canvas in lay_out(pyramid_shapes(height, width, min_face_size, 0.709)):
+        y, x = STRIDE * np.indices(canvas.levels.shape)
+        expected = np.full(canvas.levels.shape, -1)
+        for number, ((left, top), (rows, columns)) in enumerate(
+            zip(canvas.corners, canvas.shapes, strict=True)
+        ):
+            across = (left <= x) & (x + WINDOW <= left + columns)
+            expected[across & (top <= y) & (y + WINDOW <= top + rows)] = number
+        np.testing.assert_array_equal(canvas.levels, expected)
+
+
+@given(sides, sides, st.integers(12, 500))
+def test_bands_show_every_window_once(height, width, min_face_size):
+    for canvas in lay_out(pyramid_shapes(height, width, min_face_size, 0.709)):
+        rows, tops = canvas.bands
+        assert rows % 2 == 0
+        assert WINDOW <= rows <= MAX_BAND_ROWS
+        first_rows = [y for top in tops for y in range(top, top + rows - WINDOW + 1, STRIDE)]
+        assert first_rows == list(range(0, STRIDE * len(canvas.levels), STRIDE))
+        assert len(canvas.levels) >= (canvas.height - WINDOW) // STRIDE + 1
 
 
 def test_network_input_has_channels_first_and_the_same_pixels():
