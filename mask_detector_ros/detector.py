@@ -23,10 +23,11 @@ from mask_detector_ros.inference.background import BackgroundLoad
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.mipmap import Image, Mipmap
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
+from mask_detector_ros.mtcnn.boxes import FloatArray
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.tracking import Tracker
+from mask_detector_ros.tracking import MAX_GAP, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +37,12 @@ class Networks:
     """Loaded networks, and how they find and label faces together.
 
     Attributes:
-        find: takes image, settings of the cascade, and margin.
+        find: takes image, settings of the cascade, margin, and the boxes to look near.
         label_names: the labels.
         session: one of the networks, the classifier where it is apart: what runs them all.
     """
 
-    find: Callable[[NDArray[np.uint8], CascadeSettings, float], Faces]
+    find: Callable[[NDArray[np.uint8], CascadeSettings, float, FloatArray | None], Faces]
     label_names: tuple[str, ...]
     session: Session
 
@@ -134,11 +135,13 @@ class MaskDetector:
         if self._engines is not None:
             self._engines.cancel()
 
-    def __call__(self, image: NDArray[np.uint8]) -> Faces:
+    def __call__(self, image: NDArray[np.uint8], near: FloatArray | None = None) -> Faces:
         """Find and label the faces of an image, best face score first.
 
         Args:
             image: (H, W, 3) uint8 in BGR order, as OpenCV reads it.
+            near: (N, 4) boxes, to look for these faces only, about there and about so large,
+                which is faster. A whole cascade in one file always looks everywhere.
 
         Raises:
             ImageError: the array is not such an image.
@@ -153,7 +156,7 @@ class MaskDetector:
             self._serve_from(engines)
             logger.info("now serving from %s on %s", self.backend, self.device)
         try:
-            return self._find(image)
+            return self._find(image, near)
         except (BackendError, ImageError) as error:
             if self._on_cpu is None:
                 raise
@@ -162,22 +165,24 @@ class MaskDetector:
             self._on_cpu = None
             self._engine_failure = str(error)
             logger.warning("%s; going back to %s on %s", error, self.backend, self.device)
-            return self._find(image)
+            return self._find(image, near)
 
-    def _find(self, image: NDArray[np.uint8]) -> Faces:
-        return self._networks.find(image, *self._settings)
+    def _find(self, image: NDArray[np.uint8], near: FloatArray | None) -> Faces:
+        return self._networks.find(image, *self._settings, near)
 
     def _serve_from(self, networks: Networks) -> None:
         self._networks = networks
         self.backend, self.device = networks.session.backend, networks.session.device
 
-    def stream(self, *, tracking: bool = True, smoothing: float = 1.0) -> FaceStream:
+    def stream(
+        self, *, tracking: bool = True, smoothing: float = 1.0, search_every: int = 1
+    ) -> FaceStream:
         """A run of images of one camera, in which people keep their ids.
 
         Args:
-            tracking, smoothing: as in `mask_detector_ros.parameters`.
+            tracking, smoothing, search_every: as in `mask_detector_ros.parameters`.
         """
-        return FaceStream(self, tracking=tracking, smoothing=smoothing)
+        return FaceStream(self, tracking, smoothing, search_every)
 
 
 class FaceStream:
@@ -191,20 +196,27 @@ class FaceStream:
     Several streams can share a detector; one thread at a time may call them.
     """
 
-    def __init__(self, detector: MaskDetector, *, tracking: bool, smoothing: float) -> None:
+    def __init__(
+        self, detector: MaskDetector, tracking: bool, smoothing: float, search_every: int
+    ) -> None:
         self._detector = detector
         self._tracker = Tracker(smoothing)
-        self._tracking = tracking
+        self._tracking, self._search_every = tracking, search_every
+        self.reset()
 
-    def configure(self, *, tracking: bool, smoothing: float) -> None:
+    def configure(self, *, tracking: bool, smoothing: float, search_every: int) -> None:
         """Take over the parameters from the next image on."""
         if not tracking:
             self._tracker.reset()
         self._tracking, self._tracker.smoothing = tracking, smoothing
+        self._search_every = search_every
 
     def reset(self) -> None:
         """Forget everybody seen so far; ids are not used again."""
         self._tracker.reset()
+        self._last_boxes = np.empty((0, 4), np.float32)
+        self._since_search = 0
+        self._stamp = 0.0
 
     def __call__(self, image: NDArray[np.uint8], stamp: float) -> Faces:
         """Find, label and follow the faces of an image; see `MaskDetector.__call__`.
@@ -212,11 +224,24 @@ class FaceStream:
         Args:
             stamp: when the image was taken, seconds of any clock.
         """
-        return self.follow(self._detector(image), stamp)
+        return self.follow(self.see(image, stamp), stamp)
+
+    def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:
+        """Find and label the faces of the next image; `follow` must come next."""
+        return self._detector(image, None if self._searches(stamp) else self._last_boxes)
 
     def follow(self, faces: Faces, stamp: float) -> Faces:
-        """The same of faces that the detector has found already."""
-        return self._tracker.update(faces, stamp) if self._tracking else faces
+        """Follow the faces that `see` gave for this image, or did when it was seen before."""
+        self._since_search = 1 if self._searches(stamp) else self._since_search + 1
+        self._stamp = stamp
+        followed = self._tracker.update(faces, stamp) if self._tracking else faces
+        self._last_boxes = np.concatenate([faces.boxes, self.missed_boxes()])
+        return followed
+
+    def _searches(self, stamp: float) -> bool:
+        """Whether the next image is searched whole."""
+        is_first = self._since_search == 0 or abs(stamp - self._stamp) > MAX_GAP
+        return is_first or self._since_search >= self._search_every
 
     def count_people(self) -> dict[str, int]:
         """How many people were seen since the start or the last reset, by label."""
@@ -243,16 +268,18 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
     if whole is not None:
         graph = CascadeGraph(load(whole, detector_name))
         logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
-        return Networks(lambda image, s, margin: graph(image, s), graph.label_names, graph.session)
+        return Networks(lambda image, s, *_: graph(image, s), graph.label_names, graph.session)
     stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
     cascade = Cascade(**stages)
     # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
     session = load(find_classifier(classifier_name), classifier_name)
     classifier = Classifier(session)
 
-    def find(image: Image, settings: CascadeSettings, margin: float) -> Faces:
+    def find(
+        image: Image, settings: CascadeSettings, margin: float, near: FloatArray | None
+    ) -> Faces:
         mipmap = Mipmap(image)
-        return classifier(mipmap, cascade(mipmap, settings), margin)
+        return classifier(mipmap, cascade(mipmap, settings, near), margin)
 
     return Networks(find, classifier.label_names, session)
 

@@ -215,6 +215,16 @@ TRACKING_PARAMETERS = (
         unit="s",
         live=True,
     ),
+    Parameter(
+        "search_every",
+        1,
+        "One of so many images is searched whole, and the others only where faces were in the "
+        "image before; 1 searches all. More is faster, and finds newcomers so many images later.",
+        minimum=1,
+        maximum=100,
+        unit="images",
+        live=True,
+    ),
 )
 
 DRAWING_PARAMETERS = (

@@ -25,7 +25,7 @@ from mask_detector_ros.bags.messages import (
     MessageWriter,
     message_types,
 )
-from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.detector import FaceStream, MaskDetector
 from mask_detector_ros.encodings import decode_compressed, decode_image
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.faces import Faces
@@ -181,7 +181,7 @@ class _Run:
         privacy: str,
         drawings: bool,
     ) -> None:
-        self._writer, self._journal, self._detector = writer, journal, detector
+        self._writer, self._journal, self._label_names = writer, journal, detector.label_names
         self._privacy, self._drawings = privacy, drawings
         self._messages = MessageWriter()
         self._streams = {topic: detector.stream(**tracking) for topic in topics}
@@ -202,16 +202,16 @@ class _Run:
     def process(self, topic: str, timestamp: int, message: Any) -> None:
         """One image; what it shows is recalled where it is known."""
         self._images += 1
+        stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+        stream = self._streams[topic]
         seen = self._journal.recall()
         image = None
         if seen is None:
-            image, seen = self._look(message)
+            image, seen = self._look(message, stream, stamp)
             self._journal.note(seen)
         if isinstance(seen, str):
             self._refused[seen] = self._refused.get(seen, 0) + 1
             return
-        stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
-        stream = self._streams[topic]
         faces = stream.follow(seen, stamp)
         for label in faces.labels:
             self._faces[label] += 1
@@ -228,16 +228,18 @@ class _Run:
         for name, data in written.items():
             self._writer.write(self._outputs[topic][name], timestamp, data)
 
-    def _look(self, message: Any) -> tuple[NDArray[np.uint8] | None, Faces | str]:
+    def _look(
+        self, message: Any, stream: FaceStream, stamp: float
+    ) -> tuple[NDArray[np.uint8] | None, Faces | str]:
         try:
             image = read_image(message)
-            return image, self._detector(image)
+            return image, stream.see(image, stamp)
         except ImageError as error:
             return None, str(error)
 
     def totals(self) -> Totals:
         """What came out so far."""
-        people = dict.fromkeys(self._detector.label_names, 0)
+        people = dict.fromkeys(self._label_names, 0)
         for stream in self._streams.values():
             for label, count in stream.count_people().items():
                 people[label] += count

@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     path, output = Path(arguments.input).expanduser(), Path(arguments.output).expanduser()
     values = option_values(arguments, DETECTOR_PARAMETERS)
+    tracking = option_values(arguments, TRACKING_PARAMETERS)
     with open_bag(path) as reader:
         topics = choose_topics(reader.connections, arguments.topics)
         detector = load_detector(arguments)
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             "topics": topics,
             "models": model_hashes(values),
             **{name: value for name, value in values.items() if name not in NOT_SEEN},
+            "search_every": tracking["search_every"],
         }
         total = sum(c.msgcount for c in reader.connections if c.topic in topics)
         with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
                     topics,
                     detector,
                     identity,
-                    tracking=option_values(arguments, TRACKING_PARAMETERS),
+                    tracking=tracking,
                     privacy=option_values(arguments, DRAWING_PARAMETERS)["privacy"],
                     drawings=not arguments.no_images,
                     advance=bar.update,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -104,8 +105,7 @@ class Canvas:
             (H, width, 3) uint8 canvas, as high as all bands, black between levels; (L, 2) pixels
             of the image for one of each level, in x and y.
         """
-        rows, tops = self.bands
-        canvas = np.zeros((tops[-1] + rows, self.width, 3), np.uint8)
+        canvas = self._blank()
         shapes = np.array(self.shapes)
         powers = halvings_between(len(image[0]), 2 * shapes[:, 0])
         shown = []
@@ -118,6 +118,19 @@ class Canvas:
             cv2.resize(double, (width, height), level, interpolation=cv2.INTER_AREA)
             shown.append([source.shape[1] << power, len(source) << power])
         return canvas, (np.array(shown) / shapes[:, ::-1]).astype(np.float32)
+
+    def paste(self, images: Iterable[Image]) -> Image:
+        """The (H, width, 3) uint8 canvas with an image in the place of each level."""
+        canvas = self._blank()
+        for (left, top), (height, width), image in zip(
+            self.corners.tolist(), self.shapes, images, strict=True
+        ):
+            canvas[top : top + height, left : left + width] = image
+        return canvas
+
+    def _blank(self) -> Image:
+        rows, tops = self.bands
+        return np.zeros((tops[-1] + rows, self.width, 3), np.uint8)
 
 
 @lru_cache(maxsize=16)

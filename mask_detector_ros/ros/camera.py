@@ -18,6 +18,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
+from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.ros.conversions import (
     image_from_compressed,
     image_from_message,
@@ -147,7 +148,7 @@ class Camera:
         if self._forget:
             self._forget = False
             self._stream.reset()
-        self._stream.configure(tracking=values["tracking"], smoothing=values["smoothing"])
+        self._stream.configure(**{p.name: values[p.name] for p in TRACKING_PARAMETERS})
         read = image_from_message if isinstance(message, Image) else image_from_compressed
         try:
             image = read(message)

@@ -1,0 +1,123 @@
+"""What `search_every` saves and what it misses, on a rendered scene whose truth is known.
+
+    python -m benchmark.search_every [--every N ...] [--seconds S] [--min-face-size PX]
+        [--scene NAME] [--backend NAME] [--threads N]
+
+Each image goes through all settings in turn, so that they share the machine's good and bad
+moments. Recall is over known faces of `min_face_size` and more; `newcomers` is how long after a
+face first stood in the picture it was found, in the mean over the scene's people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmark.tracking import MIN_OVERLAP, SCENES
+from mask_detector_ros import MaskDetector
+from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.sample_scene import RATE_HZ
+from mask_detector_ros.scoring import match_faces
+
+
+class Tally:
+    """What one setting found and how long it took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.known = self.found = self.false = 0
+        self._first_known: dict[int, int] = {}
+        self._first_found: dict[int, int] = {}
+
+    def add(self, found: Faces, truth: Faces, index: int, seconds: float) -> None:
+        """Count an image of this number."""
+        assert truth.track_ids is not None
+        matches = match_faces(found, truth, MIN_OVERLAP) >= 0
+        self.seconds.append(seconds)
+        self.known += len(truth)
+        self.found += int(matches.sum())
+        self.false += len(found) - int(matches.sum())
+        for person, is_found in zip(truth.track_ids.tolist(), matches.tolist(), strict=True):
+            self._first_known.setdefault(person, index)
+            if is_found:
+                self._first_found.setdefault(person, index)
+
+    def report(self, reference: Tally) -> dict[str, float]:
+        """The figures; times also as a share of the reference's."""
+        waits = [
+            (self._first_found[person] - first) / RATE_HZ
+            for person, first in self._first_known.items()
+            if person in self._first_found
+        ]
+        mean = float(np.mean(self.seconds))
+        return {
+            "recall": self.found / self.known,
+            "false_faces": self.false,
+            "mean_ms": 1e3 * mean,
+            "share_of_time": mean / float(np.mean(reference.seconds)),
+            "newcomers_s": float(np.mean(waits)),
+        }
+
+
+def measure(arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
+    """Run the scene through a stream for each setting; figures by `search_every`."""
+    detector = MaskDetector.load(
+        min_face_size=arguments.min_face_size,
+        backend=arguments.backend,
+        threads=arguments.threads,
+    )
+    every = sorted({1, *arguments.every})
+    streams = {n: detector.stream(search_every=n) for n in every}
+    tallies = {n: Tally() for n in every}
+    scene = SCENES[arguments.scene]()
+    frames = range(round(arguments.seconds * RATE_HZ))
+    for index in tqdm(frames, unit="image", disable=not sys.stderr.isatty()):
+        image, truth = scene.render(index)
+        sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
+        truth = truth[sides.max(axis=1) >= arguments.min_face_size]
+        shift = index % len(every)
+        for n in every[shift:] + every[:shift]:
+            start = time.perf_counter()
+            found = streams[n](image, index / RATE_HZ)
+            tallies[n].add(found, truth, index, time.perf_counter() - start)
+    return {n: tally.report(tallies[1]) for n, tally in tallies.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and write a JSON file."""
+    parser = argparse.ArgumentParser(prog="search_every", description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=int, nargs="+", default=[2, 3, 5, 10], metavar="N")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of the scene")
+    parser.add_argument("--scene", choices=sorted(SCENES), default="sample")
+    parser.add_argument("--min-face-size", type=int, default=20, metavar="PX")
+    parser.add_argument("--backend", default="onnxruntime")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark_search_every.json"))
+    arguments = parser.parse_args(argv)
+    results = measure(arguments)
+    print(f"{'search_every':>12}{'recall':>9}{'false':>7}{'ms':>8}{'of the time':>13}", end="")
+    print(f"{'newcomers after':>17}")
+    for n, r in results.items():
+        print(
+            f"{n:>12}{r['recall']:>9.3f}{r['false_faces']:>7.0f}{r['mean_ms']:>8.1f}"
+            f"{r['share_of_time']:>13.2f}{r['newcomers_s']:>15.2f} s"
+        )
+    settings: dict[str, Any] = {k: v for k, v in vars(arguments).items() if k != "out"}
+    report = {"machine": describe_machine(), "settings": settings, "results": results}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"written: {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
