@@ -150,7 +150,43 @@ def test_streams_of_one_detector_follow_their_own_people(detector, astronaut, no
 def test_a_stream_without_tracking_is_the_detector(detector, astronaut):
     stream = detector.stream(tracking=False)
     assert stream(astronaut, 0.0).to_records() == detector(astronaut).to_records()
-    stream.configure(tracking=True, smoothing=0.0)
+    stream.configure(tracking=True, smoothing=0.0, search_every=1)
     assert stream(astronaut, 0.1).track_ids.tolist() == [1]
-    stream.configure(tracking=False, smoothing=0.0)
+    stream.configure(tracking=False, smoothing=0.0, search_every=1)
     assert stream(astronaut, 0.2).track_ids is None
+
+
+def shifted(picture, pixels):
+    """The picture moved to the right, black behind it."""
+    return np.pad(picture, ((0, 0), (pixels, 0), (0, 0)))[:, : picture.shape[1]]
+
+
+def test_a_stream_searches_whole_images_now_and_then(detector, astronaut, noise):
+    stream = detector.stream(search_every=3)
+    # Whole: nobody there. The next two look nowhere, so the newcomer is found by the fourth.
+    shown = [noise, astronaut, astronaut, astronaut]
+    assert [len(stream(image, i / 10)) for i, image in enumerate(shown)] == [0, 0, 0, 1]
+    # Near where the face was, it is found on its way.
+    assert len(stream(shifted(astronaut, 30), 0.4)) == 1
+    assert len(stream(shifted(astronaut, 60), 0.5)) == 1
+    assert len(stream(noise, 0.6)) == len(stream(astronaut, 0.7)) == 0
+    # Begun anew, and after a leap of the stamps, nothing is known of where faces are.
+    stream.reset()
+    assert len(stream(astronaut, 0.8)) == 1
+    assert len(stream(noise, 0.9)) == len(stream(noise, 1.0)) == len(stream(noise, 1.1)) == 0
+    assert len(stream(astronaut, 60.0)) == 1
+
+
+def test_a_stream_looks_where_somebody_known_is_out_of_sight(detector, astronaut, noise):
+    stream = detector.stream(search_every=50)
+    for i in range(8):
+        assert len(stream(astronaut, i / 10)) == 1
+    assert len(stream(noise, 0.8)) == 0
+    assert stream(astronaut, 0.9).track_ids.tolist() == [1]
+
+
+def test_a_stream_takes_over_how_often_it_searches(detector, astronaut, noise):
+    stream = detector.stream(search_every=50)
+    assert len(stream(noise, 0.0)) == len(stream(astronaut, 0.1)) == 0
+    stream.configure(tracking=True, smoothing=1.0, search_every=2)
+    assert len(stream(astronaut, 0.2)) == 1

@@ -191,7 +191,7 @@ def windows_on_canvas(
     found = np.flatnonzero(scores >= threshold)
     levels = canvas.levels[top // STRIDE :].reshape(-1)[found]
     inside = levels >= 0
-    found, levels = found[inside], levels[inside]
+    found, levels = found[inside], levels[inside].astype(np.int64)
     y, x = np.divmod(found, scores.shape[1])
     windows = np.empty((len(found), 2, 2), np.float32)
     windows[:, :, 0], windows[:, :, 1] = STRIDE * x[:, None], (STRIDE * y + top)[:, None]

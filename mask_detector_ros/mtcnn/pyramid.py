@@ -84,7 +84,7 @@ class Canvas:
 
     @cached_property
     def levels(self) -> NDArray[np.int16]:
-        """(h, w) the level in which each window of P-Net lies whole, over all bands; -1 for none."""
+        """(h, w) the level in which each of P-Net's windows lies whole; -1 for none."""
         rows, tops = self.bands
         shape = [(side - WINDOW) // STRIDE + 1 for side in (tops[-1] + rows, self.width)]
         levels = np.full(shape, -1, np.int16)

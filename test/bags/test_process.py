@@ -9,9 +9,10 @@ from bag_maker import START, BagMaker, make_bag
 from rosbags.highlevel import AnyReader
 
 from mask_detector_ros.bags.process import choose_topics, open_bag, process_bag
+from mask_detector_ros.detector import FaceStream
 from mask_detector_ros.errors import ParameterError, SourceError
 
-TRACKING = {"tracking": True, "smoothing": 1.0}
+TRACKING = {"tracking": True, "smoothing": 1.0, "search_every": 1}
 
 
 def process(path, output, detector, **changes):
@@ -58,9 +59,13 @@ def test_a_reader_that_is_not_ours_finds_every_image_with_its_stamp(tmp_path, ki
     assert ids == {"1"}
 
 
-def test_a_run_that_broke_off_goes_on_and_comes_out_the_same(tmp_path, walk, detector):
+@pytest.mark.parametrize("search_every", [1, 3])
+def test_a_run_that_broke_off_goes_on_and_comes_out_the_same(
+    tmp_path, walk, detector, search_every
+):
     bag = make_bag(tmp_path / "in", "mcap", walk)
-    process(bag, tmp_path / "whole" / "out", detector)
+    tracking = {**TRACKING, "search_every": search_every}
+    process(bag, tmp_path / "whole" / "out", detector, tracking=tracking)
 
     class BrokeOffError(Exception):
         pass
@@ -72,7 +77,7 @@ def test_a_run_that_broke_off_goes_on_and_comes_out_the_same(tmp_path, walk, det
 
     done = []
     with pytest.raises(BrokeOffError):
-        process(bag, tmp_path / "out", detector, advance=advance)
+        process(bag, tmp_path / "out", detector, tracking=tracking, advance=advance)
     assert not (tmp_path / "out").exists()
 
     calls = []
@@ -80,14 +85,14 @@ def test_a_run_that_broke_off_goes_on_and_comes_out_the_same(tmp_path, walk, det
     class Counting:
         label_names = detector.label_names
 
-        def __call__(self, image):
-            calls.append(image)
-            return detector(image)
+        def __call__(self, image, near=None):
+            calls.append(near)
+            return detector(image, near)
 
         def stream(self, **options):
-            return detector.stream(**options)
+            return FaceStream(self, **options)
 
-    process(bag, tmp_path / "out", Counting())
+    process(bag, tmp_path / "out", Counting(), tracking=tracking)
     assert len(calls) == 2, "four images were known"
     assert read(tmp_path / "out") == read(tmp_path / "whole" / "out")
 

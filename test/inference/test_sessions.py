@@ -232,5 +232,3 @@ def test_openvino_keeps_networks_for_the_shapes_that_come_still(openvino_module,
     # There is room for two; the third does not push out one that still comes.
     assert show(20, 24, 28, times=10) == {20, 24}
     assert show(20, 32, times=25) == {20, 32}
-
-

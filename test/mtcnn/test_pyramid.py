@@ -151,6 +151,18 @@ def test_bands_show_every_window_once(height, width, min_face_size):
         assert len(canvas.levels) >= (canvas.height - WINDOW) // STRIDE + 1
 
 
+@given(st.lists(st.integers(12, 60), max_size=30))
+def test_what_is_pasted_lies_where_the_canvas_says(sides):
+    sides.sort(reverse=True)
+    images = [np.full((side, side, 3), 1 + i, np.uint8) for i, side in enumerate(sides)]
+    for canvas in lay_out(tuple((side, side) for side in sides)):
+        pixels = canvas.paste(images)
+        levels = canvas.levels
+        assert (pixels[::2, ::2][: len(levels), : levels.shape[1]][levels >= 0] > 0).all()
+        for value, (x, y), side in zip(itertools.count(1), canvas.corners, sides, strict=False):
+            assert (pixels[y : y + side, x : x + side] == value).all()
+
+
 def test_network_input_has_channels_first_and_the_same_pixels():
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
     planes = to_network_input(images)

@@ -28,7 +28,7 @@ def test_the_node_sees_what_the_bag_says(
     bag = make_bag(tmp_path / "in", "mcap", walk, topic="/image_raw")
     with open_bag(bag) as reader:
         topics = choose_topics(reader.connections, ())
-        tracking = {"tracking": True, "smoothing": 1.0}
+        tracking = {"tracking": True, "smoothing": 1.0, "search_every": 1}
         options = {"privacy": "off", "drawings": False, "advance": lambda _: None}
         process_bag(reader, tmp_path / "out", topics, detector, {}, tracking=tracking, **options)
     with AnyReader([tmp_path / "out"]) as reader:
