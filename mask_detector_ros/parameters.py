@@ -222,7 +222,6 @@ TRACKING_PARAMETERS = (
         "image before; 1 searches all. More is faster, and finds newcomers so many images later.",
         minimum=1,
         maximum=100,
-        unit="images",
         live=True,
     ),
 )

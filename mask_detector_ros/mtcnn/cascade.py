@@ -189,9 +189,9 @@ def windows_on_canvas(
     """
     # Of a large map this takes a third of the time that `nonzero` takes.
     found = np.flatnonzero(scores >= threshold)
-    levels = canvas.levels[top // STRIDE :].reshape(-1)[found]
+    levels = canvas.levels[top // STRIDE :].reshape(-1)[found].astype(np.int64)
     inside = levels >= 0
-    found, levels = found[inside], levels[inside].astype(np.int64)
+    found, levels = found[inside], levels[inside]
     y, x = np.divmod(found, scores.shape[1])
     windows = np.empty((len(found), 2, 2), np.float32)
     windows[:, :, 0], windows[:, :, 1] = STRIDE * x[:, None], (STRIDE * y + top)[:, None]
