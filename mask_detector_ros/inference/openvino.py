@@ -82,22 +82,23 @@ class OpenVinoSession(Session):
             return {t.name: np.empty((0, *t.shape[1:]), t.dtype) for t in self.outputs}
         values = [np.ascontiguousarray(arrays[tensor.name]) for tensor in self.inputs]
         count = len(values[0])
-        if self._takes_batches and (missing := _fill_up(count) - count):
-            filling = [np.zeros((missing, *v.shape[1:]), v.dtype) for v in values]
-            values = [np.concatenate(pair) for pair in zip(values, filling, strict=True)]
-        request = self._request_for(tuple(value.shape for value in values))
-        # `request.infer` does the same, in 0.1 to 0.2 ms more.
+        size = _fill_up(count) if self._takes_batches else count
+        request = self._request_for(tuple((size, *value.shape[1:]) for value in values))
         for index, value in enumerate(values):
-            request.set_input_tensor(index, ov.Tensor(value, shared_memory=True))
+            if request is self._of_any_shape:
+                request.set_input_tensor(index, ov.Tensor(value, shared_memory=True))
+            else:
+                # Into OpenVINO's own memory, as results are copied out of it: NumPy's is not
+                # aligned as it wants it. What lies behind the last crop does not matter.
+                request.get_input_tensor(index).data[:count] = value
+        # `request.infer` does the same, in 0.1 to 0.2 ms more.
         request.start_async()
         request.wait()
-        results = {
-            tensor.name: request.get_output_tensor(index).data.copy()
-            for index, tensor in enumerate(self.outputs)
-        }
+        outputs = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
         if self._takes_batches:
-            results = {name: values[:count] for name, values in results.items()}
-        return results
+            outputs = [output[:count] for output in outputs]
+        names = (tensor.name for tensor in self.outputs)
+        return {name: output.copy() for name, output in zip(names, outputs, strict=True)}
 
     def _request_for(self, shapes: _Shapes) -> Any:
         """The network for inputs of these shapes: for any, as long as they have not come often."""
@@ -130,9 +131,9 @@ class OpenVinoSession(Session):
 
 
 def _fill_up(count: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, ... crops: a seventh more on average."""
-    power = 1 << (count - 1).bit_length()
-    return power * 3 // 4 if count <= power * 3 // 4 else power
+    """The next of 1, 2, ... 8, 10, 12, 14, 16, 20, ... crops: a twentieth more on average."""
+    step = max(1 << (count - 1).bit_length() >> 3, 1)
+    return -(-count // step) * step
 
 
 def _restore_prelu(network: Any) -> None:
