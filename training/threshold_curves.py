@@ -65,6 +65,20 @@ class PaperCascade(Cascade):
     _move_refined = _move_proposals
 
 
+class SecondLook(Cascade):
+    """Looks near the faces that a whole search has found in the same image, as a stream with
+    `search_every` does in the images between."""
+
+    def __init__(self, cascade: Cascade, settings: CascadeSettings) -> None:
+        super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
+        self._whole, self._settings = cascade, settings
+
+    def _propose(
+        self, image: Mipmap, settings: CascadeSettings, threshold: float
+    ) -> NDArray[np.float32]:
+        return self._propose_near(image, self._whole(image, self._settings).boxes, threshold)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--proposal", type=float, nargs="+", default=[0.5, 0.6, 0.7])
     parser.add_argument("--refinement", type=float, nargs="+", default=[0.6, 0.7, 0.8])
     parser.add_argument("--suppression", choices=("moved", "paper"), default="moved")
+    parser.add_argument("--search", choices=("whole", "near"), default="whole")
     parser.add_argument("--precision", type=float, default=WANTED_PRECISION)
     args = parser.parse_args(argv)
     try:
@@ -86,8 +101,12 @@ def main(argv: list[str] | None = None) -> int:
     print("crops of R-Net and O-Net; thresholds of P-, R-, O-Net; recall of " + ", ".join(LABELS))
     for first, second in itertools.product(args.proposal, args.refinement):
         assert isinstance(networks.cascade, Cascade)
-        paper = args.suppression == "paper"
-        cascade = CountingCascade(PaperCascade(networks.cascade) if paper else networks.cascade)
+        variant = networks.cascade
+        if args.suppression == "paper":
+            variant = PaperCascade(variant)
+        if args.search == "near":
+            variant = SecondLook(variant, networks.settings)
+        cascade = CountingCascade(variant)
         settings = replace(networks.settings, detection_thresholds=(first, second, 0.0))
         seen = observe(
             tqdm(images, f"{first:g} {second:g}", leave=False),
