@@ -24,6 +24,7 @@ from tqdm import tqdm
 from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.evaluation.observe import longer_sides
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.sample_scene import RATE_HZ
 from mask_detector_ros.scoring import match_faces
@@ -82,8 +83,7 @@ def measure(arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
     frames = range(round(arguments.seconds * RATE_HZ))
     for index in tqdm(frames, unit="image", disable=not sys.stderr.isatty()):
         image, truth = scene.render(index)
-        sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
-        truth = truth[sides.max(axis=1) >= arguments.min_face_size]
+        truth = truth[longer_sides(truth.boxes) >= arguments.min_face_size]
         shift = index % len(every)
         for n in every[shift:] + every[:shift]:
             start = time.perf_counter()

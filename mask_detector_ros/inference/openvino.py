@@ -68,6 +68,7 @@ class OpenVinoSession(Session):
         self.inputs = tuple(_tensor_info(port) for port in self._network.inputs)
         self.outputs = tuple(_tensor_info(port) for port in self._network.outputs)
         self.metadata = _read_metadata(self._network)
+        self._has_free_shape = any(-1 in tensor.shape for tensor in self.inputs)
         self._takes_batches = all(
             tensor.shape[:1] == (-1,) and tensor.shape.count(-1) == 1
             for tensor in (*self.inputs, *self.outputs)
@@ -102,6 +103,8 @@ class OpenVinoSession(Session):
 
     def _request_for(self, shapes: _Shapes) -> Any:
         """The network for inputs of these shapes: for any, as long as they have not come often."""
+        if not self._has_free_shape:
+            return self._of_any_shape
         self._runs += 1
         if shapes in self._of_shape:
             request, _ = self._of_shape.pop(shapes)

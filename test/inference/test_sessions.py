@@ -212,6 +212,20 @@ def test_openvino_keeps_networks_for_few_sizes(openvino_module):
     assert sorted(s[0][0] for s in session._of_shape) == [*range(1, 9), 10, 12, 14, 16]
 
 
+def test_openvino_compiles_a_network_of_one_shape_once(openvino_module):
+    make = helper.make_tensor_value_info
+    tensors = [make(name, TensorProto.FLOAT, [2, 3]) for name in ("images", "scores")]
+    node = helper.make_node("Relu", ["images"], ["scores"])
+    graph = helper.make_graph([node], "one", tensors[:1], tensors[1:])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    session = create_session(model.SerializeToString(), "one", "openvino", 1)
+    images = np.float32([[1, -2, 3], [-4, 5, -6]])
+    for _ in range(2 * openvino_module.FIXED_AFTER):
+        np.testing.assert_array_equal(session.run(images=images)["scores"], images.clip(0))
+    assert not session._of_shape
+
+
 def test_openvino_keeps_networks_for_the_shapes_that_come_still(openvino_module, monkeypatch):
     monkeypatch.setattr(openvino_module, "SHAPES_KEPT", 2)
     monkeypatch.setattr(openvino_module, "UNUSED_AFTER", 20)
