@@ -24,8 +24,10 @@ from tqdm import tqdm
 from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.observe import longer_sides
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.parameters import TRACKING_PARAMETERS, check_parameters
 from mask_detector_ros.sample_scene import RATE_HZ
 from mask_detector_ros.scoring import match_faces
 
@@ -103,6 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_search_every.json"))
     arguments = parser.parse_args(argv)
+    try:
+        for number in arguments.every:
+            check_parameters(TRACKING_PARAMETERS, {"search_every": number})
+    except ParameterError as error:
+        parser.error(str(error))
     results = measure(arguments)
     print(f"{'search_every':>12}{'recall':>9}{'false':>7}{'ms':>8}{'of the time':>13}", end="")
     print(f"{'newcomers after':>17}")

@@ -46,3 +46,10 @@ def test_the_command_measures_each_setting_beside_searching_all(tmp_path, capsys
     assert results["1"]["recall"] > 0.9
     assert results["4"]["recall"] > 0.9
     assert f"{results['4']['recall']:.3f}" in capsys.readouterr().out
+
+
+def test_a_setting_out_of_range_is_wrong_use(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--every", "0"])
+    assert ended.value.code == 2
+    assert "search_every must be an integer from 1 to 100, got 0" in capsys.readouterr().err
