@@ -20,13 +20,12 @@ from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mipmap import halvings_between
 from mask_detector_ros.mtcnn.cascade import (
     LAST_OVERLAP,
-    LEVEL_OVERLAP,
     MOVED_OVERLAP,
     ONET_SIDE,
     RNET_SIDE,
-    STRIDE,
 )
-from mask_detector_ros.mtcnn.pyramid import WINDOW, pyramid_shapes
+from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, pyramid_shapes
+from mask_detector_ros.mtcnn.windows import NEIGHBOURS_OVERLAP
 
 Halves = list[tuple[str, int, int]]
 """(1, 3, height, width) image, height and width of each halving."""
@@ -105,7 +104,7 @@ class _Composer:
             scores, (windows, offsets) = self._keep(scores, n, slots, windows, offsets)
             lost += self._lost[before:]
             del self._lost[before:]
-            scores = parts.suppress(g, windows, scores, slots, LEVEL_OVERLAP)
+            scores = parts.suppress(g, windows, scores, slots, NEIGHBOURS_OVERLAP)
             found.append((scores, windows, offsets))
             total += slots
         self._lost.append(g.add("Sum", *lost))

@@ -31,9 +31,10 @@ class TensorInfo:
         return f"{self.name} {self.dtype} {self.shape}"
 
     def accepts(self, array: Array) -> bool:
-        """Whether an array has this element type and fits this shape."""
+        """Whether an array fits this shape and has this element type, or bytes for float32."""
+        are_pixels = array.dtype == np.uint8 and self.dtype == np.float32
         return (
-            array.dtype == self.dtype
+            (are_pixels or array.dtype == self.dtype)
             and array.ndim == len(self.shape)
             and all(want in (-1, got) for want, got in zip(self.shape, array.shape, strict=True))
         )
@@ -88,7 +89,8 @@ class Session(ABC):
         """Run the network once.
 
         Args:
-            arrays: one array for each input, by name.
+            arrays: one array for each input, by name, in any memory layout. Where float32 is
+                wanted, uint8 serves too: each library has its own fastest way to take pixels in.
 
         Returns:
             One array for each output, by name. They are the caller's to keep.

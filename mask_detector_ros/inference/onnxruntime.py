@@ -57,7 +57,8 @@ class OnnxRuntimeSession(Session):
         self._output_names = [tensor.name for tensor in self.outputs]
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        values = self._session.run(self._output_names, dict(arrays))
+        inputs = {t.name: np.ascontiguousarray(arrays[t.name], t.dtype) for t in self.inputs}
+        values = self._session.run(self._output_names, inputs)
         return dict(zip(self._output_names, values, strict=True))
 
 

@@ -41,21 +41,12 @@ def bbox_regression(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
     return moved
 
 
-def non_max_suppression(
-    boxes: FloatArray, scores: FloatArray, threshold: float, groups: IndexArray | None = None
-) -> IndexArray:
+def non_max_suppression(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
     """Indices of the boxes to keep, best score first.
 
     A box goes when its intersection over union with a better one exceeds `threshold`, or
-    when its score is 0. With `groups` (N,), only boxes of the same group can suppress each
-    other.
+    when its score is 0.
     """
-    if groups is not None:
-        # One group at a time: the work grows with the square of the boxes.
-        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        kept = [m[non_max_suppression(boxes[m], scores[m], threshold)] for m in members]
-        together = np.concatenate([np.empty(0, np.int64), *kept])
-        return together[np.argsort(-scores[together], kind="stable")]
     if len(boxes) == 0:
         return np.empty(0, np.int64)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,26 +13,23 @@ from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.mipmap import Image, Mipmap
 from mask_detector_ros.mtcnn.boxes import (
     FloatArray,
-    IndexArray,
     bbox_regression,
     merge_boxes,
     non_max_suppression,
     suppress_contained,
 )
-from mask_detector_ros.mtcnn.pyramid import (
-    STRIDE,
-    WINDOW,
-    Canvas,
-    lay_out,
-    pyramid_shapes,
-    to_network_input,
+from mask_detector_ros.mtcnn.pyramid import Canvas, lay_out, pyramid_shapes
+from mask_detector_ros.mtcnn.windows import (
+    CANVAS,
+    Windows,
+    suppress_neighbours,
+    windows_on_canvas,
 )
 
-LEVEL_OVERLAP, MOVED_OVERLAP, LAST_OVERLAP = 0.5, 0.6, 0.7
-"""Suppression within a pyramid level, of the boxes that P-Net and R-Net have moved, and, by share
-of the smaller box, of the faces. First and last are those of the paper's code. It suppresses
-before boxes move; after, those of one face lie together, and fewer crops find more faces
-(docs/accuracy/cascade.md)."""
+MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
+"""Suppression of the boxes that P-Net and R-Net have moved, and, by share of the smaller box, of
+the faces, which is that of the paper's code. It suppresses before boxes move; after, those of one
+face lie together, and fewer crops find more faces (docs/accuracy/cascade.md)."""
 
 RNET_SIDE, ONET_SIDE = 24, 48
 
@@ -44,15 +41,6 @@ NEAR_MARGIN, NEAR_SIDES = 0.75, (60, 42, 30, 22)
 """Where a face is looked for near its last place: in a square two and a half times as wide, at
 four sizes, so that its own is 0.7 to 2 windows of P-Net: levels of a pyramid again. Without the
 largest, one face in a hundred is lost."""
-
-Windows = tuple[FloatArray, FloatArray, FloatArray, IndexArray]
-
-_NO_WINDOWS: Windows = (
-    np.empty((0, 4), np.float32),
-    np.empty(0, np.float32),
-    np.empty((0, 4), np.float32),
-    np.empty(0, np.int64),
-)
 
 
 @dataclass(frozen=True)
@@ -98,11 +86,10 @@ class Cascade:
     def _propose(self, image: Mipmap, settings: CascadeSettings, threshold: float) -> FloatArray:
         height, width = image[0].shape[:2]
         shapes = pyramid_shapes(height, width, settings.min_face_size, settings.pyramid_factor)
-        found, first = [_NO_WINDOWS], 0
+        found = []
         for canvas in lay_out(shapes):
             pixels, scales = canvas.draw(image)
-            found += self._scan(canvas, pixels, scales, threshold, first)
-            first += len(canvas.shapes)
+            found.append(windows_on_canvas(canvas, scales, self._scan(canvas, pixels), threshold))
         return self._choose_proposals(found)
 
     def _propose_near(self, image: Mipmap, near: FloatArray, threshold: float) -> FloatArray:
@@ -114,31 +101,31 @@ class Cascade:
         ]
         corners = np.concatenate(squares)[:, :2].astype(np.float32)
         sides = np.concatenate([places[:, 2:] - places[:, :2] for places in squares])
-        found = [_NO_WINDOWS]
+        found = []
         for canvas in lay_out(tuple(crop.shape[:2] for crop in crops)):
             scales = (sides / np.array(canvas.shapes)).astype(np.float32)
-            for boxes, scores, offsets, levels in self._scan(
-                canvas, canvas.paste(crops), scales, threshold
-            ):
-                boxes += np.tile(corners[levels], 2)
-                found.append((boxes, scores, offsets, levels))
+            maps = self._scan(canvas, canvas.paste(crops))
+            windows = windows_on_canvas(canvas, scales, maps, threshold)
+            boxes = windows.boxes + np.tile(corners[windows.levels], 2)
+            found.append(replace(windows, boxes=boxes))
         return self._choose_proposals(found)
 
-    def _scan(
-        self, canvas: Canvas, pixels: Image, scales: FloatArray, threshold: float, first: int = 0
-    ) -> Iterator[Windows]:
-        """Show P-Net a canvas; see `windows_on_canvas`."""
+    def _scan(self, canvas: Canvas, pixels: Image) -> Iterator[tuple[FloatArray, FloatArray]]:
+        """P-Net's scores (h, w) and offsets (4, h, w) of each band of a canvas."""
         rows, tops = canvas.bands
         for top in tops:
-            out = self.pnet.run(images=to_network_input(pixels[None, top : top + rows]))
-            maps = out["scores"][0, 0], out["offsets"][0]
-            yield windows_on_canvas(canvas, scales, *maps, threshold, first, top)
+            out = self.pnet.run(images=_channels_first(pixels[None, top : top + rows]))
+            yield out["scores"][0, 0], out["offsets"][0]
 
     def _choose_proposals(self, found: list[Windows]) -> FloatArray:
-        boxes, scores, offsets, levels = (
-            np.concatenate(parts) for parts in zip(*found, strict=True)
-        )
-        kept = non_max_suppression(boxes, scores, LEVEL_OVERLAP, levels)
+        """The boxes, best first, of what was found on each canvas."""
+        if not found:
+            return np.empty((0, 4), np.float32)
+        boxes = np.concatenate([windows.boxes for windows in found])
+        scores = np.concatenate([windows.scores for windows in found])
+        offsets = np.concatenate([windows.offsets for windows in found])
+        cells = np.concatenate([w.cells + number * CANVAS for number, w in enumerate(found)])
+        kept = suppress_neighbours(cells, scores)
         return self._move_proposals(boxes[kept], offsets[kept], scores[kept])
 
     def _move_proposals(
@@ -165,44 +152,6 @@ class Cascade:
         return faces[suppress_contained(faces.boxes, faces.scores, LAST_OVERLAP)]
 
 
-def windows_on_canvas(
-    canvas: Canvas,
-    scales: FloatArray,
-    scores: FloatArray,
-    offsets: FloatArray,
-    threshold: float,
-    first: int = 0,
-    top: int = 0,
-) -> Windows:
-    """The windows that P-Net takes for faces and that lie in one level whole.
-
-    Args:
-        canvas: where the levels are.
-        scales: (L, 2) source pixels for one of each level, in x and y.
-        scores: (h, w) P-Net's map of face scores.
-        offsets: (4, h, w) its map of box offsets.
-        threshold: the score that a window must reach.
-        first: number of the canvas's first level.
-        top: the row of the canvas on which the maps begin.
-
-    Returns:
-        (N, 4) windows in source pixels, (N,) scores, (N, 4) offsets, (N,) number of the level.
-    """
-    # Of a large map this takes a third of the time that `nonzero` takes.
-    found = np.flatnonzero(scores >= threshold)
-    levels = canvas.levels[top // STRIDE :].reshape(-1)[found].astype(np.int64)
-    inside = levels >= 0
-    found, levels = found[inside], levels[inside]
-    y, x = np.divmod(found, scores.shape[1])
-    windows = np.empty((len(found), 2, 2), np.float32)
-    windows[:, :, 0], windows[:, :, 1] = STRIDE * x[:, None], (STRIDE * y + top)[:, None]
-    windows -= canvas.corners[levels, None]
-    windows[:, 1] += WINDOW
-    windows *= scales[levels, None]
-    moves = offsets.reshape(4, -1)[:, found].T
-    return windows.reshape(-1, 4), scores.reshape(-1)[found], moves, first + levels
-
-
 def _run_on_crops(
     session: Session, image: Mipmap, boxes: FloatArray, side: int, threshold: float
 ) -> tuple[FloatArray, dict[str, Array]]:
@@ -212,7 +161,12 @@ def _run_on_crops(
     crops = cut_squares(image, squares, side)
     batches = []
     for start in range(0, max(len(crops), 1), BATCH_LIMIT):
-        batches.append(session.run(images=to_network_input(crops[start : start + BATCH_LIMIT])))
+        batches.append(session.run(images=_channels_first(crops[start : start + BATCH_LIMIT])))
     out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     kept = out["scores"][:, 0] >= threshold
     return squares[kept].astype(np.float32), {name: values[kept] for name, values in out.items()}
+
+
+def _channels_first(images: Image) -> Image:
+    """(N, H, W, 3) images as the networks take them: (N, 3, H, W), in the same memory."""
+    return np.moveaxis(images, 3, 1)

@@ -157,12 +157,3 @@ def _fill(shapes: Shapes, width: int) -> Canvas:
         corners.append((left, top))
         skyline[left : left + columns] = top + rows + rows % 2
     return Canvas(int(skyline.max()), width, np.array(corners, np.int64), shapes)
-
-
-def to_network_input(images: NDArray[np.uint8]) -> FloatArray:
-    """(N, H, W, 3) uint8 images as the networks take them: (N, 3, H, W) float32."""
-    batch, height, width, channels = images.shape
-    planes = np.empty((batch, channels, height, width), np.float32)
-    for channel in range(channels):
-        planes[:, channel] = images[..., channel]
-    return planes

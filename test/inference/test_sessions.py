@@ -89,6 +89,22 @@ def test_an_array_that_is_not_contiguous_serves_too(session):
     np.testing.assert_array_equal(session.run(x=x)["twice"], 2 * x)
 
 
+@pytest.mark.parametrize("stage", ["pnet", "rnet"])
+def test_bytes_serve_where_floats_are_wanted_in_any_memory_layout(backend, stage):
+    session = create_session(find_detector("mtcnn")[stage], stage, backend, 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), np.uint8)
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+    # OpenVINO has one network for shapes that are new and another for those that it knows.
+    for _ in range(8):
+        expected = session.run(images=planes)
+        for images in (
+            *(pixels.transpose(0, 3, 1, 2), planes.astype(np.uint8)),
+            pixels.astype(np.float32).transpose(0, 3, 1, 2),
+        ):
+            for name, values in session.run(images=images).items():
+                np.testing.assert_array_equal(values, expected[name])
+
+
 @pytest.mark.parametrize(
     ("arrays", "got"),
     [
@@ -240,7 +256,7 @@ def test_openvino_keeps_networks_for_the_shapes_that_come_still(openvino_module,
                 wanted = reference.run(images=image[..., :width])
                 for name, values in wanted.items():
                     np.testing.assert_allclose(found[name], values, atol=1e-4)
-        return {shapes[0][3] for shapes in session._of_shape}
+        return {width for ((_, _, width, _),) in session._of_shape}
 
     assert show(20, 24, 28, times=1) == set()
     # There is room for two; the third does not push out one that still comes.

@@ -13,7 +13,6 @@ from mask_detector_ros.inference.engine_parity import LIMITS, check_parity
 from mask_detector_ros.inference.engine_profile import make_profile, parity_shapes
 from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.mtcnn.pyramid import to_network_input
 
 NETWORKS = {**find_detector("mtcnn_masked"), "classifier": find_classifier("mask_classifier")}
 
@@ -76,7 +75,7 @@ def test_good_candidates_keep_scores_of_their_own(astronaut):
     crops = np.stack(
         [cv2.resize(astronaut[y : y + 110, x : x + 110], (48, 48)) for x, y in corners]
     )
-    images = to_network_input(crops)
+    images = crops.transpose(0, 3, 1, 2)
     onet = find_detector("mtcnn")["onet"]  # the public weights, which no training changes
     exact, half = (
         create_session(model, "onet", "onnxruntime", 1).run(images=images)["scores"].ravel()

@@ -108,21 +108,6 @@ def test_suppressing_twice_is_suppressing_once(scored, threshold):
         assert again.tolist() == list(range(len(kept)))
 
 
-@given(scored_boxes(), thresholds, st.integers(1, 4))
-def test_groups_are_suppressed_each_for_itself(scored, threshold, group_count):
-    boxes, scores = scored
-    groups = np.arange(len(boxes)) % group_count
-    kept = non_max_suppression(boxes, scores, threshold, groups)
-    expected = []
-    for group in range(group_count):
-        members = np.flatnonzero(groups == group)
-        expected += members[
-            non_max_suppression(boxes[members], scores[members], threshold)
-        ].tolist()
-    assert sorted(kept.tolist()) == sorted(expected)
-    assert (np.diff(scores[kept]) < 0).all()
-
-
 @given(scored_boxes(), thresholds)
 def test_containment_leaves_no_pair_that_shares_more_of_the_smaller_box(scored, threshold):
     boxes, scores = scored
@@ -144,14 +129,13 @@ def test_boxes_far_from_the_origin_and_left_of_it_are_suppressed_alike():
     boxes = np.float32([[0, 0, 20, 20], [4, 0, 24, 20], [40, 0, 60, 20]])
     scores = np.float32([0.7, 0.9, 0.8])
     for shift in (-5000, 0, 5000):
-        kept = non_max_suppression(boxes + np.float32(shift), scores, 0.5, np.array([1, 1, 0]))
+        kept = non_max_suppression(boxes + np.float32(shift), scores, 0.5)
         assert kept.tolist() == [1, 2]
 
 
 def test_no_boxes_leave_no_boxes():
     none, no_scores = np.empty((0, 4), np.float32), np.empty(0, np.float32)
     assert non_max_suppression(none, no_scores, 0.5).shape == (0,)
-    assert non_max_suppression(none, no_scores, 0.5, np.empty(0, np.int64)).shape == (0,)
     assert suppress_contained(none, no_scores, 0.5).shape == (0,)
 
 

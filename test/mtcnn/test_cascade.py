@@ -15,8 +15,8 @@ from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
 from mask_detector_ros.mtcnn import pyramid
 from mask_detector_ros.mtcnn.boxes import intersection_over_union
-from mask_detector_ros.mtcnn.cascade import CascadeSettings, windows_on_canvas
-from mask_detector_ros.mtcnn.pyramid import Canvas, pyramid_shapes
+from mask_detector_ros.mtcnn.cascade import CascadeSettings
+from mask_detector_ros.mtcnn.pyramid import pyramid_shapes
 
 SETTINGS = CascadeSettings(
     min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0
@@ -280,25 +280,6 @@ def test_many_faces_are_found_near_where_they_were(cascade, astronaut):
     assert len(again) == len(everybody) >= 12
     best = intersection_over_union(everybody.boxes, again.boxes).max(axis=1)
     assert (best > 0.8).all()
-
-
-def test_a_window_lies_where_its_level_says_in_source_pixels():
-    canvas = Canvas(40, 60, np.array([[0, 0], [20, 8]]), ((20, 20), (14, 16)))
-    scales = np.float32([[2, 3], [10, 20]])
-    scores = np.zeros((15, 25), np.float32)
-    # Whole in the first level, whole in the second, across both, in none.
-    scores[1, 2], scores[5, 12], scores[4, 6], scores[14, 20] = 0.9, 0.8, 0.7, 0.6
-    offsets = np.arange(4 * 15 * 25, dtype=np.float32).reshape(4, 15, 25)
-    boxes, found, moves, levels = windows_on_canvas(canvas, scales, scores, offsets, 0.5)
-    # Two pixels a cell, twelve pixels a window, from the level's corner on, then scaled.
-    np.testing.assert_array_equal(boxes, [[8, 6, 32, 42], [40, 40, 160, 280]])
-    np.testing.assert_array_equal(found, np.float32([0.9, 0.8]))
-    np.testing.assert_array_equal(moves, [offsets[:, 1, 2], offsets[:, 5, 12]])
-    np.testing.assert_array_equal(levels, [0, 1])
-    # The same from a band that begins further down.
-    below = windows_on_canvas(canvas, scales, scores[4:], offsets[:, 4:], 0.5, first=3, top=8)
-    for value, wanted in zip(below, (boxes[1:], found[1:], moves[1:], [4]), strict=True):
-        np.testing.assert_array_equal(value, wanted)
 
 
 @pytest.mark.parametrize(("stage", "side"), [("pnet", 61), ("rnet", 24), ("onet", 48)])

@@ -15,7 +15,6 @@ from mask_detector_ros.mtcnn.pyramid import (
     WINDOW,
     lay_out,
     pyramid_shapes,
-    to_network_input,
 )
 
 sides = st.integers(1, 3000)
@@ -161,15 +160,3 @@ def test_what_is_pasted_lies_where_the_canvas_says(sides):
         assert (pixels[::2, ::2][: len(levels), : levels.shape[1]][levels >= 0] > 0).all()
         for value, (x, y), side in zip(itertools.count(1), canvas.corners, sides, strict=False):
             assert (pixels[y : y + side, x : x + side] == value).all()
-
-
-def test_network_input_has_channels_first_and_the_same_pixels():
-    images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
-    planes = to_network_input(images)
-    assert planes.dtype == np.float32
-    assert planes.flags.c_contiguous
-    np.testing.assert_array_equal(planes, images.transpose(0, 3, 1, 2))
-
-
-def test_no_images_give_an_empty_input():
-    assert to_network_input(np.empty((0, 24, 24, 3), np.uint8)).shape == (0, 3, 24, 24)
