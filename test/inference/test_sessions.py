@@ -97,12 +97,10 @@ def test_bytes_serve_where_floats_are_wanted_in_any_memory_layout(backend, stage
     # OpenVINO has one network for shapes that are new and another for those that it knows.
     for _ in range(8):
         expected = session.run(images=planes)
-        for images in (
-            *(pixels.transpose(0, 3, 1, 2), planes.astype(np.uint8)),
-            pixels.astype(np.float32).transpose(0, 3, 1, 2),
-        ):
-            for name, values in session.run(images=images).items():
-                np.testing.assert_array_equal(values, expected[name])
+        for array in (pixels.transpose(0, 3, 1, 2), planes.astype(np.uint8)):
+            for images in (array, array.astype(np.float32)):
+                for name, values in session.run(images=images).items():
+                    np.testing.assert_array_equal(values, expected[name])
 
 
 @pytest.mark.parametrize(
