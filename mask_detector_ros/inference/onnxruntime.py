@@ -9,6 +9,7 @@ import numpy as np
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
+from mask_detector_ros.inference.cores import usable_cores
 
 # From 1.32 on it would write a device id into the home folder and report its use; it asks this
 # variable once, on import.
@@ -36,7 +37,9 @@ class OnnxRuntimeSession(Session):
 
     def __init__(self, model: bytes, name: str, threads: int) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Left to choose, it counts the cores that a container may not use too, and ties thread k
+        # of every process to core k.
+        options.intra_op_num_threads = threads or usable_cores()
         options.log_severity_level = 3
         # Several sessions share the cores: a pool that spins after its call takes the
         # time of the next one.

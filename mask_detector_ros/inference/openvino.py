@@ -45,6 +45,9 @@ class OpenVinoSession(Session):
             "PERFORMANCE_HINT": "LATENCY",
             # bfloat16 and float16 would change scores from machine to machine.
             "INFERENCE_PRECISION_HINT": "f32",
+            # It would tie thread k of every process to core k: two detectors of one thread
+            # would share the first core.
+            "ENABLE_CPU_PINNING": False,
         }
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads

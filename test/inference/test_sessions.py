@@ -1,5 +1,8 @@
 """Sessions: what every backend does with a network, checked on each installed one."""
 
+import os
+import threading
+from contextlib import suppress
 from importlib.util import find_spec
 
 import numpy as np
@@ -76,6 +79,34 @@ def test_no_images_after_some_give_no_results(session):
             "y": (count, 3),
             "twice": (count, 3),
         }
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.parametrize("threads", [0, 1, 2])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_no_thread_is_tied_to_a_core(backend, threads):
+    # Else two processes that detect share the core that both are tied to.
+    pytest.importorskip(backend)
+    others = set(os.listdir("/proc/self/task")) - {str(os.getpid())}
+    session = create_session(find_detector("mtcnn")["pnet"], "pnet", backend, threads)
+    images = np.zeros((1, 3, 300, 300), np.uint8)
+    seen, done = set(), threading.Event()
+
+    def watch():
+        while not done.is_set():
+            for task in set(os.listdir("/proc/self/task")) - others:
+                with suppress(ProcessLookupError):
+                    seen.add(frozenset(os.sched_getaffinity(int(task))))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(20):
+            session.run(images=images)
+    finally:
+        done.set()
+        watcher.join()
+    assert seen == {frozenset(os.sched_getaffinity(0))}
 
 
 def test_results_are_the_callers_to_keep(session):

@@ -1,0 +1,54 @@
+"""How many cores a process has: what the kernel says, in the form it says it."""
+
+import os
+
+import pytest
+
+from mask_detector_ros.inference import cores
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine of four cores with two threads each, all of them this process's."""
+    for cpu in range(8):
+        topology = tmp_path / f"cpu{cpu}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    monkeypatch.setattr(cores, "_CPUS", tmp_path)
+    monkeypatch.setattr(cores, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    return tmp_path
+
+
+def test_two_threads_of_a_core_are_one_core(machine):
+    assert cores.usable_cores() == 4
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [({0}, 1), ({0, 4}, 1), ({0, 5, 6}, 3)])
+def test_only_those_count_that_the_process_may_run_on(machine, monkeypatch, allowed, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: allowed)
+    assert cores.usable_cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("max 100000", 4),
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("5000 100000", 1),
+        ("0 100000", 1),
+        ("1600000 100000", 4),
+        ("", 4),
+        ("200000 0", 4),
+        ("nonsense here", 4),
+    ],
+)
+def test_a_container_has_its_share(machine, quota, expected):
+    (machine / "cpu.max").write_text(quota + "\n")
+    assert cores.usable_cores() == expected
+
+
+def test_without_a_word_about_cores_every_processor_is_one(machine, monkeypatch):
+    monkeypatch.setattr(cores, "_CPUS", machine / "nowhere")
+    assert cores.usable_cores() == 8
