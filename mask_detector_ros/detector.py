@@ -269,8 +269,7 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
         graph = CascadeGraph(load(whole, detector_name))
         logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
         return Networks(lambda image, s, *_: graph(image, s), graph.label_names, graph.session)
-    stages = {name: load(model, name) for name, model in find_detector(detector_name).items()}
-    cascade = Cascade(**stages)
+    cascade = Cascade.load(find_detector(detector_name), backend, values["threads"], options)
     # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
     session = load(find_classifier(classifier_name), classifier_name)
     classifier = Classifier(session)

@@ -6,6 +6,8 @@ bilinear step of less than two pixels misses none of them.
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,10 +20,13 @@ class Mipmap:
 
     A halving averages blocks of 2x2 pixels; where a side is odd, its last pixel counts twice. So
     a pixel of halving k shows exactly 2**k by 2**k pixels of the image.
+
+    Several threads may ask at a time.
     """
 
     def __init__(self, image: Image) -> None:
         self._halvings = [image]
+        self._making = threading.Lock()
 
     @classmethod
     def of(cls, image: Image | Mipmap) -> Mipmap:
@@ -29,16 +34,21 @@ class Mipmap:
         return image if isinstance(image, Mipmap) else cls(image)
 
     def __getitem__(self, power: int) -> Image:
-        while len(self._halvings) <= power:
-            image = self._halvings[-1]
-            height, width = image.shape[:2]
-            if height % 2 or width % 2:
-                image = cv2.copyMakeBorder(  # type: ignore[assignment]
-                    image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
-                )
-            half = ((width + 1) // 2, (height + 1) // 2)
-            self._halvings.append(cv2.resize(image, half, interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
+        if len(self._halvings) <= power:
+            with self._making:
+                while len(self._halvings) <= power:
+                    self._halvings.append(_halve(self._halvings[-1]))
         return self._halvings[power]
+
+
+def _halve(image: Image) -> Image:
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = cv2.copyMakeBorder(  # type: ignore[assignment]
+            image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
+        )
+    half = ((width + 1) // 2, (height + 1) // 2)
+    return cv2.resize(image, half, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def halvings_between(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import settings
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.inference import create_session
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade
 
@@ -32,8 +31,7 @@ def noise():
 @pytest.fixture(scope="session")
 def cascade():
     """The shipped MTCNN on one thread."""
-    models = find_detector("mtcnn").items()
-    return Cascade(**{name: create_session(model, name, threads=1) for name, model in models})
+    return Cascade.load(find_detector("mtcnn"), threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,14 @@
 """The halvings of an image."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mask_detector_ros import mipmap as module
+from mask_detector_ros.inference.lanes import Lanes
 from mask_detector_ros.mipmap import Mipmap, halvings_between
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
@@ -21,6 +25,21 @@ def test_a_pixel_of_a_halving_shows_a_whole_block_of_the_image(height, width, po
     means = whole.reshape(rows, block, columns, block, 3).mean(axis=(1, 3))
     # Each halving rounds.
     assert (np.abs(halving[:rows, :columns] - means) <= 0.5 * power + 1e-9).all()
+
+
+def test_threads_that_ask_at_a_time_get_one_halving(monkeypatch):
+    both_there, halve, made = threading.Barrier(2), module._halve, []
+
+    def slowly(image):
+        made.append(threading.current_thread())
+        threading.Event().wait(0.05)
+        return halve(image)
+
+    monkeypatch.setattr(module, "_halve", slowly)
+    mipmap = Mipmap(IMAGE)
+    first, second = Lanes(2).map(lambda power: (both_there.wait(30), mipmap[power])[1], [2, 2])
+    assert first is second
+    assert len(made) == 2
 
 
 def test_of_an_odd_side_the_last_pixel_counts_twice():

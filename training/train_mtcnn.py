@@ -22,7 +22,6 @@ import torch
 from tqdm import tqdm
 
 from mask_detector_ros.errors import MaskDetectorError
-from mask_detector_ros.inference import create_session
 from mask_detector_ros.mtcnn.cascade import Cascade
 from training.checkpoints import write_whole
 from training.face_data import read_faces, read_image
@@ -55,8 +54,7 @@ class Harvester:
         cv2.setNumThreads(1)
         self.stage, self.settings = stage, settings
         self.cascade, self.stock = (
-            Cascade(**{n: create_session(m, n, "onnxruntime", 1) for n, m in nets.items()})
-            for nets in (models, stock)
+            Cascade.load(networks, "onnxruntime", threads=1) for networks in (models, stock)
         )
 
     def __call__(self, number: int, photograph: Photograph) -> list[Samples]:

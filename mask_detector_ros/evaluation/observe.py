@@ -60,17 +60,14 @@ class Networks:
             )
         backend, threads = choose_backend(values["backend"]), values["threads"]
         options = EngineOptions.of(values)
-        stages = {
-            name: create_session(model, name, backend, threads, options)
-            for name, model in find_detector(values["detector_model"]).items()
-        }
+        cascade = Cascade.load(find_detector(values["detector_model"]), backend, threads, options)
         classifiers = {}
         for name in models:
             session = create_session(find_classifier(name), name, backend, threads, options)
             classifiers[name] = Classifier(session)
             label_columns(classifiers[name].label_names, name)
         settings = CascadeSettings(**{n: values[n] for n in CascadeSettings.__dataclass_fields__})
-        return cls(Cascade(**stages), settings, classifiers, values["margin"])
+        return cls(cascade, settings, classifiers, values["margin"])
 
 
 def label_columns(names: tuple[str, ...], model: str) -> list[int]:

@@ -69,6 +69,7 @@ def create_session(
     backend: str = "auto",
     threads: int = 0,
     options: EngineOptions | None = None,
+    in_lanes: bool = False,
 ) -> Session:
     """Load a serialised ONNX model.
 
@@ -78,11 +79,13 @@ def create_session(
         backend: `auto` or one of `BACKENDS`.
         threads: CPU threads; 0 leaves the choice to the backend.
         options: of a backend that builds engines.
+        in_lanes: whether the caller would rather run it in several threads at a time; where the
+            backend lets it, the session's `lanes` are its threads.
 
     Raises:
         BackendError: the backend is not there.
         ModelError: the model cannot be loaded.
     """
     module = importlib.import_module(f"{__name__}.{choose_backend(backend)}")
-    session: Session = module.create(model, name, threads, options or EngineOptions())
+    session: Session = module.create(model, name, threads, options or EngineOptions(), in_lanes)
     return session

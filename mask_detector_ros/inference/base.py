@@ -68,7 +68,7 @@ class EngineOptions:
 
 
 class Session(ABC):
-    """A loaded network. One thread at a time may call `run`.
+    """A loaded network.
 
     Attributes:
         name: the model's name, for messages.
@@ -76,6 +76,7 @@ class Session(ABC):
         device: where it runs in fact, in the backend's own words.
         inputs, outputs: the network's tensors, in the file's order.
         metadata: the metadata of the ONNX file.
+        lanes: how many threads may call `run` at a time.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Session(ABC):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
+    lanes: int = 1
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run the network once.

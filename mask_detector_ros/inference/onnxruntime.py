@@ -25,9 +25,11 @@ _DTYPES = {
 }
 
 
-def create(model: bytes, name: str, threads: int, options: EngineOptions) -> OnnxRuntimeSession:
+def create(
+    model: bytes, name: str, threads: int, options: EngineOptions, in_lanes: bool
+) -> OnnxRuntimeSession:
     """Load a serialised ONNX model; see `inference.create_session`."""
-    return OnnxRuntimeSession(model, name, threads)
+    return OnnxRuntimeSession(model, name, threads, in_lanes)
 
 
 class OnnxRuntimeSession(Session):
@@ -35,11 +37,12 @@ class OnnxRuntimeSession(Session):
 
     backend = "onnxruntime"
 
-    def __init__(self, model: bytes, name: str, threads: int) -> None:
+    def __init__(self, model: bytes, name: str, threads: int, in_lanes: bool) -> None:
         options = ort.SessionOptions()
         # Left to choose, it counts the cores that a container may not use too, and ties thread k
         # of every process to core k.
-        options.intra_op_num_threads = threads or usable_cores()
+        threads = threads or usable_cores()
+        self.lanes, options.intra_op_num_threads = (threads, 1) if in_lanes else (1, threads)
         options.log_severity_level = 3
         # Several sessions share the cores: a pool that spins after its call takes the
         # time of the next one.

@@ -24,8 +24,14 @@ SHAPES_KEPT, UNUSED_AFTER = 16, 256
 did not have gives way to another."""
 
 
-def create(model: bytes, name: str, threads: int, options: EngineOptions) -> OpenVinoSession:
-    """Load a serialised ONNX model; see `inference.create_session`."""
+def create(
+    model: bytes, name: str, threads: int, options: EngineOptions, in_lanes: bool
+) -> OpenVinoSession:
+    """Load a serialised ONNX model; see `inference.create_session`.
+
+    It has one lane: a network for each thread and each shape would take much memory, and its own
+    threads are as fast.
+    """
     return OpenVinoSession(model, name, threads)
 
 

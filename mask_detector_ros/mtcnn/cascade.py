@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mask_detector_ros.crops import cut_squares, square_slices
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.lanes import Lanes
 from mask_detector_ros.mipmap import Image, Mipmap
 from mask_detector_ros.mtcnn.boxes import (
     FloatArray,
@@ -23,7 +26,7 @@ from mask_detector_ros.mtcnn.windows import (
     CANVAS,
     Windows,
     suppress_neighbours,
-    windows_on_canvas,
+    windows_in_band,
 )
 
 MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
@@ -36,6 +39,9 @@ RNET_SIDE, ONET_SIDE = 24, 48
 BATCH_LIMIT = 16
 """Crops in one call: what lies between two layers then stays in a core's cache, which takes a
 quarter off the time of 128; and an image full of candidates takes no more memory."""
+
+LANE_BATCH = 4
+"""Crops that are worth another thread."""
 
 NEAR_MARGIN, NEAR_SIDES = 0.75, (60, 42, 30, 22)
 """Where a face is looked for near its last place: in a square two and a half times as wide, at
@@ -65,6 +71,23 @@ class Cascade:
         rnet.require({"images": (-1, 3, RNET_SIDE, RNET_SIDE)}, ("scores", "offsets"))
         onet.require({"images": (-1, 3, ONET_SIDE, ONET_SIDE)}, ("scores", "offsets", "landmarks"))
         self.pnet, self.rnet, self.onet = pnet, rnet, onet
+        self._lanes = Lanes(min(session.lanes for session in (pnet, rnet, onet)))
+
+    @classmethod
+    def load(
+        cls,
+        networks: Mapping[str, bytes],
+        backend: str = "auto",
+        threads: int = 0,
+        options: EngineOptions | None = None,
+    ) -> Cascade:
+        """From the ONNX files of `pnet`, `rnet` and `onet`; see `inference.create_session`."""
+        return cls(
+            **{
+                name: create_session(model, name, backend, threads, options, in_lanes=True)
+                for name, model in networks.items()
+            }
+        )
 
     def __call__(
         self, image: Image | Mipmap, settings: CascadeSettings, near: FloatArray | None = None
@@ -86,11 +109,9 @@ class Cascade:
     def _propose(self, image: Mipmap, settings: CascadeSettings, threshold: float) -> FloatArray:
         height, width = image[0].shape[:2]
         shapes = pyramid_shapes(height, width, settings.min_face_size, settings.pyramid_factor)
-        found = []
-        for canvas in lay_out(shapes):
-            pixels, scales = canvas.draw(image)
-            found.append(windows_on_canvas(canvas, scales, self._scan(canvas, pixels), threshold))
-        return self._choose_proposals(found)
+        canvases = lay_out(shapes, self._lanes.count)
+        drawn = self._lanes.map(lambda canvas: canvas.draw(image), canvases)
+        return self._choose_proposals(self._scan(canvases, drawn, threshold))
 
     def _propose_near(self, image: Mipmap, near: FloatArray, threshold: float) -> FloatArray:
         squares = [square_slices(near, NEAR_MARGIN, side) for side in NEAR_SIDES]
@@ -101,30 +122,47 @@ class Cascade:
         ]
         corners = np.concatenate(squares)[:, :2].astype(np.float32)
         sides = np.concatenate([places[:, 2:] - places[:, :2] for places in squares])
-        found = []
-        for canvas in lay_out(tuple(crop.shape[:2] for crop in crops)):
-            scales = (sides / np.array(canvas.shapes)).astype(np.float32)
-            maps = self._scan(canvas, canvas.paste(crops))
-            windows = windows_on_canvas(canvas, scales, maps, threshold)
-            boxes = windows.boxes + np.tile(corners[windows.levels], 2)
-            found.append(replace(windows, boxes=boxes))
+        canvases = lay_out(tuple(crop.shape[:2] for crop in crops), self._lanes.count)
+        drawn = [
+            (canvas.paste(crops), (sides / np.array(canvas.shapes)).astype(np.float32))
+            for canvas in canvases
+        ]
+        found = [
+            replace(windows, boxes=windows.boxes + np.tile(corners[windows.levels], 2))
+            for windows in self._scan(canvases, drawn, threshold)
+        ]
         return self._choose_proposals(found)
 
-    def _scan(self, canvas: Canvas, pixels: Image) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """P-Net's scores (h, w) and offsets (4, h, w) of each band of a canvas."""
-        rows, tops = canvas.bands
-        for top in tops:
+    def _scan(
+        self,
+        canvases: Sequence[Canvas],
+        drawn: Sequence[tuple[Image, FloatArray]],
+        threshold: float,
+    ) -> list[Windows]:
+        """P-Net's windows in each band of some canvases, drawn as `Canvas.draw` does."""
+
+        def scan(band: tuple[int, int]) -> Windows:
+            number, top = band
+            canvas, (pixels, scales) = canvases[number], drawn[number]
+            rows, _ = canvas.bands
             out = self.pnet.run(images=_channels_first(pixels[None, top : top + rows]))
-            yield out["scores"][0, 0], out["offsets"][0]
+            windows = windows_in_band(
+                canvas, scales, top, out["scores"][0, 0], out["offsets"][0], threshold
+            )
+            return replace(windows, cells=windows.cells + number * CANVAS)
+
+        return self._lanes.map(
+            scan, [(n, top) for n, canvas in enumerate(canvases) for top in canvas.bands[1]]
+        )
 
     def _choose_proposals(self, found: list[Windows]) -> FloatArray:
-        """The boxes, best first, of what was found on each canvas."""
+        """The boxes, best first, of what was found in all bands, in their order."""
         if not found:
             return np.empty((0, 4), np.float32)
         boxes = np.concatenate([windows.boxes for windows in found])
         scores = np.concatenate([windows.scores for windows in found])
         offsets = np.concatenate([windows.offsets for windows in found])
-        cells = np.concatenate([w.cells + number * CANVAS for number, w in enumerate(found)])
+        cells = np.concatenate([windows.cells for windows in found])
         kept = suppress_neighbours(cells, scores)
         return self._move_proposals(boxes[kept], offsets[kept], scores[kept])
 
@@ -135,7 +173,7 @@ class Cascade:
         return boxes[non_max_suppression(boxes, scores, MOVED_OVERLAP)]
 
     def _refine(self, image: Mipmap, boxes: FloatArray, threshold: float) -> FloatArray:
-        boxes, out = _run_on_crops(self.rnet, image, boxes, RNET_SIDE, threshold)
+        boxes, out = self._run_on_crops(self.rnet, image, boxes, RNET_SIDE, threshold)
         return self._move_refined(boxes, out["offsets"], out["scores"][:, 0])
 
     def _move_refined(
@@ -144,27 +182,35 @@ class Cascade:
         return merge_boxes(bbox_regression(boxes, offsets), scores, MOVED_OVERLAP)
 
     def _decide(self, image: Mipmap, boxes: FloatArray, threshold: float) -> Faces:
-        boxes, out = _run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)
+        boxes, out = self._run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)
         corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
         # The network gives five x, then five y, as shares of the crop.
         landmarks = corner + sides * out["landmarks"].reshape(-1, 2, 5).transpose(0, 2, 1)
         faces = Faces(bbox_regression(boxes, out["offsets"]), out["scores"][:, 0], landmarks)
         return faces[suppress_contained(faces.boxes, faces.scores, LAST_OVERLAP)]
 
+    def _run_on_crops(
+        self, session: Session, image: Mipmap, boxes: FloatArray, side: int, threshold: float
+    ) -> tuple[FloatArray, dict[str, Array]]:
+        """Run a stage on the squares about the boxes; keep those that reach the threshold."""
+        # In whole pixels, as they are cut: the network's offsets refer to what it saw.
+        squares = square_slices(boxes, 0.0, side)
 
-def _run_on_crops(
-    session: Session, image: Mipmap, boxes: FloatArray, side: int, threshold: float
-) -> tuple[FloatArray, dict[str, Array]]:
-    """Run a stage on the squares about the boxes; keep those that reach the threshold."""
-    # In whole pixels, as they are cut: the network's offsets refer to what it saw.
-    squares = square_slices(boxes, 0.0, side)
-    crops = cut_squares(image, squares, side)
-    batches = []
-    for start in range(0, max(len(crops), 1), BATCH_LIMIT):
-        batches.append(session.run(images=_channels_first(crops[start : start + BATCH_LIMIT])))
-    out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    kept = out["scores"][:, 0] >= threshold
-    return squares[kept].astype(np.float32), {name: values[kept] for name, values in out.items()}
+        def run(some: NDArray[np.int64]) -> dict[str, Array]:
+            return session.run(images=_channels_first(cut_squares(image, some, side)))
+
+        batches = self._lanes.map(run, self._batches(squares))
+        out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        kept = out["scores"][:, 0] >= threshold
+        return squares[kept].astype(np.float32), {n: values[kept] for n, values in out.items()}
+
+    def _batches(self, squares: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """At least one; where lanes share them, as many for each."""
+        count = len(squares)
+        lanes = min(self._lanes.count, -(-count // LANE_BATCH))
+        if lanes < 2:
+            return np.split(squares, range(BATCH_LIMIT, count, BATCH_LIMIT))
+        return np.array_split(squares, -(-count // (BATCH_LIMIT * lanes)) * lanes)
 
 
 def _channels_first(images: Image) -> Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
 
@@ -28,6 +28,10 @@ ALONE_PIXELS = 1 << 15
 BAND_PIXELS, MAX_BAND_ROWS = 1 << 17, 256
 """P-Net sees large canvases in bands: what lies between two layers then stays in a core's cache,
 and a large image takes no more memory. No engine takes more rows."""
+
+LANE_BAND_PIXELS, BANDS_OF_A_LANE = 1 << 15, 4
+"""Where several threads share them, bands are smaller, so that each has about so many and all end
+at about the same time. Smaller ones overlap too much."""
 
 _WIDTHS_TRIED = 4
 
@@ -62,12 +66,14 @@ class Canvas:
         height, width: of the canvas, even.
         corners: (L, 2) x and y of the top left pixel of each level, even.
         shapes: (height, width) of each level.
+        band_pixels: of its bands, about.
     """
 
     height: int
     width: int
     corners: NDArray[np.int64]
     shapes: Shapes
+    band_pixels: int = BAND_PIXELS
 
     @cached_property
     def bands(self) -> tuple[int, tuple[int, ...]]:
@@ -76,7 +82,7 @@ class Canvas:
         The last may reach beyond the canvas.
         """
         overlap = WINDOW - STRIDE
-        rows = min(max(BAND_PIXELS // self.width, 2 * WINDOW), MAX_BAND_ROWS) - overlap
+        rows = min(max(self.band_pixels // self.width, 2 * WINDOW), MAX_BAND_ROWS) - overlap
         # Of one height, which is even.
         rows = -(-(self.height - overlap) // -(-(self.height - overlap) // rows))
         rows += rows % STRIDE
@@ -134,16 +140,27 @@ class Canvas:
 
 
 @lru_cache(maxsize=16)
-def lay_out(shapes: Shapes) -> tuple[Canvas, ...]:
-    """Canvases that hold all levels of these shapes, which fall: the large ones have one each."""
+def lay_out(shapes: Shapes, lanes: int = 1) -> tuple[Canvas, ...]:
+    """Canvases that hold all levels of these shapes, which fall: the large ones have one each.
+
+    Args:
+        lanes: how many threads their bands are for.
+    """
     large = sum(height * width >= ALONE_PIXELS for height, width in shapes)
     alone = [_fill((shape,), shape[1] + shape[1] % 2) for shape in shapes[:large]]
     rest = shapes[large:]
-    if not rest:
-        return tuple(alone)
-    widths = accumulate(width + width % 2 for _, width in rest[:_WIDTHS_TRIED])
-    small = min((_fill(rest, w) for w in widths), key=lambda canvas: canvas.height * canvas.width)
-    return (*alone, small)
+    if rest:
+        widths = accumulate(width + width % 2 for _, width in rest[:_WIDTHS_TRIED])
+        alone.append(min((_fill(rest, w) for w in widths), key=_pixels))
+    band_pixels = BAND_PIXELS
+    if lanes > 1:
+        share = sum(map(_pixels, alone)) // (lanes * BANDS_OF_A_LANE)
+        band_pixels = min(max(share, LANE_BAND_PIXELS), BAND_PIXELS)
+    return tuple(replace(canvas, band_pixels=band_pixels) for canvas in alone)
+
+
+def _pixels(canvas: Canvas) -> int:
+    return canvas.height * canvas.width
 
 
 def _fill(shapes: Shapes, width: int) -> Canvas:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,34 +36,31 @@ class Windows:
     cells: IndexArray
 
 
-def windows_on_canvas(
+def windows_in_band(
     canvas: Canvas,
     scales: FloatArray,
-    maps: Iterable[tuple[FloatArray, FloatArray]],
+    top: int,
+    scores: FloatArray,
+    offsets: FloatArray,
     threshold: float,
 ) -> Windows:
-    """The windows of a canvas that P-Net takes for faces and that lie in one level whole.
+    """The windows of a band that P-Net takes for faces and that lie in one level whole.
 
     Args:
         canvas: where the levels are.
         scales: (L, 2) source pixels for one of each level, in x and y.
-        maps: of each of the canvas's bands P-Net's scores (h, w) and box offsets (4, h, w).
+        top: first row of the band on its canvas.
+        scores, offsets: (h, w) and (4, h, w), what P-Net says of the band.
         threshold: the score that a window must reach.
     """
     width = canvas.levels.shape[1]
-    parts = []
-    for top, (scores, offsets) in zip(canvas.bands[1], maps, strict=True):
-        # Of a large map this takes a third of the time that `nonzero` takes.
-        found = np.flatnonzero(scores >= threshold)
-        levels = canvas.levels[top // STRIDE :].reshape(-1)[found].astype(np.int64)
-        inside = levels >= 0
-        found, levels = found[inside], levels[inside]
-        moves = offsets.reshape(4, -1)[:, found]
-        parts.append((found + top // STRIDE * width, levels, scores.reshape(-1)[found], moves))
-    found, levels, scores, moves = (
-        np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)
-    )
-    y, x = np.divmod(found, width)
+    # Of a large map this takes a third of the time that `nonzero` takes.
+    found = np.flatnonzero(scores >= threshold)
+    levels = canvas.levels[top // STRIDE :].reshape(-1)[found].astype(np.int64)
+    inside = levels >= 0
+    found, levels = found[inside], levels[inside]
+    scores, moves = scores.reshape(-1)[found], offsets.reshape(4, -1)[:, found]
+    y, x = np.divmod(found + top // STRIDE * width, width)
     windows = np.empty((len(found), 2, 2), np.float32)
     windows[:, :, 0], windows[:, :, 1] = STRIDE * x[:, None], STRIDE * y[:, None]
     windows -= canvas.corners[levels, None]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.lanes import Lanes
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
 from mask_detector_ros.mtcnn import pyramid
@@ -112,8 +113,7 @@ def test_one_face_then_many_then_none_then_many_equal_fresh_runs(cascade, astron
     in_a_row = [cascade(picture, SETTINGS).to_records() for picture in pictures]
     assert [len(records) for records in in_a_row] == [1, 4, 0, 3, 1]
     for picture, records in zip(pictures, in_a_row, strict=True):
-        models = find_detector("mtcnn").items()
-        fresh = module.Cascade(**{n: create_session(m, n, threads=1) for n, m in models})
+        fresh = module.Cascade.load(find_detector("mtcnn"), threads=1)
         assert fresh(picture, SETTINGS).to_records() == records
 
 
@@ -225,6 +225,36 @@ def test_many_candidates_in_batches_give_the_same_faces(cascade, noise, monkeypa
     assert len(at_once) > 16
     np.testing.assert_allclose(in_batches.boxes, at_once.boxes, atol=1e-3)
     np.testing.assert_allclose(in_batches.scores, at_once.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_lanes_find_what_one_thread_finds(threads, cascade, astronaut):
+    lanes = module.Cascade.load(find_detector("mtcnn"), "onnxruntime", threads)
+    for picture in (heads(astronaut, 5), astronaut, astronaut[:15, :15]):
+        expected = cascade(picture, SETTINGS)
+        for near in (None, expected.boxes):
+            expected, found = cascade(picture, SETTINGS, near), lanes(picture, SETTINGS, near)
+            np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("crops", "lanes", "sizes"),
+    [
+        (0, 1, [0]),
+        (35, 1, [16, 16, 3]),
+        (0, 3, [0]),
+        (4, 3, [4]),
+        (5, 3, [3, 2]),
+        (40, 3, [14, 13, 13]),
+        (50, 2, [13, 13, 12, 12]),
+    ],
+)
+def test_crops_go_in_batches_and_as_many_to_each_lane(crops, lanes, sizes, cascade, monkeypatch):
+    monkeypatch.setattr(cascade, "_lanes", Lanes(lanes))
+    batches = cascade._batches(np.arange(4 * crops).reshape(crops, 4))
+    assert [len(batch) for batch in batches] == sizes
+    np.testing.assert_array_equal(np.concatenate(batches).ravel(), np.arange(4 * crops))
 
 
 @pytest.fixture

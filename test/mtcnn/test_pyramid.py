@@ -139,15 +139,24 @@ def test_a_window_belongs_to_the_level_that_holds_it_whole(height, width, min_fa
         np.testing.assert_array_equal(canvas.levels, expected)
 
 
-@given(sides, sides, st.integers(12, 500))
-def test_bands_show_every_window_once(height, width, min_face_size):
-    for canvas in lay_out(pyramid_shapes(height, width, min_face_size, 0.709)):
+@given(sides, sides, st.integers(12, 500), st.integers(1, 8))
+def test_bands_show_every_window_once(height, width, min_face_size, lanes):
+    for canvas in lay_out(pyramid_shapes(height, width, min_face_size, 0.709), lanes):
         rows, tops = canvas.bands
         assert rows % 2 == 0
         assert WINDOW <= rows <= MAX_BAND_ROWS
         first_rows = [y for top in tops for y in range(top, top + rows - WINDOW + 1, STRIDE)]
         assert first_rows == list(range(0, STRIDE * len(canvas.levels), STRIDE))
         assert len(canvas.levels) >= (canvas.height - WINDOW) // STRIDE + 1
+
+
+@pytest.mark.parametrize("lanes", [2, 4])
+@pytest.mark.parametrize("height", [480, 720, 1080])
+def test_every_lane_has_several_bands_that_overlap_little(height, lanes):
+    canvases = lay_out(pyramid_shapes(height, height * 4 // 3, 20, 0.709), lanes)
+    assert sum(len(canvas.bands[1]) for canvas in canvases) >= 2 * lanes
+    shown = sum(canvas.bands[0] * len(canvas.bands[1]) * canvas.width for canvas in canvases)
+    assert shown < 1.25 * sum(canvas.height * canvas.width for canvas in canvases)
 
 
 @given(st.lists(st.integers(12, 60), max_size=30))

@@ -12,7 +12,7 @@ from mask_detector_ros.mtcnn.windows import (
     NEIGHBOURS_OVERLAP,
     ROW,
     suppress_neighbours,
-    windows_on_canvas,
+    windows_in_band,
 )
 
 
@@ -30,16 +30,20 @@ def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
         count = (rows - WINDOW) // STRIDE + 1
         # Rows of the last band that reach beyond the canvas show nothing.
         padded = [np.pad(m, [(0, 0)] * (m.ndim - 2) + [(0, 25), (0, 0)]) for m in (scores, offsets)]
-        maps = [
-            tuple(m[..., top // STRIDE : top // STRIDE + count, :] for m in padded) for top in tops
-        ]
-        windows = windows_on_canvas(canvas, scales, maps, 0.5)
+        bands = []
+        for top in tops:
+            maps = [m[..., top // STRIDE : top // STRIDE + count, :] for m in padded]
+            bands.append(windows_in_band(canvas, scales, top, *maps, 0.5))
         # Two pixels a cell, twelve pixels a window, from the level's corner on, then scaled.
-        np.testing.assert_array_equal(windows.boxes, [[8, 6, 32, 42], [40, 40, 160, 280]])
-        np.testing.assert_array_equal(windows.scores, np.float32([0.9, 0.8]))
-        np.testing.assert_array_equal(windows.offsets, [offsets[:, 1, 2], offsets[:, 5, 12]])
-        np.testing.assert_array_equal(windows.levels, [0, 1])
-        np.testing.assert_array_equal(windows.cells, [ROW + 2, 5 * ROW + 12])
+        for name, expected in {
+            "boxes": [[8, 6, 32, 42], [40, 40, 160, 280]],
+            "scores": np.float32([0.9, 0.8]),
+            "offsets": [offsets[:, 1, 2], offsets[:, 5, 12]],
+            "levels": [0, 1],
+            "cells": [ROW + 2, 5 * ROW + 12],
+        }.items():
+            found = np.concatenate([getattr(band, name) for band in bands])
+            np.testing.assert_array_equal(found, expected)
 
 
 grids = arrays.arrays(

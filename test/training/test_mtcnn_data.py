@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
-from mask_detector_ros.inference import create_session  # noqa: E402
 from mask_detector_ros.models import find_detector  # noqa: E402
 from mask_detector_ros.mtcnn.boxes import bbox_regression  # noqa: E402
 from mask_detector_ros.mtcnn.cascade import Cascade  # noqa: E402
@@ -42,8 +41,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def stock():
-    nets = find_detector("mtcnn").items()
-    return Cascade(**{n: create_session(m, n, "onnxruntime", 1) for n, m in nets})
+    return Cascade.load(find_detector("mtcnn"), "onnxruntime", threads=1)
 
 
 @pytest.mark.parametrize("changed", [False, True])

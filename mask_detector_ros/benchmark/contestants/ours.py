@@ -19,13 +19,11 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
     """Our cascade with the public weights, without the classifier: the others have none."""
     import cv2
 
-    from mask_detector_ros.inference import create_session
     from mask_detector_ros.models import find_detector
     from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 
     cv2.setNumThreads(threads)
-    stages = find_detector("mtcnn").items()
-    cascade = Cascade(**{name: create_session(m, name, backend, threads) for name, m in stages})
+    cascade = Cascade.load(find_detector("mtcnn"), backend, threads)
     settings = CascadeSettings(min_face_size, FACTOR, THRESHOLDS, max_faces=0)
     return lambda image: cascade(image, settings).boxes
 
