@@ -139,7 +139,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "threads",
         0,
-        "CPU threads of the networks; 0 lets the backend take all cores.",
+        "CPU threads of the networks; 0 takes all cores that the process may use.",
         minimum=0,
         maximum=256,
     ),

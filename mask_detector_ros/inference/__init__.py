@@ -77,7 +77,7 @@ def create_session(
         model: the content of an ONNX file.
         name: what to call the model in errors.
         backend: `auto` or one of `BACKENDS`.
-        threads: CPU threads; 0 leaves the choice to the backend.
+        threads: CPU threads; 0 takes all cores that the process may use.
         options: of a backend that builds engines.
         in_lanes: whether the caller would rather run it in several threads at a time; where the
             backend lets it, the session's `lanes` are its threads.
