@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from mask_detector_ros.benchmark.environments import (
 from mask_detector_ros.benchmark.frames import Source
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference import choose_backend, find_engine_gpu
+from mask_detector_ros.inference.cores import fastest_processors
 from mask_detector_ros.models import models_directory
 
 
@@ -50,6 +52,8 @@ class Process:
             stderr=self._errors,
             text=True,
         )
+        # Cores differ, by design or by what else runs on them: all contestants get the same ones.
+        os.sched_setaffinity(self._process.pid, fastest_processors(settings["threads"]))
         try:
             self.versions: dict[str, str] = self._read()["versions"]
         except PeerError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from mask_detector_ros.benchmark.report import Row, case_of, summarise
 from mask_detector_ros.evaluation.tables import Table
 
 JOBS = {DETECT: "detection", LABEL: "detection and labels"}
-
-MUCH_MORE_CPU = 1.15
-"""Processor time over time passed, from which a contestant surely used another thread."""
 
 
 def build_tables(rows: Sequence[Row], lines: Sequence[Row]) -> list[Table]:
@@ -121,16 +118,6 @@ def line_table(lines: Sequence[Row]) -> Table:
         )
     header = ("ours, detection and labels", "slope", "by CPU", "ms at zero", "R²")
     return Table("cost by faces and by pixels: least squares", header, rows)
-
-
-def find_warnings(rows: Iterable[Row]) -> list[str]:
-    """What makes a comparison unfair: contestants that took more threads than they were given."""
-    return [
-        f"{row['name']} used more than one thread ({describe_case(row)}); its times are not"
-        " comparable"
-        for row in rows
-        if row["threads"] == 1 and row["cpu_ms"][0] > MUCH_MORE_CPU * row["wall_ms"][0] + 1
-    ]
 
 
 def four_way_table(rows: Sequence[Row], absent: Mapping[str, str]) -> Table:

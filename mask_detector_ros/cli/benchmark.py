@@ -27,7 +27,7 @@ from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.benchmark.plots import draw_cost_plots
 from mask_detector_ros.benchmark.race import run_race
 from mask_detector_ros.benchmark.report import build_rows, count_macs, find_lines, summarise
-from mask_detector_ros.benchmark.tables import build_tables, find_warnings, four_way_table
+from mask_detector_ros.benchmark.tables import build_tables, four_way_table
 from mask_detector_ros.cli.options import make_report_folder
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.markdown_report import table_markdown
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         "rows": rows,
         "lines": lines,
     }
-    facts = describe(report, find_warnings(rows))
+    facts = describe(report)
     if output is not None:
         write_report(output, report, facts, tables, draw_cost_plots(lines))
     if arguments.json:
@@ -217,7 +217,7 @@ def read_backend(text: str) -> str:
     return text
 
 
-def describe(report: dict[str, Any], warnings: list[str]) -> list[str]:
+def describe(report: dict[str, Any]) -> list[str]:
     """Sentences on what was measured and what was not, from the JSON report."""
     machine = report["machine"]
     reasons: dict[str, list[str]] = {}
@@ -225,7 +225,6 @@ def describe(report: dict[str, Any], warnings: list[str]) -> list[str]:
         reasons.setdefault(reason, []).append(name)
     return [
         *(f"not measured: {'; '.join(names)}: {reason}" for reason, names in reasons.items()),
-        *warnings,
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} before;"
         f" {report['frames']} frames a case, {report['rounds']} rounds in turns after a warm-up",
         f"frames: sha256 {report['frames_sha256']}",

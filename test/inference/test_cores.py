@@ -1,4 +1,4 @@
-"""How many cores a process has: what the kernel says, in the form it says it."""
+"""Which cores a process has: what the kernel says, in the form it says it."""
 
 import os
 
@@ -14,7 +14,7 @@ def machine(tmp_path, monkeypatch):
         topology = tmp_path / f"cpu{cpu}" / "topology"
         topology.mkdir(parents=True)
         (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
-    monkeypatch.setattr(cores, "_CPUS", tmp_path)
+    monkeypatch.setattr(cores, "_PROCESSORS", tmp_path)
     monkeypatch.setattr(cores, "_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     return tmp_path
@@ -50,5 +50,23 @@ def test_a_container_has_its_share(machine, quota, expected):
 
 
 def test_without_a_word_about_cores_every_processor_is_one(machine, monkeypatch):
-    monkeypatch.setattr(cores, "_CPUS", machine / "nowhere")
+    monkeypatch.setattr(cores, "_PROCESSORS", machine / "nowhere")
     assert cores.usable_cores() == 8
+
+
+def test_the_fastest_come_first_and_no_core_twice(machine):
+    for processor in range(8):
+        folder = machine / f"cpu{processor}" / "cpufreq"
+        folder.mkdir()
+        # Two fast cores, 2 and 3, with threads 2, 6 and 3, 7.
+        clock = 3000000 if processor % 4 >= 2 else 1800000
+        (folder / "cpuinfo_max_freq").write_text(f"{clock}\n")
+    assert len(cores.fastest_processors(1) & {2, 3, 6, 7}) == 1
+    chosen = [cores.fastest_processors(count) for count in range(1, 10)]
+    assert {processor % 4 for processor in chosen[1]} == {2, 3}
+    assert {processor % 4 for processor in chosen[3]} == {0, 1, 2, 3}
+    assert [len(processors) for processors in chosen] == [1, 2, 3, 4, 5, 6, 7, 8, 8]
+
+
+def test_where_nothing_is_known_of_clocks_any_serve(machine):
+    assert {processor % 4 for processor in cores.fastest_processors(4)} == {0, 1, 2, 3}
