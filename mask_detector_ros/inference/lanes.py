@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Part = TypeVar("Part")
@@ -38,7 +38,7 @@ class Lanes:
         waiting = list(enumerate(parts))[::-1]
 
         def work() -> None:
-            while waiting:
+            while True:
                 try:
                     number, part = waiting.pop()
                 except IndexError:
@@ -52,8 +52,8 @@ class Lanes:
             # After an error nobody takes another part; else there is none.
             waiting.clear()
             # One that has not even begun is not waited for.
-            began = [other for other in others if not other.cancel()]
-            errors = [error for other in began if (error := other.exception()) is not None]
-        for error in errors:
-            raise error
+            begun = [other for other in others if not other.cancel()]
+            wait(begun)
+        for other in begun:
+            other.result()
         return [results[number] for number in range(len(parts))]

