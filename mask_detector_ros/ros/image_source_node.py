@@ -41,6 +41,10 @@ DEFAULT_RATE = 15.0
 MAX_PAUSE = 5.0
 """Seconds between two attempts to open a live source, at most; the first pause is 0.5."""
 
+DISCOVERY_TIMEOUT = 10.0
+"""Seconds that a subscriber of the ground truth gets to appear once the image has one. Discovery
+takes 0.1 to 3 s, more on a busy machine, and differs between the two."""
+
 STOP_TIMEOUT = 1.0
 """Seconds that the source gets to end when the process ends."""
 
@@ -63,7 +67,10 @@ PARAMETERS = (
     Parameter("width", 640, "Width of the sample scene.", minimum=64, maximum=7680, unit="px"),
     Parameter("height", 480, "Height of the sample scene.", minimum=64, maximum=4320, unit="px"),
     Parameter(
-        "wait_for_subscriber", False, "Whether to keep the first frame until somebody listens."
+        "wait_for_subscriber",
+        False,
+        "Keep the first frame until the image has a subscriber and, for at most"
+        f" {DISCOVERY_TIMEOUT:g} s more, until the ground truth has one.",
     ),
     Parameter(
         "frames", 0, "End after this many frames; 0 has no limit.", minimum=0, maximum=2**31 - 1
@@ -150,7 +157,7 @@ class ImageSourceNode(Node):
         """Publish until the source ends; open a live one again whenever it is lost."""
         shown = without_password(self._source_name)
         if self._values["wait_for_subscriber"]:
-            self._wait_for_subscriber()
+            self._wait_for_subscribers()
         while not self._stopping.is_set():
             try:
                 with open_source(
@@ -203,8 +210,17 @@ class ImageSourceNode(Node):
             # After a stall the pace goes on; the lost time is not caught up in a burst.
             due = max(due + period, time.monotonic())
 
-    def _wait_for_subscriber(self) -> None:
+    def _wait_for_subscribers(self) -> None:
+        """Return once nobody who reads the first frame can miss it, or its ground truth."""
         while self._images.get_subscription_count() == 0 and not self._stopping.wait(0.02):
+            pass
+        end = time.monotonic() + DISCOVERY_TIMEOUT
+        while (
+            self._truths is not None
+            and self._truths.get_subscription_count() == 0
+            and time.monotonic() < end
+            and not self._stopping.wait(0.02)
+        ):
             pass
 
     def _wait_until_delivered(self) -> None:
