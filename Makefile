@@ -53,7 +53,7 @@ bench: bench-env
 
 bench-env: setup
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
-	@$(VENV_PYTHON) -m mask_detector_ros.benchmark.environments
+	@$(VENV_PYTHON) -m mask_detector_ros.speed.peer_environments
 
 bench-node: setup
 	$(VENV_PYTHON) -m benchmark.node_latency --out "$(OUT)/node_latency.json" $(ARGS)
@@ -74,7 +74,7 @@ engine-builds: tensorrt-env
 	@$(VENV_PYTHON) -m benchmark.engine_builds $(ARGS)
 
 tensorrt-names:
-	@$(PYTHON) test/inference/tensorrt_names/write_names.py
+	@$(PYTHON) test/support/tensorrt_names/write_names.py
 
 clean:
 	rm -rf .venv build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig, wait_for
-from mask_detector_ros.ros.process import sending
+from mask_detector_ros.ros.run_node import sending
 
 ENCODINGS = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")
 SOURCE = {"source": "sample", "width": 320, "height": 240, "rate": 10.0}

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.gpu_times import networks, time_calls, time_detector, time_networks
-from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
@@ -31,11 +30,12 @@ from mask_detector_ros.evaluation.agreement import BOX_LIMIT, PROBABILITY_LIMIT,
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.inference.cuda import find_gpu
-from mask_detector_ros.inference.engine_parity import check_parity
-from mask_detector_ros.inference.tensorrt_api import TensorRt
+from mask_detector_ros.inference.tensorrt.api import TensorRt
+from mask_detector_ros.inference.tensorrt.cuda import find_gpu
+from mask_detector_ros.inference.tensorrt.parity import check_parity
 from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sources.sample_scene import SampleScene
+from mask_detector_ros.speed.machine import describe_machine
 
 BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
 
@@ -163,7 +163,7 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
 def check_cascade_graph(precision: str, folder: str, rounds: int) -> dict[str, Any]:
     """The whole cascade as one engine: as right as it is in ONNX Runtime, and how fast."""
     # The first says what to install where the package onnx is missing.
-    from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
+    from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
     from convert_to_trt.cascade_graph import compose_cascade
     from convert_to_trt.cascade_settings import GraphSettings
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mask_detector_ros.benchmark.measures import spread
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sources.sample_scene import SampleScene
+from mask_detector_ros.speed.measures import spread
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 

@@ -27,14 +27,14 @@ from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
 from mask_detector_ros.evaluation.agreement import BOX_LIMIT, PROBABILITY_LIMIT, Agreement
 from mask_detector_ros.evaluation.dataset import read_dataset
+from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array, Session
-from mask_detector_ros.inference.precision import precision_of
-from mask_detector_ros.inference.typed_onnx import to_half
+from mask_detector_ros.inference.tensorrt.precision import precision_of
+from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
 from mask_detector_ros.models import find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
-from mask_detector_ros.scoring import match_faces
 from mask_detector_ros.sources import read_image
 
 PARAMETERS = detector_parameters(

@@ -21,7 +21,7 @@ from vision_msgs.msg import Detection2DArray
 from benchmark.latency_measures import Frames, match_frames
 from benchmark.rig import LIMIT, Lost, Processes, wait_for
 from mask_detector_ros.ros.detections import nanoseconds
-from mask_detector_ros.ros.journey import PARTS
+from mask_detector_ros.ros.latency import PARTS
 
 PROCESS = "benchmark.latency_process"
 WARM_UP = 1.0

@@ -27,7 +27,7 @@ from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.detections import nanoseconds
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sources.sample_scene import SampleScene
 
 SCENE_FRAMES = 20
 """Rendered beforehand: 120 MB of messages at 1920x1080."""

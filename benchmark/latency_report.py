@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.latency_graph import Measurement
 from benchmark.latency_measures import Frames, fairness, percentiles
-from mask_detector_ros.ros.journey import PARTS
+from mask_detector_ros.ros.latency import PARTS
 
 ALL_PARTS = (*PARTS, "delivery")
 GOALS = {"p50": 6.0, "p99": 15.0}

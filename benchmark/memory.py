@@ -28,11 +28,11 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 from vision_msgs.msg import Detection2DArray
 
-from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.conversions import image_to_message
-from mask_detector_ros.ros.demo import graph_environment, node
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.ros.demo.graph import graph_environment, node
+from mask_detector_ros.sources.sample_scene import SampleScene
+from mask_detector_ros.speed.machine import describe_machine
 
 WARM_UP_FRAMES = 500
 SAMPLE_EVERY = 50

@@ -26,8 +26,8 @@ from benchmark.latency_graph import LatencyGraph, Measurement
 from benchmark.latency_measures import search_rate
 from benchmark.latency_report import TABLES, plot, to_row
 from benchmark.rig import Lost
-from mask_detector_ros.benchmark.machine import describe_machine
-from mask_detector_ros.ros.demo import graph_environment
+from mask_detector_ros.ros.demo.graph import graph_environment
+from mask_detector_ros.speed.machine import describe_machine
 
 SMALL, LARGE = (640, 480), (1920, 1080)
 SUBJECTS = ("copy", "detector", "annotated")

@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.benchmark.machine import describe_machine
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.evaluation.observe import longer_sides
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS, check_parameters
-from mask_detector_ros.sample_scene import RATE_HZ
-from mask_detector_ros.scoring import match_faces
+from mask_detector_ros.sources.sample_scene import RATE_HZ
+from mask_detector_ros.speed.machine import describe_machine
 
 
 class Tally:

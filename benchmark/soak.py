@@ -31,8 +31,8 @@ from benchmark.rig import (
     Lost,
     Rig,
 )
-from mask_detector_ros.benchmark.machine import describe_machine
-from mask_detector_ros.ros.demo import graph_environment
+from mask_detector_ros.ros.demo.graph import graph_environment
+from mask_detector_ros.speed.machine import describe_machine
 
 STEADY_SECONDS = 10.0
 """Of images as fast as they are processed, after each round; then the process is looked at."""

@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.benchmark.machine import describe_machine
+from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mtcnn.boxes import intersection_over_union
-from mask_detector_ros.sample_scene import RATE_HZ, SampleScene
-from mask_detector_ros.sample_scene.masks import Mask
-from mask_detector_ros.sample_scene.people import Person, Wave
-from mask_detector_ros.sample_scene.portraits import ASTRONAUT, HOPPER
-from mask_detector_ros.scoring import match_faces
-from mask_detector_ros.tracking import Tracker
+from mask_detector_ros.imaging.boxes import intersection_over_union
+from mask_detector_ros.sources.sample_scene import RATE_HZ, SampleScene
+from mask_detector_ros.sources.sample_scene.masks import Mask
+from mask_detector_ros.sources.sample_scene.people import Person, Wave
+from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT, HOPPER
+from mask_detector_ros.speed.machine import describe_machine
+from mask_detector_ros.tracking.tracker import Tracker
 
 MIN_OVERLAP = 0.5
 SHORT_GAP = 1.0

@@ -15,17 +15,17 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.inference.precision import precision_of
-from mask_detector_ros.inference.typed_onnx import to_half, to_plain_layers
-from mask_detector_ros.mipmap import halvings_between
+from mask_detector_ros.imaging.image_pyramid import halvings_between
+from mask_detector_ros.inference.tensorrt.precision import precision_of
+from mask_detector_ros.inference.tensorrt.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mtcnn.cascade import (
     LAST_OVERLAP,
     MOVED_OVERLAP,
     ONET_SIDE,
     RNET_SIDE,
 )
+from mask_detector_ros.mtcnn.proposals import NEIGHBOURS_OVERLAP
 from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, pyramid_shapes
-from mask_detector_ros.mtcnn.windows import NEIGHBOURS_OVERLAP
 
 Halves = list[tuple[str, int, int]]
 """(1, 3, height, width) image, height and width of each halving."""

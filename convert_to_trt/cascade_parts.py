@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convert_to_trt.graph_builder import GraphBuilder
-from mask_detector_ros.crops import MIN_VISIBLE_FRACTION
+from mask_detector_ros.imaging.crops import MIN_VISIBLE_FRACTION
 
 NMS_ROUNDS = 8
 """Of the suppression below. A box that depends on a chain of more overlapping boxes than this

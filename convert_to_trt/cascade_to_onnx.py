@@ -29,7 +29,7 @@ from mask_detector_ros.evaluation.agreement import Agreement
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.models import find_classifier, find_detector
 from mask_detector_ros.mtcnn.cascade import CascadeSettings
-from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
+from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
 
@@ -101,7 +101,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     if options.photos is not None and not options.photos.is_dir():
         raise ParameterError(f"--photos must be a folder of pictures, got {options.photos}")
     # The first says what to install where the package onnx is missing.
-    from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
+    from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
     from convert_to_trt.cascade_graph import compose_cascade
 
     values = option_values(options, DETECTOR_PARAMETERS)

@@ -22,10 +22,10 @@ from mask_detector_ros.cli.options import add_options, detector_parameters, opti
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.inference.base import WORKSPACE_MB
-from mask_detector_ros.inference.engine_builder import BuildRequest, build_in_process
-from mask_detector_ros.inference.engine_profile import make_profile
-from mask_detector_ros.inference.precision import precision_of
-from mask_detector_ros.inference.tensorrt_api import TensorRt, missing_packages
+from mask_detector_ros.inference.tensorrt.api import TensorRt, missing_packages
+from mask_detector_ros.inference.tensorrt.builder import BuildRequest, build_in_process
+from mask_detector_ros.inference.tensorrt.precision import precision_of
+from mask_detector_ros.inference.tensorrt.profile import make_profile
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
 
 PARAMETERS = detector_parameters("detector_model", "classifier_model", "engine_cache_dir", "device")
@@ -117,7 +117,7 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
     if options.precision == "int8":
         # The first says what to install where the package onnx is missing.
-        from mask_detector_ros.inference import typed_onnx  # noqa: F401, I001
+        from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
         from convert_to_trt.quantise import quantise
 
         ((name, model),) = models.items()

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.classifier import Classifier
-from mask_detector_ros.crops import crop_squares
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.inference.base import Array, Session
 
 PARITY_LIMIT = 1e-3

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.annotate import annotate
-from mask_detector_ros.sample_scene import RATE_HZ, SampleScene
+from mask_detector_ros.imaging.annotate import annotate
+from mask_detector_ros.sources.sample_scene import RATE_HZ, SampleScene
 
 SHOWN = 60
 """Number of the picture, after the tracker has followed the people for four seconds."""

@@ -22,7 +22,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from mask_detector_ros.inference import BACKENDS
-from mask_detector_ros.ros.environment import image_environment
+from mask_detector_ros.ros.dds_environment import image_environment
 from mask_detector_ros.ros.parameters import split_names
 
 CONFIG = Path(__file__).parent.parent / "config"

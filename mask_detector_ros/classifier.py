@@ -7,11 +7,11 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.crops import crop_squares
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.crops import crop_squares
+from mask_detector_ros.imaging.image_pyramid import Image, Mipmap
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.mipmap import Image, Mipmap
 
 BATCH_LIMIT = 128
 """Crops in one call: bounds the memory that a crowd can take."""

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.background import BackgroundLoad
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.boxes import FloatArray
+from mask_detector_ros.imaging.image_pyramid import Image, Mipmap
 from mask_detector_ros.inference import (
     EngineOptions,
     choose_backend,
     create_session,
     find_engine_gpu,
 )
-from mask_detector_ros.inference.background import BackgroundLoad
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.mipmap import Image, Mipmap
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
-from mask_detector_ros.mtcnn.boxes import FloatArray
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
-from mask_detector_ros.mtcnn.cascade_graph import CascadeGraph
+from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.tracking import MAX_GAP, Tracker
+from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from mask_detector_ros.annotate import PRIVACY
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.imaging.annotate import PRIVACY
 from mask_detector_ros.inference import BACKENDS
 
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from gpu_stand_in import VERSIONS, FakeGpu
 from hypothesis import settings
 
 from mask_detector_ros.detector import MaskDetector
@@ -55,3 +56,28 @@ def walk(astronaut_file):
     moved = [np.roll(face, 4 * i, axis=1) for i in range(6)]
     moved[3] = np.zeros_like(face)
     return moved
+
+
+@pytest.fixture
+def bare_gpu(tmp_path, monkeypatch):
+    """The stand-in, not yet installed."""
+    folder = tmp_path / "gpu"
+    folder.mkdir()
+    gpu = FakeGpu(folder, monkeypatch)
+    yield gpu
+    gpu.remove_modules()
+
+
+@pytest.fixture
+def gpu(bare_gpu):
+    """An Orin with TensorRT 10.3."""
+    bare_gpu.install()
+    return bare_gpu
+
+
+@pytest.fixture(params=[version for version in VERSIONS if version != "10.13.3"])
+def any_gpu(request, bare_gpu):
+    """The same with each TensorRT that the code tells from the others."""
+    bare_gpu.install(request.param)
+    bare_gpu.version = request.param
+    return bare_gpu

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.crops import crop_squares
+from mask_detector_ros.imaging.crops import crop_squares
 from training.face_data import LABELS, FacePatch
 from training.synthetic_masks import paint_mask
 

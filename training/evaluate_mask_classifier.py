@@ -17,8 +17,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from mask_detector_ros.crops import crop_squares
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.imaging.crops import crop_squares
 from training.face_data import LABELS, FaceRow, read_faces, read_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]

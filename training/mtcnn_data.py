@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.crops import crop_squares, square_slices
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mipmap import Mipmap
-from mask_detector_ros.mtcnn.boxes import intersection_over_union
+from mask_detector_ros.imaging.boxes import intersection_over_union
+from mask_detector_ros.imaging.crops import crop_squares, square_slices
+from mask_detector_ros.imaging.image_pyramid import Mipmap
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from training.augment import WITHOUT_MASK
 from training.face_data import FaceRow

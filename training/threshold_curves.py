@@ -28,8 +28,8 @@ from mask_detector_ros.evaluation.summary import (
     found_at_precision,
 )
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mipmap import Mipmap
-from mask_detector_ros.mtcnn.boxes import bbox_regression, non_max_suppression
+from mask_detector_ros.imaging.boxes import bbox_regression, non_max_suppression
+from mask_detector_ros.imaging.image_pyramid import Mipmap
 from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade, CascadeSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from mask_detector_ros.encodings import compressed_format, encode_compressed
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.faces import NO_LABEL, Faces
+from mask_detector_ros.imaging.encodings import compressed_format, encode_compressed
 from mask_detector_ros.shared_files import find_shared
 
 INTERFACES = {

@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        from mask_detector_ros.bags.process import choose_topics, open_bag, process_bag
+        from mask_detector_ros.bags.annotate_bag import choose_topics, open_bag, process_bag
     except ImportError as error:
         raise BackendError(
             f"bags need the library rosbags ({error}); run: pip install rosbags"

@@ -12,28 +12,28 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from mask_detector_ros.benchmark import cases as plans
-from mask_detector_ros.benchmark.cases import LABEL, Case, Size
-from mask_detector_ros.benchmark.entrants import (
-    PEERS,
-    Heat,
-    comparison,
-    four_way,
-    installed_backends,
-)
-from mask_detector_ros.benchmark.environments import ENVIRONMENTS
-from mask_detector_ros.benchmark.frames import digest, make_frames, source_of
-from mask_detector_ros.benchmark.machine import describe_machine
-from mask_detector_ros.benchmark.plots import draw_cost_plots
-from mask_detector_ros.benchmark.race import run_race
-from mask_detector_ros.benchmark.report import build_rows, count_macs, find_lines, summarise
-from mask_detector_ros.benchmark.tables import build_tables, four_way_table
 from mask_detector_ros.cli.options import make_report_folder
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.markdown_report import table_markdown
 from mask_detector_ros.evaluation.tables import Table
 from mask_detector_ros.inference import BACKENDS, choose_backend
 from mask_detector_ros.sources import read_image
+from mask_detector_ros.speed import cases as plans
+from mask_detector_ros.speed.cases import LABEL, Case, Size
+from mask_detector_ros.speed.cost_plots import draw_cost_plots
+from mask_detector_ros.speed.frames import digest, make_frames, source_of
+from mask_detector_ros.speed.lineup import (
+    PEERS,
+    Heat,
+    comparison,
+    four_way,
+    installed_backends,
+)
+from mask_detector_ros.speed.machine import describe_machine
+from mask_detector_ros.speed.peer_environments import ENVIRONMENTS
+from mask_detector_ros.speed.report import build_rows, count_macs, find_lines, summarise
+from mask_detector_ros.speed.text_tables import build_tables, four_way_table
+from mask_detector_ros.speed.timing import run_race
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mask_detector_ros.annotate import annotate
 from mask_detector_ros.cli.options import (
     add_detector_options,
     add_options,
@@ -22,6 +21,7 @@ from mask_detector_ros.cli.options import (
     option_values,
 )
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
+from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.parameters import DRAWING_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mask_detector_ros.annotate import annotate
 from mask_detector_ros.cli.options import (
     add_detector_options,
     add_options,
@@ -21,9 +20,10 @@ from mask_detector_ros.cli.options import (
     option_values,
 )
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.imaging.annotate import annotate
+from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.parameters import DRAWING_PARAMETERS, TRACKING_PARAMETERS
 from mask_detector_ros.sources import open_source
-from mask_detector_ros.video_writer import VideoWriter
 
 DEFAULT_RATE = 15.0
 """Frames a second of the output where the input has no rate of its own."""

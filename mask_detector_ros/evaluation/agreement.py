@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.scoring import match_faces
 
 BOX_LIMIT, PROBABILITY_LIMIT = 1.5, 0.04
 """Pixels, and as a probability: what faces may differ by and still be called the same, where

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.evaluation.label_files import Problem, Row, read_labels
-from mask_detector_ros.mtcnn.boxes import box_area
+from mask_detector_ros.imaging.boxes import box_area
 from mask_detector_ros.sources import read_image
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")

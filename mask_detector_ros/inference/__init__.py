@@ -8,7 +8,7 @@ import logging
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference.base import EngineOptions, Session
-from mask_detector_ros.inference.tensorrt_api import install_hint, missing_packages
+from mask_detector_ros.inference.tensorrt.api import install_hint, missing_packages
 
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 """Names of the backends. `auto` starts on the first of the others that is installed, and goes
@@ -54,7 +54,7 @@ def find_engine_gpu(device: int) -> str:
     """
     if missing_packages():
         return ""
-    from mask_detector_ros.inference.cuda import find_gpu
+    from mask_detector_ros.inference.tensorrt.cuda import find_gpu
 
     try:
         return find_gpu(device).name

@@ -8,26 +8,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.crops import cut_squares, square_slices
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.inference import EngineOptions, create_session
-from mask_detector_ros.inference.base import Array, Session
-from mask_detector_ros.inference.lanes import Lanes
-from mask_detector_ros.mipmap import Image, Mipmap
-from mask_detector_ros.mtcnn.boxes import (
+from mask_detector_ros.imaging.boxes import (
     FloatArray,
     bbox_regression,
     merge_boxes,
     non_max_suppression,
     suppress_contained,
 )
-from mask_detector_ros.mtcnn.pyramid import Canvas, lay_out, pyramid_shapes
-from mask_detector_ros.mtcnn.windows import (
+from mask_detector_ros.imaging.crops import cut_squares, square_slices
+from mask_detector_ros.imaging.image_pyramid import Image, Mipmap
+from mask_detector_ros.inference import EngineOptions, create_session
+from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.thread_pool import Lanes
+from mask_detector_ros.mtcnn.proposals import (
     CANVAS,
     Windows,
     suppress_neighbours,
     windows_in_band,
 )
+from mask_detector_ros.mtcnn.pyramid import Canvas, lay_out, pyramid_shapes
 
 MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
 """Suppression of the boxes that P-Net and R-Net have moved, and, by share of the smaller box, of

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mask_detector_ros.mipmap import Image, Mipmap, halvings_between
-from mask_detector_ros.mtcnn.boxes import FloatArray
+from mask_detector_ros.imaging.boxes import FloatArray
+from mask_detector_ros.imaging.image_pyramid import Image, Mipmap, halvings_between
 
 WINDOW = 12
 """Side in pixels of the window that P-Net looks through."""

@@ -13,10 +13,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
-from mask_detector_ros.annotate import annotate
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.ros.conversions import (
@@ -34,7 +34,7 @@ from mask_detector_ros.ros.detections import (
     nanoseconds,
 )
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
-from mask_detector_ros.ros.journey import Journey
+from mask_detector_ros.ros.latency import Journey
 from mask_detector_ros.ros.parameters import split_names
 from mask_detector_ros.ros.subscription import ImageSubscription
 

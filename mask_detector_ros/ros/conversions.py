@@ -1,7 +1,6 @@
 """Between image messages and arrays: `sensor_msgs/Image` and `CompressedImage`, both ways.
 
-`mask_detector_ros.encodings` reads the common encodings; where `cv_bridge` is installed, which
-any full ROS has, it reads the others.
+`imaging.encodings` reads the common encodings. The others need `cv_bridge`, which any full ROS has.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from mask_detector_ros.encodings import (
+from mask_detector_ros.errors import ImageError
+from mask_detector_ros.imaging.encodings import (
     READABLE_ENCODINGS,
     compressed_format,
     decode_compressed,
@@ -25,7 +25,6 @@ from mask_detector_ros.encodings import (
     require_step,
     require_whole,
 )
-from mask_detector_ros.errors import ImageError
 
 _WRITABLE = {
     "bgr8": None,

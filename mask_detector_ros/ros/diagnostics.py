@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from mask_detector_ros.ros.journey import PARTS, Journey
+from mask_detector_ros.ros.latency import PARTS, Journey
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PERIOD = 1.0

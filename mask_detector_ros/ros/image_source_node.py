@@ -26,7 +26,7 @@ from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.detections import faces_to_detections
 from mask_detector_ros.ros.parameters import descriptor
-from mask_detector_ros.ros.process import run_node, sending
+from mask_detector_ros.ros.run_node import run_node, sending
 from mask_detector_ros.sources import (
     SAMPLE,
     FrameSource,

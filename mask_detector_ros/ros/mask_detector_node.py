@@ -34,7 +34,7 @@ from mask_detector_ros.ros.parameters import (
     plain_value,
     split_names,
 )
-from mask_detector_ros.ros.process import report_exceptions, run_node, sending
+from mask_detector_ros.ros.run_node import report_exceptions, run_node, sending
 from mask_detector_ros.ros.worker import NewestItemWorker
 
 STOP_TIMEOUT = 1.5

@@ -17,12 +17,12 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import SourceError
+from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
 from mask_detector_ros.ros.detections import nanoseconds
 from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
-from mask_detector_ros.ros.process import run_node
-from mask_detector_ros.video_writer import VideoWriter
+from mask_detector_ros.ros.run_node import run_node
 
 PARAMETERS = (
     Parameter("folder", "out", "Where the files go; those of an earlier run are replaced."),

@@ -78,7 +78,7 @@ class _SampleSource(FrameSource):
 
     def __init__(self, width: int, height: int) -> None:
         # Only who asks for the scene needs the package that brings its portraits.
-        from mask_detector_ros.sample_scene import SampleScene
+        from mask_detector_ros.sources.sample_scene import SampleScene
 
         self._scene = SampleScene(width, height)
         self._index = 0

@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from benchmark import faults
 from benchmark.rig import Lost, Rig, wait_for
 from benchmark.soak import Report, cycle
-from mask_detector_ros.ros.demo import graph_environment
+from mask_detector_ros.ros.demo.graph import graph_environment
 
 SCALE = 0.05
 QUICK = (

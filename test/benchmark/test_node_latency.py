@@ -13,8 +13,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from benchmark.latency_graph import LatencyGraph, cpu_seconds
 from benchmark.latency_report import TABLES, plot, to_row
 from benchmark.node_latency import main
-from mask_detector_ros.ros.demo import graph_environment
-from mask_detector_ros.ros.journey import PARTS
+from mask_detector_ros.ros.demo.graph import graph_environment
+from mask_detector_ros.ros.latency import PARTS
 
 SIZE = (160, 120)
 

@@ -10,7 +10,7 @@ pytest.importorskip("skimage", reason="the sample scene needs the sample extra")
 
 from benchmark.search_every import Tally, main
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.sample_scene import RATE_HZ
+from mask_detector_ros.sources.sample_scene import RATE_HZ
 
 
 def faces(*lefts, ids=()):

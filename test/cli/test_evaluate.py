@@ -12,7 +12,7 @@ import pytest
 
 from mask_detector_ros.cli import main
 from mask_detector_ros.models import models_directory
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sources.sample_scene import SampleScene
 
 FAST = ("--threads", "1", "--min-face-size", "40")
 HEADER = ("file", "xmin", "ymin", "xmax", "ymax", "label", "source", "split", "suspect")

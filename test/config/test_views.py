@@ -46,7 +46,7 @@ def test_foxglove_shows_topics_of_the_node() -> None:
 @pytest.mark.parametrize("panel", ["Plot!counts", "Plot!people"])
 def test_foxglove_plots_a_line_for_each_label(panel: str) -> None:
     summary = pytest.importorskip("mask_detector_ros.msg", reason="needs the messages").MaskSummary
-    from mask_detector_ros.sample_scene import LABEL_NAMES
+    from mask_detector_ros.sources.sample_scene import LABEL_NAMES
 
     paths = layout()["configById"][panel]["paths"]
     assert [path["label"] for path in paths] == list(LABEL_NAMES)

@@ -9,14 +9,14 @@ from onnx import TensorProto
 
 from convert_to_trt import cascade_parts as parts
 from convert_to_trt.graph_builder import GraphBuilder
-from mask_detector_ros.crops import crop_squares, square_slices
-from mask_detector_ros.mipmap import Mipmap, halvings_between
-from mask_detector_ros.mtcnn.boxes import (
+from mask_detector_ros.imaging.boxes import (
     bbox_regression,
     merge_boxes,
     non_max_suppression,
     suppress_contained,
 )
+from mask_detector_ros.imaging.crops import crop_squares, square_slices
+from mask_detector_ros.imaging.image_pyramid import Mipmap, halvings_between
 from mask_detector_ros.mtcnn.pyramid import lay_out, pyramid_shapes
 
 

@@ -14,7 +14,8 @@ from gpu_stand_in import FakeGpu
 from convert_to_trt import onnx_to_engine
 from convert_to_trt.quantise import quantise
 from mask_detector_ros.errors import ModelError, ParameterError
-from mask_detector_ros.inference import create_session, tensorrt_api
+from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.tensorrt import api
 from mask_detector_ros.models import find_classifier, find_detector
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +165,7 @@ def test_a_model_that_is_not_there_is_one_line(gpu, tmp_path, capsys):
 
 
 def test_a_tensorrt_that_is_not_there_is_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(tensorrt_api, "MODULES", ("no_tensorrt",))
+    monkeypatch.setattr(api, "MODULES", ("no_tensorrt",))
     code, _, err = run(capsys)
     assert code == 1
     assert "tensorrt is not installed; do: " in err
@@ -172,7 +173,7 @@ def test_a_tensorrt_that_is_not_there_is_one_line(capsys, monkeypatch):
 
 
 def test_int8_without_tensorrt_still_writes_the_network(tmp_path, crops, capsys, monkeypatch):
-    monkeypatch.setattr(tensorrt_api, "MODULES", ("no_tensorrt",))
+    monkeypatch.setattr(api, "MODULES", ("no_tensorrt",))
     model = tmp_path / "mask.onnx"
     model.write_bytes(find_classifier("mask_classifier"))
     code, out, _ = run(capsys, model, "--precision", "int8", "--crops", crops)
@@ -184,7 +185,7 @@ def test_without_the_package_onnx_engines_can_still_be_built():
     # A Jetson with TensorRT 8 has no need of it.
     code = (
         "import sys; sys.modules['onnx'] = None\n"
-        "import convert_to_trt.onnx_to_engine, mask_detector_ros.inference.tensorrt\n"
+        "import convert_to_trt.onnx_to_engine, mask_detector_ros.inference.tensorrt.session\n"
         "from convert_to_trt import cascade_to_onnx\n"
         "sys.exit(cascade_to_onnx.main(['-o', 'c.onnx']))"
     )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mask_detector_ros.evaluation.matching import IGNORED, MIN_OVERLAP, NO_MATCH, match_by_score
-from mask_detector_ros.mtcnn.boxes import intersection_over_union
+from mask_detector_ros.imaging.boxes import intersection_over_union
 
 NONE = np.empty((0, 4), np.float32)
 

@@ -9,7 +9,7 @@ from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.dataset import LabelledImage
 from mask_detector_ros.evaluation.observe import Networks, label_columns, observe
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sources.sample_scene import SampleScene
 
 # The public weights also propose what is no face, so that there is something to sort out.
 OPTIONS = {"threads": 1, "min_face_size": 30, "detector_model": "mtcnn"}

@@ -13,7 +13,7 @@ from mask_detector_ros import inference
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference import BACKENDS, choose_backend, create_session
 from mask_detector_ros.inference.base import TensorInfo
-from mask_detector_ros.inference.lanes import Lanes
+from mask_detector_ros.inference.thread_pool import Lanes
 from mask_detector_ros.models import find_detector
 
 

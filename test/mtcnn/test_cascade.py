@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mask_detector_ros.inference.lanes import Lanes
+from mask_detector_ros.imaging.boxes import intersection_over_union
+from mask_detector_ros.inference.thread_pool import Lanes
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
 from mask_detector_ros.mtcnn import pyramid
-from mask_detector_ros.mtcnn.boxes import intersection_over_union
 from mask_detector_ros.mtcnn.cascade import CascadeSettings
 from mask_detector_ros.mtcnn.pyramid import pyramid_shapes
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.mipmap import Mipmap
+from mask_detector_ros.imaging.image_pyramid import Mipmap
 from mask_detector_ros.mtcnn.pyramid import (
     MAX_BAND_ROWS,
     STRIDE,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ros_graph import Graph, wait_until
 
-from mask_detector_ros.sample_scene.portraits import ASTRONAUT
+from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from ros_graph import ROOT
 
-from mask_detector_ros.ros.demo import MIN_SCORED_SIDE, to_faces
-from mask_detector_ros.scoring import score_faces
+from mask_detector_ros.evaluation.matching import score_faces
+from mask_detector_ros.ros.demo.report import MIN_SCORED_SIDE, to_faces
 
 
 def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from mask_detector_ros.ros.detections import (
     faces_to_summary,
     label_info,
 )
-from mask_detector_ros.ros.journey import PARTS
+from mask_detector_ros.ros.latency import PARTS
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 HEADER = Header(frame_id="camera")

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from mask_detector_ros.ros.diagnostics import FrameStatistics
-from mask_detector_ros.ros.journey import PARTS, Journey
+from mask_detector_ros.ros.latency import PARTS, Journey
 
 
 def journey(milliseconds: int) -> Journey:

@@ -19,7 +19,7 @@ from rosbags.highlevel import AnyReader
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from mask_detector_ros.bags.process import choose_topics, open_bag, process_bag
+from mask_detector_ros.bags.annotate_bag import choose_topics, open_bag, process_bag
 
 
 def test_the_node_sees_what_the_bag_says(

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from mask_detector_ros.crops import crop_squares
+from mask_detector_ros.imaging.crops import crop_squares
 from training.face_data import LABELS
 
 MODEL = Path(__file__).parents[2] / "models" / "mask_classifier.onnx"

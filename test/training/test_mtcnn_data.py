@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
+from mask_detector_ros.imaging.boxes import bbox_regression  # noqa: E402
 from mask_detector_ros.models import find_detector  # noqa: E402
-from mask_detector_ros.mtcnn.boxes import bbox_regression  # noqa: E402
 from mask_detector_ros.mtcnn.cascade import Cascade  # noqa: E402
-from mask_detector_ros.sample_scene import SampleScene  # noqa: E402
+from mask_detector_ros.sources.sample_scene import SampleScene  # noqa: E402
 from training.mtcnn_data import (  # noqa: E402
     NEGATIVE,
     PART,

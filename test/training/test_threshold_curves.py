@@ -5,7 +5,7 @@ import csv
 import cv2
 import pytest
 
-from mask_detector_ros.sample_scene import SampleScene
+from mask_detector_ros.sources.sample_scene import SampleScene
 from training import evaluate_yunet, threshold_curves
 
 

@@ -1,0 +1,1 @@
+"""TensorRT: sessions, engines, their builder, cache and parity check, and CUDA memory."""

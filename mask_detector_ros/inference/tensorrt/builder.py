@@ -1,0 +1,276 @@
+"""From ONNX to a TensorRT engine, in a process of its own.
+
+A build takes minutes and much memory: here it can be killed, by the system or by us, and
+only the build is lost. The builder reads one request and the model on its standard input,
+and answers on its standard output with lines of JSON, the last of them followed by the plan:
+
+    python -m mask_detector_ros.inference.tensorrt.builder
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mask_detector_ros.errors import BackendError, MaskDetectorError, ModelError
+from mask_detector_ros.inference.base import WORKSPACE_MB
+from mask_detector_ros.inference.tensorrt.api import Report, TensorRt
+
+Progress = Callable[[float | None], None]
+
+CANCEL_POLL = 0.1
+"""Seconds between two looks whether a build is still wanted."""
+
+Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+Profile = dict[str, Shapes]
+"""Smallest, usual and largest shape of each input that has free dimensions."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build.
+
+    Attributes:
+        name: what to call the model in messages.
+        half: whether to compute in float16.
+        profile: see `Profile`.
+        workspace_mb: scratch memory that the builder may try kernels with.
+        device: number of the GPU.
+        target: GPU architecture to build for, such as `SM86`; empty for the one that is here.
+    """
+
+    name: str
+    half: bool
+    profile: Profile
+    workspace_mb: int = WORKSPACE_MB
+    device: int = 0
+    target: str = ""
+
+
+def is_quantised(model: bytes) -> bool:
+    """Whether an ONNX file carries int8. The name of the operation stands in every such file:
+    no reader of ONNX is needed, which a robot may lack."""
+    return b"QuantizeLinear" in model
+
+
+class BuildCancelledError(BackendError):
+    """The build was given up because nobody needs it any more."""
+
+
+def build_in_process(
+    request: BuildRequest,
+    model: bytes,
+    progress: Progress = lambda share: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> bytes:
+    """Build an engine in a process of its own and wait for it.
+
+    Args:
+        request: what to build.
+        model: serialised ONNX.
+        progress: called with shares from 0 to 1, where this TensorRT gives any, and with None
+            several times a second, from another thread.
+        cancelled: ends the build when it says so.
+
+    Raises:
+        ModelError: TensorRT does not take the model.
+        BackendError: TensorRT is not usable, or the build was killed.
+        BuildCancelledError: `cancelled` said so.
+    """
+    command = [sys.executable, "-m", "mask_detector_ros.inference.tensorrt.builder"]
+    root = str(Path(__file__).absolute().parents[3])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": _visible(request)}
+    if not environment["CUDA_VISIBLE_DEVICES"]:
+        del environment["CUDA_VISIBLE_DEVICES"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        stop = _watch(child, progress, cancelled)
+        try:
+            _send(child.stdin, request, model)
+            plan, errors, kind = _receive(child.stdout, progress)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            stop.set()
+        code = child.wait()
+    if plan is not None:
+        return plan
+    if cancelled():
+        raise BuildCancelledError(f"the build of {request.name} was given up")
+    if code == -signal.SIGKILL:
+        raise BackendError(
+            f"the build of {request.name} was killed, most likely for want of memory; close other"
+            " programs, add swap, or build with less: convert_to_trt.onnx_to_engine --workspace 128"
+        )
+    reason = "; ".join(errors[-3:]) or f"the builder ended with {code}"
+    error = ModelError if kind == "model" else BackendError
+    raise error(f"TensorRT cannot build {request.name}: {reason}")
+
+
+def _visible(request: BuildRequest) -> str:
+    """The builder sees the one GPU that it builds for; TensorRT itself has no setting."""
+    outer = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not request.device:
+        return outer
+    visible = outer.split(",") if outer else []
+    return visible[request.device] if request.device < len(visible) else str(request.device)
+
+
+def _watch(
+    child: subprocess.Popen[bytes], progress: Progress, cancelled: Callable[[], bool]
+) -> threading.Event:
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(CANCEL_POLL):
+            progress(None)
+            if cancelled():
+                child.kill()
+                return
+
+    threading.Thread(target=watch, name="build-watcher", daemon=True).start()
+    return stop
+
+
+def _send(stream: IO[bytes], request: BuildRequest, model: bytes) -> None:
+    header = {**asdict(request), "size": len(model), "parent": os.getpid()}
+    try:
+        stream.write(json.dumps(header).encode() + b"\n" + model)
+        stream.close()
+    except BrokenPipeError:
+        pass  # It ended already; what it wrote says why.
+
+
+def _receive(stream: IO[bytes], progress: Progress) -> tuple[bytes | None, list[str], str]:
+    errors: list[str] = []
+    kind = ""
+    while line := stream.readline():
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue  # Some library printed it.
+        if "progress" in message:
+            progress(message["progress"])
+        elif "error" in message:
+            errors.append(message["error"])
+            kind = message.get("kind", kind)
+        elif "plan" in message:
+            plan = stream.read(message["plan"])
+            return (plan if len(plan) == message["plan"] else None), errors, kind
+    return None, errors, kind
+
+
+# In the process of its own
+
+
+def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) -> bytes:
+    """Build an engine in this process.
+
+    TensorRT-RTX must not build twice in a process: after a failed build the next engine came
+    out many times too big.
+
+    Raises:
+        ModelError: TensorRT does not take the model; the message holds its reasons.
+        BackendError: it took the model and failed to build it.
+    """
+    errors: list[str] = []
+
+    def keep(kind: str, value: Any) -> None:
+        if kind == "error":
+            errors.append(str(value))
+        else:
+            report(kind, value)
+
+    quantised = is_quantised(model)
+    if api.is_rtx and not quantised:
+        from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
+
+        model = to_plain_layers(model, request.name)
+    if request.half and api.is_strongly_typed and not quantised:
+        from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
+
+        model = to_half(model, request.name)
+    trt = api.trt
+    logger = api.logger(keep)
+    builder = trt.Builder(logger)
+    network = builder.create_network(api.network_flags())
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)] or errors
+        raise ModelError("; ".join(" ".join(r.split())[:300] for r in reasons) or "cannot parse it")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_mb << 20)
+    if request.profile:
+        profile = builder.create_optimization_profile()
+        for name, (least, usual, most) in request.profile.items():
+            profile.set_shape(name, least, usual, most)
+        config.add_optimization_profile(profile)
+    api.set_precision(config, request.half, quantised)
+    if request.target:
+        api.set_target(config, request.target)
+    api.watch(config, report)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendError("; ".join(errors[-3:]) or "the builder gave no reason")
+    return bytes(plan)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Let the kernel end this process when its parent ends, however that happens (Linux)."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def main() -> int:
+    """Serve one request; return the exit code."""
+    answers = os.fdopen(os.dup(1), "wb")
+    # What libraries print must not get between the answers.
+    os.dup2(2, 1)
+
+    def answer(**message: Any) -> None:
+        answers.write(json.dumps(message).encode() + b"\n")
+        answers.flush()
+
+    header = json.loads(sys.stdin.buffer.readline())
+    size, parent = header.pop("size"), header.pop("parent")
+    if sys.platform == "linux":
+        _die_with_parent(parent)
+    model = sys.stdin.buffer.read(size)
+    header["profile"] = {
+        name: tuple(map(tuple, shapes)) for name, shapes in header["profile"].items()
+    }
+    try:
+        api = TensorRt()
+        plan = build(
+            api,
+            BuildRequest(**header),
+            model,
+            lambda kind, value: answer(**{kind: value}),
+        )
+    except MaskDetectorError as error:
+        answer(error=str(error), kind="model" if isinstance(error, ModelError) else "backend")
+        return 1
+    answer(plan=len(plan))
+    answers.write(plan)
+    answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

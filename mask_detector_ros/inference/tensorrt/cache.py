@@ -1,0 +1,210 @@
+"""Engines on disk: each knows what it was built for, and one that does not fit is never used."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.inference.tensorrt.builder import BuildCancelledError, Profile
+
+FORMAT = 2
+"""Of the files below, and of how networks are prepared for TensorRT; others are rebuilt."""
+
+MAGIC = b"mask_detector_ros engine\n"
+LOCK_POLL = 0.2
+"""Seconds between two tries to get the lock."""
+
+logger = logging.getLogger(__name__)
+
+
+class EngineMisfitError(MaskDetectorError):
+    """A stored engine cannot serve; the message is the reason for building it anew."""
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on.
+
+    Attributes:
+        model: name of the model, for people who look into the file.
+        sha256: of the ONNX file.
+        flavour, version: of TensorRT.
+        gpu, capability: name and compute capability of the GPU.
+        precision: fp32 or fp16.
+        profile: smallest, usual and largest input shapes.
+    """
+
+    model: str
+    sha256: str
+    flavour: str
+    version: str
+    gpu: str
+    capability: str
+    precision: str
+    profile: Profile
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON gives it back."""
+        record: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **asdict(self)}))
+        return record
+
+    @property
+    def file_name(self) -> str:
+        """Of all but the model's name: the same network has the same engine by any name."""
+        record = {name: value for name, value in self.to_record().items() if name != "model"}
+        digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+        return f"{self.precision}-{digest}.engine"
+
+
+class EngineCache:
+    """A folder of engines.
+
+    Args:
+        folder: empty for the user's cache folder. One that cannot be written is warned of
+            once, and engines then live in memory only.
+    """
+
+    def __init__(self, folder: str = "") -> None:
+        self.folder = Path(folder).expanduser() if folder else default_folder()
+        self._warned = False
+
+    @contextlib.contextmanager
+    def lock(self, key: EngineKey, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Keep other threads and processes from building the same engine meanwhile.
+
+        The system gives the lock back when a process ends, however that happens.
+
+        Raises:
+            BuildCancelledError: `cancelled` said so while waiting for another builder.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self._path(key, ".lock").open("a")
+        except OSError as error:
+            self._warn(error)
+            yield
+            return
+        with file:
+            if not _wait_for_lock(file.fileno(), key, cancelled):
+                self._warn_of_locks()
+            self._sweep(key)
+            yield
+
+    def read(self, key: EngineKey) -> bytes | None:
+        """The plan of a stored engine, or None where there is none.
+
+        Raises:
+            EngineMisfitError: there is a file, and it is not what it must be.
+        """
+        path = self._path(key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise EngineMisfitError(f"{path} cannot be read ({error.strerror})") from error
+        header, plan = _split(content, path)
+        wanted = {**key.to_record(), "plan_sha256": hashlib.sha256(plan).hexdigest()}
+        different = [
+            f"{name} {header.get(name)!r}, needed {value!r}"
+            for name, value in wanted.items()
+            if name not in ("model", "plan_sha256") and header.get(name) != value
+        ]
+        if different:
+            raise EngineMisfitError(f"{path} was built for {'; '.join(different)}")
+        if header.get("plan_sha256") != wanted["plan_sha256"]:
+            raise EngineMisfitError(f"{path} is damaged: its content is not what was written")
+        return plan
+
+    def write(self, key: EngineKey, plan: bytes) -> Path | None:
+        """Store an engine as a whole or not at all; None where the folder does not take it."""
+        path = self._path(key)
+        header = {**key.to_record(), "plan_sha256": hashlib.sha256(plan).hexdigest()}
+        partial = self._path(key, f".{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(MAGIC + json.dumps(header).encode() + b"\n" + plan)
+                file.flush()
+                # A power cut after the rename must not leave an empty file of the right name.
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            self._warn(error)
+            return None
+        return path
+
+    def _path(self, key: EngineKey, suffix: str = "") -> Path:
+        return self.folder / f"{key.file_name}{suffix}"
+
+    def _sweep(self, key: EngineKey) -> None:
+        """Under the lock: remove what a killed writer of this engine left."""
+        for partial in self.folder.glob(f"{key.file_name}.*.partial"):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            logger.warning(
+                "engines cannot be stored in %s (%s): they stay in memory and are built again at"
+                " the next start; make room or give another folder with engine_cache_dir",
+                self.folder,
+                error.strerror,
+            )
+        self._warned = True
+
+    def _warn_of_locks(self) -> None:
+        logger.warning(
+            "%s is on a file system without locks: two programs may build one engine",
+            self.folder,
+        )
+
+
+def default_folder() -> Path:
+    """The user's cache folder, by the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    parent = Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()
+    return parent / "mask_detector_ros" / "engines"
+
+
+def _split(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
+    magic, rest = content[: len(MAGIC)], content[len(MAGIC) :]
+    line, newline, plan = rest.partition(b"\n")
+    try:
+        header = json.loads(line)
+    except ValueError:
+        header = None
+    if magic != MAGIC or not newline or not isinstance(header, dict):
+        raise EngineMisfitError(f"{path} is no engine of this package, or it is cut off")
+    return header, plan
+
+
+def _wait_for_lock(file: int, key: EngineKey, cancelled: Callable[[], bool]) -> bool:
+    """Wait for the lock of a file; False where the file system has no locks."""
+    waiting = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                return False
+        else:
+            return True
+        if not waiting:
+            logger.info("another program builds %s (%s); waiting", key.model, key.precision)
+            waiting = True
+        time.sleep(LOCK_POLL)
+        if cancelled():
+            raise BuildCancelledError(f"the build of {key.model} was given up")

@@ -1,0 +1,242 @@
+"""One thread for each GPU, which alone makes, uses and frees what lives on it; through pycuda."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.inference.tensorrt.api import install_hint
+
+Result = TypeVar("Result")
+END_TIMEOUT = 2.0
+"""Seconds that the thread gets to free the GPU when the process ends."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: its number, its name, and its compute capability such as 8.7."""
+
+    number: int
+    name: str
+    capability: str
+
+
+def _driver() -> Any:
+    try:
+        import pycuda.driver as driver
+    except ImportError as error:
+        raise BackendError(
+            f"pycuda cannot be imported ({error}); backend tensorrt needs it and the driver of an"
+            f" NVIDIA GPU; do: {install_hint()}"
+        ) from error
+    try:
+        driver.init()
+    except driver.Error as error:
+        raise BackendError(
+            f"CUDA does not start ({error}); check with nvidia-smi that the driver is loaded and"
+            " fits, or use backend:=onnxruntime"
+        ) from error
+    return driver
+
+
+def find_gpu(number: int) -> Gpu:
+    """The GPU of that number.
+
+    Raises:
+        BackendError: there is none, or no CUDA.
+    """
+    driver = _driver()
+    count = driver.Device.count()
+    if number >= count:
+        raise BackendError(
+            f"device {number} does not exist: this machine has {count} CUDA GPUs, counted from 0"
+        )
+    device = driver.Device(number)
+    major, minor = device.compute_capability()
+    return Gpu(number, device.name(), f"{major}.{minor}")
+
+
+class CudaThread:
+    """The thread that owns the context of a GPU. Get it from `cuda_thread`.
+
+    It uses the primary context, the one that TensorRT itself uses.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
+        self._jobs = queue.SimpleQueue()
+        self.driver = _driver()
+        self._thread = threading.Thread(
+            target=self._run, args=(number,), name=f"cuda-{number}", daemon=True
+        )
+        self._thread.start()
+        atexit.register(self._end)
+        self.stream: Any = self.call(self.driver.Stream)
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Run a function in the thread and give what it gives, or raise what it raises.
+
+        Raises:
+            BackendError: CUDA failed.
+        """
+        if threading.current_thread() is self._thread:
+            return function()
+        try:
+            return self.post(function).result()
+        except self.driver.Error as error:
+            raise BackendError(f"CUDA failed: {error}") from error
+
+    def post(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run a function in the thread, later."""
+        future: Future[Result] = Future()
+        self._jobs.put((function, future))
+        return future
+
+    def _run(self, number: int) -> None:
+        context = None
+        while job := self._jobs.get():
+            function, future = job
+            try:
+                if context is None:
+                    context = self.driver.Device(number).retain_primary_context()
+                    context.push()
+                future.set_result(function())
+            except BaseException as error:  # to be raised where it is waited for
+                future.set_exception(error)
+            # Neither the job nor what it held may live on until the next one comes.
+            del job, function, future
+        if context is not None:
+            context.pop()
+
+    def _end(self) -> None:
+        def free_stream() -> None:
+            self.stream = None
+
+        self.post(free_stream)
+        self._jobs.put(None)
+        self._thread.join(END_TIMEOUT)
+
+
+@functools.cache
+def cuda_thread(number: int) -> CudaThread:
+    """The one thread of the GPU of that number."""
+    return CudaThread(number)
+
+
+class Buffer:
+    """Memory of one tensor: pinned on the host and on the GPU, grown when it must.
+
+    For the GPU's thread only.
+    """
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._size = 0
+        self._pinned: Any = None
+        self._memory: Any = None
+
+    def reserve(self, size: int) -> bool:
+        """Have at least `size` bytes; return whether the memory moved."""
+        if size <= self._size:
+            return False
+        # The old memory goes first: on a Jetson both come out of the same.
+        self._pinned = self._memory = None
+        self._pinned = self._driver.pagelocked_empty(size, np.uint8)
+        self._memory = self._driver.mem_alloc(size)
+        self._size = size
+        return True
+
+    @property
+    def address(self) -> int:
+        """On the GPU."""
+        return int(self._memory)
+
+    def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The host's side as an array."""
+        size = dtype.itemsize * int(np.prod(shape))
+        array: NDArray[Any] = self._pinned[:size].view(dtype).reshape(shape)
+        return array
+
+    def upload(self, size: int, stream: Any) -> None:
+        """Start copying to the GPU."""
+        self._driver.memcpy_htod_async(self._memory, self._pinned[:size], stream)
+
+    def download(self, size: int, stream: Any) -> None:
+        """Start copying from the GPU."""
+        self._driver.memcpy_dtoh_async(self._pinned[:size], self._memory, stream)
+
+
+class CudaGraph:
+    """What a function puts into a stream, recorded once, replayed with one call.
+
+    pycuda has no graphs, so this speaks to the driver's own library. For the GPU's thread only.
+
+    Raises:
+        BackendError: it could not be recorded; the stream can be used on.
+    """
+
+    _RELAXED = 2
+
+    def __init__(self, stream: int, record: Callable[[], None]) -> None:
+        self._cuda = load_libcuda()
+        self._stream = ctypes.c_void_p(stream)
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        self._check("cuStreamBeginCapture_v2", self._stream, self._RELAXED)
+        try:
+            record()
+        finally:
+            ended = self._cuda.cuStreamEndCapture(self._stream, ctypes.byref(graph))
+        if ended or not graph.value:
+            raise BackendError(f"a CUDA graph could not be recorded (CUDA error {ended})")
+        try:
+            # The parameters of this call have been the same since CUDA 11.4, JetPack 5's.
+            self._check(
+                "cuGraphInstantiateWithFlags",
+                ctypes.byref(executable),
+                graph,
+                ctypes.c_ulonglong(0),
+            )
+        finally:
+            self._cuda.cuGraphDestroy(graph)
+        self._executable = executable
+
+    def launch(self) -> None:
+        """Put the recorded work into the stream."""
+        self._check("cuGraphLaunch", self._executable, self._stream)
+
+    def free(self) -> None:
+        """Give the graph's memory back."""
+        self._cuda.cuGraphExecDestroy(self._executable)
+
+    def _check(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._cuda, name)(*arguments)
+        if code:
+            raise BackendError(f"{name} failed with CUDA error {code}")
+
+
+def load_libcuda() -> Any:
+    """The driver's library.
+
+    Raises:
+        BackendError: it is not there or too old for graphs.
+    """
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+        library.cuGraphInstantiateWithFlags  # noqa: B018  looks the function up
+    except (OSError, AttributeError) as error:
+        raise BackendError(f"CUDA graphs are not available ({error})") from error
+    return library

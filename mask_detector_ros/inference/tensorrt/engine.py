@@ -1,0 +1,185 @@
+"""What TensorRT and CUDA keep on a GPU for one network; for the GPU's thread only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.inference.base import Array, TensorInfo
+from mask_detector_ros.inference.tensorrt.api import TensorRt
+from mask_detector_ros.inference.tensorrt.builder import Shapes
+from mask_detector_ros.inference.tensorrt.cache import EngineMisfitError
+from mask_detector_ros.inference.tensorrt.cuda import Buffer, CudaGraph, CudaThread
+from mask_detector_ros.inference.tensorrt.profile import fill_up
+
+GRAPH_LIMIT = 32
+"""Different input shapes of one network that are kept ready, each with a CUDA graph: the levels
+of a camera's pyramid, or the batch sizes. The oldest goes for one more."""
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """A deserialised engine with its buffers and contexts.
+
+    Raises:
+        EngineMisfitError: TensorRT does not take the plan.
+    """
+
+    def __init__(self, api: TensorRt, thread: CudaThread, plan: bytes, name: str) -> None:
+        self._api, self._thread, self._name = api, thread, name
+        errors: list[str] = []
+        self._logger = api.logger(
+            lambda kind, text: errors.append(str(text)) if kind == "error" else None
+        )
+        self._runtime = api.trt.Runtime(self._logger)
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            reason = "; ".join(errors[-2:]) or "no reason given"
+            raise EngineMisfitError(f"{api} does not take the engine of {name} ({reason})")
+        self._engine: Any = engine
+        tensors: dict[Any, list[TensorInfo]] = {mode: [] for mode in self._modes}
+        for i in range(engine.num_io_tensors):
+            tensor = engine.get_tensor_name(i)
+            info = TensorInfo(
+                tensor, api.dtype(engine, tensor), tuple(engine.get_tensor_shape(tensor))
+            )
+            tensors[engine.get_tensor_mode(tensor)].append(info)
+        self.inputs, self.outputs = (tuple(tensors[mode]) for mode in self._modes)
+        self._buffers = {t.name: Buffer(thread.driver) for t in (*self.inputs, *self.outputs)}
+        self._scratch_size = max(api.scratch_size(engine), 1)
+        self._scratch = thread.driver.mem_alloc(self._scratch_size)
+        self._contexts: dict[tuple[Any, ...], _Shaped] = {}
+        self._has_graphs = True
+
+    @property
+    def _modes(self) -> tuple[Any, Any]:
+        mode = self._api.trt.TensorIOMode
+        return mode.INPUT, mode.OUTPUT
+
+    def run(self, arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> dict[str, Array]:
+        """Run once; the results are copies."""
+        shapes = {t.name: fill_up(arrays[t.name].shape, profile.get(t.name)) for t in self.inputs}
+        shaped = self._shaped(shapes)
+        used = {name: array.shape[0] for name, array in arrays.items() if name in profile}
+        batch = max(used.values(), default=-1)
+        stream = self._thread.stream
+        if batch != 0:
+            self._upload(arrays)
+            self._execute(shaped, stream)
+            stream.synchronize()
+        results = {}
+        for tensor in self.outputs:
+            values = self._buffers[tensor.name].view(shaped.outputs[tensor.name], tensor.dtype)
+            rows = batch if batch >= 0 and tensor.shape[0] == -1 else len(values)
+            results[tensor.name] = values[:rows].copy()
+        return results
+
+    def _upload(self, arrays: Mapping[str, Array]) -> None:
+        for tensor in self.inputs:
+            array = arrays[tensor.name]
+            # Rows behind the batch keep what was there before; nobody reads their results.
+            self._buffers[tensor.name].view(array.shape, tensor.dtype)[...] = array
+
+    def _shaped(self, shapes: dict[str, tuple[int, ...]]) -> _Shaped:
+        key = tuple(shapes.values())
+        shaped = self._contexts.get(key)
+        if shaped is None:
+            if len(self._contexts) >= GRAPH_LIMIT:
+                self._contexts.pop(next(iter(self._contexts))).free()
+            context = self._api.create_context(self._engine, int(self._scratch), self._scratch_size)
+            shaped = self._contexts[key] = _Shaped(context, shapes, self.outputs, self._name)
+        self._reserve(shaped)
+        return shaped
+
+    def _reserve(self, shaped: _Shaped) -> None:
+        """Have memory for the tensors; where it moved, every context must hear of it."""
+        moved = False
+        for tensor in (*self.inputs, *self.outputs):
+            size = tensor.dtype.itemsize * int(np.prod(shaped.shapes[tensor.name]))
+            moved |= self._buffers[tensor.name].reserve(size)
+        for other in self._contexts.values() if moved else (shaped,):
+            other.place(self._buffers, self._name, anew=moved)
+
+    def _execute(self, shaped: _Shaped, stream: Any) -> None:
+        if shaped.graph is not None:
+            shaped.graph.launch()
+            return
+        self._enqueue(shaped, stream)
+        shaped.runs += 1
+        # The first run of a shape does lazy work that must not be recorded.
+        if shaped.runs < 2 or not self._has_graphs:
+            return
+        if not self._api.can_capture(shaped.context, stream.handle):
+            return
+        stream.synchronize()
+        try:
+            shaped.graph = CudaGraph(stream.handle, lambda: self._enqueue(shaped, stream))
+        except BackendError as error:
+            self._has_graphs = False
+            logger.info("%s runs without CUDA graphs: %s", self._name, error)
+
+    def _enqueue(self, shaped: _Shaped, stream: Any) -> None:
+        for tensor in self.inputs:
+            self._buffers[tensor.name].upload(shaped.size(tensor), stream)
+        if not shaped.context.execute_async_v3(stream.handle):
+            raise BackendError(f"TensorRT could not run {self._name}: out of GPU memory?")
+        for tensor in self.outputs:
+            self._buffers[tensor.name].download(shaped.size(tensor), stream)
+
+    def free(self) -> None:
+        """Give everything back, the users before what they use."""
+        for shaped in self._contexts.values():
+            shaped.free()
+        self._contexts.clear()
+        self._buffers.clear()
+        self._engine = self._runtime = self._scratch = None
+
+
+class _Shaped:
+    """An execution context for one set of input shapes, and the graph recorded from it.
+
+    A graph goes wrong when its context changes afterwards, so each set has a context.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        shapes: dict[str, tuple[int, ...]],
+        outputs: Iterable[TensorInfo],
+        name: str,
+    ) -> None:
+        self.context = context
+        self.graph: CudaGraph | None = None
+        self.runs = 0
+        for tensor, shape in shapes.items():
+            if not context.set_input_shape(tensor, shape):
+                raise ModelError(f"the engine of {name} does not take {tensor} of shape {shape}")
+        self.outputs = {t.name: tuple(context.get_tensor_shape(t.name)) for t in outputs}
+        self.shapes = {**shapes, **self.outputs}
+        self._is_placed = False
+
+    def size(self, tensor: TensorInfo) -> int:
+        """Bytes of a tensor."""
+        return tensor.dtype.itemsize * int(np.prod(self.shapes[tensor.name]))
+
+    def place(self, buffers: Mapping[str, Buffer], name: str, anew: bool) -> None:
+        """Tell the context where the tensors are."""
+        if self._is_placed and not anew:
+            return
+        self.free()
+        self.runs = 0
+        for tensor, buffer in buffers.items():
+            if not self.context.set_tensor_address(tensor, buffer.address):
+                raise BackendError(f"the engine of {name} does not take the address of {tensor}")
+        self._is_placed = True
+
+    def free(self) -> None:
+        """Drop the graph."""
+        if self.graph is not None:
+            self.graph.free()
+        self.graph = None

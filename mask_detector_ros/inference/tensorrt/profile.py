@@ -1,0 +1,81 @@
+"""Which input shapes an engine is built for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mask_detector_ros.inference.base import Array, TensorInfo
+from mask_detector_ros.inference.tensorrt.builder import Profile, Shapes
+
+BATCHES = (1, 8, 128)
+"""Smallest, usual and largest number of crops: the larger `BATCH_LIMIT` of the cascade and the
+classifier."""
+
+IMAGE_SIZES = ((12, 12), (144, 640), (256, 2560))
+"""Height and width of what P-Net sees: its window; a usual band of the pyramid; the largest band,
+wide enough for 3840x2160 with min_face_size 20. A larger limit would cost GPU memory always."""
+
+
+def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
+    """Smallest, usual and largest shape of each input that has free dimensions.
+
+    A network of free height and width takes one image at a time (P-Net), others take batches.
+    """
+    profile = {}
+    for tensor in inputs:
+        if -1 not in tensor.shape:
+            continue
+        is_image = -1 in tensor.shape[1:]
+        shapes = []
+        for batch, image in zip((1, 1, 1) if is_image else BATCHES, IMAGE_SIZES, strict=True):
+            first = batch if tensor.shape[0] == -1 else tensor.shape[0]
+            sides = iter(image)
+            rest = [next(sides) if size == -1 else size for size in tensor.shape[1:]]
+            shapes.append((first, *rest))
+        profile[tensor.name] = (shapes[0], shapes[1], shapes[2])
+    return profile
+
+
+def fits(arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> bool:
+    """Whether the engine takes the arrays; an empty batch counts as one of one."""
+    return all(
+        low <= max(size, 1) <= high
+        for name, (least, _, most) in profile.items()
+        for low, size, high in zip(least, arrays[name].shape, most, strict=True)
+    )
+
+
+def fill_up(shape: tuple[int, ...], shapes: Shapes | None) -> tuple[int, ...]:
+    """The shape that is run for an input: batches are filled up to powers of two.
+
+    That leaves few different shapes, each with a CUDA graph of its own.
+    """
+    if shapes is None:
+        return shape
+    most = shapes[2][0]
+    batch = 1 << (max(shape[0], 1) - 1).bit_length()
+    return (min(batch, most), *shape[1:])
+
+
+def parity_shapes(
+    inputs: Iterable[TensorInfo], profile: Mapping[str, Shapes]
+) -> list[dict[str, tuple[int, ...]]]:
+    """Input shapes to compare an engine at: the usual one, the smallest, filled-up and large ones.
+
+    Networks have gone wrong at batch sizes of 8 and more only, and after a batch of one.
+    """
+    fixed = {tensor.name: tensor.shape for tensor in inputs}
+    if not profile:
+        return [fixed]
+    usual = {name: shapes[1] for name, shapes in profile.items()}
+    least = {name: shapes[0] for name, shapes in profile.items()}
+    most = {name: shapes[2] for name, shapes in profile.items()}
+    steps = [usual, least]
+    is_batched = any(shapes[0][0] != shapes[2][0] for shapes in profile.values())
+    if is_batched:
+        for batch in (3, 17):
+            steps.append({name: (batch, *shapes[1][1:]) for name, shapes in profile.items()})
+        steps += [most, least]
+    else:
+        steps.append({name: (*s[1][:-2], 97, 131) for name, s in profile.items()})
+    return [{**fixed, **step} for step in steps]

@@ -1,0 +1,222 @@
+"""TensorRT on an NVIDIA GPU: engines from the cache, or built; buffers, streams and graphs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.errors import BackendError, ImageError, ModelError
+from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
+from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
+from mask_detector_ros.inference.tensorrt.api import TensorRt
+from mask_detector_ros.inference.tensorrt.builder import (
+    BuildRequest,
+    Shapes,
+    build_in_process,
+    is_quantised,
+)
+from mask_detector_ros.inference.tensorrt.cache import EngineCache, EngineKey, EngineMisfitError
+from mask_detector_ros.inference.tensorrt.cuda import Gpu, cuda_thread, find_gpu
+from mask_detector_ros.inference.tensorrt.engine import Engine
+from mask_detector_ros.inference.tensorrt.parity import check_parity
+from mask_detector_ros.inference.tensorrt.precision import precision_of
+from mask_detector_ros.inference.tensorrt.profile import fits, make_profile, parity_shapes
+
+REPORT_PERIOD = 5.0
+"""Seconds between two lines about a build."""
+
+logger = logging.getLogger(__name__)
+
+
+class NotFiniteError(BackendError):
+    """A network gave infinity or NaN."""
+
+
+def create(
+    model: bytes, name: str, threads: int, options: EngineOptions, in_lanes: bool
+) -> TensorRtSession:
+    """Load a serialised ONNX model; see `inference.create_session`.
+
+    The engine comes from the cache; one that is missing, does not fit, does not load or does
+    not compute what ONNX Runtime computes is built, which takes from seconds to minutes. It has
+    one lane, the GPU's thread.
+
+    Raises:
+        BackendError: TensorRT cannot serve on this machine.
+        ModelError: the model cannot be built, or its engine computes something else.
+    """
+    api = TensorRt()
+    gpu = find_gpu(options.device)
+    reference = OnnxRuntimeSession(model, name, threads, in_lanes=False)
+    cache = EngineCache(options.engine_cache_dir)
+    precision = precision_of((output.name for output in reference.outputs), options.precision)
+    if precision != "auto":
+        return _create(api, gpu, cache, model, reference, precision, options)
+    try:
+        return _create(api, gpu, cache, model, reference, "fp16", options)
+    except ModelError as error:
+        logger.warning("%s; taking fp32", error)
+        return _create(api, gpu, cache, model, reference, "fp32", options)
+
+
+def _create(
+    api: TensorRt,
+    gpu: Gpu,
+    cache: EngineCache,
+    model: bytes,
+    reference: Session,
+    precision: str,
+    options: EngineOptions,
+) -> TensorRtSession:
+    profile = make_profile(reference.inputs)
+    digest = hashlib.sha256(model).hexdigest()
+    key = EngineKey(
+        reference.name,
+        digest,
+        api.flavour,
+        api.version,
+        gpu.name,
+        gpu.capability,
+        precision,
+        profile,
+    )
+    with cache.lock(key, options.cancelled):
+        why = "none is stored"
+        try:
+            plan = cache.read(key)
+            if plan is not None:
+                session = _load(api, gpu, plan, reference, key)
+                _check(session, reference, key, model, quick=True)
+                return session
+        except (EngineMisfitError, ModelError) as error:
+            why = str(error)
+        logger.info("building the engine of %s (%s): %s", key.model, precision, why)
+        start = time.monotonic()
+        request = BuildRequest(
+            key.model, precision == "fp16", profile, options.workspace_mb, gpu.number
+        )
+        plan = build_in_process(
+            request, model, _Progress(key.model, options.progress), options.cancelled
+        )
+        session = _load(api, gpu, plan, reference, key)
+        _check(session, reference, key, model, quick=False)
+        path = cache.write(key, plan)
+        logger.info(
+            "built the engine of %s in %.0f s: %s",
+            key.model,
+            time.monotonic() - start,
+            path or "in memory",
+        )
+        return session
+
+
+class _Progress:
+    """Tells the listener of every step, and the log now and then that it goes on."""
+
+    def __init__(self, model: str, listener: Callable[[str], None]) -> None:
+        self._model, self._listener = model, listener
+        self._start = self._logged = time.monotonic()
+        self._share = ""
+        listener(f"building {model}")
+
+    def __call__(self, share: float | None) -> None:
+        if share is not None:
+            self._share = f", {share:.0%}"
+            self._listener(f"building {self._model}{self._share}")
+        now = time.monotonic()
+        # TensorRT before 10 gives no shares: that it lives is all there is to say.
+        if now - self._logged >= REPORT_PERIOD:
+            self._logged = now
+            logger.info("building %s%s, %.0f s so far", self._model, self._share, now - self._start)
+
+
+def _load(
+    api: TensorRt, gpu: Gpu, plan: bytes, reference: Session, key: EngineKey
+) -> TensorRtSession:
+    session = TensorRtSession(api, gpu, plan, reference, key.precision, key.profile)
+    # Of outputs ONNX Runtime does not always know the shapes; the comparison finds them out.
+    same_inputs = set(session.inputs) == set(reference.inputs)
+    if not same_inputs or _types(session.outputs) != _types(reference.outputs):
+        raise EngineMisfitError(
+            f"the engine of {key.model} takes {', '.join(map(str, session.inputs))} and gives"
+            f" {', '.join(map(str, session.outputs))}; the model takes"
+            f" {', '.join(map(str, reference.inputs))} and gives"
+            f" {', '.join(map(str, reference.outputs))}"
+        )
+    return session
+
+
+def _types(tensors: tuple[TensorInfo, ...]) -> dict[str, np.dtype[Any]]:
+    return {tensor.name: tensor.dtype for tensor in tensors}
+
+
+def _check(session: Session, reference: Session, key: EngineKey, model: bytes, quick: bool) -> None:
+    shapes = parity_shapes(reference.inputs, key.profile)
+    steps = shapes[:2] if quick else shapes
+    try:
+        check_parity(session, reference, steps, key.precision, is_quantised(model))
+    except NotFiniteError as error:
+        # In service that is a fault of the machine, here it is one of this engine.
+        raise ModelError(str(error)) from error
+
+
+class TensorRtSession(Session):
+    """One engine, with buffers that are made once and used again.
+
+    Everything on the GPU belongs to the GPU's one thread (`cuda.CudaThread`): this class may
+    be used and dropped from any thread, it hands the work over.
+
+    Raises:
+        EngineMisfitError: TensorRT does not take the plan.
+    """
+
+    backend = "tensorrt"
+
+    def __init__(
+        self,
+        api: TensorRt,
+        gpu: Gpu,
+        plan: bytes,
+        reference: Session,
+        precision: str,
+        profile: Mapping[str, Shapes],
+    ) -> None:
+        self.name, self.metadata = reference.name, reference.metadata
+        self.device = f"{gpu.name} ({api}, {precision})"
+        self._thread = cuda_thread(gpu.number)
+        self._profile = profile
+        self._engine = self._thread.call(lambda: Engine(api, self._thread, plan, reference.name))
+        # Freed in the GPU's thread too, whoever drops the session, and before the process ends.
+        self._finalizer = weakref.finalize(self, _free, self._thread.post, self._engine)
+        self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        if not fits(arrays, self._profile):
+            raise ImageError(_too_large(self.name, arrays, self._profile))
+        results = self._thread.call(lambda: self._engine.run(arrays, self._profile))
+        bad = [name for name, values in results.items() if not np.isfinite(values).all()]
+        if bad:
+            raise NotFiniteError(
+                f"{self.name} on {self.device} gave values that are no numbers in"
+                f" {', '.join(bad)}; use precision:=fp32"
+            )
+        return results
+
+
+def _free(post: Callable[[Callable[[], None]], object], engine: Engine) -> None:
+    post(engine.free)
+
+
+def _too_large(name: str, arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> str:
+    shapes = ", ".join(str(arrays[tensor].shape) for tensor in profile)
+    largest = ", ".join(str(most) for _, _, most in profile.values())
+    return (
+        f"{name} got {shapes}, its TensorRT engine takes at most {largest}: the image is too large"
+        " for min_face_size; raise min_face_size or send smaller images"
+    )

@@ -1,0 +1,1 @@
+"""`make demo`: camera node, detector node and recorder as processes, and what they saw."""

@@ -1,0 +1,139 @@
+"""Run the three nodes of the demo as processes until the source has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mask_detector_ros.errors import MaskDetectorError, SourceError
+from mask_detector_ros.ros.dds_environment import image_environment
+from mask_detector_ros.sources import SAMPLE, is_live
+
+RATE = 15.0
+PHOTOGRAPH_RATE = 1.0
+"""Frames a second of the sample scene and the video; of a folder of photographs."""
+
+ENDLESS_DURATION = 15.0
+"""Seconds that a source without an end is shown, unless told otherwise."""
+
+PHOTOGRAPH_CANVAS = {"width": 960, "height": 720}
+"""Of the video, since photographs differ in size."""
+
+START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 10.0, 5.0
+
+
+def run_graph(source: str, out: Path, duration: float | None) -> None:
+    """Run the three nodes until the source has ended and its last frame is recorded."""
+    log = out / "detections.jsonl"
+    log.unlink(missing_ok=True)
+    is_folder = source != SAMPLE and Path(source).is_dir()
+    rate = PHOTOGRAPH_RATE if is_folder else RATE if source == SAMPLE else 0.0
+    if duration is None and (source == SAMPLE or is_live(source)):
+        duration = ENDLESS_DURATION
+    camera = {"source": source, "rate": rate, "loop": source == SAMPLE, "wait_for_subscriber": True}
+    environment = graph_environment()
+    print(
+        f"ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}: join with it to watch the topics",
+        flush=True,
+    )
+    with (
+        node(
+            "recorder_node",
+            {"folder": str(out), "rate": RATE, **(PHOTOGRAPH_CANVAS if is_folder else {})},
+            environment,
+            detections="mask_detector/detections",
+            image_annotated="mask_detector/image_annotated",
+            ground_truth="image_source/ground_truth",
+        ) as recorder,
+        # Photographs do not follow each other: nobody in one is the person of the one before.
+        node("mask_detector_node", {"tracking": not is_folder}, environment) as detector,
+    ):
+        others = (recorder, detector)
+        wait_for(log.exists, START_TIMEOUT, others, "the nodes did not find each other")
+        with node("image_source_node", camera, environment) as image_source:
+            try:
+                wait_for(
+                    lambda: image_source.poll() is not None or log.stat().st_size > 0,
+                    START_TIMEOUT,
+                    others,
+                    "no frame came through",
+                )
+                wait_for(lambda: image_source.poll() is not None, duration, others)
+            except KeyboardInterrupt:
+                print("interrupted; what was recorded is kept", file=sys.stderr)
+            if image_source.poll():
+                raise SourceError(f"the source {source} could not be shown; see above")
+        wait_until_settled(log)
+    for process, name in ((detector, "mask_detector"), (recorder, "recorder")):
+        if process.returncode:
+            raise MaskDetectorError(f"{name} ended with exit code {process.returncode}; see above")
+
+
+def graph_environment() -> dict[str, str]:
+    """Large images through shared memory, and a graph of our own unless the user chose one."""
+    config = Path(__file__).absolute().parents[3] / "config"
+    environment = {**os.environ, **image_environment(config, os.environ)}
+    environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    if environment.get("ROS_DISTRO") == "humble":
+        environment.setdefault("ROS_LOCALHOST_ONLY", "1")
+    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    return environment
+
+
+@contextmanager
+def node(
+    module: str, parameters: dict[str, Any], environment: dict[str, str], **remappings: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A node in a process of its own, ended with SIGINT."""
+    command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={json.dumps(value)}"]
+    for name, topic in remappings.items():
+        command += ["-r", f"{name}:={topic}"]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(
+    condition: Callable[[], bool],
+    timeout: float | None,
+    processes: tuple[subprocess.Popen[bytes], ...],
+    complaint: str = "",
+) -> None:
+    """Wait for a condition while the processes live; without a complaint, time may run out."""
+    end = None if timeout is None else time.monotonic() + timeout
+    while not condition():
+        if any(process.poll() is not None for process in processes):
+            raise MaskDetectorError("a node ended before its time; see its message above")
+        if end is not None and time.monotonic() > end:
+            if complaint:
+                raise MaskDetectorError(f"{complaint} within {timeout:g} s")
+            return
+        time.sleep(0.05)
+
+
+def wait_until_settled(log: Path) -> None:
+    """Wait until nothing has been written for a second: the last frame is through."""
+    end = time.monotonic() + SETTLE_TIMEOUT
+    size, since = -1, time.monotonic()
+    while time.monotonic() < min(end, since + 1.0):
+        if (now := log.stat().st_size) != size:
+            size, since = now, time.monotonic()
+        time.sleep(0.05)

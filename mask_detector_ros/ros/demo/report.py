@@ -1,0 +1,68 @@
+"""What the demo saw: faces by class, pace, and the score against the ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.evaluation.matching import score_faces
+from mask_detector_ros.faces import Faces
+
+MIN_SCORED_SIDE = 40.0
+"""Pixels: smaller known faces do not count in the score."""
+
+
+def read_records(log: Path) -> list[dict[str, Any]]:
+    """The lines of detections.jsonl.
+
+    Raises:
+        SourceError: no frame was recorded.
+    """
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    if not records:
+        raise SourceError("no frame reached the recorder; the messages above say why")
+    return records
+
+
+def print_report(records: list[dict[str, Any]]) -> None:
+    """Faces by class, pace, and how the faces agree with the ground truth where there is one."""
+    stamps = [record["stamp"] for record in records]
+    latencies = np.percentile([record["latency_ms"] for record in records], [50, 99])
+    pace = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if stamps[-1] > stamps[0] else 0.0
+    print(
+        f"\n{len(records)} frames, {pace:.1f} frames/s; from image stamp to recorded detections"
+        f" {latencies[0]:.0f} ms (99 %: {latencies[1]:.0f} ms)"
+    )
+    counts = Counter(face["label"] for record in records for face in record["faces"])
+    print(f"{counts.total()} faces, {counts.total() / len(records):.1f} a frame")
+    for label, count in counts.most_common():
+        print(f"  {label:<24}{count:>6}")
+    pairs = [(to_faces(r["faces"]), to_faces(r["truth"])) for r in records if "truth" in r]
+    if not pairs:
+        return
+    print(
+        f"\nagainst the ground truth of {len(pairs)} frames, faces of {MIN_SCORED_SIDE:.0f} px up"
+    )
+    print(f"  {'label':<24}{'known':>6}{'found':>8}{'label right':>14}")
+    for label, score in sorted(score_faces(pairs, MIN_SCORED_SIDE).items()):
+        found, right = f"{score.recall:.1%}", f"{score.label_accuracy:.1%}"
+        print(f"  {label:<24}{score.present:>6}{found:>8}{right:>14}")
+
+
+def to_faces(records: list[dict[str, Any]]) -> Faces:
+    """Faces of the records of one line, with as many labels as occur in them."""
+    names = tuple(sorted({record["label"] for record in records}))
+    if not records:
+        return Faces.empty()
+    return Faces(
+        np.array([record["box"] for record in records], np.float32),
+        np.ones(len(records), np.float32),
+        np.zeros((len(records), 5, 2), np.float32),
+        np.array([[name == record["label"] for name in names] for record in records], np.float32),
+        names,
+    )

@@ -1,0 +1,181 @@
+"""SampleScene: people, hall and camera put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.sources.sample_scene.hall import draw_hall
+from mask_detector_ros.sources.sample_scene.people import (
+    LABEL_NAMES,
+    PEOPLE,
+    RATE_HZ,
+    SCENE_HEIGHT,
+    SCENE_WIDTH,
+    Person,
+)
+from mask_detector_ros.sources.sample_scene.sprites import Sprite, choose_sprite, draw_sprites
+
+MIN_VISIBLE = 0.7
+"""A face of which less than this share of its box is in view is not in the ground truth."""
+
+_SMALLEST, _LARGEST = 64, 8192  # of a side of the picture, pixels
+_NOISE_SIGMA = 2.5  # of the simulated sensor, grey levels
+_NOISE_MEAN = 16  # kept unsigned for speed; taken off again where it is added
+_NOISE_SHIFTS = 64
+
+
+@dataclass(frozen=True)
+class _Actor:
+    """A person with the sprites that show them."""
+
+    person: Person
+    sprites: list[Sprite]
+
+
+class SampleScene:
+    """Renders a hall where masked and bare faces of several sizes move, and tells their truth.
+
+    Args:
+        width, height: size of the picture in pixels, 64 to 8192. The scene is laid out
+            for 640x480, where faces are 24 to 130 pixels high, and scales with the size.
+        people: who is in it.
+
+    Raises:
+        ParameterError: the size is out of range.
+        SourceError: a portrait the scene is drawn from is not installed.
+    """
+
+    def __init__(
+        self,
+        width: int = SCENE_WIDTH,
+        height: int = SCENE_HEIGHT,
+        people: Sequence[Person] = PEOPLE,
+    ) -> None:
+        for name, value in (("width", width), ("height", height)):
+            if not _SMALLEST <= value <= _LARGEST:
+                raise ParameterError(
+                    f"{name} of the sample scene must be {_SMALLEST} to {_LARGEST}, got {value}"
+                )
+        self.width, self.height = width, height
+        self._scale = min(width / SCENE_WIDTH, height / SCENE_HEIGHT)
+        self._hall = draw_hall(width, height)
+        noise_shape = (height + _NOISE_SHIFTS, width + _NOISE_SHIFTS, 3)
+        noise = np.random.default_rng(11).normal(_NOISE_MEAN, _NOISE_SIGMA, noise_shape)
+        self._noise = np.clip(noise.round(), 0, 255).astype(np.uint8)
+        self._actors = [_Actor(person, self._sprites(person)) for person in people]
+
+    def _sprites(self, person: Person) -> list[Sprite]:
+        largest = self._scale * (person.size.mean + person.size.amplitude)
+        return draw_sprites(person, largest / person.portrait.face_height)
+
+    def render(self, index: int) -> tuple[NDArray[np.uint8], Faces]:
+        """One picture and what is to be seen in it.
+
+        Args:
+            index: number of the picture; meant to be shown at `RATE_HZ`. The same index
+                always gives the same picture, in any order; the scene has no end.
+
+        Returns:
+            The picture, (height, width, 3) uint8 BGR, and its faces: boxes of the face
+            ovals from hairline to chin, clipped to the picture; landmarks of which a few
+            may lie outside where a face is partly out of view; probabilities that are 1
+            for the true label; scores of 1; track ids that number the people. A face of
+            which less than 70 % is in view, or not behind others, is left out.
+        """
+        seconds = index / RATE_HZ
+        picture = self._hall.copy()
+        # Who is nearer stands before who is farther.
+        actors = sorted(self._actors, key=lambda actor: actor.person.size.at(seconds))
+        for actor in actors:
+            pose = actor.person.pose(seconds, self.width, self.height)
+            _set_in(picture, actor.sprites, pose)
+        return self._expose(picture, index), self.ground_truth(index)
+
+    def ground_truth(self, index: int) -> Faces:
+        """The faces of picture `index`, as `render` returns them, without rendering."""
+        seconds = index / RATE_HZ
+        boxes, landmarks, label_ids, numbers = [], [], [], []
+        people = [actor.person for actor in self._actors]
+        poses = [person.pose(seconds, self.width, self.height) for person in people]
+        ovals = [_oval_box(person, pose) for person, pose in zip(people, poses, strict=True)]
+        sizes = [person.size.at(seconds) for person in people]
+        for number, (person, pose, box) in enumerate(zip(people, poses, ovals, strict=True)):
+            clipped = np.clip(box, 0, (self.width, self.height) * 2)
+            nearer = [oval for oval, size in zip(ovals, sizes, strict=True) if size > sizes[number]]
+            hidden = max((_area(_common(clipped, oval)) for oval in nearer), default=0.0)
+            if _area(clipped) - hidden < MIN_VISIBLE * _area(box):
+                continue
+            boxes.append(clipped)
+            landmarks.append(_landmarks(person, pose))
+            label_ids.append(LABEL_NAMES.index(person.label))
+            numbers.append(number)
+        if not boxes:
+            return Faces.empty(LABEL_NAMES)
+        return Faces(
+            boxes=np.array(boxes, np.float32),
+            scores=np.ones(len(boxes), np.float32),
+            landmarks=np.array(landmarks, np.float32),
+            probabilities=np.eye(len(LABEL_NAMES), dtype=np.float32)[label_ids],
+            label_names=LABEL_NAMES,
+            track_ids=np.array(numbers, np.int64),
+        )
+
+    def _expose(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """What a camera makes of the scene: slowly varying exposure, and noise."""
+        exposure = 1 + 0.07 * math.sin(2 * math.pi * index / RATE_HZ / 13)
+        x, y = np.random.default_rng(abs(index)).integers(_NOISE_SHIFTS, size=2)
+        noise = self._noise[y : y + self.height, x : x + self.width]
+        exposed = cv2.addWeighted(picture, exposure, noise, 1, -_NOISE_MEAN)
+        return np.asarray(exposed, np.uint8)
+
+
+def _set_in(picture: NDArray[np.uint8], sprites: list[Sprite], pose: NDArray[np.float64]) -> None:
+    """Blend a sprite into the picture, touching only the rectangle it covers."""
+    scale = math.sqrt(abs(float(np.linalg.det(pose[:, :2]))))
+    sprite = choose_sprite(sprites, scale)
+    factor = sprite.reduction
+    height, width = sprite.pixels.shape[:2]
+    corners = np.array([(0, 0), (width, 0), (0, height), (width, height)]) * factor
+    placed = corners @ pose[:, :2].T + pose[:, 2]
+    limit = (picture.shape[1], picture.shape[0])
+    left, top = np.clip(np.floor(placed.min(axis=0)) - 2, 0, limit).astype(int)
+    right, bottom = np.clip(np.ceil(placed.max(axis=0)) + 2, 0, limit).astype(int)
+    if left >= right or top >= bottom:
+        return
+    # Pixel k of a sprite is centred at factor * k + (factor - 1) / 2 in the portrait.
+    offset = pose[:, :2] @ np.full(2, (factor - 1) / 2) + pose[:, 2] - (left, top)
+    to_region = np.column_stack([pose[:, :2] * factor, offset])
+    layer = cv2.warpAffine(sprite.pixels, to_region, (right - left, bottom - top))
+    region = picture[top:bottom, left:right]
+    see_through = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2BGR)
+    cv2.multiply(region, see_through, dst=see_through, scale=1 / 255)
+    region[:] = cv2.add(see_through, cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR))
+
+
+def _oval_box(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4,) xyxy box around the face oval after the affine map."""
+    centre = pose[:, :2] @ person.portrait.centre + pose[:, 2]
+    reach = np.hypot(*(pose[:, :2] * person.portrait.half_size).T)
+    return np.concatenate([centre - reach, centre + reach])
+
+
+def _landmarks(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(5, 2) landmarks after the affine map; left and right as seen in the picture."""
+    points = np.asarray(person.portrait.landmarks) @ pose[:, :2].T + pose[:, 2]
+    return np.asarray(points[[1, 0, 2, 4, 3]] if person.mirrored else points)
+
+
+def _area(box: NDArray[np.float64]) -> float:
+    return float((box[2] - box[0]).clip(0) * (box[3] - box[1]).clip(0))
+
+
+def _common(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])

