@@ -10,7 +10,7 @@ from setuptools import setup
 ROOT = Path(__file__).parent
 
 # What runs for every frame besides the networks and OpenCV.
-HOT = ("crops.py", "faces.py", "classifier.py", "mtcnn/[!_]*.py")
+HOT = ("imaging/boxes.py", "imaging/crops.py", "faces.py", "classifier.py", "mtcnn/[!_]*.py")
 
 
 def shared(directory: str) -> tuple[str, list[str]]:

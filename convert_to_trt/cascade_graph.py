@@ -15,7 +15,7 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.imaging.image_pyramid import halvings_between
+from mask_detector_ros.imaging.image_pyramid import level_for
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.mtcnn.cascade import (
@@ -80,7 +80,7 @@ class _Composer:
             )
         found, lost, total = [], [], 0
         for height, width in shapes:
-            power = int(halvings_between(s.height, 2 * height))
+            power = int(level_for(s.height, 2 * height))
             source, *sides = halves[power]
             level = parts.pyramid_level(g, source, height, width)
             maps = g.embed(self._models["pnet"], "pnet", {"images": level})

@@ -28,7 +28,7 @@ def round_pixels(g: GraphBuilder, value: str) -> str:
 
 
 def halve(g: GraphBuilder, image: str, height: int, width: int) -> str:
-    """A (1, 3, height, width) image at half its size, rounded up, as `Mipmap` halves it."""
+    """A (1, 3, height, width) image at half its size, rounded up, as `ImagePyramid` halves it."""
     for axis, size in ((2, height), (3, width)):
         if size % 2:
             last = [g.constant([at], np.int64) for at in (size - 1, size, axis)]

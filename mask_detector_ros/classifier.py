@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
-from mask_detector_ros.imaging.image_pyramid import Image, Mipmap
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference.base import Session
 
 BATCH_LIMIT = 128
@@ -71,11 +71,11 @@ class Classifier:
             " scale and offset in its ONNX metadata (see models/README.md)"
         )
 
-    def __call__(self, image: Image | Mipmap, faces: Faces, margin: float = -1.0) -> Faces:
+    def __call__(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
         """Label the faces of a (H, W, 3) BGR image.
 
         Args:
-            image: the image that the faces were found in, or its mipmap.
+            image: the image that the faces were found in, or its pyramid.
             faces: the faces.
             margin: context around the box; negative for the model's own.
         """

@@ -15,7 +15,7 @@ from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.imaging.image_pyramid import Image, Mipmap
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import (
     EngineOptions,
     choose_backend,
@@ -277,8 +277,8 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
     def find(
         image: Image, settings: CascadeSettings, margin: float, near: FloatArray | None
     ) -> Faces:
-        mipmap = Mipmap(image)
-        return classifier(mipmap, cascade(mipmap, settings, near), margin)
+        pyramid = ImagePyramid(image)
+        return classifier(pyramid, cascade(pyramid, settings, near), margin)
 
     return Networks(find, classifier.label_names, session)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
-from mask_detector_ros.imaging.image_pyramid import Mipmap
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
 from training.augment import WITHOUT_MASK
 from training.face_data import FaceRow
@@ -214,9 +214,9 @@ def _propose(stage: str, image: Image, cascade: Cascade, settings: Settings) -> 
     cascade_settings = CascadeSettings(
         settings.harvest_min_face, PYRAMID_FACTOR, (threshold, threshold, threshold), 0
     )
-    mipmap = Mipmap(image)
-    boxes = cascade._propose(mipmap, cascade_settings, threshold)
-    return cascade._refine(mipmap, boxes, threshold) if stage == "onet" else boxes
+    pyramid = ImagePyramid(image)
+    boxes = cascade.propose(pyramid, cascade_settings, threshold)
+    return cascade.refine(pyramid, boxes, threshold) if stage == "onet" else boxes
 
 
 def _squares(boxes: Boxes) -> Boxes:

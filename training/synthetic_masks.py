@@ -49,15 +49,15 @@ def paint_mask(
     inside = np.zeros(image.shape[:2], np.float32)
     cv2.fillPoly(inside, [np.rint(outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
     inside = np.clip(inside, 0, 1)
-    canvas = image.copy()
+    packing = image.copy()
     if rng.random() < 0.6:
-        _draw_straps(canvas, outline, box, rng)
+        _draw_straps(packing, outline, box, rng)
     cloth = _cloth(image, box, outline, rng)
     if rng.random() < 0.5:
         softness = float(rng.uniform(0.005, 0.02) * (box[2] - box[0]))
         inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), max(softness, 0.3)), np.float32)
     opacity = (inside * rng.uniform(0.9, 1.0))[..., None]
-    painted = canvas * (1 - opacity) + cloth * opacity
+    painted = packing * (1 - opacity) + cloth * opacity
     return np.asarray(np.rint(painted), np.uint8)
 
 
@@ -87,7 +87,7 @@ def _outline(box: NDArray[np.float32], top: float, rng: np.random.Generator) -> 
 
 
 def _draw_straps(
-    canvas: NDArray[np.uint8],
+    packing: NDArray[np.uint8],
     outline: NDArray[np.float64],
     box: NDArray[np.float32],
     rng: np.random.Generator,
@@ -99,7 +99,7 @@ def _draw_straps(
     for corners, ear_x in (((0, 8), box[0]), ((4, 5), box[2])):
         for corner in corners:
             start = tuple(np.rint(outline[corner]).astype(int).tolist())
-            cv2.line(canvas, start, (round(ear_x), round(ear_y)), color, thickness, cv2.LINE_AA)
+            cv2.line(packing, start, (round(ear_x), round(ear_y)), color, thickness, cv2.LINE_AA)
 
 
 def _cloth(

@@ -29,7 +29,7 @@ from mask_detector_ros.evaluation.summary import (
 )
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import bbox_regression, non_max_suppression
-from mask_detector_ros.imaging.image_pyramid import Mipmap
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade, CascadeSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
@@ -43,11 +43,11 @@ class CountingCascade:
 
     def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
         first, second, third = settings.detection_thresholds
-        mipmap = Mipmap(image)
-        proposed = self._cascade._propose(mipmap, settings, first)
-        refined = self._cascade._refine(mipmap, proposed, second)
+        pyramid = ImagePyramid(image)
+        proposed = self._cascade.propose(pyramid, settings, first)
+        refined = self._cascade.refine(pyramid, proposed, second)
         self.crops += (len(proposed), len(refined))
-        return self._cascade._decide(mipmap, refined, third)
+        return self._cascade.decide(pyramid, refined, third)
 
 
 class PaperCascade(Cascade):
@@ -73,10 +73,10 @@ class SecondLook(Cascade):
         super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
         self._whole, self._settings = cascade, settings
 
-    def _propose(
-        self, image: Mipmap, settings: CascadeSettings, threshold: float
+    def propose(
+        self, image: ImagePyramid, settings: CascadeSettings, threshold: float
     ) -> NDArray[np.float32]:
-        return self._propose_near(image, self._whole(image, self._settings).boxes, threshold)
+        return self.propose_near(image, self._whole(image, self._settings).boxes, threshold)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from mask_detector_ros.speed.cost_plots import draw_cost_plots
 from mask_detector_ros.speed.frames import digest, make_frames, source_of
 from mask_detector_ros.speed.lineup import (
     PEERS,
-    Heat,
+    Run,
     comparison,
     four_way,
     installed_backends,
@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
     )
     what.add_argument("--faces", type=listed(number(0, 50)), metavar="N,..", help="in a frame")
     what.add_argument(
-        "--threads", type=listed(number(1, 256)), metavar="N,..", help="of each contestant"
+        "--threads", type=listed(number(1, 256)), metavar="N,..", help="of each candidate"
     )
     what.add_argument(
         "--full",
@@ -106,21 +106,21 @@ def run(arguments: argparse.Namespace) -> int:
     backends = [
         choose_backend(name) for name in arguments.backends or installed_backends() or BACKENDS[:1]
     ]
-    heats = plan(arguments, backends, bool(own))
+    runs = plan(arguments, backends, bool(own))
     output = make_report_folder(arguments.output)
     machine = describe_machine()
     hidden = not sys.stderr.isatty()
-    sources = dict.fromkeys(source_of(case) for case, _ in heats)
+    sources = dict.fromkeys(source_of(case) for case, _ in runs)
     frames = make_frames(
         tqdm(sources, "frames", leave=False, disable=hidden), arguments.frames, own
     )
-    macs = count_macs(heats, frames)
+    macs = count_macs(runs, frames)
     environments = arguments.environments.expanduser().absolute()
-    race = run_race(heats, frames, arguments.rounds, environments)
-    rows = build_rows(heats, race, macs)
+    timings = run_race(runs, frames, arguments.rounds, environments)
+    rows = build_rows(runs, timings, macs)
     lines = find_lines(rows)
     if arguments.four_way:
-        tables = [four_way_table(rows, race.absent)]
+        tables = [four_way_table(rows, timings.absent)]
     else:
         tables = build_tables(rows, lines)
     report = {
@@ -128,8 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
         "frames_sha256": digest(frames),
         "frames": arguments.frames,
         "rounds": arguments.rounds,
-        "versions": race.versions,
-        "absent": race.absent,
+        "versions": timings.versions,
+        "absent": timings.absent,
         "summary": summarise(rows),
         "rows": rows,
         "lines": lines,
@@ -144,11 +144,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("", *facts, sep="\n")
         if output is not None:
             print(f"\nreport: {output / 'report.md'}")
-    home = {entrant.name for _, entrants in heats for entrant in entrants if entrant.is_at_home}
-    return 1 if home & set(race.absent) else 0
+    home = {c.name for _, candidates in runs for c in candidates if c.is_at_home}
+    return 1 if home & set(timings.absent) else 0
 
 
-def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: bool) -> list[Heat]:
+def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: bool) -> list[Run]:
     """The cases that the options ask for, and who takes part in each.
 
     Raises:

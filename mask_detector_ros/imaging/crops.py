@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.imaging.image_pyramid import Image, Mipmap, halvings_between
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
 
 MIN_VISIBLE_FRACTION = 1 / 16
 """A square with less of its area inside the image gives a black crop: padding a huge one
@@ -14,14 +14,14 @@ would cost much memory, and what is left of it shows no face."""
 
 
 def crop_squares(
-    image: Image | Mipmap, boxes: NDArray[np.float32], size: int, margin: float
+    image: Image | ImagePyramid, boxes: NDArray[np.float32], size: int, margin: float
 ) -> NDArray[np.uint8]:
     """Cut a square around each box and scale it to `size` by `size` pixels.
 
     The squares are those of `square_slices`. What lies outside the image is black.
 
     Args:
-        image: (H, W, 3) uint8, in any channel order; a mipmap where more is cut from it.
+        image: (H, W, 3) uint8, in any channel order; a pyramid where more is cut from it.
         boxes: (N, 4), xmin, ymin, xmax, ymax in pixels of the image; they may leave it.
         size: width and height of the crops in pixels.
         margin: context on each side, as a fraction of the box's longer side.
@@ -30,24 +30,24 @@ def crop_squares(
         (N, size, size, 3) uint8. Crops of boxes that have no area, are not finite, or show
         less than `MIN_VISIBLE_FRACTION` of their square are black.
     """
-    return cut_squares(Mipmap.of(image), square_slices(boxes, margin, size), size)
+    return cut_squares(ImagePyramid.of(image), square_slices(boxes, margin, size), size)
 
 
-def cut_squares(mipmap: Mipmap, squares: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+def cut_squares(pyramid: ImagePyramid, squares: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
     """The (N, size, size, 3) crops of (N, 4) squares of `square_slices`; see `crop_squares`."""
     crops = np.zeros((len(squares), size, size, 3), np.uint8)
-    height, width = mipmap[0].shape[:2]
+    height, width = pyramid[0].shape[:2]
     visible = np.clip(squares, 0, [width, height, width, height])
     sides = squares[:, 2] - squares[:, 0]
     shown = np.prod(visible[:, 2:] - visible[:, :2], axis=1, dtype=np.float64)
     drawable = (shown > 0) & (shown >= MIN_VISIBLE_FRACTION * np.square(sides, dtype=np.float64))
     chosen = np.flatnonzero(drawable)
-    powers = halvings_between(sides[chosen], size)
+    powers = level_for(sides[chosen], size)
     slices = squares[chosen] >> powers[:, None]
     for index, power, (left, top, right, bottom) in zip(
         chosen.tolist(), powers.tolist(), slices.tolist(), strict=True
     ):
-        source, crop = mipmap[power], crops[index]
+        source, crop = pyramid[power], crops[index]
         rows, columns = source.shape[:2]
         patch = source[max(top, 0) : bottom, max(left, 0) : right]
         if top < 0 or left < 0 or bottom > rows or right > columns:
@@ -61,7 +61,7 @@ def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArr
     """The squares that `crop_squares` cuts.
 
     They have the centre of the box and the side max(width, height) * (1 + 2 * margin), in whole
-    pixels of the halving of the image that they are read from: the side is rounded and then cut
+    pixels of the level of the image that they are read from: the side is rounded and then cut
     down to such, which makes it up to 1 / `size` smaller. Squares of these squares are the same.
 
     Args:
@@ -79,7 +79,7 @@ def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArr
     has_area = (finite[:, 2:] - finite[:, :2]).min(axis=1, keepdims=True) > 0
     corners = np.where(has_area, corners, 0)
     side = np.rint((corners[:, 2:] - corners[:, :2]).max(axis=1) * (1 + 2 * margin))
-    pixel = 1 << halvings_between(side.astype(np.int64), size)
+    pixel = 1 << level_for(side.astype(np.int64), size)
     side = side // pixel
     start = np.rint(((corners[:, :2] + corners[:, 2:]) / pixel[:, None] - side[:, None]) / 2)
     squares = np.hstack([start, start + side[:, None]]).astype(np.int64)

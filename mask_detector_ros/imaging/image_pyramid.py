@@ -1,6 +1,6 @@
 """An image at its own size and halved again and again (Williams, "Pyramidal Parametrics", 1983).
 
-Whatever is shrunk here is read from the smallest halving that is still large enough: then one
+Whatever is shrunk here is read from the smallest level that is still large enough: then one
 bilinear step of less than two pixels misses none of them.
 """
 
@@ -15,30 +15,30 @@ from numpy.typing import ArrayLike, NDArray
 Image = NDArray[np.uint8]
 
 
-class Mipmap:
-    """The halvings of a (H, W, 3) uint8 image, each made when it is first asked for.
+class ImagePyramid:
+    """The levels of a (H, W, 3) uint8 image, each made when it is first asked for.
 
-    A halving averages blocks of 2x2 pixels; where a side is odd, its last pixel counts twice. So
-    a pixel of halving k shows exactly 2**k by 2**k pixels of the image.
+    A level averages blocks of 2x2 pixels; where a side is odd, its last pixel counts twice. So
+    a pixel of level k shows exactly 2**k by 2**k pixels of the image.
 
     Several threads may ask at a time.
     """
 
     def __init__(self, image: Image) -> None:
-        self._halvings = [image]
+        self._levels = [image]
         self._making = threading.Lock()
 
     @classmethod
-    def of(cls, image: Image | Mipmap) -> Mipmap:
-        """The mipmap of an image; a mipmap as it is."""
-        return image if isinstance(image, Mipmap) else cls(image)
+    def of(cls, image: Image | ImagePyramid) -> ImagePyramid:
+        """The pyramid of an image; a pyramid as it is."""
+        return image if isinstance(image, ImagePyramid) else cls(image)
 
     def __getitem__(self, power: int) -> Image:
-        if len(self._halvings) <= power:
+        if len(self._levels) <= power:
             with self._making:
-                while len(self._halvings) <= power:
-                    self._halvings.append(_halve(self._halvings[-1]))
-        return self._halvings[power]
+                while len(self._levels) <= power:
+                    self._levels.append(_halve(self._levels[-1]))
+        return self._levels[power]
 
 
 def _halve(image: Image) -> Image:
@@ -51,7 +51,7 @@ def _halve(image: Image) -> Image:
     return cv2.resize(image, half, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def halvings_between(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
+def level_for(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
     """How often each length in pixels can be halved and still be no smaller than wanted."""
     _, exponents = np.frexp(np.maximum(np.floor_divide(sizes, wanted), 1))
     return np.asarray(exponents, np.int64) - 1

@@ -14,6 +14,12 @@ BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 """Names of the backends. `auto` starts on the first of the others that is installed, and goes
 over to tensorrt where there is a GPU, once its engines are built."""
 
+_MODULES = {
+    "onnxruntime": f"{__name__}.onnxruntime",
+    "openvino": f"{__name__}.openvino",
+    "tensorrt": f"{__name__}.tensorrt.session",
+}
+
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
     "openvino": 'pip install "mask_detector_ros[openvino]"',
@@ -69,7 +75,7 @@ def create_session(
     backend: str = "auto",
     threads: int = 0,
     options: EngineOptions | None = None,
-    in_lanes: bool = False,
+    concurrent: bool = False,
 ) -> Session:
     """Load a serialised ONNX model.
 
@@ -79,13 +85,13 @@ def create_session(
         backend: `auto` or one of `BACKENDS`.
         threads: CPU threads; 0 takes all cores that the process may use.
         options: of a backend that builds engines.
-        in_lanes: whether the caller would rather run it in several threads at a time; where the
-            backend lets it, the session's `lanes` are its threads.
+        concurrent: whether the caller would rather run it in several threads at a time; where the
+            backend lets it, the session's `concurrency` is their number.
 
     Raises:
         BackendError: the backend is not there.
         ModelError: the model cannot be loaded.
     """
-    module = importlib.import_module(f"{__name__}.{choose_backend(backend)}")
-    session: Session = module.create(model, name, threads, options or EngineOptions(), in_lanes)
+    module = importlib.import_module(_MODULES[choose_backend(backend)])
+    session: Session = module.create(model, name, threads, options or EngineOptions(), concurrent)
     return session

@@ -76,7 +76,7 @@ class Session(ABC):
         device: where it runs in fact, in the backend's own words.
         inputs, outputs: the network's tensors, in the file's order.
         metadata: the metadata of the ONNX file.
-        lanes: how many threads may call `run` at a time.
+        concurrency: how many threads may call `run` at a time.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Session(ABC):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
-    lanes: int = 1
+    concurrency: int = 1
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run the network once.

@@ -26,10 +26,10 @@ _DTYPES = {
 
 
 def create(
-    model: bytes, name: str, threads: int, options: EngineOptions, in_lanes: bool
+    model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> OnnxRuntimeSession:
     """Load a serialised ONNX model; see `inference.create_session`."""
-    return OnnxRuntimeSession(model, name, threads, in_lanes)
+    return OnnxRuntimeSession(model, name, threads, concurrent)
 
 
 class OnnxRuntimeSession(Session):
@@ -37,12 +37,13 @@ class OnnxRuntimeSession(Session):
 
     backend = "onnxruntime"
 
-    def __init__(self, model: bytes, name: str, threads: int, in_lanes: bool) -> None:
+    def __init__(self, model: bytes, name: str, threads: int, concurrent: bool) -> None:
         options = ort.SessionOptions()
         # Left to choose, it counts the cores that a container may not use too, and ties thread k
         # of every process to core k.
         threads = threads or usable_cores()
-        self.lanes, options.intra_op_num_threads = (threads, 1) if in_lanes else (1, threads)
+        self.concurrency = threads if concurrent else 1
+        options.intra_op_num_threads = 1 if concurrent else threads
         options.log_severity_level = 3
         # Several sessions share the cores: a pool that spins after its call takes the
         # time of the next one.

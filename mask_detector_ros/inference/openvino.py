@@ -25,11 +25,11 @@ did not have gives way to another."""
 
 
 def create(
-    model: bytes, name: str, threads: int, options: EngineOptions, in_lanes: bool
+    model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> OpenVinoSession:
     """Load a serialised ONNX model; see `inference.create_session`.
 
-    It has one lane: a network for each thread and each shape would take much memory, and its own
+    It has one thread: a network for each thread and each shape would take much memory, and its own
     threads are as fast.
     """
     return OpenVinoSession(model, name, threads)

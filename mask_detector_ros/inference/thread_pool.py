@@ -10,7 +10,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-class Lanes:
+class ThreadPool:
     """So many threads that work on the parts of a job, the caller's among them.
 
     It pays where parts spend their time in libraries that let other threads run: the parts of an
@@ -23,7 +23,7 @@ class Lanes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._others = ThreadPoolExecutor(count - 1, "lane") if count > 1 else None
+        self._others = ThreadPoolExecutor(count - 1, "thread") if count > 1 else None
 
     def map(self, function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
         """What the function gives for each part, in order.

@@ -17,17 +17,17 @@ from mask_detector_ros.imaging.boxes import (
     suppress_contained,
 )
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
-from mask_detector_ros.imaging.image_pyramid import Image, Mipmap
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session
-from mask_detector_ros.inference.thread_pool import Lanes
+from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.mtcnn.proposals import (
-    CANVAS,
-    Windows,
+    MAP_STRIDE,
+    Proposals,
+    proposals_in_tile,
     suppress_neighbours,
-    windows_in_band,
 )
-from mask_detector_ros.mtcnn.pyramid import Canvas, lay_out, pyramid_shapes
+from mask_detector_ros.mtcnn.pyramid import PackedPyramid, lay_out, pyramid_shapes
 
 MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
 """Suppression of the boxes that P-Net and R-Net have moved, and, by share of the smaller box, of
@@ -40,7 +40,7 @@ BATCH_LIMIT = 16
 """Crops in one call: what lies between two layers then stays in a core's cache, which takes a
 quarter off the time of 128; and an image full of candidates takes no more memory."""
 
-LANE_BATCH = 4
+MIN_CROPS_PER_THREAD = 4
 """Crops that are worth another thread."""
 
 NEAR_MARGIN, NEAR_SIDES = 0.75, (60, 42, 30, 22)
@@ -71,7 +71,7 @@ class Cascade:
         rnet.require({"images": (-1, 3, RNET_SIDE, RNET_SIDE)}, ("scores", "offsets"))
         onet.require({"images": (-1, 3, ONET_SIDE, ONET_SIDE)}, ("scores", "offsets", "landmarks"))
         self.pnet, self.rnet, self.onet = pnet, rnet, onet
-        self._lanes = Lanes(min(session.lanes for session in (pnet, rnet, onet)))
+        self._pool = ThreadPool(min(session.concurrency for session in (pnet, rnet, onet)))
 
     @classmethod
     def load(
@@ -84,36 +84,38 @@ class Cascade:
         """From the ONNX files of `pnet`, `rnet` and `onet`; see `inference.create_session`."""
         return cls(
             **{
-                name: create_session(model, name, backend, threads, options, in_lanes=True)
+                name: create_session(model, name, backend, threads, options, concurrent=True)
                 for name, model in networks.items()
             }
         )
 
     def __call__(
-        self, image: Image | Mipmap, settings: CascadeSettings, near: FloatArray | None = None
+        self, image: Image | ImagePyramid, settings: CascadeSettings, near: FloatArray | None = None
     ) -> Faces:
         """Find the faces of a (H, W, 3) BGR image, best score first, without labels.
 
         With `near`, (N, 4) boxes, only those that lie about there and are about as large.
         """
         proposal, refinement, decision = settings.detection_thresholds
-        mipmap = Mipmap.of(image)
+        pyramid = ImagePyramid.of(image)
         if near is None:
-            boxes = self._propose(mipmap, settings, proposal)
+            boxes = self.propose(pyramid, settings, proposal)
         else:
-            boxes = self._propose_near(mipmap, near, proposal)
-        boxes = self._refine(mipmap, boxes, refinement)
-        faces = self._decide(mipmap, boxes, decision)
+            boxes = self.propose_near(pyramid, near, proposal)
+        boxes = self.refine(pyramid, boxes, refinement)
+        faces = self.decide(pyramid, boxes, decision)
         return faces[: settings.max_faces] if settings.max_faces else faces
 
-    def _propose(self, image: Mipmap, settings: CascadeSettings, threshold: float) -> FloatArray:
+    def propose(
+        self, image: ImagePyramid, settings: CascadeSettings, threshold: float
+    ) -> FloatArray:
         height, width = image[0].shape[:2]
         shapes = pyramid_shapes(height, width, settings.min_face_size, settings.pyramid_factor)
-        canvases = lay_out(shapes, self._lanes.count)
-        drawn = self._lanes.map(lambda canvas: canvas.draw(image), canvases)
-        return self._choose_proposals(self._scan(canvases, drawn, threshold))
+        packed = lay_out(shapes, self._pool.count)
+        drawn = self._pool.map(lambda packing: packing.draw(image), packed)
+        return self._choose_proposals(self._scan(packed, drawn, threshold))
 
-    def _propose_near(self, image: Mipmap, near: FloatArray, threshold: float) -> FloatArray:
+    def propose_near(self, image: ImagePyramid, near: FloatArray, threshold: float) -> FloatArray:
         squares = [square_slices(near, NEAR_MARGIN, side) for side in NEAR_SIDES]
         crops = [
             crop
@@ -122,41 +124,41 @@ class Cascade:
         ]
         corners = np.concatenate(squares)[:, :2].astype(np.float32)
         sides = np.concatenate([places[:, 2:] - places[:, :2] for places in squares])
-        canvases = lay_out(tuple(crop.shape[:2] for crop in crops), self._lanes.count)
+        packed = lay_out(tuple(crop.shape[:2] for crop in crops), self._pool.count)
         drawn = [
-            (canvas.paste(crops), (sides / np.array(canvas.shapes)).astype(np.float32))
-            for canvas in canvases
+            (packing.paste(crops), (sides / np.array(packing.shapes)).astype(np.float32))
+            for packing in packed
         ]
         found = [
             replace(windows, boxes=windows.boxes + np.tile(corners[windows.levels], 2))
-            for windows in self._scan(canvases, drawn, threshold)
+            for windows in self._scan(packed, drawn, threshold)
         ]
         return self._choose_proposals(found)
 
     def _scan(
         self,
-        canvases: Sequence[Canvas],
+        packed: Sequence[PackedPyramid],
         drawn: Sequence[tuple[Image, FloatArray]],
         threshold: float,
-    ) -> list[Windows]:
-        """P-Net's windows in each band of some canvases, drawn as `Canvas.draw` does."""
+    ) -> list[Proposals]:
+        """P-Net's windows in each tile of some packed, drawn as `PackedPyramid.draw` does."""
 
-        def scan(band: tuple[int, int]) -> Windows:
-            number, top = band
-            canvas, (pixels, scales) = canvases[number], drawn[number]
-            rows, _ = canvas.bands
+        def scan(tile: tuple[int, int]) -> Proposals:
+            number, top = tile
+            packing, (pixels, scales) = packed[number], drawn[number]
+            rows, _ = packing.tiles
             out = self.pnet.run(images=_channels_first(pixels[None, top : top + rows]))
-            windows = windows_in_band(
-                canvas, scales, top, out["scores"][0, 0], out["offsets"][0], threshold
+            windows = proposals_in_tile(
+                packing, scales, top, out["scores"][0, 0], out["offsets"][0], threshold
             )
-            return replace(windows, cells=windows.cells + number * CANVAS)
+            return replace(windows, cells=windows.cells + number * MAP_STRIDE)
 
-        return self._lanes.map(
-            scan, [(n, top) for n, canvas in enumerate(canvases) for top in canvas.bands[1]]
+        return self._pool.map(
+            scan, [(n, top) for n, packing in enumerate(packed) for top in packing.tiles[1]]
         )
 
-    def _choose_proposals(self, found: list[Windows]) -> FloatArray:
-        """The boxes, best first, of what was found in all bands, in their order."""
+    def _choose_proposals(self, found: list[Proposals]) -> FloatArray:
+        """The boxes, best first, of what was found in all tiles, in their order."""
         if not found:
             return np.empty((0, 4), np.float32)
         boxes = np.concatenate([windows.boxes for windows in found])
@@ -172,7 +174,7 @@ class Cascade:
         boxes = bbox_regression(boxes, offsets)
         return boxes[non_max_suppression(boxes, scores, MOVED_OVERLAP)]
 
-    def _refine(self, image: Mipmap, boxes: FloatArray, threshold: float) -> FloatArray:
+    def refine(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> FloatArray:
         boxes, out = self._run_on_crops(self.rnet, image, boxes, RNET_SIDE, threshold)
         return self._move_refined(boxes, out["offsets"], out["scores"][:, 0])
 
@@ -181,7 +183,7 @@ class Cascade:
     ) -> FloatArray:
         return merge_boxes(bbox_regression(boxes, offsets), scores, MOVED_OVERLAP)
 
-    def _decide(self, image: Mipmap, boxes: FloatArray, threshold: float) -> Faces:
+    def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
         boxes, out = self._run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)
         corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
         # The network gives five x, then five y, as shares of the crop.
@@ -190,7 +192,7 @@ class Cascade:
         return faces[suppress_contained(faces.boxes, faces.scores, LAST_OVERLAP)]
 
     def _run_on_crops(
-        self, session: Session, image: Mipmap, boxes: FloatArray, side: int, threshold: float
+        self, session: Session, image: ImagePyramid, boxes: FloatArray, side: int, threshold: float
     ) -> tuple[FloatArray, dict[str, Array]]:
         """Run a stage on the squares about the boxes; keep those that reach the threshold."""
         # In whole pixels, as they are cut: the network's offsets refer to what it saw.
@@ -199,18 +201,18 @@ class Cascade:
         def run(some: NDArray[np.int64]) -> dict[str, Array]:
             return session.run(images=_channels_first(cut_squares(image, some, side)))
 
-        batches = self._lanes.map(run, self._batches(squares))
+        batches = self._pool.map(run, self._batches(squares))
         out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         kept = out["scores"][:, 0] >= threshold
         return squares[kept].astype(np.float32), {n: values[kept] for n, values in out.items()}
 
     def _batches(self, squares: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """At least one; where lanes share them, as many for each."""
+        """At least one; where threads share them, as many for each."""
         count = len(squares)
-        lanes = min(self._lanes.count, -(-count // LANE_BATCH))
-        if lanes < 2:
+        threads = min(self._pool.count, -(-count // MIN_CROPS_PER_THREAD))
+        if threads < 2:
             return np.split(squares, range(BATCH_LIMIT, count, BATCH_LIMIT))
-        return np.array_split(squares, -(-count // (BATCH_LIMIT * lanes)) * lanes)
+        return np.array_split(squares, -(-count // (BATCH_LIMIT * threads)) * threads)
 
 
 def _channels_first(images: Image) -> Image:

@@ -34,7 +34,7 @@ from mask_detector_ros.ros.detections import (
     nanoseconds,
 )
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
-from mask_detector_ros.ros.latency import Journey
+from mask_detector_ros.ros.latency import LatencyBreakdown
 from mask_detector_ros.ros.parameters import split_names
 from mask_detector_ros.ros.subscription import ImageSubscription
 
@@ -46,7 +46,7 @@ class Arrival(NamedTuple):
     """An image that has come to the node."""
 
     message: Image | CompressedImage
-    journey: Journey
+    breakdown: LatencyBreakdown
 
 
 class Look(NamedTuple):
@@ -55,7 +55,7 @@ class Look(NamedTuple):
     image: Any
     faces: Faces
     header: Header
-    journey: Journey
+    breakdown: LatencyBreakdown
 
 
 class Camera:
@@ -100,7 +100,9 @@ class Camera:
 
         def arrive(message: Image | CompressedImage) -> None:
             now = self._node.get_clock().now().nanoseconds
-            receive(self, Arrival(message, Journey(now - nanoseconds(message.header.stamp))))
+            receive(
+                self, Arrival(message, LatencyBreakdown(now - nanoseconds(message.header.stamp)))
+            )
 
         self.statistics = FrameStatistics()
         self._stream = self._detector.stream()
@@ -143,8 +145,8 @@ class Camera:
 
     def look(self, arrival: Arrival, values: Values) -> Look | None:
         """See who is in an image; None, with a warning, where it cannot be used."""
-        message, journey = arrival
-        journey.end("wait")
+        message, breakdown = arrival
+        breakdown.end("wait")
         if self._forget:
             self._forget = False
             self._stream.reset()
@@ -152,7 +154,7 @@ class Camera:
         read = image_from_message if isinstance(message, Image) else image_from_compressed
         try:
             image = read(message)
-            journey.end("conversion")
+            breakdown.end("conversion")
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:
             self.statistics.frame_refused(str(error))
@@ -161,17 +163,17 @@ class Camera:
                 throttle_duration_sec=WARNING_PERIOD,
             )
             return None
-        journey.end("inference")
-        return Look(image, faces, message.header, journey)
+        breakdown.end("inference")
+        return Look(image, faces, message.header, breakdown)
 
     def publish(self, look: Look, values: Values) -> None:
         """Publish everything about an image; pictures only where somebody watches."""
-        image, faces, header, journey = look
+        image, faces, header, breakdown = look
         self._detections.publish(faces_to_detections(faces, header))
-        journey.end("publish")
+        breakdown.end("publish")
         self._faces.publish(faces_to_face_array(faces, header))
         people = self._stream.count_people()
-        self._summary.publish(faces_to_summary(faces, people, header, journey.parts))
+        self._summary.publish(faces_to_summary(faces, people, header, breakdown.parts))
         if values["alert_after"] > 0 and faces.track_ids is not None:
             labels = split_names(values["alert_labels"])
             for track_id, seconds in self._stream.raise_alerts(labels, values["alert_after"]):
@@ -186,7 +188,7 @@ class Camera:
                 self._drawing.publish(image_to_message(drawing, header))
             if wants_compressed:
                 self._compressed_drawing.publish(image_to_compressed(drawing, header))
-        self.statistics.frame_processed(journey)
+        self.statistics.frame_processed(breakdown)
 
     def status(self, values: Values) -> Status:
         """What diagnostics say of this camera; silence is also logged."""

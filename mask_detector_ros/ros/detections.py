@@ -70,7 +70,7 @@ def faces_to_summary(
 
     Args:
         people: unique people by label; told only of faces that are tracked.
-        times: nanoseconds of each part of the latency; see `journey.PARTS`.
+        times: nanoseconds of each part of the latency; see `breakdown.PARTS`.
     """
     counts = faces.count_labels()
     return MaskSummary(

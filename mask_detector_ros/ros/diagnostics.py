@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from mask_detector_ros.ros.latency import PARTS, Journey
+from mask_detector_ros.ros.latency import PARTS, LatencyBreakdown
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PERIOD = 1.0
@@ -26,7 +26,7 @@ class FrameStatistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._recent: deque[tuple[float, Journey]] = deque()
+        self._recent: deque[tuple[float, LatencyBreakdown]] = deque()
         self._last_bad = self._last_good = float("-inf")
         self.last_image = time.monotonic()
         self.processed = 0
@@ -40,13 +40,13 @@ class FrameStatistics:
             self.last_image = time.monotonic()
             self.dropped += replaced
 
-    def frame_processed(self, journey: Journey) -> None:
+    def frame_processed(self, breakdown: LatencyBreakdown) -> None:
         """A frame was published."""
         now = time.monotonic()
         with self._lock:
             self.processed += 1
             self._last_good = now
-            self._recent.append((now, journey))
+            self._recent.append((now, breakdown))
             while self._recent[0][0] < now - WINDOW:
                 self._recent.popleft()
 
@@ -65,7 +65,7 @@ class FrameStatistics:
         """Level, message and values for a DiagnosticStatus."""
         now = time.monotonic()
         with self._lock:
-            recent = [journey for end, journey in self._recent if end >= now - WINDOW]
+            recent = [breakdown for end, breakdown in self._recent if end >= now - WINDOW]
             values = {
                 "frames processed": str(self.processed),
                 "frames dropped": str(self.dropped),

@@ -10,7 +10,7 @@ from the message to an array; finding, labelling and following faces; making and
 detections."""
 
 
-class Journey:
+class LatencyBreakdown:
     """One image's way through the node. Times in nanoseconds.
 
     Args:

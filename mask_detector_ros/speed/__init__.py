@@ -1,5 +1,5 @@
 """How fast the detector is: against others in turns, against the arithmetic, and against size.
 
-`cases.py` says what is measured, `entrants.py` who takes part, `race.py` runs them in turns,
+`cases.py` says what is measured, `candidates.py` who takes part, `timings.py` runs them in turns,
 `report.py` and `plots.py` make of the times what a reader wants to know.
 """

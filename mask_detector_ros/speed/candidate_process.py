@@ -1,4 +1,4 @@
-"""The contestants' processes, each in an environment of its own, and what they read."""
+"""The candidates' processes, each in an environment of its own, and what they read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mask_detector_ros.inference import choose_backend, find_engine_gpu
 from mask_detector_ros.inference.cores import fastest_processors
 from mask_detector_ros.models import models_directory
 from mask_detector_ros.speed.frames import Source
-from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Entrant, Heat
+from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.peer_environments import (
     PeerError,
     clean_environment,
@@ -33,15 +33,15 @@ from mask_detector_ros.speed.peer_environments import (
 
 
 class Process:
-    """A contestant's process.
+    """A candidate's process.
 
     Raises:
         PeerError: it could not be started, or ended before its time.
     """
 
-    def __init__(self, python: Path, entrant: Entrant, room: Path, settings: Any) -> None:
-        folder = room / ("with_ours" if entrant.sees_ours else "alone")
-        command = [str(python), "-m", "contestants.worker", entrant.maker, str(room / "frames")]
+    def __init__(self, python: Path, candidate: Candidate, room: Path, settings: Any) -> None:
+        folder = room / ("with_ours" if candidate.sees_ours else "alone")
+        command = [str(python), "-m", "candidates.worker", candidate.maker, str(room / "frames")]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
             [*command, json.dumps(settings)],
@@ -52,7 +52,7 @@ class Process:
             stderr=self._errors,
             text=True,
         )
-        # Cores differ, by design or by what else runs on them: all contestants get the same ones.
+        # Cores differ, by design or by what else runs on them: all candidates get the same ones.
         os.sched_setaffinity(self._process.pid, fastest_processors(settings["threads"]))
         try:
             self.versions: dict[str, str] = self._read()["versions"]
@@ -95,7 +95,7 @@ def last_words(errors: str) -> str:
     return (named or lines)[-1]
 
 
-def furnish(
+def set_up(
     room: Path, frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Source, list[str]]:
     """Lay out what the processes read: code for those with and without our package, and frames.
@@ -106,7 +106,7 @@ def furnish(
     package = Path(mask_detector_ros.__file__).parent
     for name in ("alone", "with_ours"):
         (room / name).mkdir()
-        (room / name / "contestants").symlink_to(package / "benchmark" / "contestants")
+        (room / name / "candidates").symlink_to(package / "speed" / "candidates")
     (room / "with_ours" / "mask_detector_ros").symlink_to(package)
     (room / "with_ours" / "models").symlink_to(models_directory())
     (room / "frames").mkdir()
@@ -119,55 +119,55 @@ def furnish(
 
 
 def start(
-    heats: Sequence[Heat], room: Path, environments: Path, stack: ExitStack
-) -> tuple[dict[tuple[Entrant, int], Process], dict[str, str]]:
-    """Start every contestant once for each number of threads; `stack` ends them.
+    runs: Sequence[Run], room: Path, environments: Path, stack: ExitStack
+) -> tuple[dict[tuple[Candidate, int], Process], dict[str, str]]:
+    """Start every candidate once for each number of threads; `stack` ends them.
 
     Returns:
-        The processes, and why a contestant cannot take part, by name.
+        The processes, and why a candidate cannot take part, by name.
 
     Raises:
         PeerError: one of ours cannot.
     """
     absent: dict[str, str] = {}
-    wanted: dict[tuple[Entrant, int], set[int]] = {}
-    for case, entrants in heats:
-        for entrant in (MATRIX_PRODUCT, *entrants):
-            wanted.setdefault((entrant, case.threads), set()).add(case.min_face_size)
-    processes: dict[tuple[Entrant, int], Process] = {}
-    bar: Iterable[tuple[tuple[Entrant, int], set[int]]] = tqdm(
+    wanted: dict[tuple[Candidate, int], set[int]] = {}
+    for case, candidates in runs:
+        for candidate in (MATRIX_PRODUCT, *candidates):
+            wanted.setdefault((candidate, case.threads), set()).add(case.min_face_size)
+    processes: dict[tuple[Candidate, int], Process] = {}
+    bar: Iterable[tuple[tuple[Candidate, int], set[int]]] = tqdm(
         wanted.items(), desc="start", leave=False, disable=not sys.stderr.isatty()
     )
-    for (entrant, threads), sizes in bar:
+    for (candidate, threads), sizes in bar:
         try:
-            python = find_interpreter(entrant, environments)
-            settings = {"threads": threads, "min_face_sizes": sorted(sizes), **entrant.settings}
-            if entrant.classifier_as:
-                settings[entrant.classifier_as] = str(find_public_classifier(environments))
-            process = Process(python, entrant, room, settings)
+            python = find_interpreter(candidate, environments)
+            settings = {"threads": threads, "min_face_sizes": sorted(sizes), **candidate.settings}
+            if candidate.classifier_as:
+                settings[candidate.classifier_as] = str(find_public_classifier(environments))
+            process = Process(python, candidate, room, settings)
         except PeerError as error:
-            if entrant.is_at_home:
-                raise PeerError(f"{entrant.name} {error}") from error
-            absent[entrant.name] = str(error)
+            if candidate.is_at_home:
+                raise PeerError(f"{candidate.name} {error}") from error
+            absent[candidate.name] = str(error)
             continue
         stack.callback(process.close)
-        processes[entrant, threads] = process
+        processes[candidate, threads] = process
     return processes, absent
 
 
-def find_interpreter(entrant: Entrant, environments: Path) -> Path:
-    """The Python that a contestant runs on.
+def find_interpreter(candidate: Candidate, environments: Path) -> Path:
+    """The Python that a candidate runs on.
 
     Raises:
         PeerError: its environment was not made, or there is no GPU for it.
     """
-    if entrant.needs_gpu:
+    if candidate.needs_gpu:
         try:
             choose_backend("tensorrt")
         except BackendError as error:
             raise PeerError(f"needs a GPU: {error}") from error
         if not find_engine_gpu(0):
             raise PeerError("needs a GPU that TensorRT can use; there is none")
-    if not entrant.environment:
+    if not candidate.environment:
         return Path(sys.executable)
-    return find_python(entrant.environment, environments)
+    return find_python(candidate.environment, environments)

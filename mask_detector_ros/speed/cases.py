@@ -29,7 +29,7 @@ class Case:
         size: width and height of the frames; None for the user's own pictures as they are.
         faces: people in each frame; None for the user's own pictures.
         min_face_size: in pixels.
-        threads: that each contestant may use.
+        threads: that each candidate may use.
         room: people that a frame is laid out for, which fixes how large their faces are.
         peers: whether others take part, or ours alone.
     """

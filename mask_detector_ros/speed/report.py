@@ -12,22 +12,22 @@ from mask_detector_ros.speed.candidates.detectors import FACTOR, THRESHOLDS
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.floor import MATRIX_MACS, FloorCounter
 from mask_detector_ros.speed.frames import Source, source_of
-from mask_detector_ros.speed.lineup import Heat
+from mask_detector_ros.speed.lineup import Run
 from mask_detector_ros.speed.measures import agreement, fit_line, ratio, ratio_quartiles, spread
-from mask_detector_ros.speed.timing import Race, Times
+from mask_detector_ros.speed.timing import Times, Timings
 
 Row = dict[str, Any]
 """Figures by name, as they stand in the JSON report."""
 
 
 def count_macs(
-    heats: Iterable[Heat], frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
+    runs: Iterable[Run], frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Case, list[int]]:
     """Multiply-adds of the public cascade for every frame of the cases that only detect."""
     counter = FloorCounter(FACTOR, THRESHOLDS)
     known: dict[tuple[Source, int], list[int]] = {}
     macs: dict[Case, list[int]] = {}
-    for case, _ in heats:
+    for case, _ in runs:
         if case.job == DETECT:
             key = source_of(case), case.min_face_size
             if key not in known:
@@ -36,16 +36,16 @@ def count_macs(
     return macs
 
 
-def build_rows(heats: Iterable[Heat], race: Race, macs: Mapping[Case, list[int]]) -> list[Row]:
-    """One row for each case and contestant. Ratios are theirs to ours: above 1, ours is faster."""
+def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[int]]) -> list[Row]:
+    """One row for each case and candidate. Ratios are theirs to ours: above 1, ours is faster."""
     rows = []
-    for case, entrants in heats:
-        present = [e for e in entrants if (case, e.name) in race.times]
+    for case, candidates in runs:
+        present = [e for e in candidates if (case, e.name) in timings.times]
         if not present:
             continue
-        reference = race.times[case, present[0].name]
-        for entrant in present:
-            times = race.times[case, entrant.name]
+        reference = timings.times[case, present[0].name]
+        for candidate in present:
+            times = timings.times[case, candidate.name]
             wall = times.seconds()
             row: Row = {
                 "job": case.job,
@@ -54,8 +54,8 @@ def build_rows(heats: Iterable[Heat], race: Race, macs: Mapping[Case, list[int]]
                 "min_face_size": case.min_face_size,
                 "threads": case.threads,
                 "room": case.room,
-                "name": entrant.name,
-                "is_reference": entrant.is_reference,
+                "name": candidate.name,
+                "is_reference": candidate.is_reference,
                 "wall_ms": spread(wall),
                 "cpu_ms": spread(times.seconds(clock=1)),
                 "frame_ms": (1e3 * np.median(wall, axis=0)).tolist(),
@@ -63,13 +63,13 @@ def build_rows(heats: Iterable[Heat], race: Race, macs: Mapping[Case, list[int]]
                 "found": sum(map(len, times.boxes)) / len(times.boxes),
                 "agreement": agreement(reference.boxes, times.boxes),
                 "ratio_to": {
-                    other.name: compare(race.times[case, other.name], times)
+                    other.name: compare(timings.times[case, other.name], times)
                     for other in present
-                    if other.is_reference and other is not entrant
+                    if other.is_reference and other is not candidate
                 },
             }
             if case in macs:
-                floor = np.array(macs[case]) / peak(race, case)
+                floor = np.array(macs[case]) / peak(timings, case)
                 row["floor_ms"] = 1e3 * float(np.median(floor))
                 row["over_floor"] = ratio(floor[None], times.seconds(clock=1))
             rows.append(row)
@@ -83,12 +83,12 @@ def compare(ours: Times, theirs: Times) -> list[float]:
     return [ratio(*wall), *ratio_quartiles(*wall), ratio(*cpu)]
 
 
-def peak(race: Race, case: Case) -> float:
+def peak(timings: Timings, case: Case) -> float:
     """Multiply-adds a second of the matrix product, between the frames of a case.
 
     By processor time, as all that is compared with the floor: a busy machine does not change it.
     """
-    return MATRIX_MACS / float(np.median(race.peak[case].seconds(clock=1)))
+    return MATRIX_MACS / float(np.median(timings.peak[case].seconds(clock=1)))
 
 
 def find_lines(rows: Sequence[Row]) -> list[Row]:
@@ -131,7 +131,7 @@ def megapixels(row: Row) -> float:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """For each job and number of threads what each contestant takes over the cases in which
+    """For each job and number of threads what each candidate takes over the cases in which
     others take part: geometric means of ratios to ours and to the floor."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
     contested = {case_of(row) for row in rows if not row["is_reference"]}

@@ -1,4 +1,4 @@
-"""Times of contestants in turns: frame by frame, one after the other."""
+"""Times of candidates in turns: frame by frame, one after the other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mask_detector_ros.speed.candidate_process import Process, furnish, start
+from mask_detector_ros.speed.candidate_process import Process, set_up, start
 from mask_detector_ros.speed.cases import Case
 from mask_detector_ros.speed.frames import Source, source_of
-from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Entrant, Heat
+from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.peer_environments import PeerError
 
 WARM_UP_ROUNDS = 5
@@ -27,7 +27,7 @@ every batch size. Peers know no such thing, and take part in the last of these r
 
 @dataclass
 class Times:
-    """What one contestant did in one case.
+    """What one candidate did in one case.
 
     Attributes:
         calls: for each round, (wall, processor) seconds for each frame.
@@ -43,14 +43,14 @@ class Times:
 
 
 @dataclass
-class Race:
+class Timings:
     """The outcome.
 
     Attributes:
-        times: by case and name of the contestant.
+        times: by case and name of the candidate.
         peak: of the matrix product, by case.
-        versions: of every contestant's packages, by name.
-        absent: why a contestant did not take part, by name.
+        versions: of every candidate's packages, by name.
+        absent: why a candidate did not take part, by name.
     """
 
     times: dict[tuple[Case, str], Times] = field(default_factory=dict)
@@ -59,21 +59,21 @@ class Race:
     absent: dict[str, str] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
-        """A contestant ended before its time: what it did until then counts nowhere."""
+        """A candidate ended before its time: what it did until then counts nowhere."""
         self.absent[name] = reason
         self.times = {key: times for key, times in self.times.items() if key[1] != name}
 
 
 def run_race(
-    heats: Sequence[Heat],
+    runs: Sequence[Run],
     frames: Mapping[Source, Sequence[NDArray[np.uint8]]],
     rounds: int,
     environments: Path,
-) -> Race:
-    """Show all contestants all frames of their cases, in turns.
+) -> Timings:
+    """Show all candidates all frames of their cases, in turns.
 
     Args:
-        heats: the cases and who takes part.
+        runs: the cases and who takes part.
         frames: by source, see `frames.source_of`.
         rounds: over the frames of each case, after those to warm up.
         environments: where those of the peers lie.
@@ -81,59 +81,59 @@ def run_race(
     Raises:
         PeerError: one of ours cannot be started.
     """
-    race = Race()
+    timings = Timings()
     with ExitStack() as stack:
         room = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        names = furnish(room, frames)
-        processes, race.absent = start(heats, room, environments, stack)
-        race.versions = {entrant.name: p.versions for (entrant, _), p in processes.items()}
-        steps = sum(len(names[source_of(case)]) for case, _ in heats)
+        names = set_up(room, frames)
+        processes, timings.absent = start(runs, room, environments, stack)
+        timings.versions = {candidate.name: p.versions for (candidate, _), p in processes.items()}
+        steps = sum(len(names[source_of(case)]) for case, _ in runs)
         total = (WARM_UP_ROUNDS + rounds) * steps
         hidden = not sys.stderr.isatty()
         progress = stack.enter_context(tqdm(total=total, unit="frame", disable=hidden))
-        for case, entrants in heats:
+        for case, candidates in runs:
             progress.set_postfix_str(str(case))
-            runs = {
+            present = {
                 e: processes[e, case.threads]
-                for e in (MATRIX_PRODUCT, *entrants)
+                for e in (MATRIX_PRODUCT, *candidates)
                 if (e, case.threads) in processes
             }
             for number in range(WARM_UP_ROUNDS + rounds):
                 settling = number < WARM_UP_ROUNDS - 1
-                taking_part = {e: p for e, p in runs.items() if e.sees_ours or not settling}
-                run_round(race, case, taking_part, names[source_of(case)], number, progress)
-    return race
+                taking_part = {e: p for e, p in present.items() if e.sees_ours or not settling}
+                run_round(timings, case, taking_part, names[source_of(case)], number, progress)
+    return timings
 
 
 def run_round(
-    race: Race,
+    timings: Timings,
     case: Case,
-    runs: Mapping[Entrant, Process],
+    processes: Mapping[Candidate, Process],
     files: Sequence[str],
     number: int,
     progress: Any,
 ) -> None:
     """One round over the frames of one case; the first ones only warm up."""
-    answers: dict[Entrant, list[dict[str, Any]]] = {entrant: [] for entrant in runs}
-    order = list(runs)
+    answers: dict[Candidate, list[dict[str, Any]]] = {candidate: [] for candidate in processes}
+    order = list(processes)
     for index, file in enumerate(files):
         # Nobody always runs after the same one.
         shift = (number + index) % len(order)
-        for entrant in order[shift:] + order[:shift]:
-            if entrant.name not in race.absent:
+        for candidate in order[shift:] + order[:shift]:
+            if candidate.name not in timings.absent:
                 try:
-                    answers[entrant].append(runs[entrant].run(file, case.min_face_size))
+                    answers[candidate].append(processes[candidate].run(file, case.min_face_size))
                 except PeerError as error:
-                    race.drop(entrant.name, str(error))
+                    timings.drop(candidate.name, str(error))
         progress.update()
-    for entrant in order:
-        if entrant.name in race.absent:
+    for candidate in order:
+        if candidate.name in timings.absent:
             continue
-        if entrant is MATRIX_PRODUCT:
-            times = race.peak.setdefault(case, Times())
+        if candidate is MATRIX_PRODUCT:
+            times = timings.peak.setdefault(case, Times())
         else:
-            times = race.times.setdefault((case, entrant.name), Times())
+            times = timings.times.setdefault((case, candidate.name), Times())
         if number < WARM_UP_ROUNDS:
-            times.boxes = [np.reshape(a["boxes"], (-1, 4)) for a in answers[entrant]]
+            times.boxes = [np.reshape(a["boxes"], (-1, 4)) for a in answers[candidate]]
         else:
-            times.calls.append([(a["wall"], a["cpu"]) for a in answers[entrant]])
+            times.calls.append([(a["wall"], a["cpu"]) for a in answers[candidate]])

@@ -16,7 +16,7 @@ from mask_detector_ros.imaging.boxes import (
     suppress_contained,
 )
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
-from mask_detector_ros.imaging.image_pyramid import Mipmap, halvings_between
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid, level_for
 from mask_detector_ros.mtcnn.pyramid import lay_out, pyramid_shapes
 
 
@@ -55,13 +55,13 @@ def test_pyramid_levels_differ_by_rounding_only(astronaut, halves_of):
     shapes = pyramid_shapes(384, 512, 20, 0.709)
     outputs = {}
     for number, (height, width) in enumerate(shapes):
-        source, *_ = levels[halvings_between(384, 2 * height)]
+        source, *_ = levels[level_for(384, 2 * height)]
         level = parts.pyramid_level(g, source, height, width)
         outputs[str(number)] = (level, (1, 3, height, width))
     found = run(g, {"image": image}, outputs)
     expected = []
     for layout in lay_out(shapes):
-        pixels, _ = layout.draw(Mipmap(image))
+        pixels, _ = layout.draw(ImagePyramid(image))
         for (x, y), (height, width) in zip(layout.corners, layout.shapes, strict=True):
             expected.append(pixels[y : y + height, x : x + width])
     for number, level in enumerate(expected):

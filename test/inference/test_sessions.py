@@ -13,7 +13,7 @@ from mask_detector_ros import inference
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference import BACKENDS, choose_backend, create_session
 from mask_detector_ros.inference.base import TensorInfo
-from mask_detector_ros.inference.thread_pool import Lanes
+from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 
 
@@ -112,11 +112,13 @@ def test_no_thread_is_tied_to_a_core(backend, threads):
 
 def test_in_lanes_several_threads_run_a_session_at_a_time(backend):
     alone = create_session(find_detector("mtcnn")["rnet"], "rnet", backend, 1)
-    shared = create_session(find_detector("mtcnn")["rnet"], "rnet", backend, 3, in_lanes=True)
-    assert alone.lanes == 1
-    assert shared.lanes == (3 if backend == "onnxruntime" else 1)
+    shared = create_session(find_detector("mtcnn")["rnet"], "rnet", backend, 3, concurrent=True)
+    assert alone.concurrency == 1
+    assert shared.concurrency == (3 if backend == "onnxruntime" else 1)
     batches = np.random.default_rng(0).integers(0, 256, (20, 2, 3, 24, 24), np.uint8)
-    found = Lanes(shared.lanes).map(lambda batch: shared.run(images=batch)["scores"], batches)
+    found = ThreadPool(shared.concurrency).map(
+        lambda batch: shared.run(images=batch)["scores"], batches
+    )
     for batch, scores in zip(batches, found, strict=True):
         np.testing.assert_allclose(scores, alone.run(images=batch)["scores"], atol=1e-5)
 

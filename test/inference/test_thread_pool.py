@@ -1,4 +1,4 @@
-"""Lanes: parts of a job side by side."""
+"""ThreadPool: parts of a job side by side."""
 
 import threading
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.inference.thread_pool import Lanes
+from mask_detector_ros.inference.thread_pool import ThreadPool
 
 PATIENCE = 30
 """Seconds that a thread waits for another before it gives up."""
@@ -14,15 +14,15 @@ PATIENCE = 30
 
 @given(st.lists(st.integers()), st.integers(1, 4))
 def test_results_come_in_the_order_of_the_parts(parts, count):
-    assert Lanes(count).map(lambda part: -part, parts) == [-part for part in parts]
+    assert ThreadPool(count).map(lambda part: -part, parts) == [-part for part in parts]
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_as_many_parts_are_worked_on_at_a_time(count):
     meeting = threading.Barrier(count)
-    lanes = Lanes(count)
+    threads = ThreadPool(count)
     for _ in range(3):
-        names = lanes.map(
+        names = threads.map(
             lambda part: (meeting.wait(PATIENCE), threading.current_thread())[1], range(count)
         )
         assert len(set(names)) == count
@@ -32,13 +32,15 @@ def test_as_many_parts_are_worked_on_at_a_time(count):
 @pytest.mark.parametrize(("count", "parts"), [(1, 5), (3, 1)])
 def test_without_company_the_caller_does_it_in_turn(count, parts):
     seen = []
-    Lanes(count).map(lambda part: seen.append((part, threading.current_thread())), range(parts))
+    ThreadPool(count).map(
+        lambda part: seen.append((part, threading.current_thread())), range(parts)
+    )
     assert seen == [(part, threading.current_thread()) for part in range(parts)]
 
 
 @pytest.mark.parametrize("fails_in_the_caller", [True, False])
 def test_an_error_comes_out_when_nobody_is_at_work_any_more(fails_in_the_caller):
-    lanes, meeting, caller = Lanes(2), threading.Barrier(2), threading.current_thread()
+    threads, meeting, caller = ThreadPool(2), threading.Barrier(2), threading.current_thread()
     done = []
 
     def work(part):
@@ -49,13 +51,13 @@ def test_an_error_comes_out_when_nobody_is_at_work_any_more(fails_in_the_caller)
         done.append(part)
 
     with pytest.raises(ValueError, match="no"):
-        lanes.map(work, range(100))
+        threads.map(work, range(100))
     count = len(done)
-    assert lanes.map(abs, [-1, -2, -3]) == [1, 2, 3]
+    assert threads.map(abs, [-1, -2, -3]) == [1, 2, 3]
     assert len(done) == count
 
 
 def test_one_pair_of_lanes_serves_jobs_one_after_the_other():
-    lanes = Lanes(2)
+    threads = ThreadPool(2)
     for size in (3, 0, 1, 50):
-        assert lanes.map(str, range(size)) == [str(number) for number in range(size)]
+        assert threads.map(str, range(size)) == [str(number) for number in range(size)]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_detector_ros.imaging.boxes import intersection_over_union
-from mask_detector_ros.inference.thread_pool import Lanes
+from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
 from mask_detector_ros.mtcnn import pyramid
@@ -97,9 +97,9 @@ def test_a_stretched_image_gives_faces_in_its_own_pixels(cascade, astronaut):
 
 @pytest.mark.parametrize(("left", "top"), [(200, 100), (37, 211), (1, 0)])
 def test_a_moved_face_gives_a_moved_box(cascade, astronaut, left, top):
-    canvas = np.full((480, 480, 3), 90, np.uint8)
-    canvas[top : top + 256, left : left + 256] = head(astronaut)
-    best = cascade(canvas, SETTINGS)[[0]]
+    packing = np.full((480, 480, 3), 90, np.uint8)
+    packing[top : top + 256, left : left + 256] = head(astronaut)
+    best = cascade(packing, SETTINGS)[[0]]
     shift = np.float32([left, top, left, top])
     assert overlap(best, cascade(head(astronaut), SETTINGS).boxes + shift) > 0.85
 
@@ -180,7 +180,7 @@ def test_proposal_network_sees_no_level_below_the_smallest_face(
         cascade.pnet, "run", lambda images: seen.append(images.shape) or run(images=images)
     )
     cascade(astronaut, replace(SETTINGS, min_face_size=min_face_size))
-    # The levels, a sixth for what lies between them, and the overlap of bands.
+    # The levels, a sixth for what lies between them, and the overlap of tiles.
     shapes = pyramid_shapes(512, 512, min_face_size, SETTINGS.pyramid_factor)
     pixels = sum(height * width for height, width in shapes)
     assert pixels <= sum(height * width for _, _, height, width in seen) < 1.3 * pixels
@@ -226,17 +226,17 @@ def test_many_candidates_in_batches_give_the_same_faces(cascade, noise, monkeypa
 
 @pytest.mark.parametrize("threads", [2, 5])
 def test_lanes_find_what_one_thread_finds(threads, cascade, astronaut):
-    lanes = module.Cascade.load(find_detector("mtcnn"), "onnxruntime", threads)
+    threads = module.Cascade.load(find_detector("mtcnn"), "onnxruntime", threads)
     for picture in (heads(astronaut, 5), astronaut, astronaut[:15, :15]):
         expected = cascade(picture, SETTINGS)
         for near in (None, expected.boxes):
-            expected, found = cascade(picture, SETTINGS, near), lanes(picture, SETTINGS, near)
+            expected, found = cascade(picture, SETTINGS, near), threads(picture, SETTINGS, near)
             np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
             np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("crops", "lanes", "sizes"),
+    ("crops", "threads", "sizes"),
     [
         (0, 1, [0]),
         (35, 1, [16, 16, 3]),
@@ -247,8 +247,8 @@ def test_lanes_find_what_one_thread_finds(threads, cascade, astronaut):
         (50, 2, [13, 13, 12, 12]),
     ],
 )
-def test_crops_go_in_batches_and_as_many_to_each_lane(crops, lanes, sizes, cascade, monkeypatch):
-    monkeypatch.setattr(cascade, "_lanes", Lanes(lanes))
+def test_crops_go_in_batches_and_as_many_to_each_lane(crops, threads, sizes, cascade, monkeypatch):
+    monkeypatch.setattr(cascade, "_pool", ThreadPool(threads))
     batches = cascade._batches(np.arange(4 * crops).reshape(crops, 4))
     assert [len(batch) for batch in batches] == sizes
     np.testing.assert_array_equal(np.concatenate(batches).ravel(), np.arange(4 * crops))
@@ -256,11 +256,11 @@ def test_crops_go_in_batches_and_as_many_to_each_lane(crops, lanes, sizes, casca
 
 @pytest.fixture
 def few_or_many_bands(monkeypatch):
-    """Set how many pixels a band may have, in layouts of its own."""
+    """Set how many pixels a tile may have, in layouts of its own."""
 
     def set_pixels(pixels):
-        monkeypatch.setattr(pyramid, "MAX_BAND_ROWS", 10**6)
-        monkeypatch.setattr(pyramid, "BAND_PIXELS", pixels)
+        monkeypatch.setattr(pyramid, "MAX_TILE_ROWS", 10**6)
+        monkeypatch.setattr(pyramid, "TILE_PIXELS", pixels)
         pyramid.lay_out.cache_clear()
 
     yield set_pixels

@@ -9,11 +9,11 @@ from mask_detector_ros.imaging.boxes import intersection_over_union, non_max_sup
 from mask_detector_ros.mtcnn import pyramid
 from mask_detector_ros.mtcnn.proposals import (
     NEIGHBOURS_OVERLAP,
-    ROW,
+    ROW_STRIDE,
+    proposals_in_tile,
     suppress_neighbours,
-    windows_in_band,
 )
-from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, Canvas
+from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, PackedPyramid
 
 
 def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
@@ -23,26 +23,26 @@ def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
     scores[1, 2], scores[5, 12], scores[4, 6], scores[14, 20] = 0.9, 0.8, 0.7, 0.6
     offsets = np.arange(4 * 15 * 25, dtype=np.float32).reshape(4, 15, 25)
     for most_rows in (256, 32):
-        monkeypatch.setattr(pyramid, "MAX_BAND_ROWS", most_rows)
-        canvas = Canvas(40, 60, np.array([[0, 0], [20, 8]]), ((20, 20), (14, 16)))
-        rows, tops = canvas.bands
+        monkeypatch.setattr(pyramid, "MAX_TILE_ROWS", most_rows)
+        packing = PackedPyramid(40, 60, np.array([[0, 0], [20, 8]]), ((20, 20), (14, 16)))
+        rows, tops = packing.tiles
         assert len(tops) == (1 if most_rows == 256 else 2)
         count = (rows - WINDOW) // STRIDE + 1
-        # Rows of the last band that reach beyond the canvas show nothing.
+        # Rows of the last tile that reach beyond the packing show nothing.
         padded = [np.pad(m, [(0, 0)] * (m.ndim - 2) + [(0, 25), (0, 0)]) for m in (scores, offsets)]
-        bands = []
+        tiles = []
         for top in tops:
             maps = [m[..., top // STRIDE : top // STRIDE + count, :] for m in padded]
-            bands.append(windows_in_band(canvas, scales, top, *maps, 0.5))
+            tiles.append(proposals_in_tile(packing, scales, top, *maps, 0.5))
         # Two pixels a cell, twelve pixels a window, from the level's corner on, then scaled.
         for name, expected in {
             "boxes": [[8, 6, 32, 42], [40, 40, 160, 280]],
             "scores": np.float32([0.9, 0.8]),
             "offsets": [offsets[:, 1, 2], offsets[:, 5, 12]],
             "levels": [0, 1],
-            "cells": [ROW + 2, 5 * ROW + 12],
+            "cells": [ROW_STRIDE + 2, 5 * ROW_STRIDE + 12],
         }.items():
-            found = np.concatenate([getattr(band, name) for band in bands])
+            found = np.concatenate([getattr(tile, name) for tile in tiles])
             np.testing.assert_array_equal(found, expected)
 
 
@@ -59,7 +59,7 @@ def test_suppression_of_neighbours_is_greedy(grid):
     for i in np.argsort(-scores, kind="stable"):
         if all(max(abs(y[i] - y[j]), abs(x[i] - x[j])) > 1 for j in kept):
             kept.append(i)
-    assert suppress_neighbours(y * ROW + x, scores).tolist() == sorted(kept)
+    assert suppress_neighbours(y * ROW_STRIDE + x, scores).tolist() == sorted(kept)
 
 
 @given(grids, st.floats(0.5, 40), st.floats(0.5, 40))
@@ -70,7 +70,7 @@ def test_it_is_suppression_by_overlap_of_windows_of_one_level(grid, across, down
     corners = STRIDE * np.stack([x, y], axis=1)
     windows = np.hstack([corners, corners + WINDOW]) * np.tile([across, down], 2)
     expected = non_max_suppression(windows.astype(np.float32), scores, NEIGHBOURS_OVERLAP)
-    assert suppress_neighbours(y * ROW + x, scores).tolist() == sorted(expected.tolist())
+    assert suppress_neighbours(y * ROW_STRIDE + x, scores).tolist() == sorted(expected.tolist())
 
 
 def test_neighbours_overlap_by_more_than_others():

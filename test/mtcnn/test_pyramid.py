@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.imaging.image_pyramid import Mipmap
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.pyramid import (
-    MAX_BAND_ROWS,
+    MAX_TILE_ROWS,
     STRIDE,
     WINDOW,
     lay_out,
@@ -61,11 +61,11 @@ def test_the_levels_of_a_vga_frame_are_known():
 
 
 def levels_of(image, shapes):
-    """The levels cut from their canvases, and their scales."""
-    for canvas in lay_out(shapes):
-        pixels, scales = canvas.draw(Mipmap(image))
+    """The levels cut from their packed, and their scales."""
+    for packing in lay_out(shapes):
+        pixels, scales = packing.draw(ImagePyramid(image))
         for (x, y), (height, width), scale in zip(
-            canvas.corners, canvas.shapes, scales, strict=True
+            packing.corners, packing.shapes, scales, strict=True
         ):
             yield pixels[y : y + height, x : x + width], scale
 
@@ -73,12 +73,12 @@ def levels_of(image, shapes):
 @given(sides, sides, st.integers(20, 500), st.floats(0.3, 0.9))
 def test_levels_lie_beside_each_other_on_even_pixels(height, width, min_face_size, factor):
     shapes = pyramid_shapes(height, width, min_face_size, factor)
-    canvases = lay_out(shapes)
-    assert sum((canvas.shapes for canvas in canvases), ()) == shapes
-    for canvas in canvases:
-        assert canvas.height % 2 == canvas.width % 2 == 0
-        taken = np.zeros((canvas.height, canvas.width), bool)
-        for (x, y), (rows, columns) in zip(canvas.corners, canvas.shapes, strict=True):
+    packed = lay_out(shapes)
+    assert sum((packing.shapes for packing in packed), ()) == shapes
+    for packing in packed:
+        assert packing.height % 2 == packing.width % 2 == 0
+        taken = np.zeros((packing.height, packing.width), bool)
+        for (x, y), (rows, columns) in zip(packing.corners, packing.shapes, strict=True):
             assert x % 2 == y % 2 == 0
             place = taken[y : y + rows, x : x + columns]
             assert place.shape == (rows, columns)
@@ -90,7 +90,7 @@ def test_little_of_a_canvas_is_empty():
     for height, width in itertools.product((240, 480, 720, 1080), (320, 640, 1280, 1920)):
         shapes = pyramid_shapes(height, width, 20, 0.709)
         used = sum(rows * columns for rows, columns in shapes)
-        whole = sum(canvas.height * canvas.width for canvas in lay_out(shapes))
+        whole = sum(packing.height * packing.width for packing in lay_out(shapes))
         assert used > 0.85 * whole
 
 
@@ -128,44 +128,44 @@ def test_every_level_is_close_to_averaging_over_areas(astronaut):
 
 @given(sides, sides, st.integers(20, 500))
 def test_a_window_belongs_to_the_level_that_holds_it_whole(height, width, min_face_size):
-    for canvas in lay_out(pyramid_shapes(height, width, min_face_size, 0.709)):
-        y, x = STRIDE * np.indices(canvas.levels.shape)
-        expected = np.full(canvas.levels.shape, -1)
+    for packing in lay_out(pyramid_shapes(height, width, min_face_size, 0.709)):
+        y, x = STRIDE * np.indices(packing.levels.shape)
+        expected = np.full(packing.levels.shape, -1)
         for number, ((left, top), (rows, columns)) in enumerate(
-            zip(canvas.corners, canvas.shapes, strict=True)
+            zip(packing.corners, packing.shapes, strict=True)
         ):
             across = (left <= x) & (x + WINDOW <= left + columns)
             expected[across & (top <= y) & (y + WINDOW <= top + rows)] = number
-        np.testing.assert_array_equal(canvas.levels, expected)
+        np.testing.assert_array_equal(packing.levels, expected)
 
 
 @given(sides, sides, st.integers(12, 500), st.integers(1, 8))
-def test_bands_show_every_window_once(height, width, min_face_size, lanes):
-    for canvas in lay_out(pyramid_shapes(height, width, min_face_size, 0.709), lanes):
-        rows, tops = canvas.bands
+def test_bands_show_every_window_once(height, width, min_face_size, threads):
+    for packing in lay_out(pyramid_shapes(height, width, min_face_size, 0.709), threads):
+        rows, tops = packing.tiles
         assert rows % 2 == 0
-        assert WINDOW <= rows <= MAX_BAND_ROWS
+        assert WINDOW <= rows <= MAX_TILE_ROWS
         first_rows = [y for top in tops for y in range(top, top + rows - WINDOW + 1, STRIDE)]
-        assert first_rows == list(range(0, STRIDE * len(canvas.levels), STRIDE))
-        assert len(canvas.levels) >= (canvas.height - WINDOW) // STRIDE + 1
+        assert first_rows == list(range(0, STRIDE * len(packing.levels), STRIDE))
+        assert len(packing.levels) >= (packing.height - WINDOW) // STRIDE + 1
 
 
-@pytest.mark.parametrize("lanes", [2, 4])
+@pytest.mark.parametrize("threads", [2, 4])
 @pytest.mark.parametrize("height", [480, 720, 1080])
-def test_every_lane_has_several_bands_that_overlap_little(height, lanes):
-    canvases = lay_out(pyramid_shapes(height, height * 4 // 3, 20, 0.709), lanes)
-    assert sum(len(canvas.bands[1]) for canvas in canvases) >= 2 * lanes
-    shown = sum(canvas.bands[0] * len(canvas.bands[1]) * canvas.width for canvas in canvases)
-    assert shown < 1.25 * sum(canvas.height * canvas.width for canvas in canvases)
+def test_every_lane_has_several_bands_that_overlap_little(height, threads):
+    packed = lay_out(pyramid_shapes(height, height * 4 // 3, 20, 0.709), threads)
+    assert sum(len(packing.tiles[1]) for packing in packed) >= 2 * threads
+    shown = sum(packing.tiles[0] * len(packing.tiles[1]) * packing.width for packing in packed)
+    assert shown < 1.25 * sum(packing.height * packing.width for packing in packed)
 
 
 @given(st.lists(st.integers(12, 60), max_size=30))
 def test_what_is_pasted_lies_where_the_canvas_says(sides):
     sides.sort(reverse=True)
     images = [np.full((side, side, 3), 1 + i, np.uint8) for i, side in enumerate(sides)]
-    for canvas in lay_out(tuple((side, side) for side in sides)):
-        pixels = canvas.paste(images)
-        levels = canvas.levels
+    for packing in lay_out(tuple((side, side) for side in sides)):
+        pixels = packing.paste(images)
+        levels = packing.levels
         assert (pixels[::2, ::2][: len(levels), : levels.shape[1]][levels >= 0] > 0).all()
-        for value, (x, y), side in zip(itertools.count(1), canvas.corners, sides, strict=False):
+        for value, (x, y), side in zip(itertools.count(1), packing.corners, sides, strict=False):
             assert (pixels[y : y + side, x : x + side] == value).all()

@@ -9,21 +9,21 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from mask_detector_ros.ros.diagnostics import FrameStatistics
-from mask_detector_ros.ros.latency import PARTS, Journey
+from mask_detector_ros.ros.latency import PARTS, LatencyBreakdown
 
 
-def journey(milliseconds: int) -> Journey:
+def breakdown(milliseconds: int) -> LatencyBreakdown:
     """One that took so long on the way to the node, and no time in it."""
-    journey = Journey(0)
-    journey.parts = {**dict.fromkeys(PARTS, 0), "transport": milliseconds * 10**6}
-    return journey
+    breakdown = LatencyBreakdown(0)
+    breakdown.parts = {**dict.fromkeys(PARTS, 0), "transport": milliseconds * 10**6}
+    return breakdown
 
 
 def test_all_is_well_while_frames_come() -> None:
     statistics = FrameStatistics()
     for milliseconds in range(1, 101):
         statistics.image_received(replaced=milliseconds % 10 == 0)
-        statistics.frame_processed(journey(milliseconds))
+        statistics.frame_processed(breakdown(milliseconds))
     level, text, values = statistics.status(image_timeout=60.0)
     assert (level, text) == (DiagnosticStatus.OK, "running")
     assert values["frames processed"] == "100"
@@ -44,7 +44,7 @@ def test_before_the_first_frame_there_are_no_times() -> None:
 def test_a_refused_frame_is_a_warning_with_its_reason() -> None:
     statistics = FrameStatistics()
     statistics.image_received(replaced=False)
-    statistics.frame_processed(journey(100))
+    statistics.frame_processed(breakdown(100))
     statistics.frame_refused("unknown encoding")
     level, text, values = statistics.status(image_timeout=60.0)
     assert level == DiagnosticStatus.WARN

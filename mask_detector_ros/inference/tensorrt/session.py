@@ -39,13 +39,13 @@ class NotFiniteError(BackendError):
 
 
 def create(
-    model: bytes, name: str, threads: int, options: EngineOptions, in_lanes: bool
+    model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> TensorRtSession:
     """Load a serialised ONNX model; see `inference.create_session`.
 
     The engine comes from the cache; one that is missing, does not fit, does not load or does
     not compute what ONNX Runtime computes is built, which takes from seconds to minutes. It has
-    one lane, the GPU's thread.
+    one thread, the GPU's thread.
 
     Raises:
         BackendError: TensorRT cannot serve on this machine.
@@ -53,7 +53,7 @@ def create(
     """
     api = TensorRt()
     gpu = find_gpu(options.device)
-    reference = OnnxRuntimeSession(model, name, threads, in_lanes=False)
+    reference = OnnxRuntimeSession(model, name, threads, concurrent=False)
     cache = EngineCache(options.engine_cache_dir)
     precision = precision_of((output.name for output in reference.outputs), options.precision)
     if precision != "auto":

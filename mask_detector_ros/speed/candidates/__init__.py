@@ -1,4 +1,4 @@
-"""What runs in the contestants' own processes, each in an environment of its own.
+"""What runs in the candidates' own processes, each in an environment of its own.
 
 Nothing here may import more at its top than numpy and the standard library.
 """

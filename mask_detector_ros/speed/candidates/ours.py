@@ -1,4 +1,4 @@
-"""Our own detector as a contestant, and the matrix product that shows the machine's peak."""
+"""Our own detector as a candidate, and the matrix product that shows the machine's peak."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One contestant's process: takes lines of JSON, answers each with one.
+"""One candidate's process: takes lines of JSON, answers each with one.
 
-    python -m contestants.worker MAKER FOLDER SETTINGS
+    python -m candidates.worker MAKER FOLDER SETTINGS
 
 MAKER is one of `MAKERS`, FOLDER holds the frames, SETTINGS is JSON: `threads`, `min_face_sizes`,
 and what the maker takes beside them. First it says its versions. Then
