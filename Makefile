@@ -8,7 +8,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
+.PHONY: help setup demo test lint docs bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "              into OUT=$(OUT), for DURATION=seconds"
 	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
 	@echo "make lint     check formatting, imports and types"
+	@echo "make docs     build the documentation site into out/site; a broken link fails"
 	@echo "make bench    measure the speed and compare it with others (options: ARGS, FOUR_WAY_ARGS),"
 	@echo "              and see whether the node's memory stays flat (options: MEMORY_ARGS)"
 	@echo "make bench-env  only install those others, into .venv/bench (5 GB)"
@@ -45,6 +46,11 @@ lint: setup
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m mypy
+
+docs: setup
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -m mkdocs build --strict --quiet
+	@echo "built: out/site/index.html"
 
 bench: bench-env
 	$(VENV_PYTHON) -m mask_detector_ros.cli benchmark -o "$(OUT)/benchmark" $(ARGS)

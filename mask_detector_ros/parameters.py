@@ -1,7 +1,7 @@
 """The detector's parameters, in one table: Python keywords, command options and ROS share it.
 
 The node adds its own in `mask_detector_ros.ros.parameters`; `config/mask_detector.yaml` and
-the README's table are written from both.
+the docs' page are written from both.
 """
 
 from __future__ import annotations

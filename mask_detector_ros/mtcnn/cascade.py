@@ -32,7 +32,7 @@ from mask_detector_ros.mtcnn.pyramid import PackedPyramid, lay_out, pyramid_shap
 MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
 """Suppression of the boxes that P-Net and R-Net have moved, and, by share of the smaller box, of
 the faces, which is that of the paper's code. It suppresses before boxes move; after, those of one
-face lie together, and fewer crops find more faces (docs/accuracy/cascade.md)."""
+face lie together, and fewer crops find more faces (docs/measured/accuracy/suppression.md)."""
 
 RNET_SIDE, ONET_SIDE = 24, 48
 

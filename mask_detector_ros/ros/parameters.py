@@ -2,7 +2,7 @@
 
     python -m mask_detector_ros.ros.parameters
 
-writes `config/mask_detector.yaml` and the README's table from the one table below; a test
+writes `config/mask_detector.yaml` and the docs' page from the one table below; a test
 fails when they differ from it.
 """
 
@@ -92,7 +92,6 @@ NODE_PARAMETERS = (
 )
 
 ROOT = Path(__file__).parents[2]
-TABLE_START, TABLE_END = "<!-- parameters: start -->", "<!-- parameters: end -->"
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -192,7 +191,7 @@ def render_yaml(table: Iterable[Parameter]) -> str:
 
 
 def render_table(table: Iterable[Parameter]) -> str:
-    """The README's table, in Markdown."""
+    """A table of parameters, in Markdown."""
     lines = [
         "| parameter | default | allowed | live | meaning |",
         "|---|---|---|---|---|",
@@ -215,14 +214,30 @@ def _yaml_value(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
+def render_page(table: Iterable[Parameter]) -> str:
+    """`docs/reference/parameters.md`."""
+    return f"""<!-- Written by `python -m mask_detector_ros.ros.parameters` from its table. -->
+# Parameters
+
+The node `mask_detector` declares these parameters. `config/mask_detector.yaml` lists them with
+their defaults: copy it, change what you need, and pass your copy with `params_file:=`.
+
+- A *live* parameter takes effect on the next frame, for example
+  `ros2 param set /mask_detector min_face_size 40`.
+- The others are fixed while the node is configured. Clean the node up first, or restart it.
+- A wrong value is rejected with a reason that names the allowed ones.
+
+The Python API takes the parameters of the detector under the same names
+(`MaskDetector.load(min_face_size=40)`), and the commands take them as options
+(`mask-detector image --min-face-size 40`).
+
+{render_table(table)}"""
+
+
 def write_documents(root: Path = ROOT) -> None:
-    """Write the yaml file and the README's table."""
+    """Write the yaml file and the page of the docs."""
     (root / "config" / "mask_detector.yaml").write_text(render_yaml(NODE_PARAMETERS))
-    readme = (root / "README.md").read_text()
-    before, rest = readme.split(TABLE_START)
-    _, after = rest.split(TABLE_END)
-    table = f"{TABLE_START}\n{render_table(NODE_PARAMETERS)}{TABLE_END}"
-    (root / "README.md").write_text(before + table + after)
+    (root / "docs" / "reference" / "parameters.md").write_text(render_page(NODE_PARAMETERS))
 
 
 if __name__ == "__main__":

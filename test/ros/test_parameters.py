@@ -15,7 +15,7 @@ from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
     check_changes,
     descriptor,
-    render_table,
+    render_page,
     render_yaml,
     split_names,
 )
@@ -38,9 +38,9 @@ def test_the_yaml_file_holds_every_default() -> None:
     }
 
 
-def test_the_readme_holds_the_table() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert render_table(NODE_PARAMETERS) in readme, REWRITE
+def test_the_docs_page_is_what_the_table_says() -> None:
+    page = (ROOT / "docs" / "reference" / "parameters.md").read_text(encoding="utf-8")
+    assert page == render_page(NODE_PARAMETERS), REWRITE
 
 
 def test_descriptors_tell_the_rule() -> None:

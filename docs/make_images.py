@@ -1,4 +1,4 @@
-"""Make the pictures of the README from the sample scene: `python docs/make_pictures.py`."""
+"""Draw the images of README and docs from the sample scene: `python docs/make_images.py`."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.sources.sample_scene import RATE_HZ, SampleScene
 
 SHOWN = 60
-"""Number of the picture, after the tracker has followed the people for four seconds."""
+"""Number of the frame: the tracker has then followed the people for four seconds."""
 
 
-def write(name: str, picture: np.ndarray) -> None:
-    path = Path(__file__).parent / f"{name}.jpg"
-    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+def write(name: str, image: np.ndarray) -> None:
+    path = Path(__file__).parent / "images" / f"{name}.jpg"
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 scene = SampleScene(640, 480)
