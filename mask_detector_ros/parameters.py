@@ -55,31 +55,31 @@ class Parameter:
         kind = type(self.default)
         if kind in (int, float):
             if not self._is_allowed_number(value, kind):
-                raise self._refuse(value)
+                raise self._rejection(value)
             return kind(value)
         if value is False and "off" in self.choices:
-            # YAML, and with it `-p privacy:=off`, makes a truth value of the word.
+            # YAML reads `off` as false, also in `-p privacy:=off`.
             return "off"
         if not isinstance(value, kind) or (self.choices and value not in self.choices):
-            raise self._refuse(value)
+            raise self._rejection(value)
         if self.pattern and not re.fullmatch(self.pattern, value, re.ASCII):
-            raise self._refuse(value)
+            raise self._rejection(value)
         return value
 
     def _check_numbers(self, value: Any) -> tuple[float, ...]:
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
-            raise self._refuse(value)
+            raise self._rejection(value)
         numbers = tuple(value)
         if len(numbers) != len(self.default):
-            raise self._refuse(value)
+            raise self._rejection(value)
         if not all(self._is_allowed_number(number, float) for number in numbers):
-            raise self._refuse(value)
+            raise self._rejection(value)
         return tuple(float(number) for number in numbers)
 
     def _is_allowed_number(self, value: Any, kind: type) -> bool:
-        """Whether a value, Python's or NumPy's, is such a number and in the range.
+        """Whether a value is a number of this kind, Python's or NumPy's, within the range.
 
-        True and false are no numbers here, though Python counts them among the integers.
+        True and False are not numbers here, although Python counts them among the integers.
         """
         numbers = Integral if kind is int else Real
         is_number = isinstance(value, numbers) and not isinstance(value, bool)
@@ -88,7 +88,7 @@ class Parameter:
         high = sys.float_info.max if self.maximum is None else self.maximum
         return is_number and bool(low <= value <= high)
 
-    def _refuse(self, value: Any) -> ParameterError:
+    def _rejection(self, value: Any) -> ParameterError:
         return ParameterError(f"{self.name} must be {self.allowed}, got {value!r}")
 
     @property
@@ -112,22 +112,21 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "backend",
         "auto",
-        "What runs the networks; auto starts on the CPU and goes over to TensorRT, where there is "
-        "a GPU, as soon as its engines are built.",
+        "Inference library. auto starts on the CPU and, where there is a GPU, switches to TensorRT "
+        "as soon as its engines are built.",
         choices=("auto", *BACKENDS),
     ),
     Parameter(
         "precision",
         "auto",
-        "What TensorRT computes the classifier in; auto takes fp16, and fp32 where fp16 gets it "
-        "wrong. The networks that place faces always compute in fp32.",
+        "Precision of the classifier in TensorRT. auto takes fp16, or fp32 where fp16 disagrees. "
+        "The networks that place faces always compute in fp32.",
         choices=("auto", "fp32", "fp16"),
     ),
     Parameter(
         "engine_cache_dir",
         "",
-        "Folder in which TensorRT's engines are kept; empty means "
-        "~/.cache/mask_detector_ros/engines.",
+        "Folder of the TensorRT engine cache; empty means ~/.cache/mask_detector_ros/engines.",
     ),
     Parameter(
         "device",
@@ -139,7 +138,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "threads",
         0,
-        "CPU threads of the networks; 0 takes all cores that the process may use.",
+        "CPU threads for inference; 0 takes all cores that the process may use.",
         minimum=0,
         maximum=256,
     ),
@@ -157,7 +156,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "min_face_size",
         20,
-        "Smaller faces are not looked for; the cost falls with its square.",
+        "Smallest face to search for; the cost falls with its square.",
         minimum=12,
         maximum=2000,
         unit="px",
@@ -166,7 +165,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "pyramid_factor",
         0.709,
-        "Ratio between two levels of the image pyramid; smaller is faster and finds fewer faces.",
+        "Scale between two pyramid levels; smaller is faster and finds fewer faces.",
         minimum=0.3,
         maximum=0.95,
         live=True,
@@ -174,7 +173,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "detection_thresholds",
         (0.6, 0.7, 0.7),
-        "Score a face must reach in P-Net, R-Net and O-Net.",
+        "Score thresholds of P-Net, R-Net and O-Net.",
         minimum=0.0,
         maximum=1.0,
         live=True,
@@ -182,7 +181,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "max_faces",
         100,
-        "At most so many faces an image, the best-scored ones; 0 means no limit.",
+        "Maximum number of faces per image, best scores first; 0 means no limit.",
         minimum=0,
         maximum=10000,
         live=True,
@@ -190,8 +189,8 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "margin",
         -1.0,
-        "Context around a face that the classifier sees, as a share of the face's longer side; "
-        "a negative value means what the classifier was trained with.",
+        "Context around a face in the classifier's crop, as a fraction of the longer side of the "
+        "box; a negative value takes the margin that the classifier was trained with.",
         minimum=-1.0,
         maximum=2.0,
         live=True,
@@ -202,14 +201,14 @@ TRACKING_PARAMETERS = (
     Parameter(
         "tracking",
         True,
-        "Whether to follow people from image to image: ids, ages, unique people, alerts.",
+        "Follow people from frame to frame: track ids, ages, unique people, alerts.",
         live=True,
     ),
     Parameter(
         "smoothing",
         1.0,
-        "Time over which the evidence for a tracked person's label counts; 0 shows each image's "
-        "own label.",
+        "Time over which observations count for the label of a track; 0 shows the label of each "
+        "frame alone.",
         minimum=0.0,
         maximum=60.0,
         unit="s",
@@ -218,8 +217,8 @@ TRACKING_PARAMETERS = (
     Parameter(
         "search_every",
         1,
-        "One of so many images is searched whole, and the others only where faces were in the "
-        "image before; 1 searches all. More is faster, and finds newcomers so many images later.",
+        "Run full-frame detection on every Nth frame and search only near known faces in between. "
+        "Larger is faster but delays new faces by up to N-1 frames.",
         minimum=1,
         maximum=100,
         live=True,
@@ -230,7 +229,7 @@ DRAWING_PARAMETERS = (
     Parameter(
         "privacy",
         "off",
-        "How faces are hidden in annotated images.",
+        "How to hide faces in annotated images.",
         choices=PRIVACY,
         live=True,
     ),

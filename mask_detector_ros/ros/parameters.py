@@ -42,7 +42,7 @@ NODE_PARAMETERS = (
     Parameter(
         "alert_after",
         0.0,
-        "Time without a mask after which a tracked person is reported on ~/alerts, once; 0 never.",
+        "Time without a mask after which a person is reported once on ~/alerts; 0 means never.",
         minimum=0.0,
         maximum=3600.0,
         unit="s",
@@ -51,15 +51,15 @@ NODE_PARAMETERS = (
     Parameter(
         "alert_labels",
         "without_mask",
-        "Labels, separated by commas, that count as being without a mask for alerts.",
+        "Labels that count as without a mask for alerts, separated by commas.",
         live=True,
     ),
     *DRAWING_PARAMETERS,
     Parameter(
         "cameras",
         "",
-        "Names of several cameras, separated by commas: NAME/image_raw goes to "
-        "NAME/mask_detector/detections and so on, all with one set of models; empty for one.",
+        "Names of several cameras, separated by commas. NAME/image_raw goes to "
+        "NAME/mask_detector/detections and so on, with one set of models. Empty means one camera.",
         pattern=CAMERAS,
         rule="names of letters, digits and _, separated by commas",
     ),
@@ -78,7 +78,7 @@ NODE_PARAMETERS = (
     Parameter(
         "image_timeout",
         5.0,
-        "Without an image for so long the node warns and says who publishes.",
+        "Time without an image after which the node warns and names the publishers of the topic.",
         minimum=0.1,
         maximum=3600.0,
         unit="s",
