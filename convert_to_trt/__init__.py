@@ -1,1 +1,6 @@
 """From a trained mask classifier to the file that the robot runs."""
+
+import os
+
+# As in mask_detector_ros: ONNX Runtime is not to report its use.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,5 +1,6 @@
 """Find faces in images and say who wears a mask; as a library, a command and ROS 2 nodes."""
 
+import os
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 # The generated messages (mask_detector_ros.msg) are installed elsewhere than the source
 # tree; without this, tests and nodes run from the source tree could not see them.
 __path__ = extend_path(__path__, __name__)
+
+# ONNX Runtime from 1.32 on writes a device id into the home folder and reports its use; it reads
+# this variable once, on import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Faces", "MaskDetector"]
 __version__ = "0.1.0"

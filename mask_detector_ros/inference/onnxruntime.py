@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
+import onnxruntime as ort
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 from mask_detector_ros.inference.cores import usable_cores
-
-# From 1.32 on it would write a device id into the home folder and report its use; it asks this
-# variable once, on import.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
 
 _DTYPES = {
     "tensor(float)": np.float32,

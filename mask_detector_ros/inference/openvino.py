@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import openvino as ov
-import openvino.opset13
-from openvino import preprocess
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Import OpenVINO inside.
+
+    `import openvino` also loads its converter, which would write `~/intel/` and open a connection
+    to report that. There is no switch for it; without the package that reports, it loads a stub.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+with _without_telemetry():
+    import openvino as ov
+    import openvino.opset13
+    from openvino import preprocess
 
 _Shapes = tuple[tuple[int, ...], ...]
 
