@@ -34,7 +34,8 @@ from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
 from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.sources import read_image
 
 PARAMETERS = detector_parameters(
@@ -110,7 +111,7 @@ def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
     """The detector over these networks."""
     stages = {name: session for name, session in sessions.items() if name != "classifier"}
     cascade, classifier = Cascade(**stages), Classifier(sessions["classifier"])
-    settings = CascadeSettings(**{n: values[n] for n in CascadeSettings.__dataclass_fields__})
+    settings = DetectionSettings.of(values)
     return lambda image: classifier(image, cascade(image, settings), values["margin"])
 
 

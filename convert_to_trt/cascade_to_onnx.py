@@ -28,7 +28,7 @@ from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.agreement import Agreement
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.mtcnn.cascade import CascadeSettings
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
@@ -113,8 +113,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     report: dict[str, Any] = {"output": str(options.output), "bytes": len(content)}
     report |= asdict(settings)
     if options.photos is not None:
-        names = CascadeSettings.__dataclass_fields__
-        fixed = CascadeSettings(**{name: values[name] for name in names})
+        fixed = DetectionSettings.of(values)
         detector = MaskDetector.load(**values)
         paths = tqdm(list_images(options.photos), unit="picture", disable=not sys.stderr.isatty())
         pictures = (fit_picture(read_image(p), settings.width, settings.height) for p in paths)

@@ -26,7 +26,7 @@ from mask_detector_ros.inference.tensorrt.api import TensorRt, missing_packages
 from mask_detector_ros.inference.tensorrt.builder import BuildRequest, build_in_process
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.profile import make_profile
-from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
+from mask_detector_ros.models import find_networks
 
 PARAMETERS = detector_parameters("detector_model", "classifier_model", "engine_cache_dir", "device")
 
@@ -93,11 +93,7 @@ def read_models(options: argparse.Namespace) -> dict[str, bytes]:
     """
     if options.models:
         return {str(path): _read(path) for path in options.models}
-    whole = find_cascade_graph(options.detector_model)
-    if whole is not None:
-        return {options.detector_model: whole}
-    classifier = {options.classifier_model: find_classifier(options.classifier_model)}
-    return find_detector(options.detector_model) | classifier
+    return find_networks(options.detector_model, options.classifier_model)
 
 
 def _read(path: Path) -> bytes:

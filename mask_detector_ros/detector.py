@@ -23,26 +23,36 @@ from mask_detector_ros.inference import (
     find_engine_gpu,
 )
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.models import (
+    find_cascade_graph,
+    find_classifier,
+    find_detector,
+    takes_classifier,
+)
+from mask_detector_ros.mtcnn.loading import load_cascade
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
+from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
 
 logger = logging.getLogger(__name__)
 
 
+Find = Callable[[NDArray[np.uint8], DetectionSettings, FloatArray | None], Faces]
+
+
 @dataclass(frozen=True)
-class Networks:
+class LoadedNetworks:
     """Loaded networks, and how they find and label faces together.
 
     Attributes:
-        find: takes image, settings of the cascade, margin, and the boxes to look near.
+        find: takes image, settings, and the boxes to search near (None for the whole frame).
         label_names: the labels.
-        session: one of the networks, the classifier where it is apart: what runs them all.
+        session: the network that labels: what runs it runs them all.
     """
 
-    find: Callable[[NDArray[np.uint8], CascadeSettings, float, FloatArray | None], Faces]
+    find: Find
     label_names: tuple[str, ...]
     session: Session
 
@@ -65,12 +75,12 @@ class MaskDetector:
 
     def __init__(
         self,
-        networks: Networks,
+        networks: LoadedNetworks,
         values: Mapping[str, Any],
-        engines: BackgroundLoad[Networks] | None = None,
+        engines: BackgroundLoad[LoadedNetworks] | None = None,
     ) -> None:
         self._engines = engines
-        self._on_cpu: Networks | None = None
+        self._on_cpu: LoadedNetworks | None = None
         self._engine_failure = ""
         self._serve_from(networks)
         self.label_names = networks.label_names
@@ -109,11 +119,7 @@ class MaskDetector:
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
-        names = CascadeSettings.__dataclass_fields__
-        self._settings = (
-            CascadeSettings(**{name: values[name] for name in names}),
-            values["margin"],
-        )
+        self._settings = DetectionSettings.of(values)
 
     @property
     def engine_state(self) -> str:
@@ -168,9 +174,9 @@ class MaskDetector:
             return self._find(image, near)
 
     def _find(self, image: NDArray[np.uint8], near: FloatArray | None) -> Faces:
-        return self._networks.find(image, *self._settings, near)
+        return self._networks.find(image, self._settings, near)
 
-    def _serve_from(self, networks: Networks) -> None:
+    def _serve_from(self, networks: LoadedNetworks) -> None:
         self._networks = networks
         self.backend, self.device = networks.session.backend, networks.session.device
 
@@ -215,33 +221,33 @@ class FaceStream:
         """Forget everybody seen so far; ids are not used again."""
         self._tracker.reset()
         self._last_boxes = np.empty((0, 4), np.float32)
-        self._since_search = 0
+        self._frames = 0
         self._stamp = 0.0
 
     def __call__(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Find, label and follow the faces of an image; see `MaskDetector.__call__`.
+        """Find, label and follow the faces of a frame; see `MaskDetector.__call__`.
 
         Args:
-            stamp: when the image was taken, seconds of any clock.
+            stamp: when the frame was taken, in seconds of any clock.
         """
         return self.follow(self.see(image, stamp), stamp)
 
     def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Find and label the faces of the next image; `follow` must come next."""
-        return self._detector(image, None if self._searches(stamp) else self._last_boxes)
+        """Find and label the faces of the next frame; `follow` must come next.
+
+        Full-frame detection runs on every `search_every`-th frame and after a gap in the stamps,
+        near-face search on the others.
+        """
+        is_full = self._frames % self._search_every == 0 or abs(stamp - self._stamp) > MAX_GAP
+        return self._detector(image, None if is_full else self._last_boxes)
 
     def follow(self, faces: Faces, stamp: float) -> Faces:
-        """Follow the faces that `see` gave for this image, or did when it was seen before."""
-        self._since_search = 1 if self._searches(stamp) else self._since_search + 1
+        """Follow the faces that `see` gave for this frame, or did when it was seen before."""
+        self._frames += 1
         self._stamp = stamp
         followed = self._tracker.update(faces, stamp) if self._tracking else faces
         self._last_boxes = np.concatenate([faces.boxes, self.missed_boxes()])
         return followed
-
-    def _searches(self, stamp: float) -> bool:
-        """Whether the next image is searched whole."""
-        is_first = self._since_search == 0 or abs(stamp - self._stamp) > MAX_GAP
-        return is_first or self._since_search >= self._search_every
 
     def count_people(self) -> dict[str, int]:
         """How many people were seen since the start or the last reset, by label."""
@@ -259,7 +265,9 @@ class FaceStream:
         return self._tracker.raise_alerts(wanted, after)
 
 
-def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptions) -> Networks:
+def _load_networks(
+    values: Mapping[str, Any], backend: str, options: EngineOptions
+) -> LoadedNetworks:
     def load(model: bytes, name: str) -> Session:
         return create_session(model, name, backend, values["threads"], options)
 
@@ -268,23 +276,24 @@ def _load_networks(values: Mapping[str, Any], backend: str, options: EngineOptio
     if whole is not None:
         graph = CascadeGraph(load(whole, detector_name))
         logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
-        return Networks(lambda image, s, *_: graph(image, s), graph.label_names, graph.session)
-    cascade = Cascade.load(find_detector(detector_name), backend, values["threads"], options)
+        return LoadedNetworks(graph, graph.label_names, graph.session)
+    stages = find_detector(detector_name)
+    cascade = load_cascade(stages, backend, values["threads"], options)
+    if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, classifier_name):
+        return LoadedNetworks(cascade, cascade.label_names, cascade.sessions[-1])
     # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
     session = load(find_classifier(classifier_name), classifier_name)
     classifier = Classifier(session)
 
-    def find(
-        image: Image, settings: CascadeSettings, margin: float, near: FloatArray | None
-    ) -> Faces:
+    def find(image: Image, settings: DetectionSettings, near: FloatArray | None) -> Faces:
         pyramid = ImagePyramid(image)
-        return classifier(pyramid, cascade(pyramid, settings, near), margin)
+        return classifier(pyramid, cascade(pyramid, settings, near), settings.margin)
 
-    return Networks(find, classifier.label_names, session)
+    return LoadedNetworks(find, classifier.label_names, session)
 
 
 def _load_engines(
     values: Mapping[str, Any], say: Callable[[str], None], cancelled: Callable[[], bool]
-) -> Networks:
+) -> LoadedNetworks:
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
     return _load_networks(values, "tensorrt", options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,20 @@ import yaml
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.shared_files import PACKAGE, find_shared
 
-STAGES = ("pnet", "rnet", "onet")
-DETECTORS = ("mtcnn_masked", "mtcnn")
-"""The face detectors of the package: trained for masks too, and the public weights."""
+TWO_STAGES = ("proposal", "decision")
+THREE_STAGES = ("pnet", "rnet", "onet")
+DETECTORS = {
+    "mtcnn_masked": {stage: f"{stage}_masked" for stage in THREE_STAGES},
+    "mtcnn": {stage: stage for stage in THREE_STAGES},
+}
+"""The face detectors of the package, and the entry of models.yaml for each of their stages: the
+cascade of 2016 trained for masks too, and its public weights."""
+
+OWN_LABELS = "auto"
+"""The `classifier_model` that takes the labels of the detector, where it gives any."""
+
+SHIPPED_CLASSIFIER = "mask_classifier"
+"""What labels the faces of a detector that gives no labels, where nothing else is chosen."""
 
 _AGAIN = "reinstall mask_detector_ros, or check the file out again from its repository"
 
@@ -87,26 +99,54 @@ def read_model(entry: ModelEntry) -> bytes:
 
 
 def find_detector(detector_model: str) -> dict[str, bytes]:
-    """The content of pnet, rnet and onet of a detector.
+    """The content of a detector's networks by stage: `TWO_STAGES` or `THREE_STAGES`.
 
     Args:
-        detector_model: one of `DETECTORS`, or a folder that holds the three files.
+        detector_model: one of `DETECTORS`, or a folder that holds one file a stage.
 
     Raises:
         ModelError: there is no such detector, or a file is missing or damaged.
     """
     if detector_model in DETECTORS:
-        manifest, suffix = read_manifest(), detector_model.removeprefix("mtcnn")
-        return {stage: read_model(manifest[stage + suffix]) for stage in STAGES}
+        manifest = read_manifest()
+        return {stage: read_model(manifest[e]) for stage, e in DETECTORS[detector_model].items()}
     folder = Path(detector_model).expanduser()
-    files = ", ".join(f"{stage}.onnx" for stage in STAGES)
+    two, three = (_file_names(stages) for stages in (TWO_STAGES, THREE_STAGES))
     if not folder.is_dir():
         raise ModelError(
-            f"detector_model {detector_model!r} is neither a folder with {files} nor the file of a"
-            f" whole cascade, nor one of: {', '.join(DETECTORS)}"
+            f"detector_model {detector_model!r} is neither a folder with {two} or with {three},"
+            f" nor the file of a whole cascade, nor one of: {', '.join(DETECTORS)}"
         )
-    hint = f"detector_model must hold {files}"
-    return {stage: _read(folder / f"{stage}.onnx", hint) for stage in STAGES}
+    has_two = any((folder / f"{stage}.onnx").is_file() for stage in TWO_STAGES)
+    stages, files = (TWO_STAGES, two) if has_two else (THREE_STAGES, three)
+    return {
+        stage: _read(folder / f"{stage}.onnx", f"detector_model must hold {files}")
+        for stage in stages
+    }
+
+
+def _file_names(stages: tuple[str, ...]) -> str:
+    return ", ".join(f"{stage}.onnx" for stage in stages)
+
+
+def takes_classifier(networks: Mapping[str, bytes], classifier_model: str) -> bool:
+    """Whether a classifier labels the faces, not the detector of these networks itself."""
+    return classifier_model != OWN_LABELS or "decision" not in networks
+
+
+def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes]:
+    """The content of all networks that find and label faces with these parameters, by name.
+
+    Raises:
+        ModelError: one is missing or damaged.
+    """
+    whole = find_cascade_graph(detector_model)
+    if whole is not None:
+        return {detector_model: whole}
+    networks = find_detector(detector_model)
+    if takes_classifier(networks, classifier_model):
+        networks[classifier_model] = find_classifier(classifier_model)
+    return networks
 
 
 def find_cascade_graph(detector_model: str) -> bytes | None:
@@ -124,16 +164,21 @@ def find_classifier(classifier_model: str) -> bytes:
     """The content of a mask classifier.
 
     Args:
-        classifier_model: a name in models.yaml, or the path of an ONNX file.
+        classifier_model: a name in models.yaml, or the path of an ONNX file; `OWN_LABELS` for
+            the shipped one.
 
     Raises:
         ModelError: there is no such model, or its file is missing or damaged.
     """
+    if classifier_model == OWN_LABELS:
+        classifier_model = SHIPPED_CLASSIFIER
     entry = read_manifest().get(classifier_model)
-    if entry is not None and entry.labels:
+    if entry is not None and entry.labels and entry.name not in TWO_STAGES:
         return read_model(entry)
     path = Path(classifier_model).expanduser()
-    names = ", ".join(e.name for e in read_manifest().values() if e.labels)
+    names = ", ".join(
+        e.name for e in read_manifest().values() if e.labels and e.name not in TWO_STAGES
+    )
     return _read(path, f"classifier_model takes the path of an ONNX file, or one of: {names}")
 
 

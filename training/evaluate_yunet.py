@@ -24,7 +24,7 @@ from mask_detector_ros.evaluation.observe import Networks, observe
 from mask_detector_ros.evaluation.summary import summarise
 from mask_detector_ros.evaluation.tables import short_tables
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mtcnn.cascade import CascadeSettings
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 NMS_OVERLAP, CANDIDATES = 0.3, 5000
@@ -39,7 +39,7 @@ class YuNet:
             str(path), "", (320, 320), nms_threshold=NMS_OVERLAP, top_k=CANDIDATES
         )
 
-    def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
+    def __call__(self, image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
         self._network.setInputSize(image.shape[1::-1])
         self._network.setScoreThreshold(settings.detection_thresholds[2])
         _, rows = self._network.detect(image)

@@ -16,7 +16,8 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
-from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from training.augment import WITHOUT_MASK
 from training.face_data import FaceRow
 from training.mtcnn_settings import Settings
@@ -32,7 +33,7 @@ DOUBTFUL = 0.2
 """Overlap with a face that the labels may lack, from which a square is no safe background."""
 
 PYRAMID_FACTOR = 0.709
-STOCK = CascadeSettings(20, PYRAMID_FACTOR, (0.6, 0.7, 0.7), 0)
+STOCK = DetectionSettings(20, PYRAMID_FACTOR, (0.6, 0.7, 0.7), 0)
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _choose_negatives(
 
 def _propose(stage: str, image: Image, cascade: Cascade, settings: Settings) -> Boxes:
     threshold = settings.harvest_threshold
-    cascade_settings = CascadeSettings(
+    cascade_settings = DetectionSettings(
         settings.harvest_min_face, PYRAMID_FACTOR, (threshold, threshold, threshold), 0
     )
     pyramid = ImagePyramid(image)

@@ -30,7 +30,8 @@ from mask_detector_ros.evaluation.summary import (
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import bbox_regression, non_max_suppression
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
-from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 
@@ -41,7 +42,7 @@ class CountingCascade:
         self._cascade = cascade
         self.crops = np.zeros(2, int)
 
-    def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
+    def __call__(self, image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
         first, second, third = settings.detection_thresholds
         pyramid = ImagePyramid(image)
         proposed = self._cascade.propose(pyramid, settings, first)
@@ -69,12 +70,12 @@ class SecondLook(Cascade):
     """Looks near the faces that a whole search has found in the same image, as a stream with
     `search_every` does in the images between."""
 
-    def __init__(self, cascade: Cascade, settings: CascadeSettings) -> None:
+    def __init__(self, cascade: Cascade, settings: DetectionSettings) -> None:
         super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
         self._whole, self._settings = cascade, settings
 
     def propose(
-        self, image: ImagePyramid, settings: CascadeSettings, threshold: float
+        self, image: ImagePyramid, settings: DetectionSettings, threshold: float
     ) -> NDArray[np.float32]:
         return self.propose_near(image, self._whole(image, self._settings).boxes, threshold)
 

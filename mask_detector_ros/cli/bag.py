@@ -21,7 +21,7 @@ from mask_detector_ros.cli.options import (
     option_values,
 )
 from mask_detector_ros.errors import BackendError
-from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
+from mask_detector_ros.models import find_networks
 from mask_detector_ros.parameters import (
     DETECTOR_PARAMETERS,
     DRAWING_PARAMETERS,
@@ -111,10 +111,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def model_hashes(values: dict[str, Any]) -> list[str]:
-    """Which models look: one of another content under the same name sees other things."""
-    whole = find_cascade_graph(values["detector_model"])
-    if whole is not None:
-        return [hashlib.sha256(whole).hexdigest()]
-    models = [*find_detector(values["detector_model"]).values()]
-    models.append(find_classifier(values["classifier_model"]))
-    return [hashlib.sha256(model).hexdigest() for model in models]
+    """Which networks run: one of another content under the same name finds other faces."""
+    models = find_networks(values["detector_model"], values["classifier_model"])
+    return [hashlib.sha256(model).hexdigest() for model in models.values()]

@@ -17,7 +17,8 @@ from mask_detector_ros.evaluation.matching import IGNORED, NO_MATCH, match_by_sc
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.sources import read_image
 
 CURVE_FLOOR = 0.05
@@ -36,8 +37,8 @@ class Networks:
         margin: context around a face for the classifiers; negative for their own.
     """
 
-    cascade: Callable[[NDArray[np.uint8], CascadeSettings], Faces]
-    settings: CascadeSettings
+    cascade: Callable[[NDArray[np.uint8], DetectionSettings], Faces]
+    settings: DetectionSettings
     classifiers: dict[str, Classifier]
     margin: float
 
@@ -66,7 +67,7 @@ class Networks:
             session = create_session(find_classifier(name), name, backend, threads, options)
             classifiers[name] = Classifier(session)
             label_columns(classifiers[name].label_names, name)
-        settings = CascadeSettings(**{n: values[n] for n in CascadeSettings.__dataclass_fields__})
+        settings = DetectionSettings.of(values)
         return cls(cascade, settings, classifiers, values["margin"])
 
 

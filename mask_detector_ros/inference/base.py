@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mask_detector_ros.errors import ModelError
 
@@ -111,18 +111,23 @@ class Session(ABC):
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run the network on checked arrays."""
 
-    def require(self, inputs: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...]) -> None:
+    def require(
+        self,
+        inputs: Mapping[str, tuple[int, ...]],
+        outputs: tuple[str, ...],
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         """Check that the network is of the expected form.
 
         Args:
-            inputs: shape by name; -1 is a free dimension. All are float32.
+            inputs: shape by name; -1 is a free dimension.
             outputs: names that must be there.
+            dtype: element type of all inputs.
 
         Raises:
             ModelError: says what was expected and what the file holds.
         """
-        float32 = np.dtype(np.float32)
-        wanted = {TensorInfo(name, float32, shape) for name, shape in inputs.items()}
+        wanted = {TensorInfo(name, np.dtype(dtype), shape) for name, shape in inputs.items()}
         names = [tensor.name for tensor in self.outputs]
         if wanted != set(self.inputs) or not set(outputs) <= set(names):
             raise ModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from mask_detector_ros.mtcnn.proposals import (
     suppress_neighbours,
 )
 from mask_detector_ros.mtcnn.pyramid import PackedPyramid, lay_out, pyramid_shapes
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
 """Suppression of the boxes that P-Net and R-Net have moved, and, by share of the smaller box, of
@@ -47,16 +48,6 @@ NEAR_MARGIN, NEAR_SIDES = 0.75, (60, 42, 30, 22)
 """Where a face is looked for near its last place: in a square two and a half times as wide, at
 four sizes, so that its own is 0.7 to 2 windows of P-Net: levels of a pyramid again. Without the
 largest, one face in a hundred is lost."""
-
-
-@dataclass(frozen=True)
-class CascadeSettings:
-    """What can change from one image to the next; the parameters of the same names."""
-
-    min_face_size: int
-    pyramid_factor: float
-    detection_thresholds: tuple[float, float, float]
-    max_faces: int
 
 
 class Cascade:
@@ -90,7 +81,10 @@ class Cascade:
         )
 
     def __call__(
-        self, image: Image | ImagePyramid, settings: CascadeSettings, near: FloatArray | None = None
+        self,
+        image: Image | ImagePyramid,
+        settings: DetectionSettings,
+        near: FloatArray | None = None,
     ) -> Faces:
         """Find the faces of a (H, W, 3) BGR image, best score first, without labels.
 
@@ -107,7 +101,7 @@ class Cascade:
         return faces[: settings.max_faces] if settings.max_faces else faces
 
     def propose(
-        self, image: ImagePyramid, settings: CascadeSettings, threshold: float
+        self, image: ImagePyramid, settings: DetectionSettings, threshold: float
     ) -> FloatArray:
         height, width = image[0].shape[:2]
         shapes = pyramid_shapes(height, width, settings.min_face_size, settings.pyramid_factor)

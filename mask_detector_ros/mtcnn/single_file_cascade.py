@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ImageError, ModelError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.mtcnn.cascade import CascadeSettings
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,15 @@ class CascadeGraph:
         self._input = tensor.name
         self._warned = False
 
-    def __call__(self, image: NDArray[np.uint8], settings: CascadeSettings) -> Faces:
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        settings: DetectionSettings,
+        near: FloatArray | None = None,
+    ) -> Faces:
         """Find and label the faces of a (H, W, 3) BGR image, best first.
+
+        It always searches the whole image, whatever `near` says.
 
         Raises:
             ImageError: the image has another size than the network.

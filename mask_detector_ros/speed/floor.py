@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.models import find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+from mask_detector_ros.mtcnn.cascade import Cascade
 from mask_detector_ros.mtcnn.pyramid import Shapes, pyramid_shapes
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 MATRIX_SIDE = 1024
 """Of the product that shows the peak: 2**30 multiply-adds."""
@@ -113,7 +114,7 @@ class FloorCounter:
     def macs(self, image: NDArray[np.uint8], min_face_size: int) -> int:
         """Multiply-adds of all stages for a (H, W, 3) BGR image."""
         before = [self._stages[name].images for name in ("rnet", "onet")]
-        self._cascade(image, CascadeSettings(min_face_size, self._factor, self._thresholds, 0))
+        self._cascade(image, DetectionSettings(min_face_size, self._factor, self._thresholds, 0))
         rnet, onet = (
             self._stages[name].images - count
             for name, count in zip(("rnet", "onet"), before, strict=True)

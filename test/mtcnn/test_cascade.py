@@ -13,10 +13,10 @@ from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
 from mask_detector_ros.mtcnn import pyramid
-from mask_detector_ros.mtcnn.cascade import CascadeSettings
 from mask_detector_ros.mtcnn.pyramid import pyramid_shapes
+from mask_detector_ros.mtcnn.settings import DetectionSettings
 
-SETTINGS = CascadeSettings(
+SETTINGS = DetectionSettings(
     min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0
 )
 

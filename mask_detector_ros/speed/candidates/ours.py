@@ -20,11 +20,12 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
     import cv2
 
     from mask_detector_ros.models import find_detector
-    from mask_detector_ros.mtcnn.cascade import Cascade, CascadeSettings
+    from mask_detector_ros.mtcnn.cascade import Cascade
+    from mask_detector_ros.mtcnn.settings import DetectionSettings
 
     cv2.setNumThreads(threads)
     cascade = Cascade.load(find_detector("mtcnn"), backend, threads)
-    settings = CascadeSettings(min_face_size, FACTOR, THRESHOLDS, max_faces=0)
+    settings = DetectionSettings(min_face_size, FACTOR, THRESHOLDS, max_faces=0)
     return lambda image: cascade(image, settings).boxes
 
 

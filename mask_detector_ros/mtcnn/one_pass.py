@@ -1,0 +1,154 @@
+"""Stage one of the two-stage cascade: one fully convolutional pass over the frame.
+
+The 2016 cascade slides one small window over an image pyramid. Here a network with several
+feature levels sees the frame once; each of its cells proposes one box:
+
+    frame 640x480, min_face_size 20          cells of the network's outputs
+    +----------------+   letterbox           stride 8   64x48   small faces
+    |                |   512x384, black  ->  stride 16  32x24   medium faces
+    |                |   below and right     stride 32  16x12   large faces
+    +----------------+
+
+The frame is scaled so that a face of `min_face_size` pixels has the smallest size that the
+network was trained to find: asking for faces twice as large costs a quarter.
+
+Cells and their decoding are those of YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level
+Face Detector", 2023, https://doi.org/10.1007/s11633-023-1423-y).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.imaging.boxes import FloatArray, non_max_suppression
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
+from mask_detector_ros.inference.base import Array
+
+MULTIPLE = 32
+"""The sides of the network's input are multiples of its largest stride."""
+
+MAX_CANDIDATES = 1024
+"""Cells that non-maximum suppression sees, those with the best scores. A face lights about ten."""
+
+PROPOSAL_OVERLAP = 0.6
+"""Intersection over union above which the better of two candidates stays."""
+
+COARSE_SHRINK = 4
+"""Factor between two passes over an image with faces larger than the network can see."""
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """A frame in the network's input: scaled, at the top left, black on the right and below.
+
+    Attributes:
+        height, width: of the frame.
+        rows, columns: of the scaled frame.
+    """
+
+    height: int
+    width: int
+    rows: int
+    columns: int
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+        return _round_up(self.rows), _round_up(self.columns)
+
+    def draw(self, image: ImagePyramid) -> Image:
+        """(1, H, W, 3) uint8, each pixel written once."""
+        (power,) = level_for([self.height], self.rows).tolist()
+        source, size = image[power], (self.columns, self.rows)
+        same = source.shape[:2] == (self.rows, self.columns)
+        if same and self.input_shape == (self.rows, self.columns):
+            return source[None]
+        canvas = np.empty((1, *self.input_shape, 3), np.uint8)
+        canvas[0, self.rows :] = 0
+        canvas[0, : self.rows, self.columns :] = 0
+        scaled = canvas[0, : self.rows, : self.columns]
+        if same:
+            scaled[:] = source
+        else:
+            cv2.resize(source, size, scaled, interpolation=cv2.INTER_LINEAR)
+        return canvas
+
+    def to_frame(self, boxes: FloatArray) -> FloatArray:
+        """(N, 4) boxes of the network's input in pixels of the frame."""
+        x, y = self.width / self.columns, self.height / self.rows
+        return boxes * np.array([x, y, x, y], np.float32)
+
+
+def letterboxes(
+    height: int, width: int, min_face_size: int, smallest_face: float, largest_face: float
+) -> Iterator[Letterbox]:
+    """The passes over a frame of this size: one, and a coarse one more while there is room for
+    faces larger than the network finds. An image smaller than `min_face_size` has none.
+
+    Args:
+        height, width: of the frame.
+        min_face_size: the smallest face to find, in pixels of the frame.
+        smallest_face, largest_face: what the network finds, in pixels of its input.
+    """
+    if min(height, width) < min_face_size:
+        return
+    scale = smallest_face / min_face_size
+    while True:
+        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        yield Letterbox(height, width, rows, columns)
+        if min(rows, columns) <= largest_face:
+            return
+        scale /= COARSE_SHRINK
+
+
+def decode_cells(
+    out: Mapping[str, Array], strides: tuple[int, ...], width: int, threshold: float
+) -> tuple[FloatArray, FloatArray]:
+    """The cells that reach a threshold, as boxes of the network's input.
+
+    Args:
+        out: `scores_<stride>` (1, P) and `boxes_<stride>` (1, P, 4) of each stride, row by row:
+            the centre's distance from the cell's corner and the logarithm of the size, in strides.
+        strides: of the feature levels, in pixels of the input.
+        width: of the input.
+        threshold: the score to reach.
+
+    Returns:
+        (N, 4) boxes and (N,) scores, at most `MAX_CANDIDATES` with the best scores.
+    """
+    boxes, scores = [], []
+    for stride in strides:
+        level = out[f"scores_{stride}"][0]
+        cells = np.flatnonzero(level >= threshold)
+        boxes.append(_decode(out[f"boxes_{stride}"][0, cells], cells, width // stride, stride))
+        scores.append(level[cells])
+    return best_scored(np.concatenate(boxes), np.concatenate(scores), MAX_CANDIDATES)
+
+
+def _decode(moves: FloatArray, cells: NDArray[np.int64], columns: int, stride: int) -> FloatArray:
+    rows, places = np.divmod(cells, columns)
+    centres = (np.stack([places, rows], axis=1) + moves[:, :2]) * stride
+    halves = np.exp(moves[:, 2:]) * (stride / 2)
+    return np.concatenate([centres - halves, centres + halves], axis=1, dtype=np.float32)
+
+
+def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """At most `count` boxes, those with the best scores, and their scores."""
+    if len(scores) <= count:
+        return boxes, scores
+    kept = np.argpartition(-scores, count)[:count]
+    return boxes[kept], scores[kept]
+
+
+def suppress_candidates(boxes: FloatArray, scores: FloatArray, count: int) -> FloatArray:
+    """(N, 4) at most `count` boxes after non-maximum suppression, best score first."""
+    return boxes[non_max_suppression(boxes, scores, PROPOSAL_OVERLAP)[:count]]
+
+
+def _round_up(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE

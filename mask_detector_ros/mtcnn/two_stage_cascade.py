@@ -1,0 +1,170 @@
+"""The two-stage cascade: one pass over the frame proposes, one crop a face decides and labels.
+
+Still a multi-task cascaded convolutional network in the sense of Zhang et al., 2016: a fully
+convolutional network proposes, a second one sees a crop of each proposal and gives score, box
+regression, landmarks and, as one more task, the mask label. `docs/accuracy/cascade.md` says what
+differs from the paper and why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.boxes import FloatArray, bbox_regression, non_max_suppression
+from mask_detector_ros.imaging.crops import cut_squares, square_slices
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
+from mask_detector_ros.inference import EngineOptions, create_session
+from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.mtcnn.one_pass import decode_cells, letterboxes, suppress_candidates
+from mask_detector_ros.mtcnn.settings import DetectionSettings
+
+MAX_PROPOSALS = 256
+"""Crops of one frame, those of the best proposals: no image costs more than so many."""
+
+BATCH_LIMIT = 16
+"""Crops in one call: what lies between two layers then stays in a core's cache."""
+
+FACE_OVERLAP = 0.4
+"""Intersection over union above which the better of two faces stays."""
+
+NEAR_ROUNDS = 2
+"""Crops that follow a face from its last box: the second is cut where the first one saw it."""
+
+
+class TwoStageCascade:
+    """Proposal network and decision network over two sessions.
+
+    Attributes:
+        label_names: the labels that the decision network gives, in the order of its output.
+        side: of its crops, in pixels.
+        sessions: of both networks, in order.
+
+    Raises:
+        ModelError: a session's network is not the stage it is given for.
+    """
+
+    def __init__(self, proposal: Session, decision: Session) -> None:
+        self.sessions = (proposal, decision)
+        self._proposal, self._decision = proposal, decision
+        try:
+            self._strides = tuple(int(s) for s in json.loads(proposal.metadata["strides"]))
+            self._smallest = float(proposal.metadata["smallest_face"])
+            self._largest = float(proposal.metadata["largest_face"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise _misfit(proposal, "strides, smallest_face and largest_face", error) from error
+        try:
+            self.label_names = tuple(map(str, json.loads(decision.metadata["labels"])))
+            self._margin = float(decision.metadata["margin"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise _misfit(decision, "labels and margin", error) from error
+        levels = [f"{kind}_{stride}" for kind in ("scores", "boxes") for stride in self._strides]
+        proposal.require({"images": (-1, -1, -1, 3)}, tuple(levels), np.uint8)
+        self.side = decision.inputs[0].shape[1] if len(decision.inputs[0].shape) == 4 else 0
+        wanted = ("scores", "offsets", "landmarks", "probabilities")
+        decision.require({"crops": (-1, self.side, self.side, 3)}, wanted, np.uint8)
+
+    @classmethod
+    def load(
+        cls,
+        networks: Mapping[str, bytes],
+        backend: str = "auto",
+        threads: int = 0,
+        options: EngineOptions | None = None,
+    ) -> TwoStageCascade:
+        """From the ONNX files of `proposal` and `decision`; see `inference.create_session`."""
+        return cls(
+            **{
+                name: create_session(model, name, backend, threads, options)
+                for name, model in networks.items()
+            }
+        )
+
+    def __call__(
+        self,
+        image: Image | ImagePyramid,
+        settings: DetectionSettings,
+        near: FloatArray | None = None,
+    ) -> Faces:
+        """Find and label the faces of a (H, W, 3) BGR image, best score first.
+
+        Args:
+            image: the frame, or its pyramid.
+            settings: of `detection_thresholds` the first is for proposals, the last for faces.
+            near: (N, 4) boxes of the frame before; only these faces are then searched for.
+        """
+        pyramid = ImagePyramid.of(image)
+        proposal, _, decision = settings.detection_thresholds
+        if near is None:
+            boxes = self.propose(pyramid, settings, proposal)
+        else:
+            boxes = self.follow(pyramid, near[:MAX_PROPOSALS])
+        faces = self.decide(pyramid, boxes, decision)
+        return faces[: settings.max_faces] if settings.max_faces else faces
+
+    def propose(
+        self, image: ImagePyramid, settings: DetectionSettings, threshold: float
+    ) -> FloatArray:
+        """(N, 4) boxes that may hold a face, best first, at most `MAX_PROPOSALS`."""
+        height, width = image[0].shape[:2]
+        boxes, scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
+        for letterbox in letterboxes(
+            height, width, settings.min_face_size, self._smallest, self._largest
+        ):
+            out = self._proposal.run(images=letterbox.draw(image))
+            columns = letterbox.input_shape[1]
+            found, chances = decode_cells(out, self._strides, columns, threshold)
+            boxes.append(letterbox.to_frame(found))
+            scores.append(chances)
+        return suppress_candidates(np.concatenate(boxes), np.concatenate(scores), MAX_PROPOSALS)
+
+    def follow(self, image: ImagePyramid, boxes: FloatArray) -> FloatArray:
+        """(N, 4) where the decision network sees the faces of these boxes now."""
+        for _ in range(NEAR_ROUNDS - 1):
+            squares, out = self._run_on_crops(image, boxes)
+            boxes = bbox_regression(squares, out["offsets"])
+        return boxes
+
+    def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
+        """Those of (N, 4) proposals that are faces, labelled, best score first."""
+        squares, out = self._run_on_crops(image, boxes)
+        kept = np.flatnonzero(out["scores"] >= threshold)
+        squares, scores = squares[kept], out["scores"][kept]
+        corner, sides = squares[:, None, :2], (squares[:, 2:] - squares[:, :2])[:, None]
+        faces = Faces(
+            bbox_regression(squares, out["offsets"][kept]),
+            scores,
+            corner + sides * out["landmarks"][kept],
+            out["probabilities"][kept],
+            self.label_names,
+        )
+        return faces[non_max_suppression(faces.boxes, faces.scores, FACE_OVERLAP)]
+
+    def label(self, image: Image | ImagePyramid, boxes: FloatArray) -> NDArray[np.float32]:
+        """(N, K) label probabilities of known boxes."""
+        _, out = self._run_on_crops(ImagePyramid.of(image), boxes)
+        return out["probabilities"]
+
+    def _run_on_crops(
+        self, image: ImagePyramid, boxes: FloatArray
+    ) -> tuple[FloatArray, dict[str, Array]]:
+        """The squares about the boxes, and what the decision network says of them."""
+        squares = square_slices(boxes, self._margin, self.side)
+        batches = [
+            self._decision.run(crops=cut_squares(image, some, self.side))
+            for some in np.split(squares, range(BATCH_LIMIT, len(squares), BATCH_LIMIT))
+        ]
+        out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        return squares.astype(np.float32), out
+
+
+def _misfit(session: Session, what: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{session.name} lacks {what} in its ONNX metadata ({error!r}); give the file that was"
+        " exported for this stage (see models/README.md)"
+    )
