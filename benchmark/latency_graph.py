@@ -20,8 +20,8 @@ from vision_msgs.msg import Detection2DArray
 
 from benchmark.latency_measures import Frames, match_frames
 from benchmark.rig import LIMIT, Lost, Processes, wait_for
-from mask_detector_ros.ros.detections import nanoseconds
-from mask_detector_ros.ros.latency import PARTS
+from mask_detector_ros.result_messages import LATENCY_PARTS
+from mask_detector_ros.ros.messages import nanoseconds
 
 PROCESS = "benchmark.latency_process"
 WARM_UP = 1.0
@@ -159,7 +159,7 @@ class LatencyGraph(Processes):
                 received[nanoseconds(message.header.stamp)] = now
 
         def on_summary(message: MaskSummary) -> None:
-            parts = {part: nanoseconds(getattr(message, part)) for part in PARTS}
+            parts = {part: nanoseconds(getattr(message, part)) for part in LATENCY_PARTS}
             with self._lock:
                 times[nanoseconds(message.header.stamp)] = parts
 

@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.ros.conversions import image_to_message
-from mask_detector_ros.ros.detections import nanoseconds
+from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.sources.sample_scene import SampleScene
 
 SCENE_FRAMES = 20

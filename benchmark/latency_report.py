@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmark.latency_graph import Measurement
 from benchmark.latency_measures import Frames, fairness, percentiles
-from mask_detector_ros.ros.latency import PARTS
+from mask_detector_ros.result_messages import LATENCY_PARTS
 
-ALL_PARTS = (*PARTS, "delivery")
+ALL_PARTS = (*LATENCY_PARTS, "delivery")
 GOALS = {"p50": 6.0, "p99": 15.0}
 """Milliseconds without inference, at 640x480 and 30 Hz."""
 

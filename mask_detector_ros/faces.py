@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,20 +131,44 @@ class Faces:
         return {name: labels.count(name) for name in self.label_names}
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One JSON-ready dictionary a face: box, score, landmarks, label, probabilities."""
-        records = []
-        for i, label in enumerate(self.labels):
-            record: dict[str, Any] = {
-                "box": [round(float(v), 2) for v in self.boxes[i]],
-                "score": round(float(self.scores[i]), 4),
-                "landmarks": [[round(float(v), 2) for v in point] for point in self.landmarks[i]],
-                "label": label,
-                "probabilities": {
-                    name: round(float(p), 4)
-                    for name, p in zip(self.label_names, self.probabilities[i], strict=True)
-                },
-            }
-            if self.track_ids is not None:
-                record["track_id"] = int(self.track_ids[i])
-            records.append(record)
-        return records
+        """One JSON-ready dictionary a face; see `face_record`."""
+        return [
+            face_record(
+                self.boxes[i].tolist(),
+                label=label,
+                probabilities=dict(
+                    zip(self.label_names, self.probabilities[i].tolist(), strict=True)
+                ),
+                track_id=None if self.track_ids is None else int(self.track_ids[i]),
+                score=float(self.scores[i]),
+                landmarks=self.landmarks[i].tolist(),
+            )
+            for i, label in enumerate(self.labels)
+        ]
+
+
+def face_record(
+    box: Sequence[float],
+    *,
+    label: str,
+    probabilities: Mapping[str, float],
+    track_id: int | None = None,
+    score: float | None = None,
+    landmarks: Sequence[Sequence[float]] | None = None,
+) -> dict[str, Any]:
+    """A face in JSON, the same from the commands, the recorder and the demo.
+
+    `box` is xmin, ymin, xmax, ymax in source pixels; `label` is an empty string without a label;
+    `probabilities` has one number a label; `track_id` is missing without tracking. What the
+    source does not know, such as the landmarks of a Detection2D, is missing too.
+    """
+    record: dict[str, Any] = {"box": [round(v, 2) for v in box]}
+    if score is not None:
+        record["score"] = round(score, 4)
+    if landmarks is not None:
+        record["landmarks"] = [[round(v, 2) for v in point] for point in landmarks]
+    record["label"] = label
+    record["probabilities"] = {name: round(p, 4) for name, p in probabilities.items()}
+    if track_id is not None:
+        record["track_id"] = track_id
+    return record

@@ -16,19 +16,13 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mask_detector_ros.bags.journal import Journal
-from mask_detector_ros.bags.messages import (
-    DETECTIONS,
-    DRAWING,
-    FACES,
-    SUMMARY,
-    MessageWriter,
-    message_types,
-)
+from mask_detector_ros.bags.messages import DRAWING, MessageWriter, message_types
 from mask_detector_ros.detector import FaceStream, MaskDetector
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.encodings import decode_compressed, decode_image
+from mask_detector_ros.result_messages import DETECTIONS, FACES, SUMMARY
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 BAG_VERSION: Literal[8] = 8

@@ -1,11 +1,14 @@
-"""One camera of the node: its subscription, the people before it, and its results."""
+"""One camera of the node: its subscription, its tracked people, and its results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -25,16 +28,9 @@ from mask_detector_ros.ros.conversions import (
     image_to_compressed,
     image_to_message,
 )
-from mask_detector_ros.ros.detections import (
-    face_to_alert,
-    faces_to_detections,
-    faces_to_face_array,
-    faces_to_summary,
-    label_info,
-    nanoseconds,
-)
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
 from mask_detector_ros.ros.latency import LatencyBreakdown
+from mask_detector_ros.ros.messages import RESULTS, nanoseconds
 from mask_detector_ros.ros.parameters import split_names
 from mask_detector_ros.ros.subscription import ImageSubscription
 
@@ -43,36 +39,35 @@ Values = Mapping[str, Any]
 
 
 class Arrival(NamedTuple):
-    """An image that has come to the node."""
+    """An image that the node received."""
 
     message: Image | CompressedImage
     breakdown: LatencyBreakdown
 
 
-class Look(NamedTuple):
-    """One image and what was seen in it."""
-
-    image: Any
-    faces: Faces
-    header: Header
-    breakdown: LatencyBreakdown
-
-
 class Camera:
-    """Subscribes to one camera's images and publishes what is seen in them.
+    """Subscribes to one camera's images and publishes the faces in them.
 
     Args:
-        node: that publishes.
-        name: of the camera. It takes `NAME/image_raw` to `NAME/mask_detector/detections` and
-            so on, as a node of its own in the namespace NAME would; without a name it is
-            `image_raw` and `~/detections`.
+        node: publishes and subscribes.
+        name: of the camera. `NAME/image_raw` leads to `NAME/mask_detector/detections` and so
+            on, as for a node of its own in the namespace NAME; without a name, `image_raw` leads
+            to `~/detections`.
         detector: finds and labels faces.
+        publishing: a context in which messages may go out, if its value is true.
     """
 
-    def __init__(self, node: LifecycleNode, name: str, detector: MaskDetector) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        detector: MaskDetector,
+        publishing: Callable[[], AbstractContextManager[bool]],
+    ) -> None:
         self._node = node
         self.name = name
         self._detector = detector
+        self._publishing = publishing
         self._subscription: ImageSubscription | None = None
         self._forget = False
         self.statistics = FrameStatistics()
@@ -96,7 +91,7 @@ class Camera:
         self._labels = make(LabelInfo, "label_info", 1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
     def activate(self, receive: Callable[[Camera, Arrival], None], values: Values) -> None:
-        """Begin anew: nobody seen, nothing counted; `receive` gets the images."""
+        """Start with no people and no counts; `receive` gets the images."""
 
         def arrive(message: Image | CompressedImage) -> None:
             now = self._node.get_clock().now().nanoseconds
@@ -107,7 +102,7 @@ class Camera:
         self.statistics = FrameStatistics()
         self._stream = self._detector.stream()
         header = Header(stamp=self._node.get_clock().now().to_msg())
-        self._labels.publish(label_info(self._detector.label_names, header))
+        self._labels.publish(RESULTS.label_info(self._detector.label_names, header))
         raw = values["image_transport"] == "raw"
         # image_transport's rule: the remapped name of the image, then the transport's.
         image = f"{self.name}/image_raw" if self.name else "image_raw"
@@ -121,13 +116,13 @@ class Camera:
         )
 
     def deactivate(self) -> None:
-        """Hear no more images."""
+        """Stop receiving images."""
         if self._subscription is not None:
             self._subscription.destroy()
             self._subscription = None
 
     def destroy(self) -> None:
-        """Take the publishers down."""
+        """Destroy the publishers."""
         for publisher in (
             self._detections,
             self._faces,
@@ -140,16 +135,21 @@ class Camera:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def forget(self) -> None:
-        """From the next image on, everybody is somebody new and people are counted anew."""
+        """From the next image on, start again with no people and no counts."""
         self._forget = True
 
-    def look(self, arrival: Arrival, values: Values) -> Look | None:
-        """See who is in an image; None, with a warning, where it cannot be used."""
+    def process(self, arrival: Arrival, values: Values) -> None:
+        """Process one image, from its message to the messages about it.
+
+        Called in the worker's thread. An image that cannot be used is counted and reported with
+        a warning.
+        """
         message, breakdown = arrival
         breakdown.end("wait")
         if self._forget:
             self._forget = False
             self._stream.reset()
+        self._detector.configure(values)
         self._stream.configure(**{p.name: values[p.name] for p in TRACKING_PARAMETERS})
         read = image_from_message if isinstance(message, Image) else image_from_compressed
         try:
@@ -159,26 +159,35 @@ class Camera:
         except ImageError as error:
             self.statistics.frame_refused(str(error))
             self._node.get_logger().warning(
-                f"frame refused ({self.statistics.bad} so far): {error}",
+                f"frame rejected ({self.statistics.bad} so far): {error}",
                 throttle_duration_sec=WARNING_PERIOD,
             )
-            return None
+            return
         breakdown.end("inference")
-        return Look(image, faces, message.header, breakdown)
+        with self._publishing() as active:
+            if active:
+                self._publish(image, faces, message.header, breakdown, values)
+                self.statistics.frame_processed(breakdown)
 
-    def publish(self, look: Look, values: Values) -> None:
-        """Publish everything about an image; pictures only where somebody watches."""
-        image, faces, header, breakdown = look
-        self._detections.publish(faces_to_detections(faces, header))
+    def _publish(
+        self,
+        image: NDArray[np.uint8],
+        faces: Faces,
+        header: Header,
+        breakdown: LatencyBreakdown,
+        values: Values,
+    ) -> None:
+        """Publish everything about an image; annotated images only while someone subscribes."""
+        self._detections.publish(RESULTS.detections(faces, header))
         breakdown.end("publish")
-        self._faces.publish(faces_to_face_array(faces, header))
+        self._faces.publish(RESULTS.faces(faces, header))
         people = self._stream.count_people()
-        self._summary.publish(faces_to_summary(faces, people, header, breakdown.parts))
+        self._summary.publish(RESULTS.summary(faces, people, header, breakdown.parts))
         if values["alert_after"] > 0 and faces.track_ids is not None:
             labels = split_names(values["alert_labels"])
             for track_id, seconds in self._stream.raise_alerts(labels, values["alert_after"]):
                 i = faces.track_ids.tolist().index(track_id)
-                self._alerts.publish(face_to_alert(faces, i, seconds, header))
+                self._alerts.publish(RESULTS.alert(faces, i, seconds, header))
         wants_image = self._drawing.get_subscription_count() > 0
         wants_compressed = self._compressed_drawing.get_subscription_count() > 0
         if wants_image or wants_compressed:
@@ -188,10 +197,9 @@ class Camera:
                 self._drawing.publish(image_to_message(drawing, header))
             if wants_compressed:
                 self._compressed_drawing.publish(image_to_compressed(drawing, header))
-        self.statistics.frame_processed(breakdown)
 
     def status(self, values: Values) -> Status:
-        """What diagnostics say of this camera; silence is also logged."""
+        """The status of this camera for diagnostics; missing images are also logged."""
         part = f"{self.name}: frames" if self.name else "frames"
         if self._subscription is None:
             return Status(part, DiagnosticStatus.OK, "not active", {})

@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from mask_detector_ros.ros.latency import PARTS, LatencyBreakdown
+from mask_detector_ros.result_messages import LATENCY_PARTS
+from mask_detector_ros.ros.latency import LatencyBreakdown
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PERIOD = 1.0
@@ -74,7 +75,7 @@ class FrameStatistics:
             }
             recently_bad = self._last_bad >= now - WINDOW
             recently_good = self._last_good >= now - WINDOW
-        for name in ("latency", *PARTS):
+        for name in ("latency", *LATENCY_PARTS):
             times = sorted(j.latency if name == "latency" else j.parts[name] for j in recent)
             for percent in (50, 99):
                 value = times[min(len(times) * percent // 100, len(times) - 1)] if times else None

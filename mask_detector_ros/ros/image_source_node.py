@@ -24,7 +24,7 @@ from vision_msgs.msg import Detection2DArray
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_to_message
-from mask_detector_ros.ros.detections import faces_to_detections
+from mask_detector_ros.ros.messages import RESULTS
 from mask_detector_ros.ros.parameters import descriptor
 from mask_detector_ros.ros.run_node import run_node, sending
 from mask_detector_ros.sources import (
@@ -202,7 +202,7 @@ class ImageSourceNode(Node):
             )
             with sending(self):
                 if self._truths is not None and frame.truth is not None:
-                    self._truths.publish(faces_to_detections(frame.truth, header))
+                    self._truths.publish(RESULTS.detections(frame.truth, header))
                 self._images.publish(image_to_message(frame.image, header))
             self._published += 1
             if self._published == self._values["frames"]:

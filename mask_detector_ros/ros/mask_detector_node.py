@@ -1,7 +1,7 @@
 """`mask_detector`: a lifecycle node from images to detections.
 
-It holds the models and the parameters, and hands the newest image of each `Camera` to a
-worker thread; what is seen is decided by `MaskDetector`.
+It owns the lifecycle, the models and the parameters. A worker thread takes the newest image of
+each `Camera`; `Camera.process` is the whole way of an image.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
@@ -51,8 +53,7 @@ class MaskDetectorNode(LifecycleNode):
         self._detector: MaskDetector | None = None
         self._worker: NewestItemWorker[Camera, Arrival] | None = None
         self._cameras: list[Camera] = []
-        # Held while publishing: once deactivated, not one more message goes out.
-        self._publishing = threading.Lock()
+        self._lock = threading.Lock()
         self._active = False
         self.failed = False
         self._values = parameter_values(self, NODE_PARAMETERS)
@@ -89,7 +90,7 @@ class MaskDetectorNode(LifecycleNode):
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         names = split_names(values["cameras"]) or [""]
-        self._cameras = [Camera(self, name, self._detector) for name in names]
+        self._cameras = [Camera(self, name, self._detector, self._publishing) for name in names]
         self._worker = NewestItemWorker(self._process, self._stop_after_crash)
         self.get_logger().info(
             f"models loaded in {time.monotonic() - start:.1f} s; backend {self._detector.backend}"
@@ -130,7 +131,7 @@ class MaskDetectorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _deactivate(self) -> None:
-        with self._publishing:
+        with self._lock:
             self._active = False
         for camera in self._cameras:
             camera.deactivate()
@@ -152,7 +153,7 @@ class MaskDetectorNode(LifecycleNode):
 
     def close(self) -> None:
         """End the process's work at once; called once, last."""
-        with self._publishing:
+        with self._lock:
             self._active = False
         if self._worker is not None and not self._worker.stop(STOP_TIMEOUT):
             # The backend is deep in a frame and Python cannot end its thread: leave now,
@@ -202,16 +203,17 @@ class MaskDetectorNode(LifecycleNode):
             camera.statistics.image_received(self._worker.submit(camera, arrival))
 
     def _process(self, camera: Camera, arrival: Arrival) -> None:
-        """In the worker's thread: one image from message to messages."""
-        assert self._detector is not None
-        values = self._values
-        self._detector.configure(values)
-        look = camera.look(arrival, values)
-        with self._publishing:
-            if look is None or not self._active:
+        camera.process(arrival, self._values)
+
+    @contextmanager
+    def _publishing(self) -> Iterator[bool]:
+        """Whether messages may go out: once deactivated, not one more does."""
+        with self._lock:
+            if not self._active:
+                yield False
                 return
             with sending(self):
-                camera.publish(look, values)
+                yield True
 
     def _statuses(self) -> list[Status]:
         """What diagnostics say."""

@@ -17,10 +17,11 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import SourceError
+from mask_detector_ros.faces import face_record
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
-from mask_detector_ros.ros.detections import nanoseconds
+from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
 from mask_detector_ros.ros.run_node import run_node
 
@@ -126,19 +127,21 @@ class RecorderNode(Node):
 
 
 def to_records(message: Detection2DArray) -> list[dict[str, Any]]:
-    """One JSON-ready dictionary a detection: box, label, probability, and id where it has one."""
+    """One JSON-ready dictionary a detection; see `mask_detector_ros.faces.face_record`."""
     records = []
     for detection in message.detections:
         centre, box = detection.bbox.center.position, detection.bbox
         low = (centre.x - box.size_x / 2, centre.y - box.size_y / 2)
         high = (centre.x + box.size_x / 2, centre.y + box.size_y / 2)
-        record: dict[str, Any] = {"box": [round(v, 2) for v in (*low, *high)]}
-        if detection.results:
-            best = detection.results[0].hypothesis
-            record |= {"label": best.class_id, "probability": round(best.score, 4)}
-        if detection.id:
-            record["id"] = detection.id
-        records.append(record)
+        labels = {r.hypothesis.class_id: r.hypothesis.score for r in detection.results}
+        records.append(
+            face_record(
+                (*low, *high),
+                label=next(iter(labels), ""),
+                probabilities=labels,
+                track_id=int(detection.id) if detection.id.isdecimal() else None,
+            )
+        )
     return records
 
 

@@ -5,8 +5,9 @@ import pytest
 
 pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags")
 
-from mask_detector_ros.bags.messages import DETECTIONS, MessageWriter, message_types
+from mask_detector_ros.bags.messages import MessageWriter, message_types
 from mask_detector_ros.faces import NO_LABEL, Faces
+from mask_detector_ros.result_messages import DETECTIONS
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 PEOPLE = {"with_mask": 2, "without_mask": 1, "mask_worn_incorrectly": 0}
@@ -46,11 +47,7 @@ def test_ros_reads_what_its_own_messages_hold(faces):
     from vision_msgs.msg import Detection2DArray
 
     from mask_detector_ros.ros.conversions import image_to_compressed
-    from mask_detector_ros.ros.detections import (
-        faces_to_detections,
-        faces_to_face_array,
-        faces_to_summary,
-    )
+    from mask_detector_ros.ros.messages import RESULTS
 
     header = Header(frame_id="camera")
     header.stamp.sec, header.stamp.nanosec = 12, 345678901
@@ -58,9 +55,9 @@ def test_ros_reads_what_its_own_messages_hold(faces):
     writer = MessageWriter()
     ours = writer.header(header)
     for data, expected in (
-        (writer.detections(faces, ours), faces_to_detections(faces, header)),
-        (writer.faces(faces, ours), faces_to_face_array(faces, header)),
-        (writer.summary(faces, PEOPLE, ours), faces_to_summary(faces, PEOPLE, header, {})),
+        (writer.detections(faces, ours), RESULTS.detections(faces, header)),
+        (writer.faces(faces, ours), RESULTS.faces(faces, header)),
+        (writer.summary(faces, PEOPLE, ours), RESULTS.summary(faces, PEOPLE, header, {})),
         (writer.drawing(image, ours), image_to_compressed(image, header)),
     ):
         kind = type(expected)

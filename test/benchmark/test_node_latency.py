@@ -13,8 +13,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from benchmark.latency_graph import LatencyGraph, cpu_seconds
 from benchmark.latency_report import TABLES, plot, to_row
 from benchmark.node_latency import main
+from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.demo.graph import graph_environment
-from mask_detector_ros.ros.latency import PARTS
 
 SIZE = (160, 120)
 
@@ -43,9 +43,9 @@ def test_of_two_cameras_each_image_is_followed_to_its_detections(graph) -> None:
     assert measurement.cpu["node"] > 0
     for frames in measurement.streams:
         assert 0 < len(frames.stamps) <= frames.published <= 10
-        assert tuple(frames.parts) == (*PARTS, "delivery")
+        assert tuple(frames.parts) == (*LATENCY_PARTS, "delivery")
         np.testing.assert_allclose(sum(frames.parts.values()), frames.total)
-        assert all((frames.parts[name] >= 0).all() for name in PARTS[1:])
+        assert all((frames.parts[name] >= 0).all() for name in LATENCY_PARTS[1:])
         assert (frames.parts["inference"] < frames.total).all()
     row = to_row(measurement)
     table = TABLES["cameras"]([{"cameras": 2, "way": "one process", "asked": 5.0, **row}])
@@ -70,7 +70,7 @@ def test_rates_become_a_table_and_a_plot() -> None:
         "lost": 1,
         "total": values,
         "without_inference": values,
-        "parts": dict.fromkeys((*PARTS, "delivery"), values),
+        "parts": dict.fromkeys((*LATENCY_PARTS, "delivery"), values),
     }
     shared = {"size": (640, 480), "rate": 29.9, "cpu": {"node": 0.5}}
     rows = [

@@ -8,14 +8,15 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.diagnostics import FrameStatistics
-from mask_detector_ros.ros.latency import PARTS, LatencyBreakdown
+from mask_detector_ros.ros.latency import LatencyBreakdown
 
 
 def breakdown(milliseconds: int) -> LatencyBreakdown:
     """One that took so long on the way to the node, and no time in it."""
     breakdown = LatencyBreakdown(0)
-    breakdown.parts = {**dict.fromkeys(PARTS, 0), "transport": milliseconds * 10**6}
+    breakdown.parts = {**dict.fromkeys(LATENCY_PARTS, 0), "transport": milliseconds * 10**6}
     return breakdown
 
 

@@ -1,0 +1,185 @@
+"""The messages about one image: every field's value, for the node and for bags alike.
+
+The node fills classes of ROS, a bag those of `rosbags`; both get their values here, so that a
+recorded detection equals a published one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.faces import NO_LABEL, Faces
+
+LATENCY_PARTS = ("transport", "wait", "conversion", "inference", "publish")
+"""The parts of a MaskSummary's latency, in order: from the stamp to the node's callback; until
+the detector is free; from the message to an array; finding, labelling and tracking faces; making
+and sending the detections."""
+
+DETECTIONS = "vision_msgs/msg/Detection2DArray"
+FACES = "mask_detector_ros/msg/FaceArray"
+SUMMARY = "mask_detector_ros/msg/MaskSummary"
+ALERT = "mask_detector_ros/msg/MaskAlert"
+LABEL_INFO = "vision_msgs/msg/LabelInfo"
+
+MAX_DURATION_SECONDS = 2**31 - 1
+
+
+class MakeMessage(Protocol):
+    """Makes a message of a type, such as `std_msgs/msg/Header`, with all its fields given."""
+
+    def __call__(self, kind: str, /, **fields: Any) -> Any: ...
+
+
+class ResultMessages:
+    """Makes the messages about one image.
+
+    Args:
+        make: makes one message. It must accept NumPy arrays for arrays of numbers.
+    """
+
+    def __init__(self, make: MakeMessage) -> None:
+        self._make = make
+        # Detections have no pose. All share this one: making it anew each time would take a
+        # quarter of the time that the whole array takes.
+        pose = make(
+            "geometry_msgs/msg/Pose",
+            position=make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
+            orientation=make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
+        )
+        self._no_pose = make(
+            "geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=np.zeros(36)
+        )
+
+    def detections(self, faces: Faces, header: Any) -> Any:
+        """A Detection2DArray: one detection a face, boxes in pixels of the source image.
+
+        `results[0]` is the face's own label with its probability; the other labels follow, the
+        most probable first. A face without a label has no results. `id` is the track id, and
+        empty without tracking.
+        """
+        detections = [
+            self._make(
+                "vision_msgs/msg/Detection2D",
+                header=header,
+                results=[
+                    self._hypothesis(faces.label_names[k], float(faces.probabilities[i, k]))
+                    for k in _label_order(faces, i)
+                ],
+                bbox=self._bounding_box(faces.boxes[i]),
+                id=_track_id(faces, i),
+            )
+            for i in range(len(faces))
+        ]
+        return self._make(DETECTIONS, header=header, detections=detections)
+
+    def faces(self, faces: Faces, header: Any) -> Any:
+        """A FaceArray: the same faces, in the same order, with what Detection2D has no room for."""
+        made = [
+            self._make(
+                "mask_detector_ros/msg/Face",
+                bbox=self._bounding_box(faces.boxes[i]),
+                score=float(faces.scores[i]),
+                landmarks=[self._point(x, y) for x, y in faces.landmarks[i].tolist()],
+                label=label,
+                probabilities=faces.probabilities[i],
+                track_id=_track_id(faces, i),
+                track_age=self._duration(_track_age(faces, i)),
+            )
+            for i, label in enumerate(faces.labels)
+        ]
+        return self._make(FACES, header=header, label_names=list(faces.label_names), faces=made)
+
+    def summary(
+        self,
+        faces: Faces,
+        people: Mapping[str, int],
+        header: Any,
+        times: Mapping[str, int] | None = None,
+    ) -> Any:
+        """A MaskSummary: counts by label, and the parts of the latency.
+
+        Args:
+            people: unique people by label; used only where faces are tracked.
+            times: nanoseconds of each of `LATENCY_PARTS`; a missing part is 0.
+        """
+        times = times or {}
+        counts = faces.count_labels()
+        unique = [] if faces.track_ids is None else [people[name] for name in counts]
+        return self._make(
+            SUMMARY,
+            header=header,
+            label_names=list(counts),
+            counts=np.array(list(counts.values()), np.uint32),
+            unique_people=np.array(unique, np.uint32),
+            latency=self._duration(sum(times.values())),
+            **{part: self._duration(times.get(part, 0)) for part in LATENCY_PARTS},
+        )
+
+    def alert(self, faces: Faces, i: int, seconds: float, header: Any) -> Any:
+        """A MaskAlert about face `i`, whose label has stood for so many seconds."""
+        return self._make(
+            ALERT,
+            header=header,
+            track_id=_track_id(faces, i),
+            label=faces.labels[i],
+            duration=self._duration(round(1e9 * seconds)),
+            bbox=self._bounding_box(faces.boxes[i]),
+        )
+
+    def label_info(self, label_names: Sequence[str], header: Any) -> Any:
+        """A LabelInfo: the labels, numbered in the model's order."""
+        classes = [
+            self._make("vision_msgs/msg/VisionClass", class_id=k, class_name=name)
+            for k, name in enumerate(label_names)
+        ]
+        return self._make(LABEL_INFO, header=header, class_map=classes, threshold=0.0)
+
+    def _point(self, x: float, y: float) -> Any:
+        return self._make("vision_msgs/msg/Point2D", x=x, y=y)
+
+    def _bounding_box(self, box: NDArray[np.float32]) -> Any:
+        xmin, ymin, xmax, ymax = box.tolist()
+        position = self._point((xmin + xmax) / 2, (ymin + ymax) / 2)
+        return self._make(
+            "vision_msgs/msg/BoundingBox2D",
+            center=self._make("vision_msgs/msg/Pose2D", position=position, theta=0.0),
+            size_x=xmax - xmin,
+            size_y=ymax - ymin,
+        )
+
+    def _hypothesis(self, name: str, probability: float) -> Any:
+        return self._make(
+            "vision_msgs/msg/ObjectHypothesisWithPose",
+            hypothesis=self._make(
+                "vision_msgs/msg/ObjectHypothesis", class_id=name, score=probability
+            ),
+            pose=self._no_pose,
+        )
+
+    def _duration(self, nanoseconds: int) -> Any:
+        """The nearest Duration: stamps of two clocks can lie further apart than it can say."""
+        seconds, rest = divmod(nanoseconds, 10**9)
+        seconds = max(-MAX_DURATION_SECONDS, min(seconds, MAX_DURATION_SECONDS))
+        return self._make("builtin_interfaces/msg/Duration", sec=seconds, nanosec=rest)
+
+
+def _track_id(faces: Faces, i: int) -> str:
+    return "" if faces.track_ids is None else str(faces.track_ids[i])
+
+
+def _track_age(faces: Faces, i: int) -> int:
+    """Nanoseconds."""
+    return 0 if faces.track_ages is None else round(1e9 * faces.track_ages[i])
+
+
+def _label_order(faces: Faces, i: int) -> list[int]:
+    """The indices of the labels: the face's own, then the others from the most probable."""
+    own = int(faces.label_ids[i])
+    if own == NO_LABEL:
+        return []
+    falling = np.argsort(-faces.probabilities[i], kind="stable").tolist()
+    return [own, *(k for k in falling if k != own)]

@@ -1,0 +1,44 @@
+"""The messages about one image, as classes of ROS; `result_messages` says what they hold."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+
+from mask_detector_ros.result_messages import ResultMessages
+
+
+@cache
+def _message_class(kind: str) -> tuple[Any, bool]:
+    """The class of a message, and whether it can check its fields, as classes since Jazzy can."""
+    package, _, name = kind.split("/")
+    message_class = getattr(import_module(f"{package}.msg"), name)
+    return message_class, "_check_fields" in message_class.__slots__
+
+
+def make_message(kind: str, /, **fields: Any) -> Any:
+    """A message of a type, such as `std_msgs/msg/Header`, with all its fields given.
+
+    It leaves out the constructor, which also makes every default that `fields` replaces: that
+    takes 0.6 of the time.
+    """
+    message_class, can_check = _message_class(kind)
+    message = message_class.__new__(message_class)
+    if can_check:
+        message._check_fields = False
+    for name, value in fields.items():
+        setattr(message, name, value.tolist() if isinstance(value, np.ndarray) else value)
+    return message
+
+
+RESULTS = ResultMessages(make_message)
+
+
+def nanoseconds(stamp: Time) -> int:
+    """A stamp as one number, which, unlike rclpy's Time, may be negative."""
+    total: int = stamp.sec * 10**9 + stamp.nanosec
+    return total
