@@ -1,4 +1,17 @@
-"""Square crops of boxes: the one rule by which every network here is shown a face."""
+"""Square crops of boxes: the one rule by which every network here is shown a face.
+
+    box 40x60 at (100, 80)      square of side 60 * (1 + 2 * 0.2) = 84       crop 24x24
+      +----+                      +--------+                                  +----+
+      |    |      margin 0.2      | +----+ |    resize from the level that    |    |
+      |    |          ->          | |    | |    is no smaller than 24    ->   +----+
+      +----+                      | +----+ |
+                                  +--------+
+
+A crop is read from the smallest level of the image pyramid that is no smaller than the crop. Here
+that is level 1, the image halved once: 84 pixels are 42 there, and halved again would be under 24.
+The square is rounded to whole pixels of that level: from (78, 68) to (162, 152), which is (39, 34)
+to (81, 76) of level 1. What lies outside the image is black.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +52,20 @@ def cut_squares(pyramid: ImagePyramid, squares: NDArray[np.int64], size: int) ->
     height, width = pyramid[0].shape[:2]
     visible = np.clip(squares, 0, [width, height, width, height])
     sides = squares[:, 2] - squares[:, 0]
-    shown = np.prod(visible[:, 2:] - visible[:, :2], axis=1, dtype=np.float64)
-    drawable = (shown > 0) & (shown >= MIN_VISIBLE_FRACTION * np.square(sides, dtype=np.float64))
-    chosen = np.flatnonzero(drawable)
-    powers = level_for(sides[chosen], size)
-    slices = squares[chosen] >> powers[:, None]
-    for index, power, (left, top, right, bottom) in zip(
-        chosen.tolist(), powers.tolist(), slices.tolist(), strict=True
+    visible_areas = np.prod(visible[:, 2:] - visible[:, :2], axis=1, dtype=np.float64)
+    least_areas = MIN_VISIBLE_FRACTION * np.square(sides, dtype=np.float64)
+    drawn = np.flatnonzero((visible_areas > 0) & (visible_areas >= least_areas))
+    levels = level_for(sides[drawn], size)
+    places = squares[drawn] >> levels[:, None]
+    for index, level, (left, top, right, bottom) in zip(
+        drawn.tolist(), levels.tolist(), places.tolist(), strict=True
     ):
-        source, crop = pyramid[power], crops[index]
+        source, crop = pyramid[level], crops[index]
         rows, columns = source.shape[:2]
         patch = source[max(top, 0) : bottom, max(left, 0) : right]
         if top < 0 or left < 0 or bottom > rows or right > columns:
-            beside = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0))
-            patch = cv2.copyMakeBorder(patch, *beside, cv2.BORDER_CONSTANT)  # type: ignore[assignment]
+            border = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0))
+            patch = cv2.copyMakeBorder(patch, *border, cv2.BORDER_CONSTANT)  # type: ignore[assignment]
         cv2.resize(patch, (size, size), crop, interpolation=cv2.INTER_LINEAR)
     return crops
 
@@ -61,8 +74,9 @@ def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArr
     """The squares that `crop_squares` cuts.
 
     They have the centre of the box and the side max(width, height) * (1 + 2 * margin), in whole
-    pixels of the level of the image that they are read from: the side is rounded and then cut
-    down to such, which makes it up to 1 / `size` smaller. Squares of these squares are the same.
+    pixels of the pyramid level that they are read from: the side is rounded, then cut down to a
+    multiple of that level's pixel, which makes it up to 1 / `size` smaller. A square of these
+    squares, with margin 0, is itself.
 
     Args:
         boxes: (N, 4), xmin, ymin, xmax, ymax.
@@ -79,7 +93,7 @@ def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArr
     has_area = (finite[:, 2:] - finite[:, :2]).min(axis=1, keepdims=True) > 0
     corners = np.where(has_area, corners, 0)
     side = np.rint((corners[:, 2:] - corners[:, :2]).max(axis=1) * (1 + 2 * margin))
-    pixel = 1 << level_for(side.astype(np.int64), size)
+    pixel = 1 << level_for(side.astype(np.int64), size)  # of the level, in pixels of the image
     side = side // pixel
     start = np.rint(((corners[:, :2] + corners[:, 2:]) / pixel[:, None] - side[:, None]) / 2)
     squares = np.hstack([start, start + side[:, None]]).astype(np.int64)

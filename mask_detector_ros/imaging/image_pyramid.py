@@ -1,4 +1,5 @@
-"""An image at its own size and halved again and again (Williams, "Pyramidal Parametrics", 1983).
+"""An image at its own size (level 0) and halved again and again (Williams, "Pyramidal Parametrics",
+1983).
 
 Whatever is shrunk here is read from the smallest level that is still large enough: then one
 bilinear step of less than two pixels misses none of them.
@@ -33,12 +34,12 @@ class ImagePyramid:
         """The pyramid of an image; a pyramid as it is."""
         return image if isinstance(image, ImagePyramid) else cls(image)
 
-    def __getitem__(self, power: int) -> Image:
-        if len(self._levels) <= power:
+    def __getitem__(self, level: int) -> Image:
+        if len(self._levels) <= level:
             with self._making:
-                while len(self._levels) <= power:
+                while len(self._levels) <= level:
                     self._levels.append(_halve(self._levels[-1]))
-        return self._levels[power]
+        return self._levels[level]
 
 
 def _halve(image: Image) -> Image:
@@ -52,6 +53,6 @@ def _halve(image: Image) -> Image:
 
 
 def level_for(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
-    """How often each length in pixels can be halved and still be no smaller than wanted."""
+    """The highest pyramid level at which each length in pixels is still no smaller than wanted."""
     _, exponents = np.frexp(np.maximum(np.floor_divide(sizes, wanted), 1))
     return np.asarray(exponents, np.int64) - 1

@@ -1,9 +1,10 @@
-"""The cascade: P-Net proposes windows, R-Net refines them, O-Net decides and places landmarks."""
+"""The cascade of 2016: P-Net proposes, R-Net refines, O-Net decides and places landmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,10 @@ from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.inference.thread_pool import ThreadPool
+from mask_detector_ros.mtcnn.near_search import draw_near
 from mask_detector_ros.mtcnn.proposals import (
-    MAP_STRIDE,
     Proposals,
+    join_proposals,
     proposals_in_tile,
     suppress_neighbours,
 )
@@ -43,11 +45,6 @@ quarter off the time of 128; and an image full of candidates takes no more memor
 
 MIN_CROPS_PER_THREAD = 4
 """Crops that are worth another thread."""
-
-NEAR_MARGIN, NEAR_SIDES = 0.75, (60, 42, 30, 22)
-"""Where a face is looked for near its last place: in a square two and a half times as wide, at
-four sizes, so that its own is 0.7 to 2 windows of P-Net: levels of a pyramid again. Without the
-largest, one face in a hundred is lost."""
 
 
 class Cascade:
@@ -110,22 +107,10 @@ class Cascade:
         return self._choose_proposals(self._scan(packed, drawn, threshold))
 
     def propose_near(self, image: ImagePyramid, near: FloatArray, threshold: float) -> FloatArray:
-        squares = [square_slices(near, NEAR_MARGIN, side) for side in NEAR_SIDES]
-        crops = [
-            crop
-            for side, places in zip(NEAR_SIDES, squares, strict=True)
-            for crop in cut_squares(image, places, side)
-        ]
-        corners = np.concatenate(squares)[:, :2].astype(np.float32)
-        sides = np.concatenate([places[:, 2:] - places[:, :2] for places in squares])
-        packed = lay_out(tuple(crop.shape[:2] for crop in crops), self._pool.count)
-        drawn = [
-            (packing.paste(crops), (sides / np.array(packing.shapes)).astype(np.float32))
-            for packing in packed
-        ]
+        packed, drawn, corners = draw_near(image, near, self._pool.count)
         found = [
-            replace(windows, boxes=windows.boxes + np.tile(corners[windows.levels], 2))
-            for windows in self._scan(packed, drawn, threshold)
+            replace(some, boxes=some.boxes + np.tile(corners[some.levels], 2))
+            for some in self._scan(packed, drawn, threshold)
         ]
         return self._choose_proposals(found)
 
@@ -135,17 +120,19 @@ class Cascade:
         drawn: Sequence[tuple[Image, FloatArray]],
         threshold: float,
     ) -> list[Proposals]:
-        """P-Net's windows in each tile of some packed, drawn as `PackedPyramid.draw` does."""
+        """P-Net's proposals in each tile of some packed pyramids, drawn as `PackedPyramid.draw`
+        does. Their levels are numbered through all of these."""
+        first_levels = [0, *accumulate(len(packing.shapes) for packing in packed)]
 
         def scan(tile: tuple[int, int]) -> Proposals:
             number, top = tile
             packing, (pixels, scales) = packed[number], drawn[number]
             rows, _ = packing.tiles
             out = self.pnet.run(images=_channels_first(pixels[None, top : top + rows]))
-            windows = proposals_in_tile(
+            found = proposals_in_tile(
                 packing, scales, top, out["scores"][0, 0], out["offsets"][0], threshold
             )
-            return replace(windows, cells=windows.cells + number * MAP_STRIDE)
+            return replace(found, levels=found.levels + first_levels[number])
 
         return self._pool.map(
             scan, [(n, top) for n, packing in enumerate(packed) for top in packing.tiles[1]]
@@ -155,12 +142,9 @@ class Cascade:
         """The boxes, best first, of what was found in all tiles, in their order."""
         if not found:
             return np.empty((0, 4), np.float32)
-        boxes = np.concatenate([windows.boxes for windows in found])
-        scores = np.concatenate([windows.scores for windows in found])
-        offsets = np.concatenate([windows.offsets for windows in found])
-        cells = np.concatenate([windows.cells for windows in found])
-        kept = suppress_neighbours(cells, scores)
-        return self._move_proposals(boxes[kept], offsets[kept], scores[kept])
+        every = join_proposals(found)
+        kept = suppress_neighbours(every.levels, every.rows, every.columns, every.scores)
+        return self._move_proposals(every.boxes[kept], every.offsets[kept], every.scores[kept])
 
     def _move_proposals(
         self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray

@@ -63,8 +63,8 @@ class Letterbox:
 
     def draw(self, image: ImagePyramid) -> Image:
         """(1, H, W, 3) uint8, each pixel written once."""
-        (power,) = level_for([self.height], self.rows).tolist()
-        source, size = image[power], (self.columns, self.rows)
+        (level,) = level_for([self.height], self.rows).tolist()
+        source, size = image[level], (self.columns, self.rows)
         same = source.shape[:2] == (self.rows, self.columns)
         if same and self.input_shape == (self.rows, self.columns):
             return source[None]

@@ -1,8 +1,22 @@
-"""What P-Net says of a packing, as windows of the image."""
+"""P-Net's output maps as proposals: boxes of the frame that may hold a face.
+
+P-Net sees several levels of the image pyramid packed on one image. Each cell of its map proposes
+one box of 12 pixels, two pixels from the next; a box counts where it lies in one level whole:
+
+              column
+              0 1 2 3 4 5 6 7 8 9
+        row 0 0 0 0 0 . . . . 1 1      0, 1  cells of level 0 and of level 1
+            1 0 0 0 0 . . . . 1 1      .     boxes across two levels or in none: left out
+            2 0 0 0 0 . . . . . .
+
+The cell (row 1, column 9) of level 1 proposes the box from x = 18, y = 2 to x = 30, y = 14 of the
+packed pyramid; less the level's corner and times its scale, that is a box of the frame.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -10,30 +24,34 @@ from mask_detector_ros.imaging.boxes import FloatArray, IndexArray
 from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, PackedPyramid
 
 NEIGHBOURS_OVERLAP = 0.51
-"""Neighbours are the pairs of a level's windows whose intersection over union is above this: theirs
-is 0.71, or 0.53 across a corner; that of the next nearest is 0.5, as in the paper's code."""
-
-ROW_STRIDE, MAP_STRIDE = 1 << 20, 1 << 40
-"""Numbers that a row of P-Net's map takes, and a map, so that rows and maps do not touch."""
+"""Boxes of neighbouring cells have an intersection over union of 0.71, or 0.53 across a corner,
+which is above this; those of the next cells have 0.5, as in the paper's code."""
 
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """Proposals that P-Net takes for faces.
+    """What P-Net takes for faces, one cell of its map each.
 
     Attributes:
         boxes: (N, 4) in source pixels.
         scores: (N,) from 0 to 1.
         offsets: (N, 4) for `bbox_regression`.
-        levels: (N,) number of the level on its packing.
-        cells: (N,) rising: row in P-Net's map times `ROW_STRIDE`, plus column.
+        levels: (N,) number of the pyramid level.
+        rows, columns: (N,) of the cell in P-Net's map of the packed pyramid.
     """
 
     boxes: FloatArray
     scores: FloatArray
     offsets: FloatArray
     levels: IndexArray
-    cells: IndexArray
+    rows: IndexArray
+    columns: IndexArray
+
+
+def join_proposals(parts: Sequence[Proposals]) -> Proposals:
+    """All proposals of one or more parts, in their order."""
+    names = [field.name for field in fields(Proposals)]
+    return Proposals(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
 
 
 def proposals_in_tile(
@@ -44,14 +62,14 @@ def proposals_in_tile(
     offsets: FloatArray,
     threshold: float,
 ) -> Proposals:
-    """The windows of a tile that P-Net takes for faces and that lie in one level whole.
+    """The proposals of a tile that reach the threshold and lie in one level whole.
 
     Args:
         packing: where the levels are.
         scales: (L, 2) source pixels for one of each level, in x and y.
-        top: first row of the tile on its packing.
-        scores, offsets: (h, w) and (4, h, w), what P-Net says of the tile.
-        threshold: the score that a window must reach.
+        top: first pixel row of the tile in the packed pyramid.
+        scores, offsets: (h, w) and (4, h, w), P-Net's output for the tile.
+        threshold: the score to reach.
     """
     width = packing.levels.shape[1]
     # Of a large map this takes a third of the time that `nonzero` takes.
@@ -59,44 +77,59 @@ def proposals_in_tile(
     levels = packing.levels[top // STRIDE :].reshape(-1)[found].astype(np.int64)
     inside = levels >= 0
     found, levels = found[inside], levels[inside]
-    scores, moves = scores.reshape(-1)[found], offsets.reshape(4, -1)[:, found]
-    y, x = np.divmod(found + top // STRIDE * width, width)
-    windows = np.empty((len(found), 2, 2), np.float32)
-    windows[:, :, 0], windows[:, :, 1] = STRIDE * x[:, None], STRIDE * y[:, None]
-    windows -= packing.corners[levels, None]
-    windows[:, 1] += WINDOW
-    windows *= scales[levels, None]
-    return Proposals(windows.reshape(-1, 4), scores, moves.T, levels, y * ROW_STRIDE + x)
+    rows, columns = np.divmod(found + top // STRIDE * width, width)
+    boxes = np.empty((len(found), 2, 2), np.float32)
+    boxes[:, :, 0], boxes[:, :, 1] = STRIDE * columns[:, None], STRIDE * rows[:, None]
+    boxes -= packing.corners[levels, None]
+    boxes[:, 1] += WINDOW
+    boxes *= scales[levels, None]
+    return Proposals(
+        boxes.reshape(-1, 4),
+        scores.reshape(-1)[found],
+        offsets.reshape(4, -1)[:, found].T,
+        levels,
+        rows,
+        columns,
+    )
 
 
-def suppress_neighbours(cells: IndexArray, scores: FloatArray) -> IndexArray:
-    """Indices of the cells to keep, in order: one goes when a better one beside it, also across
-    a corner, stays; of two that are as good the later goes.
+def suppress_neighbours(
+    levels: IndexArray, rows: IndexArray, columns: IndexArray, scores: FloatArray
+) -> IndexArray:
+    """Indices of the proposals to keep, rising: one goes when a better one stays in one of the
+    eight cells around it; of two that are as good, the one further down or right goes.
 
-    This is non-maximum suppression within a level of the pyramid, where all windows have one size
+    This is non-maximum suppression within a level of the pyramid, where all boxes have one size
     and lie on a grid; see `NEIGHBOURS_OVERLAP`.
 
     Args:
-        cells: (N,) rising, as in `Proposals`.
+        levels, rows, columns: (N,) as in `Proposals`.
         scores: (N,).
     """
+    # One number a cell, row by row and level by level, with gaps so that neither the ends of two
+    # rows nor those of two levels are neighbours.
+    row_stride = int(columns.max(initial=0)) + 3
+    level_stride = row_stride * (int(rows.max(initial=0)) + 3)
+    cells = levels * level_stride + rows * row_stride + columns
+    order = np.argsort(cells, kind="stable")
+    cells, scores = cells[order], scores[order]
     own = np.arange(len(cells))
     # The later of two neighbours comes next, or is one of three in the row below.
-    below = np.searchsorted(cells, cells + ROW_STRIDE - 1)
+    below = np.searchsorted(cells, cells + row_stride - 1)
     later = np.concatenate([own + 1, below, below + 1, below + 2])
     earlier = np.tile(own, 4)
     exists = later < len(cells)
     earlier, later = earlier[exists], later[exists]
     distance = cells[later] - cells[earlier]
-    beside = (distance == 1) | (np.abs(distance - ROW_STRIDE) <= 1)
+    beside = (distance == 1) | (np.abs(distance - row_stride) <= 1)
     earlier, later = earlier[beside], later[beside]
     is_later_better = scores[later] > scores[earlier]
     better, worse = np.where(is_later_better, (later, earlier), (earlier, later))
     gone = np.zeros(len(cells), bool)
     while len(worse):
-        is_rivalled = np.zeros(len(cells), bool)
-        is_rivalled[worse] = True
-        gone[worse[~is_rivalled[better]]] = True
+        has_better_neighbour = np.zeros(len(cells), bool)
+        has_better_neighbour[worse] = True
+        gone[worse[~has_better_neighbour[better]]] = True
         undecided = ~(gone[better] | gone[worse])
         better, worse = better[undecided], worse[undecided]
-    return np.flatnonzero(~gone)
+    return np.sort(order[~gone])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_detector_ros.imaging.crops import MIN_VISIBLE_FRACTION, crop_squares, square_slices
+from mask_detector_ros.imaging.image_pyramid import level_for
 
 IMAGE = cv2.GaussianBlur(
     np.random.default_rng(0).integers(1, 256, (180, 240, 3), np.uint8), (0, 0), 2.0
@@ -150,3 +151,9 @@ def test_the_image_is_left_as_it_was():
     image = IMAGE.copy()
     crop_squares(image, np.array([[-10, -10, 30, 30]], np.float32), 24, 0.25)
     np.testing.assert_array_equal(image, IMAGE)
+
+
+def test_the_example_of_the_docstring_holds():
+    square = square_slices(np.float32([[100, 80, 140, 140]]), margin=0.2, size=24)
+    assert square.tolist() == [[78, 68, 162, 152]]
+    assert level_for([84], 24).tolist() == [1]

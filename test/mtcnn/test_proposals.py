@@ -1,4 +1,4 @@
-"""P-Net's maps as windows of the image."""
+"""P-Net's maps as proposals."""
 
 import numpy as np
 from hypothesis import given
@@ -9,7 +9,6 @@ from mask_detector_ros.imaging.boxes import intersection_over_union, non_max_sup
 from mask_detector_ros.mtcnn import pyramid
 from mask_detector_ros.mtcnn.proposals import (
     NEIGHBOURS_OVERLAP,
-    ROW_STRIDE,
     proposals_in_tile,
     suppress_neighbours,
 )
@@ -40,7 +39,8 @@ def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
             "scores": np.float32([0.9, 0.8]),
             "offsets": [offsets[:, 1, 2], offsets[:, 5, 12]],
             "levels": [0, 1],
-            "cells": [ROW_STRIDE + 2, 5 * ROW_STRIDE + 12],
+            "rows": [1, 5],
+            "columns": [2, 12],
         }.items():
             found = np.concatenate([getattr(tile, name) for tile in tiles])
             np.testing.assert_array_equal(found, expected)
@@ -59,7 +59,7 @@ def test_suppression_of_neighbours_is_greedy(grid):
     for i in np.argsort(-scores, kind="stable"):
         if all(max(abs(y[i] - y[j]), abs(x[i] - x[j])) > 1 for j in kept):
             kept.append(i)
-    assert suppress_neighbours(y * ROW_STRIDE + x, scores).tolist() == sorted(kept)
+    assert suppress_neighbours(np.zeros_like(y), y, x, scores).tolist() == sorted(kept)
 
 
 @given(grids, st.floats(0.5, 40), st.floats(0.5, 40))
@@ -70,7 +70,7 @@ def test_it_is_suppression_by_overlap_of_windows_of_one_level(grid, across, down
     corners = STRIDE * np.stack([x, y], axis=1)
     windows = np.hstack([corners, corners + WINDOW]) * np.tile([across, down], 2)
     expected = non_max_suppression(windows.astype(np.float32), scores, NEIGHBOURS_OVERLAP)
-    assert suppress_neighbours(y * ROW_STRIDE + x, scores).tolist() == sorted(expected.tolist())
+    assert suppress_neighbours(np.zeros_like(y), y, x, scores).tolist() == sorted(expected.tolist())
 
 
 def test_neighbours_overlap_by_more_than_others():
@@ -84,4 +84,11 @@ def test_neighbours_overlap_by_more_than_others():
 
 
 def test_none_leave_none():
-    assert suppress_neighbours(np.empty(0, np.int64), np.empty(0, np.float32)).shape == (0,)
+    none = np.empty(0, np.int64)
+    assert suppress_neighbours(none, none, none, np.empty(0, np.float32)).shape == (0,)
+
+
+def test_cells_of_two_levels_or_at_the_ends_of_two_rows_are_no_neighbours():
+    levels, rows, columns = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 9], [0, 2, 0]]).T
+    scores = np.float32([0.9, 0.8, 0.7, 0.6])
+    assert suppress_neighbours(levels, rows, columns, scores).tolist() == [0, 1, 2, 3]
