@@ -90,7 +90,7 @@ def test_package_xml_names_every_package_that_cmake_looks_for() -> None:
 
 
 def test_package_xml_names_what_launch_starts() -> None:
-    assert {"v4l2_camera", "rviz2", "ros2launch", "cv_bridge"} <= run_dependencies()
+    assert {"v4l2_camera", "rviz2", "ros2launch"} <= run_dependencies()
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -1,7 +1,7 @@
-"""Pictures from and to the bytes that `sensor_msgs/Image` and `CompressedImage` carry.
+"""Images from and to the bytes of `sensor_msgs/Image` and `CompressedImage`.
 
-The encodings cameras commonly send are read here, with numpy and OpenCV alone and without ROS:
-whatever has a message's fields will do, as the messages of nodes and those read from bags.
+NumPy and OpenCV read what cameras send; ROS is not needed. Anything with a message's fields will
+do, so nodes and bags share this reader.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ImageError
+from mask_detector_ros.imaging.planar_yuv import PLANAR_ENCODINGS, decode_planar
 
 
 class ImageMessage(Protocol):
-    """The fields of `sensor_msgs/Image` that make the picture."""
+    """The fields of `sensor_msgs/Image` that make up the image."""
 
     height: int
     width: int
@@ -45,14 +46,21 @@ _UYVY = _Encoding(2, 1, cv2.COLOR_YUV2BGR_UYVY)
 _YUYV = _Encoding(2, 1, cv2.COLOR_YUV2BGR_YUY2)
 
 # The names of sensor_msgs/image_encodings.hpp; yuv422 and yuv422_yuy2 are the older names of
-# uyvy and yuyv, and cameras still send them.
+# uyvy and yuyv, and cameras still send them. 8UC3 and 8UC4 are OpenCV's own order.
 _READABLE = {
     "mono8": _Encoding(1, 1, cv2.COLOR_GRAY2BGR),
+    "8UC1": _Encoding(1, 1, cv2.COLOR_GRAY2BGR),
     "mono16": _Encoding(1, 2, cv2.COLOR_GRAY2BGR),
     "bgr8": _Encoding(3, 1, None),
+    "8UC3": _Encoding(3, 1, None),
     "rgb8": _Encoding(3, 1, cv2.COLOR_RGB2BGR),
     "bgra8": _Encoding(4, 1, cv2.COLOR_BGRA2BGR),
+    "8UC4": _Encoding(4, 1, cv2.COLOR_BGRA2BGR),
     "rgba8": _Encoding(4, 1, cv2.COLOR_RGBA2BGR),
+    "bgr16": _Encoding(3, 2, None),
+    "rgb16": _Encoding(3, 2, cv2.COLOR_RGB2BGR),
+    "bgra16": _Encoding(4, 2, cv2.COLOR_BGRA2BGR),
+    "rgba16": _Encoding(4, 2, cv2.COLOR_RGBA2BGR),
     "uyvy": _UYVY,
     "yuv422": _UYVY,
     "yuyv": _YUYV,
@@ -61,16 +69,26 @@ _READABLE = {
     **{f"{name}16": _Encoding(1, 2, code) for name, code in _BAYER.items()},
 }
 
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_MISSING = 128
+"""The value, in all channels, that libjpeg gives to pixels whose data is missing."""
+
+_JPEG_BLOCK = 8
+"""Pixels: side of a block; a row of blocks with shared colour is twice as high."""
+
+_JPEG_NOISE = bytes(range(0x13, 0xFB, 3))
+
 _COMPRESSED_FORMATS = {"jpeg": ".jpg", "png": ".png"}
 
-READABLE_ENCODINGS = tuple(_READABLE)
+READABLE_ENCODINGS = (*_READABLE, *PLANAR_ENCODINGS)
 """The encodings that `decode_image` reads."""
 
+DEPTH_ENCODINGS = ("16UC1", "32FC1")
+"""Depth of each pixel in millimetres and in metres, by REP 118."""
 
-def require_whole(msg: ImageMessage) -> None:
-    """Raise an ImageError for an image of zero size or with too few or too many bytes."""
-    if msg.width == 0 or msg.height == 0:
-        raise ImageError(f"the image is {msg.width}x{msg.height}; the camera sent no pixels")
+
+def _require_whole(msg: ImageMessage) -> None:
+    """Raise an ImageError for an image with too few or too many bytes."""
     if len(msg.data) != msg.step * msg.height:
         raise ImageError(
             f"the image has {len(msg.data)} bytes, but step {msg.step} x height {msg.height} is "
@@ -79,25 +97,30 @@ def require_whole(msg: ImageMessage) -> None:
 
 
 def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
-    """The picture of an image message, as (H, W, 3) uint8 BGR.
+    """The pixels of an image message, as (H, W, 3) uint8 BGR.
 
     A bgr8 image, with or without padding at the end of its rows, is not copied: the result
-    is a read-only view into `msg.data`. Of 16 bits a channel the upper 8 are kept (`>> 8`),
-    so that the full range maps to the full range whatever the picture shows; a camera that
+    is a read-only view into `msg.data`. For 16 bits a channel the upper 8 are kept (`>> 8`),
+    so that the full range maps to the full range whatever the image shows; a camera that
     fills only 12 of 16 bits looks dark, and stretching it by its content would make the
     same face look different from frame to frame.
 
     Raises:
-        ImageError: the image is of zero size, its `step` or data length does not fit, or
-            its encoding is not one of `READABLE_ENCODINGS`.
+        ImageError: the image is of zero size, its encoding is not one of
+            `READABLE_ENCODINGS`, or its `step` or data length does not fit.
     """
-    require_whole(msg)
+    if msg.width == 0 or msg.height == 0:
+        raise ImageError(f"the image is {msg.width}x{msg.height}; the camera sent no pixels")
+    if msg.encoding in PLANAR_ENCODINGS:
+        return decode_planar(msg.data, msg.width, msg.height, msg.step, msg.encoding)
     encoding = _READABLE.get(msg.encoding)
     if encoding is None:
+        depth = " (depth, not a colour image)" if msg.encoding in DEPTH_ENCODINGS else ""
         raise ImageError(
-            f"cannot read the encoding {msg.encoding!r}; supported are "
-            f"{', '.join(READABLE_ENCODINGS)}, and more in the node where cv_bridge is installed"
+            f"cannot read the encoding {msg.encoding!r}{depth}; supported are "
+            f"{', '.join(READABLE_ENCODINGS)}"
         )
+    _require_whole(msg)
     pixels = _pixels(msg, encoding)
     if pixels.dtype.itemsize == 2:
         pixels = (pixels >> 8).astype(np.uint8)
@@ -107,27 +130,56 @@ def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
 
 
 def decode_compressed(data: Any, image_format: str) -> NDArray[np.uint8]:
-    """The picture of a compressed image's data (jpeg, png), as (H, W, 3) uint8 BGR.
+    """The pixels of a compressed image's data (jpeg, png), as (H, W, 3) uint8 BGR.
 
     An EXIF orientation is not applied: boxes are in pixels as the camera delivers them,
-    which is also what its `camera_info` describes.
+    which is also what its `camera_info` describes. A JPEG without its end marker is read; one
+    that breaks off earlier is not.
 
     Raises:
-        ImageError: the data is not an image that OpenCV can decode.
+        ImageError: the data is not a whole image that OpenCV can decode.
     """
-    data = np.frombuffer(data, np.uint8)
-    image = None
-    if data.size:
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error as error:  # a header that promises more pixels than OpenCV allows
-            raise ImageError(f"cannot decode the compressed image: {error.err}") from error
+    data = bytes(data)
+    is_jpeg = data.startswith(_JPEG_START)
+    if is_jpeg and not data.endswith(_JPEG_END):
+        # Older webcams leave the end marker out; some versions of OpenCV then decode nothing.
+        data = data.removesuffix(_JPEG_END[:1]) + _JPEG_END
+    image = _decode(data)
     if image is None:
         raise ImageError(
-            f"cannot decode the compressed image ({data.size} bytes, format {image_format!r}); "
+            f"cannot decode the compressed image ({len(data)} bytes, format {image_format!r}); "
             "the publisher must send whole jpeg or png images"
         )
-    return np.asarray(image, np.uint8)
+    if is_jpeg and (image[-_JPEG_BLOCK:, -_JPEG_BLOCK:] == _JPEG_MISSING).all():
+        _require_whole_jpeg(data, image)
+    return image
+
+
+def _decode(data: bytes) -> NDArray[np.uint8] | None:
+    if not data:
+        return None
+    try:
+        image = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+    except cv2.error as error:  # a header that promises more pixels than OpenCV allows
+        raise ImageError(f"cannot decode the compressed image: {error.err}") from error
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8]) -> None:
+    """Raise an ImageError for a JPEG that breaks off before its last row of blocks.
+
+    libjpeg fills what is missing with grey. To tell that from a grey image, the data is decoded
+    again with noise before the end marker: a decoder that has all blocks skips it.
+    """
+    other = _decode(data[: -len(_JPEG_END)] + _JPEG_NOISE + _JPEG_END)
+    changed = [0] if other is None else np.flatnonzero((other != image).any(axis=(1, 2)))
+    if len(changed) and changed[0] < image.shape[0] - 2 * _JPEG_BLOCK:
+        raise ImageError(
+            f"the jpeg image breaks off after {changed[0]} of {image.shape[0]} rows; the "
+            "publisher must send whole images (is data lost on the way from the camera?)"
+        )
 
 
 def encode_compressed(image: NDArray[np.uint8], image_format: str = "jpeg") -> NDArray[np.uint8]:
@@ -155,7 +207,7 @@ def encode_compressed(image: NDArray[np.uint8], image_format: str = "jpeg") -> N
 
 
 def compressed_format(image_format: str) -> str:
-    """The `format` of a CompressedImage with a BGR picture, as image_transport writes it.
+    """The `format` of a CompressedImage with a BGR image, as image_transport writes it.
 
     Its subscribers read the order of the channels from it.
     """
@@ -175,7 +227,7 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
             "it must be 3x3 or larger"
         )
     pixel_bytes = encoding.channels * encoding.bytes_per_channel
-    require_step(msg, msg.width * pixel_bytes)
+    _require_step(msg, msg.width * pixel_bytes)
     order = ">" if msg.is_bigendian else "<"
     shape: tuple[int, ...] = (msg.height, msg.width)
     strides: tuple[int, ...] = (msg.step, pixel_bytes)
@@ -188,7 +240,7 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
     return pixels
 
 
-def require_step(msg: ImageMessage, row_bytes: int) -> None:
+def _require_step(msg: ImageMessage, row_bytes: int) -> None:
     """Raise an ImageError where rows are said to be shorter than their pixels."""
     if msg.step < row_bytes:
         raise ImageError(

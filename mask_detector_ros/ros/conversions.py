@@ -1,12 +1,6 @@
-"""Between image messages and arrays: `sensor_msgs/Image` and `CompressedImage`, both ways.
-
-`imaging.encodings` reads the common encodings. The others need `cv_bridge`, which any full ROS has.
-"""
+"""Between image messages and arrays: `sensor_msgs/Image` and `CompressedImage`, both ways."""
 
 from __future__ import annotations
-
-from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,14 +10,11 @@ from std_msgs.msg import Header
 
 from mask_detector_ros.errors import ImageError
 from mask_detector_ros.imaging.encodings import (
-    READABLE_ENCODINGS,
     compressed_format,
     decode_compressed,
     decode_image,
     encode_compressed,
     require_bgr,
-    require_step,
-    require_whole,
 )
 
 _WRITABLE = {
@@ -39,16 +30,8 @@ WRITABLE_ENCODINGS = tuple(_WRITABLE)
 
 
 def image_from_message(msg: Image) -> NDArray[np.uint8]:
-    """The picture of a `sensor_msgs/Image`, as (H, W, 3) uint8 BGR; see `decode_image`.
-
-    Raises:
-        ImageError: the image is of zero size, its `step` or data length does not fit, or
-            its encoding can be read neither here nor by `cv_bridge`.
-    """
-    if msg.encoding in READABLE_ENCODINGS or _cv_bridge() is None:
-        return decode_image(msg)
-    require_whole(msg)
-    return _read_with_cv_bridge(msg)
+    """The pixels of a `sensor_msgs/Image`, as (H, W, 3) uint8 BGR; see `decode_image`."""
+    return decode_image(msg)
 
 
 def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "bgr8") -> Image:
@@ -79,7 +62,7 @@ def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "
 
 
 def image_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
-    """The picture of a `sensor_msgs/CompressedImage`; see `decode_compressed`."""
+    """The pixels of a `sensor_msgs/CompressedImage`; see `decode_compressed`."""
     return decode_compressed(msg.data, msg.format)
 
 
@@ -91,46 +74,3 @@ def image_to_compressed(
     msg = CompressedImage(header=header, format=compressed_format(image_format))
     msg.data.frombytes(data.data)
     return msg
-
-
-@cache
-def _cv_bridge() -> Any:
-    """A CvBridge, or None where cv_bridge or its compiled half is not installed."""
-    try:
-        from cv_bridge import CvBridge
-        from cv_bridge.boost import cv_bridge_boost  # noqa: F401
-    # A cv_bridge compiled for another NumPy fails with an AttributeError.
-    except (ImportError, AttributeError):
-        return None
-    return CvBridge()
-
-
-def _read_with_cv_bridge(msg: Image) -> NDArray[np.uint8]:
-    bridge = _cv_bridge()
-    try:
-        dtype, channels = bridge.encoding_to_dtype_with_channels(msg.encoding)
-        row_bytes = msg.width * channels * np.dtype(dtype).itemsize
-        image: NDArray[np.uint8] = bridge.imgmsg_to_cv2(_without_padding(msg, row_bytes), "bgr8")
-    except ImageError:
-        raise
-    # CvBridgeError is a TypeError; the others come from its compiled half and from numpy.
-    except (TypeError, ValueError, RuntimeError, cv2.error) as error:
-        raise ImageError(
-            f"cannot read the encoding {msg.encoding!r}: cv_bridge says {error}; supported are "
-            f"{', '.join(READABLE_ENCODINGS)}"
-        ) from error
-    return image
-
-
-def _without_padding(msg: Image, row_bytes: int) -> Image:
-    """The same image in rows of `row_bytes`: cv_bridge garbles padding of half a pixel."""
-    require_step(msg, row_bytes)
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)
-    return Image(
-        height=msg.height,
-        width=msg.width,
-        encoding=msg.encoding,
-        is_bigendian=msg.is_bigendian,
-        step=row_bytes,
-        data=rows[:, :row_bytes].tobytes(),
-    )
