@@ -19,7 +19,10 @@ from mask_detector_ros.evaluation.contact_sheet import worst_errors
 from mask_detector_ros.evaluation.dataset import Dataset, read_dataset
 from mask_detector_ros.evaluation.html_report import build_report
 from mask_detector_ros.evaluation.markdown_report import build_markdown
-from mask_detector_ros.evaluation.observe import Networks, Observations, observe
+from mask_detector_ros.evaluation.matching import MIN_OVERLAP
+from mask_detector_ros.evaluation.observations import Observations
+from mask_detector_ros.evaluation.observe import Networks, observe
+from mask_detector_ros.evaluation.perturb import PERTURBATIONS
 from mask_detector_ros.evaluation.plots import draw_plots
 from mask_detector_ros.evaluation.summary import Summary, summarise
 from mask_detector_ros.evaluation.tables import confusion_tables, full_tables, short_tables
@@ -45,6 +48,29 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--split", help="only this part of the data set, such as val")
     parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only photographs whose column source says so, and those without a face; several"
+        " times for several",
+    )
+    parser.add_argument(
+        "--iou",
+        type=float,
+        default=MIN_OVERLAP,
+        metavar="X",
+        help="intersection over union from which a detection matches a known face; default"
+        f" {MIN_OVERLAP:g}",
+    )
+    parser.add_argument(
+        "--perturb",
+        choices=PERTURBATIONS,
+        default="",
+        help="make all photographs harder first: cut the largest face at the edge, let it fill"
+        " the image, rotate, darken, blur, compress, or take the colour away",
+    )
+    parser.add_argument(
         "--model",
         action="append",
         metavar="MODEL",
@@ -66,14 +92,19 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.model and "classifier_model" in given:
         raise ParameterError("give --model or --classifier-model, not both; they mean the same")
+    if not 0 < arguments.iou <= 1:
+        raise ParameterError(f"--iou must be above 0 and at most 1, got {arguments.iou:g}")
     output = make_report_folder(arguments.output)
     folder = Path(arguments.dataset).expanduser()
-    dataset = read_dataset(folder, arguments.split, lambda paths: show_progress(paths, "check"))
+    dataset = read_dataset(
+        folder, arguments.split, lambda paths: show_progress(paths, "check"), arguments.source
+    )
     report_problems(dataset, arguments.strict)
     networks = Networks.load(values, dict.fromkeys(arguments.model or [values["classifier_model"]]))
-    seen = observe(show_progress(dataset.images, "run"), networks)
+    images = show_progress(dataset.images, "run")
+    seen = observe(images, networks, arguments.iou, arguments.perturb)
     summary = summarise(seen, lambda parts: show_progress(parts, "count"))
-    report = to_json(folder, arguments.split, dataset, values, summary)
+    report = to_json(arguments, dataset, values, summary)
     facts = describe(report)
     if output is not None:
         write_report(output, report, facts, dataset, seen, summary)
@@ -111,15 +142,19 @@ def report_problems(dataset: Dataset, strict: bool) -> None:
 
 
 def to_json(
-    folder: Path, split: str | None, dataset: Dataset, values: dict[str, Any], summary: Summary
+    arguments: argparse.Namespace, dataset: Dataset, values: dict[str, Any], summary: Summary
 ) -> dict[str, Any]:
     """The whole report as JSON-ready values; null where there was nothing to count."""
-    for_detection = [image for image in dataset.images if not image.is_whole_image]
+    negatives = sum(image.is_negative for image in dataset.images)
+    for_detection = [i for i in dataset.images if not i.is_whole_image and not i.is_negative]
     report = {
         "data": {
-            "folder": str(folder),
-            "split": split,
-            "images": len(dataset.images),
+            "folder": str(Path(arguments.dataset).expanduser()),
+            "split": arguments.split,
+            "sources": arguments.source,
+            "perturbation": arguments.perturb,
+            "images": len(dataset.images) - negatives,
+            "negatives": negatives,
             "faces": sum(len(image.boxes) for image in dataset.images),
             "images_for_detection": len(for_detection),
             "faces_for_detection": sum(len(image.boxes) for image in for_detection),
@@ -151,6 +186,9 @@ def describe(report: dict[str, Any]) -> list[str]:
         f" {data['faces']} faces in {data['images']} images",
         f"for detection: {data['faces_for_detection']} faces in {data['images_for_detection']}"
         f" images; {cut_out} images are cut-out faces and count for classification only",
+        *([f"without a face: {data['negatives']} images more"] if data["negatives"] else []),
+        *([f"sources: {', '.join(data['sources'])}"] if data["sources"] else []),
+        *([f"perturbed: {data['perturbation']}"] if data["perturbation"] else []),
         f"detector: {parameters['detector_model']}, min_face_size {parameters['min_face_size']},"
         f" detection_thresholds {thresholds}",
         f"classifiers: {', '.join(report['models'])}",

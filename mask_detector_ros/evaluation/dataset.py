@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,10 @@ from mask_detector_ros.sources import read_image
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = range(3)
+
+IGNORE = "ignore"
+"""The label of what careful people would argue about: what is found there is neither right nor
+wrong, and what is missed is not missed."""
 
 SYNONYMS = {"mask_weared_incorrect": "mask_worn_incorrectly"}
 """The spelling of the most used public set in PASCAL VOC form (Kaggle, andrewmvd)."""
@@ -34,9 +38,11 @@ class LabelledImage:
         path: of the image file.
         boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels, right and bottom exclusive.
         label_ids: (N,) int64, index into `LABELS`.
-        ignored: (M, 4) float32, boxes of rows that cannot be used; what is found there is
-            neither right nor wrong.
+        ignored: (M, 4) float32, boxes labelled `IGNORE` and those of rows that cannot be used;
+            what is found there is neither right nor wrong.
         is_whole_image: whether the photograph is itself a crop of its only face.
+        is_negative: whether the data set lists it among the images without any face.
+        source: where it comes from, as the data set says.
     """
 
     path: Path
@@ -44,6 +50,8 @@ class LabelledImage:
     label_ids: NDArray[np.int64]
     ignored: NDArray[np.float32]
     is_whole_image: bool
+    is_negative: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ def read_dataset(
     folder: Path,
     split: str | None = None,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
+    sources: Collection[str] = (),
 ) -> Dataset:
     """Read and check a data set; see `read_labels` for its forms.
 
@@ -74,14 +83,24 @@ def read_dataset(
         folder: the data set.
         split: the part to read; None for all.
         progress: wraps the list of images, to show how far the check is.
+        sources: the values of the column `source` to read, negatives aside; empty for all.
 
     Raises:
-        SourceError: no such folder, no labels, none of this split, or none that is usable.
+        SourceError: no such folder, no labels, none of this split or source, or none that is
+            usable.
     """
     labels = read_labels(folder, split)
-    rows: dict[Path, list[Row]] = {image: [] for image in labels.images}
+    if unknown := set(sources) - set(labels.sources.values()):
+        known = ", ".join(sorted(filter(None, set(labels.sources.values()))))
+        raise SourceError(f"{folder} has no source {', '.join(unknown)}; it has {known or 'none'}")
+    rows: dict[Path, list[Row]] = {
+        image: []
+        for image in labels.images
+        if not sources or image in labels.negatives or labels.sources[image] in sources
+    }
     for row in labels.rows:
-        rows[row.image].append(row)
+        if row.image in rows:
+            rows[row.image].append(row)
     images, problems = [], list(labels.problems)
     for path in progress(list(rows)):
         try:
@@ -91,8 +110,9 @@ def read_dataset(
             continue
         image, found = check_image(path, rows[path], width, height)
         problems += found
-        if len(image.boxes) or not rows[path]:
-            images.append(image)
+        if len({problem.row for problem in found}) < len(rows[path]) or not rows[path]:
+            is_negative, source = path in labels.negatives, labels.sources.get(path, "")
+            images.append(replace(image, is_negative=is_negative, source=source))
     if not any(len(image.boxes) for image in images):
         kinds = Counter(problem.kind for problem in problems)
         reasons = ", ".join(f"{kind}: {count}" for kind, count in kinds.items())
@@ -112,11 +132,12 @@ def check_image(
     boxes = np.array([row.box for row in rows], np.float32).reshape(-1, 4)
     visible = np.clip(np.nan_to_num(boxes), 0, [width, height, width, height])
     covers = box_area(visible.astype(np.float32)) / (width * height)
-    good = np.array(usable, bool)
+    label_ids = np.array([label_id(row.label) for row in rows], np.int64)
+    good = np.array(usable, bool) & (label_ids >= 0)
     image = LabelledImage(
         path,
         boxes[good],
-        np.array([label_id(r.label) for r, ok in zip(rows, usable, strict=True) if ok], np.int64),
+        label_ids[good],
         visible[~good & (covers > 0)].astype(np.float32),
         is_whole_image=len(rows) == 1 and bool(covers[0] >= WHOLE_IMAGE_COVER),
     )
@@ -124,7 +145,7 @@ def check_image(
 
 
 def label_id(label: str) -> int:
-    """Index into `LABELS`; -1 for a label that is unknown."""
+    """Index into `LABELS`; -1 for `IGNORE` and for a label that is unknown."""
     name = SYNONYMS.get(label, label)
     return LABELS.index(name) if name in LABELS else -1
 
@@ -138,8 +159,8 @@ def _row_problems(row: Row, width: int, height: int) -> Iterator[Problem]:
     elif xmin < 0 or ymin < 0 or xmax > width or ymax > height:
         detail = f"{corners} in {row.image.name}, which has {width}x{height} px"
         yield Problem(row.file, row.row, "box outside the image", detail)
-    if label_id(row.label) < 0:
-        detail = f"{row.label!r} is none of {', '.join(LABELS)}"
+    if label_id(row.label) < 0 and row.label != IGNORE:
+        detail = f"{row.label!r} is none of {', '.join([*LABELS, IGNORE])}"
         yield Problem(row.file, row.row, "unknown label", detail)
 
 

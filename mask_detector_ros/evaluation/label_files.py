@@ -12,6 +12,10 @@ from mask_detector_ros.errors import SourceError
 CSV_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax", "label")
 CORNERS = CSV_COLUMNS[1:5]
 IMAGE_FOLDERS = ("images", "JPEGImages", ".")
+NEGATIVES = "negatives.csv"
+"""Beside labels.csv: images without any face, by the columns `file` and, optionally, `source` and
+`split`."""
+
 XML_FOLDERS = (".", "Annotations", "annotations", "images")
 
 Box = tuple[float, float, float, float]
@@ -59,11 +63,15 @@ class Labels:
         rows: the labelled faces.
         problems: what could not be read.
         images: every image that is mentioned, also one without a face, and by which file.
+        sources: where an image comes from, where the labels say it.
+        negatives: the images that are listed as having no face at all.
     """
 
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     images: dict[Path, str] = field(default_factory=dict)
+    sources: dict[Path, str] = field(default_factory=dict)
+    negatives: set[Path] = field(default_factory=set)
 
 
 def read_labels(folder: Path, split: str | None) -> Labels:
@@ -91,6 +99,8 @@ def read_labels(folder: Path, split: str | None) -> Labels:
     if table is None:
         return read_voc(folder, documents, split)
     labels = read_csv(folder, table, split)
+    if (folder / NEGATIVES).is_file():
+        _add_negatives(labels, folder, split)
     labels.problems += [
         Problem(_relative(d, folder), 0, "mixed formats", f"{table.name} is used instead")
         for d in documents
@@ -104,7 +114,7 @@ def find_csv(folder: Path) -> Path | None:
     Raises:
         SourceError: there are several, and none is called labels.csv.
     """
-    tables = sorted(folder.glob("*.csv"))
+    tables = sorted(table for table in folder.glob("*.csv") if table.name != NEGATIVES)
     if len(tables) > 1 and folder / "labels.csv" not in tables:
         names = ", ".join(table.name for table in tables)
         raise SourceError(f"{folder} has several CSV files ({names}); call one labels.csv")
@@ -156,9 +166,24 @@ def _add_record(
         return
     image = find_image(folder, name)
     labels.images.setdefault(image, table.name)
+    labels.sources[image] = record.get("source") or ""
     label = (record["label"] or "").strip()
     box = _read_box([record[corner] for corner in CORNERS])
     labels.rows.append(Row(table.name, line, image, box, label))
+
+
+def _add_negatives(labels: Labels, folder: Path, split: str | None) -> None:
+    try:
+        with (folder / NEGATIVES).open(newline="", encoding="utf-8-sig") as file:
+            records = [r for r in csv.DictReader(file) if not split or r.get("split") == split]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"cannot read {folder / NEGATIVES} ({error})") from error
+    for record in records:
+        if name := record.get("file"):
+            image = find_image(folder, name)
+            labels.images.setdefault(image, NEGATIVES)
+            labels.sources[image] = record.get("source") or ""
+            labels.negatives.add(image)
 
 
 def read_voc(folder: Path, documents: list[Path], split: str | None) -> Labels:

@@ -9,16 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.imaging.boxes import FloatArray, IndexArray, intersection_over_union
+from mask_detector_ros.imaging.boxes import (
+    FloatArray,
+    IndexArray,
+    box_area,
+    intersection,
+    intersection_over_union,
+)
 
 MIN_OVERLAP = 0.5
 """Intersection over union that makes a match, as in PASCAL VOC."""
+
+MIN_INSIDE_IGNORED = 0.5
+"""Share of a detection inside an ignored box above which it does not count; COCO's rule for its
+crowd regions, which also compares with the detection's own area."""
 
 NO_MATCH, IGNORED = -1, -2
 
 
 def match_by_score(
-    boxes: FloatArray, scores: FloatArray, known: FloatArray, ignored: FloatArray
+    boxes: FloatArray,
+    scores: FloatArray,
+    known: FloatArray,
+    ignored: FloatArray,
+    min_overlap: float = MIN_OVERLAP,
 ) -> tuple[IndexArray, FloatArray]:
     """Give each detection, best score first, the free known face that it overlaps most.
 
@@ -30,7 +44,9 @@ def match_by_score(
         boxes: (N, 4) detections.
         scores: (N,) of the detections.
         known: (M, 4) known faces.
-        ignored: (K, 4) where a detection without a match is neither right nor wrong.
+        ignored: (K, 4) where a detection without a match is neither right nor wrong: one that
+            overlaps such a box by `min_overlap`, or lies in it with half of its area.
+        min_overlap: intersection over union that makes a match.
 
     Returns:
         (N,) index into `known`, `NO_MATCH` or `IGNORED`; (N,) overlap with the match, or 0.
@@ -41,11 +57,13 @@ def match_by_score(
         free = intersection_over_union(boxes, known)
         for index in np.argsort(-scores, kind="stable"):
             best = free[index].argmax()
-            if free[index, best] >= MIN_OVERLAP:
+            if free[index, best] >= min_overlap:
                 matches[index], overlaps[index] = best, free[index, best]
                 free[:, best] = 0
     if len(ignored):
-        in_ignored = intersection_over_union(boxes, ignored).max(axis=1) >= MIN_OVERLAP
+        in_ignored = intersection_over_union(boxes, ignored).max(axis=1) >= min_overlap
+        inside = intersection(boxes, ignored).max(axis=1)
+        in_ignored |= inside > MIN_INSIDE_IGNORED * box_area(boxes)
         matches[in_ignored & (matches == NO_MATCH)] = IGNORED
     return matches, overlaps
 

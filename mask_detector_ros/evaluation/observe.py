@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,28 @@ from numpy.typing import NDArray
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.dataset import LABELS, WORN_INCORRECTLY, LabelledImage
-from mask_detector_ros.evaluation.matching import IGNORED, NO_MATCH, match_by_score
+from mask_detector_ros.evaluation.groups import LandmarkNetwork, typology_angles
+from mask_detector_ros.evaluation.matching import (
+    IGNORED,
+    MIN_OVERLAP,
+    NO_MATCH,
+    match_by_score,
+)
+from mask_detector_ros.evaluation.observations import Observations
+from mask_detector_ros.evaluation.perturb import GEOMETRIC, perturb
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
-from mask_detector_ros.models import find_cascade_graph, find_classifier, find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.models import (
+    OWN_LABELS,
+    SHIPPED_CLASSIFIER,
+    find_cascade_graph,
+    find_classifier,
+    find_detector,
+    takes_classifier,
+)
+from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 from mask_detector_ros.sources import read_image
 
 CURVE_FLOOR = 0.05
@@ -26,20 +42,42 @@ CURVE_FLOOR = 0.05
 chosen one is the same: suppression only ever lets a better box remove a worse one."""
 
 
+class Labeller(Protocol):
+    """What labels faces: a `Classifier`, or the detector itself."""
+
+    label_names: tuple[str, ...]
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces: ...
+
+
+class OwnLabels:
+    """The labels that the two-stage cascade gives; of known boxes, by a crop of each."""
+
+    def __init__(self, cascade: TwoStageCascade) -> None:
+        self._cascade = cascade
+        self.label_names = cascade.label_names
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
+        if faces.label_names == self.label_names:
+            return faces
+        labels = self._cascade.label(image, faces.boxes, margin)
+        return faces.with_probabilities(labels, self.label_names)
+
+
 @dataclass(frozen=True)
 class Networks:
     """What is measured.
 
     Attributes:
-        cascade: the detector; the shipped one is a `Cascade`, others can stand in its place.
+        cascade: the detector; the shipped ones are cascades, others can stand in their place.
         settings: of the detector.
-        classifiers: by the name that the user gave.
+        classifiers: what labels faces, by the name of the model.
         margin: context around a face for the classifiers; negative for their own.
     """
 
     cascade: Callable[[NDArray[np.uint8], DetectionSettings], Faces]
     settings: DetectionSettings
-    classifiers: dict[str, Classifier]
+    classifiers: Mapping[str, Labeller]
     margin: float
 
     @classmethod
@@ -51,24 +89,30 @@ class Networks:
             ModelError: a model is missing, damaged, or labels other than `LABELS`.
             BackendError: the backend cannot serve on this machine.
         """
-        if find_cascade_graph(values["detector_model"]) is not None:
+        detector = values["detector_model"]
+        if find_cascade_graph(detector) is not None:
             # Scaling every photograph to the one size would measure the scaling.
             raise ParameterError(
-                f"{values['detector_model']} is a whole cascade: one image size, one threshold, and"
+                f"{detector} is a whole cascade: one image size, one threshold, and"
                 " its classifier within; evaluate what it was made from (--detector-model with the"
-                " name or folder of the three networks, --model with the classifier), and compare"
+                " name or folder of its networks, --model with the classifier), and compare"
                 " the two with convert_to_trt.cascade_to_onnx --photos"
             )
         backend, threads = choose_backend(values["backend"]), values["threads"]
         options = EngineOptions.of(values)
-        cascade = Cascade.load(find_detector(values["detector_model"]), backend, threads, options)
-        classifiers = {}
-        for name in models:
-            session = create_session(find_classifier(name), name, backend, threads, options)
-            classifiers[name] = Classifier(session)
+        stages = find_detector(detector)
+        cascade = load_cascade(stages, backend, threads, options)
+        classifiers: dict[str, Labeller] = {}
+        for model in models:
+            if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, model):
+                name = detector
+                classifiers[name] = OwnLabels(cascade)
+            else:
+                name = SHIPPED_CLASSIFIER if model == OWN_LABELS else model
+                session = create_session(find_classifier(name), name, backend, threads, options)
+                classifiers[name] = Classifier(session)
             label_columns(classifiers[name].label_names, name)
-        settings = DetectionSettings.of(values)
-        return cls(cascade, settings, classifiers, values["margin"])
+        return cls(cascade, DetectionSettings.of(values), classifiers, values["margin"])
 
 
 def label_columns(names: tuple[str, ...], model: str) -> list[int]:
@@ -85,73 +129,22 @@ def label_columns(names: tuple[str, ...], model: str) -> list[int]:
     return [LABELS.index(name) for name in names]
 
 
-@dataclass(frozen=True, eq=False)
-class Observations:
-    """What the networks said about T known faces and D detections in I images.
-
-    Attributes:
-        paths: the I images.
-        threshold: the chosen score of a detection; there are also lower ones, for the curve.
-        truth_boxes, truth_images, truth_labels: (T, 4), (T,) and (T,), the known faces.
-        for_detection: (T,) whether the face counts for detection, too.
-        boxes, scores, images: (D, 4), (D,) and (D,), the detections.
-        matches: (D,) the known face that each found, or `NO_MATCH`.
-        overlaps: (D,) intersection over union with it.
-        crop_probabilities: by model, (T, 3), on the known boxes.
-        probabilities: by model, (D, 3), on the detections.
-    """
-
-    paths: tuple[Path, ...]
-    threshold: float
-    truth_boxes: NDArray[np.float32]
-    truth_images: NDArray[np.int64]
-    truth_labels: NDArray[np.int64]
-    for_detection: NDArray[np.bool_]
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    images: NDArray[np.int64]
-    matches: NDArray[np.int64]
-    overlaps: NDArray[np.float32]
-    crop_probabilities: dict[str, NDArray[np.float32]]
-    probabilities: dict[str, NDArray[np.float32]]
-
-    @property
-    def truth_sides(self) -> NDArray[np.float32]:
-        """(T,) longer sides of the known faces in pixels."""
-        return longer_sides(self.truth_boxes)
-
-    @property
-    def sides(self) -> NDArray[np.float32]:
-        """(D,) longer sides of the detections in pixels."""
-        return longer_sides(self.boxes)
-
-    @property
-    def accepted(self) -> NDArray[np.bool_]:
-        """(D,) which detections reach the chosen threshold."""
-        # As the cascade compares: in the precision of its scores.
-        reached: NDArray[np.bool_] = self.scores >= np.float32(self.threshold)
-        return reached
-
-    @property
-    def found_by(self) -> NDArray[np.int64]:
-        """(T,) the accepted detection that found each known face, or `NO_MATCH`."""
-        finders = np.full(len(self.truth_boxes), NO_MATCH, np.int64)
-        rows = np.flatnonzero(self.accepted & (self.matches >= 0))
-        finders[self.matches[rows]] = rows
-        return finders
-
-
-def longer_sides(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) longer side of each of (N, 4) boxes."""
-    sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-    return sides
-
-
-def observe(images: Iterable[LabelledImage], networks: Networks) -> Observations:
+def observe(
+    images: Iterable[LabelledImage],
+    networks: Networks,
+    min_overlap: float = MIN_OVERLAP,
+    perturbation: str = "",
+) -> Observations:
     """Run the detector on each photograph, and the classifiers on known and found faces.
 
     A photograph that is itself a crop is not searched for faces, and has no context to show:
     the classifiers see it without margin.
+
+    Args:
+        images: the photographs.
+        networks: what is measured.
+        min_overlap: intersection over union that makes a match.
+        perturbation: one of `perturb.PERTURBATIONS`, for all photographs; empty for none.
 
     Raises:
         SourceError: an image cannot be read.
@@ -160,19 +153,27 @@ def observe(images: Iterable[LabelledImage], networks: Networks) -> Observations
     floor = (*chosen[:2], min(chosen[2], CURVE_FLOOR))
     settings = replace(networks.settings, detection_thresholds=floor)
     names = networks.classifiers
-    paths, known = [], 0
+    place_landmarks = LandmarkNetwork()
+    paths: list[Path] = []
+    sources: list[str] = []
+    known = 0
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _FIELDS}
     crop_parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     found_parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    for index, labelled in enumerate(images):
-        image = read_image(labelled.path)
+    for labelled in images:
+        if labelled.is_whole_image and perturbation in GEOMETRIC:
+            continue
+        image, index = read_image(labelled.path), len(paths)
+        if perturbation:
+            image, labelled = perturb(perturbation, image, labelled)
         paths.append(labelled.path)
+        sources.append(labelled.source)
         truth = _as_faces(labelled.boxes)
         found, matches, overlaps = Faces.empty(), np.empty(0, np.int64), np.empty(0, np.float32)
         if not labelled.is_whole_image:
             found = networks.cascade(image, settings)
             matches, overlaps = match_by_score(
-                found.boxes, found.scores, labelled.boxes, labelled.ignored
+                found.boxes, found.scores, labelled.boxes, labelled.ignored, min_overlap
             )
             counted = matches != IGNORED
             found, matches, overlaps = found[counted], matches[counted], overlaps[counted]
@@ -181,6 +182,7 @@ def observe(images: Iterable[LabelledImage], networks: Networks) -> Observations
             columns = label_columns(classifier.label_names, name)
             crop_parts[name].append(_classify(classifier, image, truth, crop_margin, columns))
             found_parts[name].append(_classify(classifier, image, found, networks.margin, columns))
+        landmarks = place_landmarks(image, truth.boxes)
         values: tuple[NDArray[Any], ...] = (
             truth.boxes,
             np.full(len(truth), index),
@@ -191,6 +193,10 @@ def observe(images: Iterable[LabelledImage], networks: Networks) -> Observations
             np.full(len(found), index),
             np.where(matches >= 0, matches + known, NO_MATCH),
             overlaps,
+            np.array([image.shape[1::-1]], np.float32),
+            np.array([labelled.is_negative]),
+            landmarks,
+            typology_angles(image, landmarks),
         )
         for name, value in zip(_FIELDS, values, strict=True):
             parts[name].append(value)
@@ -200,6 +206,8 @@ def observe(images: Iterable[LabelledImage], networks: Networks) -> Observations
         threshold=chosen[2],
         crop_probabilities={name: np.concatenate(rows) for name, rows in crop_parts.items()},
         probabilities={name: np.concatenate(rows) for name, rows in found_parts.items()},
+        min_overlap=min_overlap,
+        sources=tuple(sources),
         **{name: np.concatenate(rows) for name, rows in parts.items()},
     )
 
@@ -214,6 +222,10 @@ _FIELDS = (
     "images",
     "matches",
     "overlaps",
+    "sizes",
+    "negatives",
+    "truth_landmarks",
+    "truth_tones",
 )
 
 
@@ -223,7 +235,7 @@ def _as_faces(boxes: NDArray[np.float32]) -> Faces:
 
 
 def _classify(
-    classifier: Classifier,
+    classifier: Labeller,
     image: NDArray[np.uint8],
     faces: Faces,
     margin: float,

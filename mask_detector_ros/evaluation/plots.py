@@ -18,7 +18,7 @@ from mask_detector_ros.evaluation.metrics import (
     precision_recall,
     ratio,
 )
-from mask_detector_ros.evaluation.observe import Observations
+from mask_detector_ros.evaluation.observations import Observations
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
     SIZES,

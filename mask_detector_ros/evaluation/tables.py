@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mask_detector_ros.evaluation.dataset import LABELS
+from mask_detector_ros.evaluation.group_figures import MIN_SIDE, GroupFigures
 from mask_detector_ros.evaluation.summary import (
     ANY_STATE,
     HEADLINE,
@@ -45,10 +46,11 @@ def short_tables(summary: Summary) -> list[Table]:
         if figures.state == ANY_STATE or figures.size == HEADLINE
     ]
     return [
-        detection_table(rows),
+        detection_table(rows, summary.min_overlap),
         precision_table(summary.at_precision),
         classification_table(summary, [HEADLINE]),
         end_to_end_table(summary, [HEADLINE]),
+        *false_faces_tables(summary),
     ]
 
 
@@ -56,16 +58,53 @@ def full_tables(summary: Summary) -> list[Table]:
     """Everything but the confusion matrices."""
     sizes = [figures.size for figures in summary.detection if figures.state == ANY_STATE]
     return [
-        detection_table(summary.detection),
+        detection_table(summary.detection, summary.min_overlap),
         precision_table(summary.at_precision),
         classification_table(summary, sizes),
         end_to_end_table(summary, sizes),
+        *(
+            groups_table(name, model.groups)
+            for name, model in summary.models.items()
+            if len(model.groups) > 1  # beside all faces
+        ),
+        *false_faces_tables(summary),
     ]
 
 
-def detection_table(figures: Iterable[DetectionFigures]) -> Table:
+def groups_table(model: str, groups: Iterable[GroupFigures]) -> Table:
     return Table(
-        "Detection at IoU 0.5 (by state, precision is a lower bound: false detections have none)",
+        f"Groups of faces of {MIN_SIDE:g} px and more, labels by {model} on the known boxes",
+        ("faces", "count", "found", "labelled right", "bare faces", "of these called incorrect"),
+        [
+            (
+                row.group,
+                str(row.faces),
+                *map(str, (row.recall, row.label_accuracy)),
+                str(row.bare_faces),
+                str(row.bare_called_incorrect),
+            )
+            for row in groups
+        ],
+    )
+
+
+def false_faces_tables(summary: Summary) -> list[Table]:
+    """One table; none where the sizes of the photographs are not known."""
+    rows = [
+        (
+            row.images,
+            *map(str, (row.count, row.false_faces, row.per_image, row.per_megapixel)),
+        )
+        for row in summary.false_faces
+    ]
+    header = ("images", "count", "false faces", "per image", "per megapixel")
+    return [Table("False faces at the chosen threshold", header, rows)] if rows else []
+
+
+def detection_table(figures: Iterable[DetectionFigures], min_overlap: float) -> Table:
+    return Table(
+        f"Detection at IoU {min_overlap:g}"
+        " (by state, precision is a lower bound: false detections have none)",
         ("faces", "count", "recall", "precision", "average precision", "mean IoU"),
         [
             (
@@ -99,6 +138,7 @@ def classification_table(summary: Summary, sizes: list[str]) -> Table:
             "of three classes",
             "AUC",
             "calibration error",
+            "bare called incorrect",
         ),
         [
             (
@@ -108,6 +148,7 @@ def classification_table(summary: Summary, sizes: list[str]) -> Table:
                 str(row.balanced_accuracy),
                 str(row.auc),
                 str(row.calibration_error),
+                str(row.bare_called_incorrect),
             )
             for name, model in summary.models.items()
             for row in model.classification

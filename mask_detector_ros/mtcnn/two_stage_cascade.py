@@ -126,13 +126,13 @@ class TwoStageCascade:
     def follow(self, image: ImagePyramid, boxes: FloatArray) -> FloatArray:
         """(N, 4) where the decision network sees the faces of these boxes now."""
         for _ in range(NEAR_ROUNDS - 1):
-            squares, out = self._run_on_crops(image, boxes)
+            squares, out = self._run_on_crops(image, boxes, self._margin)
             boxes = bbox_regression(squares, out["offsets"])
         return boxes
 
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
         """Those of (N, 4) proposals that are faces, labelled, best score first."""
-        squares, out = self._run_on_crops(image, boxes)
+        squares, out = self._run_on_crops(image, boxes, self._margin)
         kept = np.flatnonzero(out["scores"] >= threshold)
         squares, scores = squares[kept], out["scores"][kept]
         corner, sides = squares[:, None, :2], (squares[:, 2:] - squares[:, :2])[:, None]
@@ -145,16 +145,21 @@ class TwoStageCascade:
         )
         return faces[non_max_suppression(faces.boxes, faces.scores, FACE_OVERLAP)]
 
-    def label(self, image: Image | ImagePyramid, boxes: FloatArray) -> NDArray[np.float32]:
-        """(N, K) label probabilities of known boxes."""
-        _, out = self._run_on_crops(ImagePyramid.of(image), boxes)
+    def label(
+        self, image: Image | ImagePyramid, boxes: FloatArray, margin: float = -1.0
+    ) -> NDArray[np.float32]:
+        """(N, K) label probabilities of known boxes, seen with this context; negative for the
+        network's own."""
+        _, out = self._run_on_crops(
+            ImagePyramid.of(image), boxes, self._margin if margin < 0 else margin
+        )
         return out["probabilities"]
 
     def _run_on_crops(
-        self, image: ImagePyramid, boxes: FloatArray
+        self, image: ImagePyramid, boxes: FloatArray, margin: float
     ) -> tuple[FloatArray, dict[str, Array]]:
         """The squares about the boxes, and what the decision network says of them."""
-        squares = square_slices(boxes, self._margin, self.side)
+        squares = square_slices(boxes, margin, self.side)
         batches = [
             self._decision.run(crops=cut_squares(image, some, self.side))
             for some in np.split(squares, range(BATCH_LIMIT, len(squares), BATCH_LIMIT))

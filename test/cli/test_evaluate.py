@@ -160,3 +160,19 @@ def test_wrong_options_end_with_code_2(options, scene, capsys):
         main(["evaluate", *([str(scene)] if options else []), *options])
     assert exit_.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_source_overlap_and_perturbation_are_the_users_choice(scene, capsys):
+    options = ["--source", "drawn", "--iou", "0.4", "--perturb", "dark"]
+    assert main(["evaluate", str(scene), *options, "--split", "val", *FAST]) == 0
+    out = capsys.readouterr().out
+    assert "Detection at IoU 0.4" in out
+    assert "\nsources: drawn\n" in out
+    assert "\nperturbed: dark\n" in out
+    assert "False faces at the chosen threshold" in out
+
+
+@pytest.mark.parametrize("value", ["0", "1.1", "nan"])
+def test_an_overlap_that_is_none_is_wrong_use(value, scene, capsys):
+    assert main(["evaluate", str(scene), "--iou", value]) == 2
+    assert "--iou must be above 0 and at most 1" in capsys.readouterr().err

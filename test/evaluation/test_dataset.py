@@ -204,3 +204,37 @@ def test_the_check_shows_how_far_it_is(write_set):
     folder = write_set(GOOD, ("b.png", 0, 0, 30, 30, "without_mask"))
     read_dataset(folder, progress=lambda paths: shown.append(len(paths)) or paths)
     assert shown == [2]
+
+
+def test_ignore_is_a_label_without_a_face_and_no_problem(write_set):
+    folder = write_set(GOOD, ("a.png", 60, 10, 90, 50, "ignore"), ("b.png", 1, 1, 20, 20, "ignore"))
+    first, second = read_dataset(folder).images
+    assert first.label_ids.tolist() == [0]
+    assert first.ignored.tolist() == [[60, 10, 90, 50]]
+    assert (len(second.boxes), second.ignored.tolist()) == (0, [[1, 1, 20, 20]])
+    assert read_dataset(folder).problems == ()
+
+
+def test_negatives_lie_beside_the_labels_and_follow_the_split(write_set):
+    folder = write_set(GOOD)
+    (folder / "negatives.csv").write_text("file,source,split\nn.png,web,val\nm.png,web,train\n")
+    for name in ("n.png", "m.png"):
+        (folder / "images" / name).write_bytes((folder / "images" / "a.png").read_bytes())
+    images = read_dataset(folder, "val").images
+    assert [(i.path.name, i.is_negative, len(i.boxes)) for i in images] == [
+        ("a.png", False, 1),
+        ("n.png", True, 0),
+    ]
+
+
+def test_a_source_is_chosen_by_name_and_negatives_stay(write_set):
+    folder = write_set(GOOD)
+    with (folder / "labels.csv").open("a") as file:
+        file.write("a2.png,10,10,40,50,with_mask,phone,val,0\n")
+    for name in ("a2.png", "n.png"):
+        (folder / "images" / name).write_bytes((folder / "images" / "a.png").read_bytes())
+    (folder / "negatives.csv").write_text("file,source,split\nn.png,web,val\n")
+    images = read_dataset(folder, sources=["phone"]).images
+    assert [(i.path.name, i.source) for i in images] == [("a2.png", "phone"), ("n.png", "web")]
+    with pytest.raises(SourceError, match=r"no source radio; it has .*phone"):
+        read_dataset(folder, sources=["radio"])

@@ -1,6 +1,7 @@
 """Which known face each detection has found."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -55,3 +56,24 @@ def test_what_is_found_where_a_row_was_skipped_is_neither_right_nor_wrong():
     scores = np.ones(3, np.float32)
     matches, _ = match_by_score(found, scores, boxes_of([0, 0, 10, 10]), ignored)
     assert matches.tolist() == [IGNORED, 0, NO_MATCH]
+
+
+def test_a_detection_that_lies_in_an_ignored_box_is_neither_right_nor_wrong():
+    crowd = np.float32([[0, 0, 100, 100]])
+    boxes = np.float32([[10, 10, 30, 30], [90, 40, 110, 60], [92, 40, 112, 60]])
+    matches, _ = match_by_score(boxes, np.float32([0.9, 0.8, 0.7]), NONE, crowd)
+    assert matches.tolist() == [IGNORED, NO_MATCH, NO_MATCH]
+
+
+def test_a_known_face_in_an_ignored_box_can_still_be_found():
+    crowd, face = np.float32([[0, 0, 100, 100]]), np.float32([[10, 10, 30, 30]])
+    matches, _ = match_by_score(face, np.float32([0.9]), face, crowd)
+    assert matches.tolist() == [0]
+
+
+@pytest.mark.parametrize(("min_overlap", "match"), [(0.5, NO_MATCH), (0.4, 0)])
+def test_the_overlap_that_makes_a_match_is_the_callers(min_overlap, match):
+    known = np.float32([[0, 0, 10, 10]])
+    moved = np.float32([[0, 4, 10, 14]])  # an intersection over union of 6 / 14
+    matches, _ = match_by_score(moved, np.float32([0.9]), known, NONE, min_overlap)
+    assert matches.tolist() == [match]

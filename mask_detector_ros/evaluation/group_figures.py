@@ -1,0 +1,118 @@
+"""Figures that show whom and what a detector serves less well: groups of faces, false faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.evaluation.bootstrap import Estimate, estimate
+from mask_detector_ros.evaluation.dataset import WITHOUT_MASK, WORN_INCORRECTLY
+from mask_detector_ros.evaluation.groups import TONES, YAWS, yaw_ratio
+from mask_detector_ros.evaluation.matching import NO_MATCH
+from mask_detector_ros.evaluation.metrics import Values, Weights, mean, ratio
+from mask_detector_ros.evaluation.observations import Observations
+
+MIN_SIDE = 24.0
+"""Longer side in pixels of the faces that are grouped: yaw and skin of smaller ones are guesses."""
+
+LABELLED, NEGATIVES = "labelled photographs", "photographs without a face"
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """The faces of one group: found, and labelled right on their known boxes."""
+
+    group: str
+    faces: int
+    recall: Estimate
+    label_accuracy: Estimate
+    bare_faces: int
+    bare_called_incorrect: Estimate
+
+
+@dataclass(frozen=True)
+class FalseFaces:
+    """Detections at the chosen threshold that are no face."""
+
+    images: str
+    count: int
+    false_faces: int
+    per_image: Estimate
+    per_megapixel: Estimate
+
+
+def group_figures(seen: Observations, model: str, draws: NDArray[np.uint16]) -> list[GroupFigures]:
+    """Of each group of `groups_of` that has faces."""
+    predicted = seen.crop_probabilities[model].argmax(axis=1)
+    right = predicted == seen.truth_labels
+    found = seen.found_by != NO_MATCH
+    images = seen.truth_images
+
+    def share(values: NDArray[np.bool_], rows: Mask) -> Estimate:
+        return estimate(lambda weights: mean(values[rows], weights[:, images[rows]]), draws)
+
+    figures = []
+    for name, rows in groups_of(seen):
+        bare = rows & (seen.truth_labels == WITHOUT_MASK)
+        figures.append(
+            GroupFigures(
+                name,
+                int(rows.sum()),
+                share(found, rows & seen.for_detection),
+                share(right, rows),
+                int(bare.sum()),
+                share(predicted == WORN_INCORRECTLY, bare),
+            )
+        )
+    return figures
+
+
+def groups_of(seen: Observations) -> Iterator[tuple[str, Mask]]:
+    """Name and (T,) members of all faces, and of each yaw, skin tone and source that has some."""
+    large = seen.truth_sides >= MIN_SIDE
+    groups = {"all": large}
+    if len(seen.truth_landmarks):
+        for ranges, values in ((YAWS, yaw_ratio(seen.truth_landmarks)), (TONES, seen.truth_tones)):
+            for name, (low, high) in ranges.items():
+                groups[name] = large & (values >= low) & (values < high)
+    sources = np.array(seen.sources or [""] * len(seen.paths))[seen.truth_images]
+    groups |= {
+        f"source {source}": large & (sources == source) for source in sorted(set(sources)) if source
+    }
+    return ((name, rows) for name, rows in groups.items() if rows.any())
+
+
+def false_faces(seen: Observations, draws: NDArray[np.uint16]) -> list[FalseFaces]:
+    """Of the labelled photographs and of those without a face, where there are some."""
+    if not len(seen.sizes):
+        return []
+    false = seen.accepted & (seen.matches == NO_MATCH)
+    counts = np.bincount(seen.images[false], minlength=len(seen.paths)).astype(np.float64)
+    megapixels = np.prod(seen.sizes, axis=1, dtype=np.float64) / 1e6
+    cut_out = np.zeros(len(seen.paths), bool)
+    cut_out[seen.truth_images[~seen.for_detection]] = True
+
+    def rate(rows: Mask, per: NDArray[np.float64]) -> Estimate:
+        def metric(weights: Weights) -> Values:
+            chosen = weights[:, rows]
+            return ratio(chosen @ counts[rows], chosen @ per[rows])
+
+        return estimate(metric, draws)
+
+    groups = {LABELLED: ~seen.negatives & ~cut_out, NEGATIVES: seen.negatives}
+    return [
+        FalseFaces(
+            name,
+            int(rows.sum()),
+            int(counts[rows].sum()),
+            rate(rows, np.ones(len(counts))),
+            rate(rows, megapixels),
+        )
+        for name, rows in groups.items()
+        if rows.any()
+    ]

@@ -1,0 +1,87 @@
+"""What the networks said about the photographs of a data set, as flat arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.evaluation.matching import MIN_OVERLAP, NO_MATCH
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What the networks said about T known faces and D detections in I images.
+
+    Attributes:
+        paths: the I images.
+        threshold: the chosen score of a detection; there are also lower ones, for the curve.
+        truth_boxes, truth_images, truth_labels: (T, 4), (T,) and (T,), the known faces.
+        for_detection: (T,) whether the face counts for detection, too.
+        boxes, scores, images: (D, 4), (D,) and (D,), the detections.
+        matches: (D,) the known face that each found, or `NO_MATCH`.
+        overlaps: (D,) intersection over union with it.
+        crop_probabilities: by model, (T, 3), on the known boxes.
+        probabilities: by model, (D, 3), on the detections.
+        min_overlap: intersection over union that makes a match.
+        sizes: (I, 2) width and height of the images in pixels.
+        negatives: (I,) whether an image is one of those without any face.
+        sources: (I,) where each image comes from.
+        truth_landmarks: (T, 5, 2) in pixels, of the known faces.
+        truth_tones: (T,) individual typology angles of the known faces, in degrees, or NaN.
+    """
+
+    paths: tuple[Path, ...]
+    threshold: float
+    truth_boxes: NDArray[np.float32]
+    truth_images: NDArray[np.int64]
+    truth_labels: NDArray[np.int64]
+    for_detection: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    images: NDArray[np.int64]
+    matches: NDArray[np.int64]
+    overlaps: NDArray[np.float32]
+    crop_probabilities: dict[str, NDArray[np.float32]]
+    probabilities: dict[str, NDArray[np.float32]]
+    min_overlap: float = MIN_OVERLAP
+    sizes: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    negatives: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    sources: tuple[str, ...] = ()
+    truth_landmarks: NDArray[np.float32] = field(
+        default_factory=lambda: np.empty((0, 5, 2), np.float32)
+    )
+    truth_tones: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    @property
+    def truth_sides(self) -> NDArray[np.float32]:
+        """(T,) longer sides of the known faces in pixels."""
+        return longer_sides(self.truth_boxes)
+
+    @property
+    def sides(self) -> NDArray[np.float32]:
+        """(D,) longer sides of the detections in pixels."""
+        return longer_sides(self.boxes)
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """(D,) which detections reach the chosen threshold."""
+        # As the cascade compares: in the precision of its scores.
+        reached: NDArray[np.bool_] = self.scores >= np.float32(self.threshold)
+        return reached
+
+    @property
+    def found_by(self) -> NDArray[np.int64]:
+        """(T,) the accepted detection that found each known face, or `NO_MATCH`."""
+        finders = np.full(len(self.truth_boxes), NO_MATCH, np.int64)
+        rows = np.flatnonzero(self.accepted & (self.matches >= 0))
+        finders[self.matches[rows]] = rows
+        return finders
+
+
+def longer_sides(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) longer side of each of (N, 4) boxes."""
+    sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    return sides
