@@ -24,7 +24,8 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
-WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", "rosbags"}
+BAG_LIBRARIES = {"rosbags", "zstandard", "lz4"}
+WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", *BAG_LIBRARIES}
 """Optional libraries; package.xml says in a comment where they come from."""
 
 PEERS = {

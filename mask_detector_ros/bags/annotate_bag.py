@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mask_detector_ros.bags.journal import Journal
 from mask_detector_ros.bags.messages import DRAWING, MessageWriter, message_types
+from mask_detector_ros.bags.reading import Bag
+from mask_detector_ros.bags.storage import Damage, DamageError, RawMessage
 from mask_detector_ros.detector import FaceStream, MaskDetector
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.faces import Faces
@@ -24,7 +23,6 @@ from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.encodings import decode_compressed, decode_image
 from mask_detector_ros.result_messages import DETECTIONS, FACES, SUMMARY
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 BAG_VERSION: Literal[8] = 8
 """Of the bag's metadata: the newest that ROS 2 Humble plays."""
 
@@ -36,77 +34,20 @@ class Totals:
     Attributes:
         images: processed, those that could not be used included.
         refused: reasons and their number, of the images that could not be used.
-        faces: seen, by label.
+        damage: what of the bag is damaged, one sentence each.
+        faces: found, by label.
         people: unique ones, by label, over all topics.
     """
 
     images: int
     refused: dict[str, int]
+    damage: list[str]
     faces: dict[str, int]
     people: dict[str, int]
 
 
-@contextmanager
-def open_bag(path: Path) -> Iterator[AnyReader]:
-    """A bag of ROS 2 (folder, .db3 or .mcap) or of ROS 1 (.bag).
-
-    Raises:
-        SourceError: it does not exist or cannot be read.
-    """
-    if not path.exists():
-        raise SourceError(f"{path} does not exist; give a bag: a folder, or an .mcap or .bag file")
-    try:
-        reader = AnyReader([path], default_typestore=message_types())
-        reader.open()
-    # What the reader's parsers meet in a file that is no bag, or half of one.
-    except (AnyReaderError, OSError, ValueError, LookupError, AssertionError) as error:
-        raise SourceError(
-            f"{path} is not a bag that can be read ({error}); one whose recording broke off can"
-            " be repaired with `ros2 bag reindex` or `mcap recover`"
-        ) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def choose_topics(connections: Collection[Connection], wanted: Collection[str]) -> dict[str, str]:
-    """Which topics to process, and where their results go.
-
-    Without `wanted` all images are taken; of one that is there raw and compressed, the raw.
-
-    Returns:
-        Of each image topic the namespace that its results stand in, as those of a node
-        `mask_detector` beside the camera.
-
-    Raises:
-        ParameterError: there are no such topics.
-    """
-    images = {c.topic for c in connections if c.msgtype in (IMAGE, COMPRESSED)}
-    # Depth packed into a CompressedImage is no picture, and our own drawings are no input.
-    images = {
-        t for t in images if not t.endswith("/compressedDepth") and "image_annotated" not in t
-    }
-    if missing := set(wanted) - images:
-        raise ParameterError(
-            f"the bag has no images on {', '.join(sorted(missing))}; it has"
-            f" {', '.join(sorted(images)) or 'none at all'}"
-        )
-    raw = {t for t in images if f"{t}/compressed" in images}
-    chosen = sorted(wanted or images - {f"{t}/compressed" for t in raw})
-    if not chosen:
-        raise ParameterError("the bag has no images: no topic of sensor_msgs/Image or of its like")
-    bases = {topic: topic.removesuffix("/compressed") for topic in chosen}
-    parents = {topic: base.rpartition("/")[0] for topic, base in bases.items()}
-    spaces = list(parents.values())
-    return {
-        topic: (parent if spaces.count(parent) == 1 else bases[topic]) + "/mask_detector"
-        for topic, parent in parents.items()
-    }
-
-
 def process_bag(
-    reader: AnyReader,
+    bag: Bag,
     output: Path,
     topics: dict[str, str],
     detector: MaskDetector,
@@ -117,20 +58,20 @@ def process_bag(
     drawings: bool,
     advance: Callable[[int], object],
 ) -> Totals:
-    """Write the bag `output` of what is seen on the topics of a bag.
+    """Write the bag `output` with the faces on the topics of a bag.
 
     While it is unfinished it lies in `output.partial`, with a journal from which a later call
-    goes on.
+    goes on. Images that cannot be used and damaged messages are left out, and counted.
 
     Args:
-        topics: from `choose_topics`.
+        topics: those to process, with the namespaces of their results, as from `name_results`.
         identity: what the detections depend on, to be the same when a later call goes on.
         tracking: the parameters of `MaskDetector.stream`.
         advance: called with the number of images done.
 
     Raises:
         ParameterError: `output` exists, or is the unfinished result of other options.
-        SourceError: something cannot be written.
+        SourceError: something cannot be written, or no image of the bag can be used.
     """
     if output.exists():
         raise ParameterError(f"{output} exists already; give another name with -o")
@@ -144,14 +85,15 @@ def process_bag(
                 workplace / output.name, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP
             ) as writer:
                 run = _Run(writer, topics, detector, journal, tracking, privacy, drawings)
-                for connection, timestamp, data in reader.messages(
-                    [c for c in reader.connections if c.topic in topics]
-                ):
-                    message = reader.deserialize(data, connection.msgtype)
-                    run.process(connection.topic, timestamp, message)
+                for raw in bag.messages(topics):
+                    run.process(bag, raw)
                     advance(1)
         finally:
             journal.close()
+        totals = run.totals(bag.damage)
+        if totals.images == sum(totals.refused.values()):
+            shutil.rmtree(workplace)
+            raise SourceError(_nothing_usable(totals))
         (workplace / output.name).rename(output)
         shutil.rmtree(workplace)
     except OSError as error:
@@ -159,7 +101,16 @@ def process_bag(
             f"cannot write {error.filename or output} ({error.strerror}); when that is mended,"
             " the same command goes on where it stopped"
         ) from error
-    return run.totals()
+    return totals
+
+
+def _nothing_usable(totals: Totals) -> str:
+    reasons = [f"{count} times {reason}" for reason, count in totals.refused.items()]
+    reasons += totals.damage
+    return (
+        f"none of the bag's {totals.images} images could be used"
+        f" ({'; '.join(reasons) or 'its image topics are empty'}); give another bag or other topics"
+    )
 
 
 class _Run:
@@ -191,11 +142,19 @@ class _Run:
         }
         self._images = 0
         self._refused: dict[str, int] = {}
+        self._damaged: dict[str, list[str]] = {}
         self._faces = dict.fromkeys(detector.label_names, 0)
 
-    def process(self, topic: str, timestamp: int, message: Any) -> None:
-        """One image; what it shows is recalled where it is known."""
+    def process(self, bag: Bag, raw: RawMessage) -> None:
+        """One image; the faces in it are recalled where they are known."""
         self._images += 1
+        topic = raw.topic
+        try:
+            message = bag.read(raw)
+            header = self._messages.header(message.header)
+        except DamageError as error:
+            self._damaged.setdefault(topic, []).append(f"at {raw.time / 1e9:.3f} s ({error})")
+            return self._refuse("the message is damaged")
         stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
         stream = self._streams[topic]
         seen = self._journal.recall()
@@ -204,12 +163,10 @@ class _Run:
             image, seen = self._look(message, stream, stamp)
             self._journal.note(seen)
         if isinstance(seen, str):
-            self._refused[seen] = self._refused.get(seen, 0) + 1
-            return
+            return self._refuse(seen)
         faces = stream.follow(seen, stamp)
         for label in faces.labels:
             self._faces[label] += 1
-        header = self._messages.header(message.header)
         written = {
             "detections": self._messages.detections(faces, header),
             "faces": self._messages.faces(faces, header),
@@ -220,7 +177,10 @@ class _Run:
             drawing = annotate(image, faces, self._privacy, stream.missed_boxes())
             written["image_annotated/compressed"] = self._messages.drawing(drawing, header)
         for name, data in written.items():
-            self._writer.write(self._outputs[topic][name], timestamp, data)
+            self._writer.write(self._outputs[topic][name], raw.time, data)
+
+    def _refuse(self, reason: str) -> None:
+        self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def _look(
         self, message: Any, stream: FaceStream, stamp: float
@@ -231,13 +191,18 @@ class _Run:
         except ImageError as error:
             return None, str(error)
 
-    def totals(self) -> Totals:
+    def totals(self, damage: Damage) -> Totals:
         """What came out so far."""
         people = dict.fromkeys(self._label_names, 0)
         for stream in self._streams.values():
             for label, count in stream.count_people().items():
                 people[label] += count
-        return Totals(self._images, self._refused, self._faces, people)
+        damaged = [
+            f"{len(places)} damaged messages on {topic}, the first {places[0]}"
+            for topic, places in self._damaged.items()
+        ]
+        lines = [*damage.lines, *damaged]
+        return Totals(self._images, self._refused, lines, self._faces, people)
 
 
 def read_image(message: Any) -> NDArray[np.uint8]:

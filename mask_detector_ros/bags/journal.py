@@ -34,7 +34,14 @@ class Journal:
         content = path.read_bytes() if path.is_file() else b""
         # What was being written when the run was ended has no end of line.
         content = content[: content.rfind(b"\n") + 1]
-        known = [json.loads(line) for line in content.splitlines()]
+        known = []
+        for line in content.splitlines():
+            try:
+                known.append(json.loads(line))
+            except ValueError:
+                # A disk that failed: what follows is made again.
+                break
+        content = b"".join(content.splitlines(keepends=True)[: len(known)])
         if known and known[0] != identity:
             differs = sorted(k for k in identity if known[0].get(k) != identity[k])
             raise ParameterError(

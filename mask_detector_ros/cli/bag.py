@@ -20,7 +20,7 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
-from mask_detector_ros.errors import BackendError
+from mask_detector_ros.errors import BackendError, SourceError
 from mask_detector_ros.models import find_networks
 from mask_detector_ros.parameters import (
     DETECTOR_PARAMETERS,
@@ -38,9 +38,10 @@ def add_parser(commands: Any) -> None:
         help="find and label the faces in the images of a bag",
         description="Write a rosbag2 (mcap) with detections, faces, summaries and annotated"
         " images of all image topics of a bag, with their original stamps. A run that was"
-        " interrupted goes on when the same command is given again.",
+        " interrupted goes on when the same command is given again. Of a damaged bag, what can be"
+        " read is processed; the exit code is then 1.",
     )
-    parser.add_argument("input", metavar="IN", help="rosbag2 folder, .mcap or .db3, or .bag")
+    parser.add_argument("input", metavar="IN", help="rosbag2 folder, .mcap, .db3 or .bag file")
     parser.add_argument(
         "-o", "--output", metavar="OUT", required=True, help="folder of the new bag"
     )
@@ -57,31 +58,40 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        from mask_detector_ros.bags.annotate_bag import choose_topics, open_bag, process_bag
+        from mask_detector_ros.bags.annotate_bag import process_bag
+        from mask_detector_ros.bags.reading import open_bag
+        from mask_detector_ros.bags.topics import choose_topics, find_depth_topics, name_results
     except ImportError as error:
         raise BackendError(
-            f"bags need the library rosbags ({error}); run: pip install rosbags"
+            f"bags need the libraries rosbags, zstandard and lz4 ({error}); run:"
+            " pip install 'mask_detector_ros[bag]'"
         ) from error
     path, output = Path(arguments.input).expanduser(), Path(arguments.output).expanduser()
     values = option_values(arguments, DETECTOR_PARAMETERS)
     tracking = option_values(arguments, TRACKING_PARAMETERS)
-    with open_bag(path) as reader:
-        topics = choose_topics(reader.connections, arguments.topics)
+    with open_bag(path) as bag:
+        chosen = choose_topics(bag.channels, arguments.topics)
+        depth = find_depth_topics(bag, chosen)
+        for topic, encoding in depth.items():
+            print(f"skipped {topic}: its images are distances ({encoding})", file=sys.stderr)
+        topics = name_results(topic for topic in chosen if topic not in depth)
+        if not topics:
+            raise SourceError("all image topics of the bag hold distances; give one with pictures")
         detector = load_detector(arguments)
         identity = {
             "version": __version__,
             "input": str(path.resolve()),
-            "messages": reader.message_count,
+            "sizes": bag.sizes,
             "topics": topics,
             "models": model_hashes(values),
             **{name: value for name, value in values.items() if name not in NOT_SEEN},
             "search_every": tracking["search_every"],
         }
-        total = sum(c.msgcount for c in reader.connections if c.topic in topics)
+        total = bag.count(topics)
         with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
             try:
                 totals = process_bag(
-                    reader,
+                    bag,
                     output,
                     topics,
                     detector,
@@ -99,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
                 raise
     for reason, count in totals.refused.items():
         print(f"{count} images could not be used: {reason}", file=sys.stderr)
+    for line in totals.damage:
+        print(f"damaged: {line}", file=sys.stderr)
     if arguments.json:
         print(json.dumps({"output": str(output), "topics": topics, **asdict(totals)}))
     else:
@@ -107,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             f" {describe_counts(totals.faces)}; people: {describe_counts(totals.people, 'nobody')}"
         )
         print(f"written: {output}")
-    return 0
+    return 1 if totals.damage else 0
 
 
 def model_hashes(values: dict[str, Any]) -> list[str]:

@@ -94,7 +94,7 @@ class ImageSourceNode(Node):
         self._source_name: str = self._values["source"]
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image_raw", qos)
-        self._truths: Publisher[Any] | None = None
+        self._truths: Publisher | None = None
         if self._source_name == SAMPLE:
             self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos)
         self._published = 0

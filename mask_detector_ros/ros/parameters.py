@@ -130,7 +130,7 @@ def declare_parameters(node: Node, table: Iterable[Parameter]) -> None:
         parameter.check(plain_value(given))
 
 
-def plain_value(parameter: rclpy.parameter.Parameter[Any]) -> Any:
+def plain_value(parameter: rclpy.parameter.Parameter) -> Any:
     """The value of a ROS parameter as the tables know it."""
     value = parameter.value
     return tuple(value) if isinstance(value, array.array | list) else value
@@ -143,7 +143,7 @@ def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
 
 def check_changes(
     table: Iterable[Parameter],
-    changes: Iterable[rclpy.parameter.Parameter[Any]],
+    changes: Iterable[rclpy.parameter.Parameter],
     values: Mapping[str, Any],
     configured: bool,
 ) -> SetParametersResult:

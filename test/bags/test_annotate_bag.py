@@ -8,7 +8,9 @@ pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags"
 from bag_maker import START, BagMaker, make_bag
 from rosbags.highlevel import AnyReader
 
-from mask_detector_ros.bags.annotate_bag import choose_topics, open_bag, process_bag
+from mask_detector_ros.bags.annotate_bag import process_bag
+from mask_detector_ros.bags.reading import open_bag
+from mask_detector_ros.bags.topics import choose_topics, name_results
 from mask_detector_ros.detector import FaceStream
 from mask_detector_ros.errors import ParameterError, SourceError
 
@@ -17,9 +19,9 @@ TRACKING = {"tracking": True, "smoothing": 1.0, "search_every": 1}
 
 def process(path, output, detector, **changes):
     options = {"tracking": TRACKING, "privacy": "off", "drawings": True, "advance": lambda _: None}
-    with open_bag(path) as reader:
-        topics = choose_topics(reader.connections, ())
-        return process_bag(reader, output, topics, detector, {}, **{**options, **changes})
+    with open_bag(path) as bag:
+        topics = name_results(choose_topics(bag.channels, ()))
+        return process_bag(bag, output, topics, detector, {}, **{**options, **changes})
 
 
 def read(path):
@@ -117,6 +119,33 @@ def test_images_that_cannot_be_used_are_counted_and_left_out(tmp_path, walk, det
     assert sorted(topics) == [f"/mask_detector/{n}" for n in ("detections", "faces", "summary")]
 
 
+def test_damaged_messages_are_left_out_and_said(tmp_path, walk, detector):
+    maker = BagMaker(tmp_path / "in", "mcap")
+    with maker.writer:
+        maker.image("/image_raw", START, walk[0])
+        for i in (1, 2):
+            maker.write_bytes("/image_raw", "sensor_msgs/msg/Image", START + i * 10**8, b"\0\1\0\0")
+        maker.image("/image_raw", START + 3 * 10**8, walk[0])
+    totals = process(maker.path, tmp_path / "out", detector)
+    assert (totals.images, totals.refused) == (4, {"the message is damaged": 2})
+    (line,) = totals.damage
+    assert line.startswith("2 damaged messages on /image_raw, the first at 1700000000.228 s (")
+    detections = [t for t, _, _ in read(tmp_path / "out") if t == "/mask_detector/detections"]
+    assert len(detections) == 2
+
+
+def test_where_no_image_is_usable_there_is_no_bag(tmp_path, walk, detector):
+    maker = BagMaker(tmp_path / "in", "mcap")
+    with maker.writer:
+        for i in range(3):
+            maker.image("/image_raw", START + i, walk[0], encoding="nv99")
+    with pytest.raises(
+        SourceError, match=r"none of the bag's 3 images could be used \(3 times.*nv99"
+    ):
+        process(maker.path, tmp_path / "out", detector)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 @pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
 def test_compressed_images_are_read_where_there_are_no_raw_ones(tmp_path, kind, walk, detector):
     maker = BagMaker(tmp_path / "in", kind)
@@ -130,54 +159,6 @@ def test_compressed_images_are_read_where_there_are_no_raw_ones(tmp_path, kind, 
             if connection.topic == "/cam/mask_detector/detections"
         )
     assert stamp.sec * 10**9 + stamp.nanosec == START
-
-
-class Connection:
-    def __init__(self, topic, kind="sensor_msgs/msg/Image"):
-        self.topic, self.msgtype = topic, kind
-
-
-def connections(*topics):
-    packed = "sensor_msgs/msg/CompressedImage"
-    plain = "sensor_msgs/msg/Image"
-    return [Connection(t, packed if "compressed" in t else plain) for t in topics]
-
-
-@pytest.mark.parametrize(
-    ("there", "wanted", "chosen"),
-    [
-        (["/image_raw"], [], {"/image_raw": "/mask_detector"}),
-        (["/a/image_raw"], [], {"/a/image_raw": "/a/mask_detector"}),
-        (["/a/i", "/a/i/compressed"], [], {"/a/i": "/a/mask_detector"}),
-        (["/a/i", "/a/i/compressed"], ["/a/i/compressed"], {"/a/i/compressed": "/a/mask_detector"}),
-        (["/a/l", "/a/r"], [], {"/a/l": "/a/l/mask_detector", "/a/r": "/a/r/mask_detector"}),
-        (["/a/l", "/a/r"], ["/a/r"], {"/a/r": "/a/mask_detector"}),
-        (["/d/compressedDepth", "/x/image_annotated", "/c"], [], {"/c": "/mask_detector"}),
-    ],
-)
-def test_topics_are_chosen_and_results_stand_beside_their_camera(there, wanted, chosen):
-    assert choose_topics(connections(*there), wanted) == chosen
-
-
-def test_without_images_the_bag_is_refused():
-    with pytest.raises(ParameterError, match="the bag has no images"):
-        choose_topics([Connection("/imu", "sensor_msgs/msg/Imu")], ())
-    with pytest.raises(ParameterError, match="no images on /b; it has /a"):
-        choose_topics(connections("/a"), ["/b"])
-
-
-def test_what_is_no_bag_is_refused_with_the_way_out(tmp_path, walk, detector):
-    with pytest.raises(SourceError, match="does not exist; give a bag"), open_bag(tmp_path / "x"):
-        pass
-    for name, content in (("a.mcap", b"not an mcap"), ("b.bag", b"#ROSBAG V2.0\n"), ("c", b"")):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(SourceError, match="is not a bag"), open_bag(tmp_path / name):
-            pass
-    bag = make_bag(tmp_path / "in", "mcap", walk[:1])
-    (file,) = bag.glob("*.mcap")
-    file.write_bytes(file.read_bytes()[:-300])
-    with pytest.raises(SourceError, match="can be repaired with"), open_bag(bag):
-        pass
 
 
 def test_a_bag_that_exists_is_never_written_over(tmp_path, walk, detector):

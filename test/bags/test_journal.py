@@ -62,3 +62,18 @@ def test_the_journal_of_another_run_is_kept_and_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"another kind \(its thresholds differ\)"):
         Journal(path, {**IDENTITY, "thresholds": (0.6, 0.8)})
     assert Journal(path, IDENTITY).count == 1
+
+
+def test_what_follows_a_damaged_line_is_made_again(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, IDENTITY)
+    for _ in range(3):
+        journal.note("x")
+    journal.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"\0" * 40 + b"\n", lines[3]]))
+    again = Journal(path, IDENTITY)
+    assert again.count == 1
+    again.note("y")
+    again.close()
+    assert Journal(path, IDENTITY).count == 2

@@ -10,7 +10,9 @@ import pytest
 
 pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags")
 
-from bag_maker import make_bag
+import numpy as np
+from bag_maker import START, BagMaker, make_bag
+from rosbags.highlevel import AnyReader
 
 from mask_detector_ros.cli import main
 
@@ -33,6 +35,36 @@ def test_json_tells_topics_and_totals(tmp_path, walk, capsys):
     assert record["topics"] == {"/front/image_raw": "/front/mask_detector"}
     assert (record["images"], record["faces"]["without_mask"]) == (6, 5)
     assert sum(record["people"].values()) == 0
+
+
+def test_of_a_damaged_bag_what_was_read_is_kept_and_the_code_is_1(tmp_path, walk, capsys):
+    bag = make_bag(tmp_path / "x.bag", "mcap", walk * 2)
+    (file,) = bag.glob("*.mcap")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    assert main(["bag", str(bag), "-o", str(tmp_path / "out"), *FAST]) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith("damaged: x.bag.mcap: the chunk at byte ")
+    assert printed.out.splitlines()[-1] == f"written: {tmp_path / 'out'}"
+    with AnyReader([tmp_path / "out"]) as reader:
+        assert 0 < reader.message_count < 12 * 4
+
+
+def test_depth_beside_colour_is_one_line(tmp_path, walk, capsys):
+    maker = BagMaker(tmp_path / "in", "mcap")
+    with maker.writer:
+        for i in range(3):
+            depth = np.zeros((48, 64), np.uint16)
+            maker.image("/camera/depth/image_raw", START + i, depth, encoding="16UC1")
+            maker.image("/camera/color/image_raw", START + i, walk[0])
+    command = ["bag", str(maker.path), "-o", str(tmp_path / "out"), *FAST]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "skipped /camera/depth/image_raw: its images are distances (16UC1)\n"
+    assert printed.out.startswith("3 images of /camera/color/image_raw; faces")
+    assert main([*command, "--topics", "/camera/depth/image_raw"]) == 1
+    assert "all image topics of the bag hold distances" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

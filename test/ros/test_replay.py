@@ -19,18 +19,20 @@ from rosbags.highlevel import AnyReader
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from mask_detector_ros.bags.annotate_bag import choose_topics, open_bag, process_bag
+from mask_detector_ros.bags.annotate_bag import process_bag
+from mask_detector_ros.bags.reading import open_bag
+from mask_detector_ros.bags.topics import choose_topics, name_results
 
 
 def test_the_node_sees_what_the_bag_says(
     active_detector: Any, tmp_path: Path, walk: list[np.ndarray], detector: Any
 ) -> None:
     bag = make_bag(tmp_path / "in", "mcap", walk, topic="/image_raw")
-    with open_bag(bag) as reader:
-        topics = choose_topics(reader.connections, ())
+    with open_bag(bag) as opened:
+        topics = name_results(choose_topics(opened.channels, ()))
         tracking = {"tracking": True, "smoothing": 1.0, "search_every": 1}
         options = {"privacy": "off", "drawings": False, "advance": lambda _: None}
-        process_bag(reader, tmp_path / "out", topics, detector, {}, tracking=tracking, **options)
+        process_bag(opened, tmp_path / "out", topics, detector, {}, tracking=tracking, **options)
     with AnyReader([tmp_path / "out"]) as reader:
         expected = [
             deserialize_message(bytes(data), Detection2DArray)

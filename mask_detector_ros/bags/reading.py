@@ -1,0 +1,235 @@
+"""Bags of ROS 1 and ROS 2, told by their content and not by their names, whole or damaged."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+import zstandard
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+
+from mask_detector_ros.bags import mcap_file, ros1_file, sqlite_file
+from mask_detector_ros.bags.messages import message_types
+from mask_detector_ros.bags.storage import (
+    LARGEST_CHUNK,
+    MALFORMED,
+    ZSTD_MAGIC,
+    BagFile,
+    Channel,
+    Damage,
+    DamageError,
+    RawMessage,
+    decompress,
+)
+from mask_detector_ros.errors import SourceError
+
+_FORMATS: dict[bytes, Callable[[Path, Damage], BagFile]] = {
+    mcap_file.MAGIC: mcap_file.McapFile,
+    sqlite_file.MAGIC: sqlite_file.SqliteFile,
+    ros1_file.MAGIC: ros1_file.Ros1File,
+}
+_LONGEST_MAGIC = max(map(len, _FORMATS))
+
+
+class Bag:
+    """A bag that is open.
+
+    Attributes:
+        path: as it was given.
+        channels: those that carry images, of all its files.
+        sizes: bytes of its files, by name.
+        damage: what was found damaged so far.
+    """
+
+    def __init__(self, path: Path, files: list[BagFile], damage: Damage) -> None:
+        self.path, self._files, self.damage = path, files, damage
+        self.channels: list[Channel] = [c for file in files for c in file.channels()]
+        self.sizes = {file.path.name: file.path.stat().st_size for file in files}
+        self._ros1, self._ros2 = get_typestore(Stores.ROS1_NOETIC), message_types()
+
+    def count(self, topics: Collection[str]) -> int:
+        """How many images these topics have, as far as the files can tell."""
+        return sum(channel.count for channel in self.channels if channel.topic in topics)
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """The images of these topics, file by file. What cannot be read is in `damage`."""
+        for file in self._files:
+            known = len(self.damage.lines)
+            missing = sum(c.count for c in file.channels() if c.topic in topics)
+            try:
+                for message in file.messages(topics):
+                    missing -= 1
+                    yield message
+            except OSError as error:
+                self.damage.report(f"{file.path.name} cannot be read ({error.strerror})")
+            if missing > 0 and len(self.damage.lines) == known:
+                self.damage.report(f"{file.path.name}: {missing} of its images are missing")
+
+    def read(self, raw: RawMessage) -> Any:
+        """The message itself, with the fields of its type.
+
+        Raises:
+            DamageError: its bytes are none.
+        """
+        data = raw.data
+        if raw.time < 0:
+            raise DamageError("it was recorded before 1970")
+        try:
+            if data.startswith(ZSTD_MAGIC):
+                data, problem = decompress("zstd", data, LARGEST_CHUNK)
+                if problem:
+                    raise DamageError(problem)
+            if raw.encoding == "ros1":
+                message: Any = self._ros1.deserialize_ros1(data, raw.kind)
+            else:
+                message = self._ros2.deserialize_cdr(data, raw.kind)
+        except (SerdeError, AssertionError, *MALFORMED) as error:
+            raise DamageError(str(error) or type(error).__name__) from error
+        # ROS 1 counts seconds without a sign, ROS 2 with one.
+        if message.header.stamp.sec >= 1 << 31:
+            raise DamageError("its stamp is beyond 2038")
+        return message
+
+    def first(self, topic: str) -> Any:
+        """The first readable message of a topic; None where it has none."""
+        if self.count([topic]):
+            for raw in self.messages([topic]):
+                try:
+                    return self.read(raw)
+                except DamageError:
+                    continue
+        return None
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Bag]:
+    """A bag of ROS 2 (a folder, an .mcap or .db3 file, also with .zstd) or of ROS 1 (.bag).
+
+    Raises:
+        SourceError: it does not exist, or is no bag.
+    """
+    damage = Damage()
+    with tempfile.TemporaryDirectory(prefix="mask_detector_bag_") as folder:
+        try:
+            files = [_open_file(file, damage, Path(folder)) for file in _list_files(path, damage)]
+            bag = Bag(path, files, damage)
+        except OSError as error:
+            raise SourceError(
+                f"cannot read {error.filename or path} ({error.strerror}); make that possible"
+            ) from error
+        if damage.lines and not bag.channels:
+            raise SourceError(
+                f"{path} is not a bag that can be read: {'; '.join(damage.lines)}; give another"
+            )
+        yield bag
+
+
+def _list_files(path: Path, damage: Damage) -> list[Path]:
+    """The files of a bag in their order."""
+    if not path.exists():
+        raise SourceError(f"{path} does not exist; give a bag: a folder, or an .mcap or .bag file")
+    if not path.is_dir():
+        return [path]
+    listed = _listed_files(path / "metadata.yaml", damage)
+    files = [file for file in listed if file.is_file()]
+    if not files or len(files) < len(listed):
+        # Not all that the metadata names: the files may have been renamed or unpacked.
+        others = sorted((f for f in path.iterdir() if f.is_file()), key=_natural_order)
+        unpacked = {f: f.with_suffix("") for f in [*others, *listed] if f.suffix == ".zstd"}
+        found = [f for f in others if _magic(f) and unpacked.get(f) not in others]
+        if files or not found:
+            for file in listed:
+                if file not in found and unpacked.get(file) not in found:
+                    damage.report(f"{file.name} is missing")
+        files = found
+    if not files:
+        raise SourceError(
+            f"{path} is not a bag: it holds no .mcap, .db3 or .bag file; give the folder that"
+            " `ros2 bag record` made"
+        )
+    return files
+
+
+def _listed_files(metadata: Path, damage: Damage) -> list[Path]:
+    """The files that the metadata names; all else that it says, the files say themselves."""
+    if not metadata.is_file():
+        return []
+    try:
+        content = yaml.safe_load(metadata.read_text(encoding="utf-8"))
+        names = content["rosbag2_bagfile_information"]["relative_file_paths"]
+        return [metadata.with_name(PurePath(name).name) for name in names]
+    except (yaml.YAMLError, TypeError, *MALFORMED):
+        damage.report("metadata.yaml is damaged; all files beside it were read")
+        return []
+
+
+def _magic(file: Path) -> bytes | None:
+    """How the file begins: one of the formats, zstd, or None."""
+    with file.open("rb") as opened:
+        start = opened.read(_LONGEST_MAGIC)
+    return next((m for m in (*_FORMATS, ZSTD_MAGIC) if start.startswith(m)), None)
+
+
+def _open_file(file: Path, damage: Damage, folder: Path) -> BagFile:
+    """The file as its content wants it to be read; what is compressed is unpacked in `folder`."""
+    opened = file
+    if (magic := _magic(file)) == ZSTD_MAGIC:
+        opened = _unpack(file, damage, folder)
+        magic = _magic(opened)
+    if magic not in _FORMATS:
+        problem = "it begins neither as MCAP nor as SQLite nor as a ROS 1 bag"
+        if not opened.stat().st_size:
+            problem = "; ".join(damage.lines) or "it is empty"
+        raise SourceError(
+            f"{file} is not a bag: {problem}; give a rosbag2 folder, or an .mcap, .db3 or .bag file"
+        )
+    if magic == sqlite_file.MAGIC:
+        opened = _lengthen(opened, damage, folder)
+    return _FORMATS[magic](opened, damage)
+
+
+def _lengthen(file: Path, damage: Damage, folder: Path) -> Path:
+    """A database that was cut off, with empty pages instead of those that are missing."""
+    if file.stat().st_size >= (size := sqlite_file.whole_size(file)):
+        return file
+    target = folder / file.name
+    if target != file:
+        damage.report(f"{file.name}: the file is cut off")
+        shutil.copyfile(file, target)
+    os.truncate(target, size)
+    return target
+
+
+def _unpack(file: Path, damage: Damage, folder: Path) -> Path:
+    """Decompress a whole file, as far as it goes."""
+    target = folder / file.name.removesuffix(".zstd")
+    machine = zstandard.ZstdDecompressor().decompressobj()
+    problem = "it is cut off"
+    with file.open("rb") as source, target.open("wb") as unpacked:
+        while piece := source.read(1 << 12):
+            try:
+                unpacked.write(machine.decompress(piece))
+            except (zstandard.ZstdError, *MALFORMED) as error:
+                problem = f"its compressed data is damaged ({error})"
+                break
+            if machine.eof:
+                problem = ""
+                break
+    if problem:
+        damage.report(f"{file.name}: {problem}")
+    return target
+
+
+def _natural_order(file: Path) -> list[tuple[int, str]]:
+    """bag_10 comes after bag_9."""
+    return [
+        (int(part or 0) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", file.name)
+    ]
