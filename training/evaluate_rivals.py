@@ -1,0 +1,167 @@
+"""Ours beside other face detectors: python -m training.evaluate_rivals DATASET --yunet FILE ...
+
+Accuracy with the matching, figures and intervals of `mask-detector evaluate`; time on the data
+set's own photographs at one size, all in turn on each photograph, so that a busy machine slows all
+alike. The files are the user's; none is shipped here:
+
+    yunet       onnx/yunet_n_dynamic.onnx of ShiqiYu/libfacedetection.train (MIT)
+    scrfd       scrfd_500m_kps.onnx or scrfd_2.5g_kps.onnx of insightface (research only)
+    ultraface   masked_face/pretrained/RFB-640-masked_face-v2.onnx of
+                Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB (MIT)
+    aizoo       models/face_mask_detection.pb of AIZOOTech/FaceMaskDetection (MIT), converted:
+                python -m convert_to_trt.tensorflow_to_onnx face_mask_detection.pb
+
+Ours are timed with labels, the others without, but for AIZOO's, which gives them itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mask_detector_ros import MaskDetector
+from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.evaluation.dataset import LABELS, LabelledImage, read_dataset
+from mask_detector_ros.evaluation.matching import MIN_OVERLAP
+from mask_detector_ros.evaluation.observe import Networks, observe
+from mask_detector_ros.evaluation.summary import (
+    HEADLINE,
+    WANTED_PRECISION,
+    Summary,
+    found_at_precision,
+    summarise,
+)
+from mask_detector_ros.evaluation.tables import Table, words
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+from mask_detector_ros.sources import read_image
+from training.rivals import RIVALS, Rival
+
+TIMED_IMAGES, TIMED_SIZE = 40, (640, 480)
+
+Find = Callable[[NDArray[np.uint8]], Faces]
+
+
+class RivalLabels:
+    """The labels that a rival gives with its detections; it cannot label known boxes."""
+
+    def __init__(self, rival: Rival) -> None:
+        self.label_names = rival.label_names
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
+        if faces.label_names:
+            return faces
+        none = np.zeros((len(faces), len(self.label_names)), np.float32)
+        return faces.with_probabilities(none, self.label_names)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--split")
+    parser.add_argument("--source", action="append", default=[])
+    parser.add_argument("--iou", type=float, default=MIN_OVERLAP)
+    parser.add_argument("--ours", action="append", metavar="DETECTOR_MODEL", default=[])
+    for name in RIVALS:
+        parser.add_argument(f"--{name}", type=Path, action="append", metavar="FILE", default=[])
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    try:
+        dataset = read_dataset(args.dataset, args.split, sources=args.source)
+        candidates, times = load_candidates(args)
+    except MaskDetectorError as error:
+        print(f"evaluate_rivals: {error}", file=sys.stderr)
+        return 1
+    images = [image for image in dataset.images if not image.is_whole_image]
+    rows = []
+    milliseconds = measure_times(times, images)
+    for name, networks in candidates.items():
+        seen = observe(tqdm(images, name, leave=False), networks, args.iou)
+        # Each at its own threshold: the scores of two detectors say nothing to each other.
+        threshold, _ = found_at_precision(seen, WANTED_PRECISION)
+        chosen = seen if threshold is None else replace(seen, threshold=threshold)
+        rows.append(table_row(name, milliseconds[name], summarise(chosen)))
+    faces = sum(len(image.boxes) for image in images)
+    title = (
+        f"{faces} faces in {len(images)} photographs, IoU {args.iou:g}, {HEADLINE}; time a frame of"
+        f" {TIMED_SIZE[0]}x{TIMED_SIZE[1]}, {args.threads} thread(s), interleaved; each at its"
+        f" threshold of precision {WANTED_PRECISION:g}"
+    )
+    found = [f"found, {words(label)}" for label in ("all", *LABELS)]
+    ends = [f"and labelled right, {words(label)}" for label in LABELS]
+    header = ("detector", "ms", *found, *ends, "average precision", "false per negative")
+    print(Table(title, header, rows).to_text())
+    return 0
+
+
+def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
+    """What is evaluated, and what is timed, by name."""
+    default = check_parameters(DETECTOR_PARAMETERS, {"threads": args.threads})
+    candidates: dict[str, Networks] = {}
+    times: dict[str, Find] = {}
+    for model in args.ours or [default["detector_model"]]:
+        values = default | {"detector_model": model}
+        candidates[model] = Networks.load(values, [values["classifier_model"]])
+        times[model] = MaskDetector.load(threads=args.threads, detector_model=model)
+    ours = next(iter(candidates.values()))
+    shipped = Networks.load(default | {"detector_model": "mtcnn_masked"}, ["mask_classifier"])
+    for kind, load in RIVALS.items():
+        for path in getattr(args, kind):
+            rival = load(path, args.threads)
+            name = f"{kind} {path.stem}"
+            labels: Any = {name: RivalLabels(rival)} if rival.label_names else shipped.classifiers
+            candidates[name] = replace(ours, cascade=rival, classifiers=labels)
+            times[name] = as_detector(rival, ours.settings)
+    return candidates, times
+
+
+def as_detector(rival: Rival, settings: DetectionSettings) -> Find:
+    """The rival at a score of 0.5, as it is timed."""
+    chosen = replace(settings, detection_thresholds=(0.5, 0.5, 0.5))
+    return lambda image: rival(image, chosen)
+
+
+def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
+    """Median milliseconds a frame, each candidate in turn on each photograph."""
+    step = max(1, len(images) // TIMED_IMAGES)
+    spent: dict[str, list[float]] = {name: [] for name in candidates}
+    for labelled in [images[0], *images[::step]]:
+        frame = cv2.resize(read_image(labelled.path), TIMED_SIZE)
+        for name, find in candidates.items():
+            start = time.perf_counter()
+            find(frame)  # type: ignore[arg-type]
+            spent[name].append(1e3 * (time.perf_counter() - start))
+    # The first run of each is its warm-up.
+    return {name: float(np.median(values[1:])) for name, values in spent.items()}
+
+
+def table_row(name: str, milliseconds: float, summary: Summary) -> tuple[str, ...]:
+    """One line of the table."""
+    point, (model,) = summary.at_precision.recall, summary.models.values()
+    recalls = [str(point[label]) if point else "-" for label in ("any", *LABELS)]
+    (average,) = (
+        row.average_precision
+        for row in summary.detection
+        if (row.size, row.state) == (HEADLINE, "any")
+    )
+    shares = [str(row.share) for row in model.end_to_end if row.size == HEADLINE]
+    false = [str(row.per_image) for row in summary.false_faces[1:]]
+    return (name, f"{milliseconds:.1f}", *recalls, *shares, str(average), *(false or ["-"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
