@@ -22,4 +22,4 @@ class ParameterError(MaskDetectorError, ValueError):
 
 
 class SourceError(MaskDetectorError):
-    """A camera, video, directory or stream cannot be read."""
+    """A camera, video, directory or stream cannot be read, or a file cannot be written."""

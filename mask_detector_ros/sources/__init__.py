@@ -1,4 +1,4 @@
-"""Where pictures come from: the sample scene, images, videos, cameras and streams.
+"""Where frames come from: the sample scene, images, videos, cameras and streams.
 
 with open_source("walk.mp4") as source:
     for frame in source:
@@ -9,25 +9,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mask_detector_ros.errors import SourceError
 from mask_detector_ros.sources.base import Frame, FrameSource, frame_name
-from mask_detector_ros.sources.captures import (
-    is_camera,
-    is_url,
-    open_camera,
-    open_url,
-    open_video,
-    without_password,
+from mask_detector_ros.sources.captures import is_camera, open_camera, open_url, open_video
+from mask_detector_ros.sources.image_formats import format_name
+from mask_detector_ros.sources.images import (
+    ImagesSource,
+    is_image,
+    list_images,
+    read_image,
+    require_file,
+    scan_folder,
 )
-from mask_detector_ros.sources.images import ImagesSource, is_image, list_images, read_image
+from mask_detector_ros.sources.urls import file_of_url, hide_passwords, is_url, without_password
 
 __all__ = [
     "SAMPLE",
     "Frame",
     "FrameSource",
+    "expand_home",
+    "hide_passwords",
     "is_live",
     "list_images",
     "open_source",
     "read_image",
+    "scan_folder",
+    "source_path",
     "without_password",
 ]
 
@@ -39,45 +46,89 @@ SAMPLE_RATE = 15.0
 
 
 def open_source(
-    source: str | Path, *, loop: bool = False, width: int = 640, height: int = 480
+    source: str | Path,
+    loop: bool = False,
+    width: int = 640,
+    height: int = 480,
+    *,
+    every_frame: bool = False,
+    recursive: bool = False,
 ) -> FrameSource:
-    """Open whatever `source` names.
+    """Open a source of frames by its name.
 
     Args:
         source: `sample` (the rendered scene, endless), an image, a directory of images (in
             natural order of their names), a video, `/dev/videoN` or its number N, or a URL
-            (`rtsp://`, `http://`, ...).
+            (`rtsp://`, `http://`, `file://`, ...).
         loop: begin again after the last frame; without meaning for a live source.
         width, height: the size of the sample scene in pixels; others have their own.
+        every_frame: hand out each frame of a live source in its turn, however late; by default
+            a frame that was not read yet gives way to a newer one.
+        recursive: whether a directory's subfolders belong to it.
 
     Raises:
         SourceError: it does not exist or cannot be read; the message says what to do.
     """
     name = str(source)
-    if name == SAMPLE:
-        return _SampleSource(width, height)
-    if is_url(name):
-        return open_url(name, loop)
-    if is_camera(name):
-        return open_camera(name)
-    path = Path(name).expanduser()
+    path = source_path(source)
+    if path is None:
+        if name == SAMPLE:
+            return _SampleSource(width, height)
+        if is_camera(name):
+            return open_camera(name, every_frame)
+        return open_url(name, loop, every_frame)
     if path.is_dir():
-        return ImagesSource(list_images(path), loop)
-    if is_image(path):
+        folder = scan_folder(path, recursive)
+        return ImagesSource(folder.images, loop, folder.left_out)
+    require_file(path)
+    # An animation is a video here; what `image` makes of it is its first frame.
+    if is_image(path) and path.suffix.lower() != ".gif":
         return ImagesSource([path], loop)
-    return open_video(path, loop)
+    try:
+        return open_video(path, loop)
+    except SourceError:
+        with path.open("rb") as file:
+            kind = format_name(file.read(64))
+        if not kind:
+            raise
+        return ImagesSource([path], loop)
+
+
+def source_path(source: str | Path) -> Path | None:
+    """The file or directory that `source` names; None for the sample scene, a camera, a stream.
+
+    Raises:
+        SourceError: the name is empty, or a `file://` URL of another machine.
+    """
+    name = str(source)
+    if not name or not name.strip():
+        raise SourceError("the source has an empty name; give a file, a folder, a camera or a URL")
+    if name == SAMPLE or is_camera(name):
+        return None
+    path = file_of_url(name)
+    if path is None and is_url(name):
+        return None
+    return path or expand_home(name)
+
+
+def expand_home(name: str | Path) -> Path:
+    """The path, its `~` replaced; a name such as `~nobody` stays as it is."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def is_live(source: str | Path) -> bool:
     """Whether `source` names a camera or a stream, which can come back when it is lost."""
-    return is_url(str(source)) or is_camera(str(source))
+    return source_path(source) is None and str(source) != SAMPLE
 
 
 class _SampleSource(FrameSource):
     rate = SAMPLE_RATE
 
     def __init__(self, width: int, height: int) -> None:
-        # Only who asks for the scene needs the package that brings its portraits.
+        # Imported here: only the scene needs the package that brings its portraits.
         from mask_detector_ros.sources.sample_scene import SampleScene
 
         self._scene = SampleScene(width, height)
@@ -85,7 +136,7 @@ class _SampleSource(FrameSource):
 
     def read(self) -> Frame:
         image, truth = self._scene.render(self._index)
-        frame = Frame(image, truth, frame_name(self._index))
+        frame = Frame(image, truth, frame_name(self._index), self._index / SAMPLE_RATE)
         self._index += 1
         return frame
 

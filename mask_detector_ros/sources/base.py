@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,17 +21,20 @@ _LOG_LEVEL_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One frame of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 BGR. Do not draw on it: a looped picture is handed out again.
+        image: (H, W, 3) uint8 BGR. Do not draw on it: a looped image is handed out again.
         truth: the faces that are in it, where the source knows them (the sample scene).
         name: what to call it in a file or a table: a file name, or `frame_000012`.
+        time: seconds since the source's first frame, by the clock of the video file or stream;
+            None where a source has no clock, as a folder of images.
     """
 
     image: NDArray[np.uint8]
     truth: Faces | None
     name: str
+    time: float | None = None
 
 
 class FrameSource(ABC):
@@ -40,11 +44,15 @@ class FrameSource(ABC):
         live: a camera or stream, whose frames come when they come and which can be lost.
         rate: the frames per second it was made for; None where it has no rate of its own.
         frame_count: how many frames one pass has, as far as its file says; None if unknown.
+        skipped: how many frames of this pass could not be read.
+        dropped: how many frames of a live source gave way to newer ones.
     """
 
     live: bool = False
     rate: float | None = None
     frame_count: int | None = None
+    skipped: int = 0
+    dropped: int = 0
 
     @abstractmethod
     def read(self) -> Frame | None:
@@ -74,14 +82,39 @@ def frame_name(index: int) -> str:
     return f"frame_{index:06d}"
 
 
+def read_bgr(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """The next frame as (H, W, 3) BGR; None where there is none."""
+    with quiet_opencv():
+        good, image = capture.read()
+    if not good:
+        return None
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.asarray(image, np.uint8)
+
+
+class _Quiet:
+    """OpenCV's log level while somebody wants silence; several threads may."""
+
+    lock = threading.Lock()
+    users = 0
+    level = 0
+
+
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from writing to stderr what the caller says better in an error."""
     # OpenCV 4.5 has these functions in cv2 itself, 5 no longer.
     log: Any = getattr(cv2.utils, "logging", cv2) if hasattr(cv2, "utils") else cv2
-    level = log.getLogLevel()
-    log.setLogLevel(_LOG_LEVEL_SILENT)
+    with _Quiet.lock:
+        if not _Quiet.users:
+            _Quiet.level = log.getLogLevel()
+            log.setLogLevel(_LOG_LEVEL_SILENT)
+        _Quiet.users += 1
     try:
         yield
     finally:
-        log.setLogLevel(level)
+        with _Quiet.lock:
+            _Quiet.users -= 1
+            if not _Quiet.users:
+                log.setLogLevel(_Quiet.level)

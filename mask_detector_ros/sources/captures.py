@@ -6,76 +6,101 @@ import glob
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import cv2
-import numpy as np
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.sources.base import Frame, FrameSource, frame_name, quiet_opencv
+from mask_detector_ros.sources.base import (
+    Frame,
+    FrameSource,
+    frame_name,
+    quiet_opencv,
+    read_bgr,
+)
+from mask_detector_ros.sources.containers import is_cut_off
+from mask_detector_ros.sources.diagnose import why_unplayable
 from mask_detector_ros.sources.images import require_file
+from mask_detector_ros.sources.live import LiveSource
+from mask_detector_ros.sources.urls import is_url, playable, without_password
 
 # FFmpeg's own lines on stderr add nothing to the errors below. OpenCV reads the level once,
 # when it first needs FFmpeg; -8 is AV_LOG_QUIET.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 STREAM_TIMEOUT_MS = 5000
-"""How long a network stream may be silent before it counts as lost."""
+"""How long a server may take to answer, and how long it may then be silent."""
+
+MAX_RATE = 1000.0
+"""Hz: files of variable rate answer with the tick of their clock, 90000 for example."""
+
+MISSING_SHARE = 0.02
+"""Share of the promised frames that may be missing: edit lists leave some out on purpose."""
 
 
 class VideoSource(FrameSource):
-    """A video file, local or behind a URL, which has an end."""
+    """A video file, local or behind a URL, which has an end.
 
-    def __init__(self, name: str, loop: bool) -> None:
-        self._name = name
+    Attributes:
+        path: the local file; None for a URL.
+    """
+
+    def __init__(self, path: Path | None, url: str, loop: bool) -> None:
+        self.path = path
+        # FFmpeg takes a relative name with a colon for a URL.
+        self._name = url if path is None else str(path.absolute())
+        self._shown = without_password(url) if path is None else str(path)
         self._loop = loop
         self._index = 0
+        self._offset = self._time = 0.0
         self._open()
 
     def _open(self) -> None:
-        self._capture = _open_with_ffmpeg(self._name)
-        self._at_start = True
+        self._capture = _open_with_ffmpeg(self._name, self._shown)
+        self._read = 0
         self.frame_count = _frame_count(self._capture)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        # Variable-rate files answer with the tick of their clock, 90000 for example.
-        self.rate = rate if 0 < rate <= 1000 else None
+        self.rate = rate if 0 < rate <= MAX_RATE else None
 
     def read(self) -> Frame | None:
-        frame = _read_frame(self._capture, self._index)
-        if frame is None and self._at_start:
+        image = read_bgr(self._capture)
+        if image is None and not self._read:
             raise SourceError(
-                f"{without_password(self._name)} holds no frame that can be read; play it in a "
-                "viewer, or convert it to mp4 (H.264)"
+                f"{self._shown} holds no frame that can be read; play it in a viewer, or convert "
+                "it to mp4 (H.264)"
             )
-        if frame is None and self._loop:
+        if image is None and self._loop:
             # Opening again works for every container; seeking to the start does not.
             self.close()
             self._open()
+            self._offset = self._time + 1 / (self.rate or 25.0)
             return self.read()
-        self._at_start = False
+        if image is None:
+            self._count_missing()
+            return None
+        frame = Frame(image, None, frame_name(self._index), self._next_time())
+        self._read += 1
         self._index += 1
         return frame
 
-    def close(self) -> None:
-        self._capture.release()
+    def _next_time(self) -> float:
+        """Seconds by the container's clock, where frames may lie apart as they like."""
+        position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if self._read == 0:
+            self._first = position
+        time = self._offset + position - self._first
+        if self._index and time <= self._time:
+            time = self._time + 1 / (self.rate or 1000.0)
+        self._time = time
+        return time
 
-
-class LiveSource(FrameSource):
-    """A camera or a network stream: what it does not send now, nobody will ever see."""
-
-    live = True
-
-    def __init__(self, capture: cv2.VideoCapture, what: str, advice: str) -> None:
-        self._capture = capture
-        self._lost = f"lost {what}; {advice}"
-        self._index = 0
-
-    def read(self) -> Frame:
-        frame = _read_frame(self._capture, self._index)
-        if frame is None:
-            raise SourceError(self._lost)
-        self._index += 1
-        return frame
+    def _count_missing(self) -> None:
+        # Of other containers FFmpeg estimates the number, from a length that sound may stretch.
+        exact = self._name.lower().endswith((".mp4", ".m4v", ".mov", ".avi", ".3gp"))
+        cut_off = self.path is not None and is_cut_off(self.path)
+        missing = max((self.frame_count or 0) - self._read, 0)
+        promised = self.frame_count or 0
+        if cut_off or (exact and missing > max(2, MISSING_SHARE * promised)):
+            self.skipped = max(missing, 1)
 
     def close(self) -> None:
         self._capture.release()
@@ -87,21 +112,29 @@ def open_video(path: Path, loop: bool) -> VideoSource:
     # FFmpeg takes some text files for the recording of a terminal and shows their letters.
     if _is_text(path):
         raise SourceError(f"{path} is a text file, not a video; give a video or an image")
-    return VideoSource(str(path), loop)
+    try:
+        return VideoSource(path, str(path), loop)
+    except SourceError as error:
+        if is_cut_off(path):
+            raise SourceError(
+                f"{path} was cut off before its end, where its index is; copy or record it again"
+            ) from error
+        raise
 
 
-def open_url(url: str, loop: bool) -> FrameSource:
+def open_url(url: str, loop: bool, every_frame: bool) -> FrameSource:
     """A stream, or a video file behind a URL. Raises SourceError where nobody answers."""
-    capture = _open_with_ffmpeg(url)
+    address, shown = playable(url), without_password(url)
+    capture = _open_with_ffmpeg(address, shown)
     if _frame_count(capture) is None:
         return LiveSource(
-            capture, f"the stream {without_password(url)}", "check the network and its sender"
+            capture, f"the stream {shown}", "check the network and its sender", every_frame
         )
     capture.release()
-    return VideoSource(url, loop)
+    return VideoSource(None, address, loop)
 
 
-def open_camera(name: str) -> LiveSource:
+def open_camera(name: str, every_frame: bool) -> LiveSource:
     """A V4L2 camera, `/dev/videoN` or N. Raises SourceError where it cannot be opened."""
     device = f"/dev/video{name}" if name.isdecimal() else name
     if not os.path.exists(device):
@@ -119,12 +152,7 @@ def open_camera(name: str) -> LiveSource:
         )
     # Frames that wait in a queue are old when they are read.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    return LiveSource(capture, f"the camera {device}", "check its cable")
-
-
-def is_url(name: str) -> bool:
-    """Whether the source is named by a URL."""
-    return "://" in name
+    return LiveSource(capture, f"the camera {device}", "check its cable", every_frame)
 
 
 def is_camera(name: str) -> bool:
@@ -132,32 +160,24 @@ def is_camera(name: str) -> bool:
     return name.isdecimal() or re.fullmatch(r"/dev/(video|v4l/).+", name) is not None
 
 
-def without_password(name: str) -> str:
-    """The name as a log may show it: a URL without its user and password."""
-    parts = urlsplit(name) if is_url(name) else None
-    if parts is None or "@" not in parts.netloc:
-        return name
-    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _open_with_ffmpeg(name: str) -> cv2.VideoCapture:
-    timeouts = [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-        STREAM_TIMEOUT_MS,
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        STREAM_TIMEOUT_MS,
-    ]
+def _open_with_ffmpeg(name: str, shown: str) -> cv2.VideoCapture:
+    parameters = []
+    if is_url(name):
+        parameters = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
+        ]
+        if hasattr(cv2, "CAP_PROP_N_THREADS"):
+            # Every further thread of the decoder holds one more frame back.
+            parameters += [cv2.CAP_PROP_N_THREADS, 1]
     with quiet_opencv():
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, timeouts if is_url(name) else [])
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
     if capture.isOpened():
         return capture
     if is_url(name):
-        raise SourceError(
-            f"cannot open the stream {without_password(name)}; check the address and that its "
-            "sender runs"
-        )
+        raise SourceError(f"cannot open the stream {shown}: {why_unplayable(name)}")
     raise SourceError(
-        f"{name} is not a video that OpenCV can read; play it in a viewer, or convert it to "
+        f"{shown} is not a video that OpenCV can read; play it in a viewer, or convert it to "
         "mp4 (H.264)"
     )
 
@@ -166,16 +186,6 @@ def _frame_count(capture: cv2.VideoCapture) -> int | None:
     """How many frames the file holds; FFmpeg says 0 or a negative number for a stream."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if count > 0 else None
-
-
-def _read_frame(capture: cv2.VideoCapture, index: int) -> Frame | None:
-    with quiet_opencv():
-        good, image = capture.read()
-    if not good:
-        return None
-    if image.ndim == 2:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return Frame(np.asarray(image, np.uint8), None, frame_name(index))
 
 
 def _is_text(path: Path) -> bool:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,12 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.sources.base import Frame, FrameSource, quiet_opencv
+from mask_detector_ros.sources.image_formats import format_name, read_with_pillow
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg"),
+    *(".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -25,11 +30,12 @@ class ImagesSource(FrameSource):
 
     Attributes:
         skipped: how many could not be read in this pass.
+        left_out: what the directory holds besides, in words; empty where there is nothing.
     """
 
-    def __init__(self, paths: Sequence[Path], loop: bool) -> None:
+    def __init__(self, paths: Sequence[Path], loop: bool, left_out: str = "") -> None:
         self.frame_count = len(paths)
-        self.skipped = 0
+        self.left_out = left_out
         self._paths = paths
         self._loop = loop
         self._next = 0
@@ -64,7 +70,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 BGR.
 
     Alpha is dropped, gray spread to three channels, 16 bits reduced to 8, and the image
-    turned as its EXIF orientation says.
+    turned as its EXIF orientation says. Of an animation the first frame is read. What OpenCV
+    cannot read, Pillow may, where it is installed: HEIC needs the package pillow-heif.
 
     Raises:
         SourceError: the file is missing or is not an image.
@@ -79,8 +86,17 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         except cv2.error as error:  # a header that promises more pixels than OpenCV allows
             raise SourceError(f"cannot read the image {path}: {error.err}") from error
     if image is None:
+        image = read_with_pillow(data.tobytes())
+    if image is None:
+        kind = format_name(data[:64].tobytes())
+        if kind == "HEIC":
+            raise SourceError(
+                f"{path} is a HEIC photograph, which needs the package pillow-heif; run: "
+                "pip install pillow-heif, or convert it to JPEG"
+            )
         raise SourceError(
-            f"{path} is damaged or not an image; open it in a viewer, or leave it out"
+            f"{path} is {f'{kind}, damaged or of a kind' if kind else 'damaged or not an image'}"
+            f"{' that OpenCV cannot read' if kind else ''}; open it in a viewer, or leave it out"
         )
     return np.asarray(image, np.uint8)
 
@@ -90,19 +106,72 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
+@dataclass(frozen=True)
+class ImageFolder:
+    """What a directory holds.
+
+    Attributes:
+        images: its image files, frame_2 before frame_10; those of subfolders after its own.
+        others: files that are not images, hidden ones aside.
+        subfolders: how many were not searched.
+    """
+
+    images: tuple[Path, ...]
+    others: tuple[Path, ...]
+    subfolders: int
+
+    @property
+    def left_out(self) -> str:
+        """What is not among the images, in words; empty where there is nothing."""
+        parts = []
+        if self.others:
+            names = [os.fsencode(path.name).decode(errors="replace") for path in self.others[:3]]
+            more = ", ..." if len(self.others) > 3 else ""
+            parts.append(f"{_count(self.others, 'file')} without images ({', '.join(names)}{more})")
+        if self.subfolders:
+            parts.append(_count(range(self.subfolders), "subfolder"))
+        return " and ".join(parts)
+
+
+def scan_folder(directory: Path, recursive: bool = False) -> ImageFolder:
+    """The images of a directory, and what it holds besides.
+
+    Raises:
+        SourceError: it cannot be listed, or holds no image.
+    """
+
+    def fail(error: OSError) -> None:
+        raise SourceError(f"cannot list the folder {directory} ({error.strerror})") from error
+
+    images: list[Path] = []
+    others: list[Path] = []
+    subfolders = 0
+    for folder, folders, files in os.walk(directory, onerror=fail):
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(visible, key=_natural_order) if recursive else []
+        subfolders += 0 if recursive else len(visible)
+        for name in sorted(files, key=_natural_order):
+            path = Path(folder) / name
+            if is_image(path):
+                images.append(path)
+            elif not name.startswith("."):
+                others.append(path)
+    if not images:
+        advice = " or read its subfolders with --recursive" if subfolders else ""
+        raise SourceError(
+            f"there is no image in {directory}; give a directory that directly holds files "
+            f"ending in {', '.join(IMAGE_SUFFIXES)}{advice}"
+        )
+    return ImageFolder(tuple(images), tuple(others), subfolders)
+
+
 def list_images(directory: Path) -> list[Path]:
     """The image files directly in a directory, frame_2 before frame_10.
 
     Raises:
         SourceError: there is none.
     """
-    paths = [path for path in directory.iterdir() if is_image(path) and path.is_file()]
-    if not paths:
-        raise SourceError(
-            f"there is no image in {directory}; give a directory that directly holds files "
-            f"ending in {', '.join(IMAGE_SUFFIXES)}"
-        )
-    return sorted(paths, key=_natural_order)
+    return list(scan_folder(directory).images)
 
 
 def require_file(path: Path) -> None:
@@ -115,6 +184,10 @@ def require_file(path: Path) -> None:
         raise SourceError(f"{path} may not be read by you; change its permissions")
 
 
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", path.name.lower())
+def _natural_order(name: str) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _count(items: Sequence[object], noun: str) -> str:
+    return f"{len(items)} {noun}{'s' if len(items) != 1 else ''}"

@@ -1,0 +1,68 @@
+"""Whether a video file was cut off: its container says how long the file should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp")
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether an MP4, QuickTime, AVI, Matroska or WebM file ends before its container does.
+
+    Other kinds, and files that say no length, as live recordings, are taken as whole.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(12)
+        file.seek(0)
+        if start[4:8] in _MOVIE_BOXES:
+            return _movie_end(file, size) > size
+        if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+            return 8 + int.from_bytes(start[4:8], "little") > size
+        if int.from_bytes(start[:4], "big") == _EBML:
+            return _matroska_end(file, size) > size
+    return False
+
+
+def _movie_end(file: BinaryIO, size: int) -> int:
+    """Where the last box ends that begins inside the file (ISO/IEC 14496-12, 4.2)."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if len(header) < 8:
+            return size + 1
+        if length < 8:  # 0 means up to the end of the file
+            return size
+        end += length
+    return end
+
+
+def _matroska_end(file: BinaryIO, size: int) -> int:
+    """Where the segment ends (RFC 8794, RFC 9559); `size` where it does not say."""
+    while file.tell() < size:
+        kind, _ = _variable_integer(file, keep_marker=True)
+        length, unknown = _variable_integer(file, keep_marker=False)
+        if unknown or kind == 0:
+            return size
+        if kind == _SEGMENT:
+            return file.tell() + length
+        file.seek(length, 1)
+    return size
+
+
+def _variable_integer(file: BinaryIO, keep_marker: bool) -> tuple[int, bool]:
+    """The value, and whether all its bits are set, which means that it is unknown."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return 0, True
+    width = 9 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(width - 1), "big")
+    bare = value & ((1 << 7 * width) - 1)
+    return (value if keep_marker else bare), bare == (1 << 7 * width) - 1

@@ -1,0 +1,134 @@
+"""Names of sources that are URLs: what a log may show of them, and the file they name.
+
+Camera URLs defeat a standard parser: cameras accept `/`, `?`, `#` and `@` in a password as it is,
+and carry passwords in the query and even in the path.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mask_detector_ros.errors import SourceError
+
+STREAM_SCHEMES = (
+    *("ftp", "hls", "http", "https", "mms", "mmsh", "rtmp", "rtmps", "rtmpt", "rtp", "rtsp"),
+    *("rtsps", "rtspt", "rtspu", "sftp", "srt", "srtp", "tcp", "tls", "udp"),
+)
+"""What OpenCV's FFmpeg may play; `file` is opened as the file it names."""
+
+HIDDEN = "***"
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+_HOST = re.compile(r"(\[[^\]]*\]|[^\[\]:/?#@]*)(:\d*)?")
+# A key that may introduce a secret, and its value up to the next `key=`: a password can hold any
+# of the characters that separate values, so these alone do not end it.
+_SECRET = re.compile(
+    r"(?P<key>(?:^|(?<=[^A-Za-z0-9.%-]))(?:u|p|pw|pin|otp|l|"
+    r"[A-Za-z0-9.%-]*(?:pass|pas|pwd|psw|secret|token|key|auth|sig|cred|session|sid|usr|user"
+    r"|login|account|jwt|bearer)[A-Za-z0-9.%-]*)=)"
+    r"(?P<value>.*?)(?=[&;_/?#,][A-Za-z0-9.%-]+=|$)",
+    re.IGNORECASE | re.DOTALL,
+)
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+
+
+def is_url(name: str) -> bool:
+    """Whether the source is named by a URL."""
+    return _URL.fullmatch(name) is not None
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL, in small letters."""
+    return url.partition("://")[0].lower()
+
+
+def file_of_url(name: str) -> Path | None:
+    """The file that a `file://` URL names; None for any other name.
+
+    Raises:
+        SourceError: the URL names another machine.
+    """
+    match = _URL.fullmatch(name)
+    if match is None or match["scheme"].lower() != "file":
+        return None
+    host, slash, path = match["rest"].partition("/")
+    if host.lower() not in ("", "localhost"):
+        raise SourceError(
+            f"{name} names a file of the machine {host!r}; write file:/// and the path for a file "
+            "of this one"
+        )
+    return Path(unquote(slash + path, errors="surrogateescape"))
+
+
+def without_password(name: str) -> str:
+    """The name as a log may show it: a URL without user, password and secrets of its query.
+
+    In doubt it hides too much rather than too little.
+    """
+    match = _URL.fullmatch(name)
+    if match is None:
+        return name
+    user, rest = _split_user(match["rest"])
+    shown = _SECRET.sub(lambda found: found["key"] + HIDDEN, rest)
+    return f"{match['scheme']}://{HIDDEN + '@' if user is not None else ''}{shown}"
+
+
+def hide_passwords(text: str) -> str:
+    """A message as a log may show it: every URL in it without its password."""
+    return _URL_IN_TEXT.sub(lambda found: without_password(found[0]), text)
+
+
+def playable(url: str) -> str:
+    """The URL with user and password written as FFmpeg needs them.
+
+    Raises:
+        SourceError: the scheme is unknown, or the host is not written as one.
+    """
+    match = _URL.fullmatch(url)
+    assert match is not None, "called for URLs only"
+    shown, rest = without_password(url), match["rest"]
+    if match["scheme"].lower() not in STREAM_SCHEMES:
+        raise SourceError(
+            f"cannot open {shown}: there is no scheme {match['scheme']!r}; use rtsp://, http://, "
+            "https:// or another of FFmpeg's, or a file name"
+        )
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user = None
+    if "@" in authority or _HOST.fullmatch(authority) is None:
+        user, rest = _split_user(rest)
+    if user is not None:
+        name, colon, password = user.partition(":")
+        user = _quote(name) + colon + _quote(password) + "@"
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if _HOST.fullmatch(host) is None or not host.strip(":"):
+        raise SourceError(
+            f"cannot open {shown}: its host is not written as NAME, NAME:PORT or [IPv6]:PORT; "
+            "correct the address"
+        )
+    return f"{match['scheme']}://{user or ''}{rest}"
+
+
+def credentials(url: str) -> tuple[str, str] | None:
+    """User and password of a URL; None where it has none."""
+    match = _URL.fullmatch(url)
+    user = None if match is None else _split_user(match["rest"])[0]
+    if user is None:
+        return None
+    name, _, password = user.partition(":")
+    return unquote(name), unquote(password)
+
+
+def _split_user(rest: str) -> tuple[str | None, str]:
+    """What stands before the host, and the rest from the host on."""
+    user, at, after = rest.rpartition("@")
+    # Without a colon before its first separator, an `@` behind that is part of the path.
+    if not at or (re.search(r"[/?#]", user) and not re.match(r"[^/?#]*[:@]", user)):
+        return None, rest
+    return user, after
+
+
+def _quote(text: str) -> str:
+    """Percent-encode what is not encoded yet."""
+    return quote(text, safe="%!$&'()*+,;=~-._")
