@@ -14,13 +14,19 @@ from mask_detector_ros.errors import ParameterError, SourceError
 _numbers = itertools.count()
 
 
-def check_output(path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+def check_output(
+    path: Path,
+    inputs: Iterable[Path] = (),
+    overwrite: bool = False,
+    advice: str = "give another name with -o",
+) -> None:
     """Make sure that writing `path` destroys nothing.
 
     Args:
         path: the file to be written; a device or a pipe is left to its owner's judgement.
         inputs: files that must stay, by whatever name `path` reaches them.
         overwrite: whether another file of that name may be replaced.
+        advice: what to do where it may not.
 
     Raises:
         ParameterError: the file is one of the inputs, or exists and may not be replaced.
@@ -33,10 +39,10 @@ def check_output(path: Path, inputs: Iterable[Path] = (), overwrite: bool = Fals
         except OSError:
             continue
         if same and path.exists():
-            raise ParameterError(f"{path} is the input {given}; give another name for the output")
+            raise ParameterError(f"{path} is the input; {advice}")
     if is_special(path) or overwrite:
         return
-    raise ParameterError(f"{path} exists; give another name, or --overwrite to replace it")
+    raise ParameterError(f"{path} exists; {advice}, or --overwrite to replace it")
 
 
 def is_special(path: Path) -> bool:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from mask_detector_ros import __version__
-from mask_detector_ros.cli import bag, benchmark, evaluate, image, models, video
 from mask_detector_ros.cli.command import Parser, run_command
 
+COMMANDS = ("image", "video", "bag", "evaluate", "benchmark", "models", "completion")
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of one command where it is known.
+
+    To label one image nothing is imported that only the other commands need.
+    """
     parser = Parser(
         prog="mask-detector",
-        description="Find faces and say who wears a mask, in pictures and videos, without ROS.",
+        description="Find faces and say who wears a mask, in images and videos, without ROS.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (image, video, bag, evaluate, benchmark, models):
-        module.add_parser(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        import_module(f"{__name__}.{name}").add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
-    arguments = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(argv[0] if argv else "").parse_args(argv)
     return run_command(lambda: int(arguments.run(arguments)))

@@ -1,17 +1,25 @@
-"""What every command line of this project has in common: how it refuses, fails and ends."""
+"""What every command line of this project has in common: errors, signals, exit codes."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 from mask_detector_ros.errors import MaskDetectorError, ParameterError
+from mask_detector_ros.sources.urls import hide_passwords, without_password
 
 WRONG_USE, FAILURE, INTERRUPTED = 2, 1, 130
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C; `docker stop`, systemd and `timeout`; the end of the terminal."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,30 +27,116 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and leave with the exit code of wrong use."""
-        self.exit(WRONG_USE, f"error: {message}; see {self.prog} -h\n")
+        self.exit(WRONG_USE, f"error: {without_secrets(message)}; see {self.prog} -h\n")
 
 
 def run_command(work: Callable[[], int]) -> int:
     """Do the work of a command and return its exit code.
 
-    An error of this package becomes one line on stderr and the code 1, or 2 where a parameter
-    is wrong.
+    An error of this package, or of the system, becomes one line on stderr and the code 1, or 2
+    where a parameter is wrong. A signal to stop ends it as Ctrl-C does.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         # A file name need not fit the encoding of the terminal.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = work()
-        sys.stdout.flush()
+        with _stop_signals(_interrupt):
+            code = work()
+            sys.stdout.flush()
     except MaskDetectorError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(str(error))
         return WRONG_USE if isinstance(error, ParameterError) else FAILURE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`). Python flushes once more at its end,
-        # and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output went away (`| head`).
+        _close_stdout()
+        return FAILURE
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.filename is None:
+            complain(f"cannot write the output ({reason}); is the disk full?")
+            _close_stdout()
+        else:
+            complain(f"{os.fsdecode(error.filename)}: {reason}; check the path and its permissions")
         return FAILURE
     return code
+
+
+def complain(message: str) -> None:
+    """One line on stderr, without passwords."""
+    line = " ".join(without_secrets(message).split())
+    print(f"error: {line}", file=sys.stderr)
+
+
+def without_secrets(message: str) -> str:
+    """The message with no password that the command line has."""
+    for argument in sys.argv[1:]:
+        # As a whole, since a password may hold spaces.
+        message = message.replace(argument, without_password(argument))
+    return hide_passwords(message)
+
+
+class StopRequest:
+    """Whether a signal asked the command to stop, so that it stops between two frames.
+
+    with StopRequest() as stop:
+        while not stop.requested:
+            with stop.interrupting():
+                frame = source.read()
+            ...
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._interrupts = False
+
+    def __enter__(self) -> StopRequest:
+        self._handlers = _stop_signals(self._handle)
+        self._handlers.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._handlers.__exit__(*error)
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Here, where the command may wait for long, a signal raises KeyboardInterrupt."""
+        self._interrupts = True
+        try:
+            if self.requested:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._interrupts = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if self._interrupts:
+            self._interrupts = False
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_signals(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handle the signals to stop, but for those that our parent had us ignore (`nohup`)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = [n for n in STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _close_stdout() -> None:
+    """Python flushes once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

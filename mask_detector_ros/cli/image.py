@@ -1,10 +1,10 @@
-"""`mask-detector image`: pictures in, a line a picture and annotated pictures out."""
+"""`mask-detector image`: images in, a line an image and annotated images out."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,103 +13,152 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mask_detector_ros.cli.command import complain
 from mask_detector_ros.cli.options import (
-    add_detector_options,
+    add_file_detector_options,
     add_options,
     describe_counts,
     load_detector,
     option_values,
 )
+from mask_detector_ros.cli.results import Results, add_result_options, name_record, output_path
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.imaging.annotate import annotate
+from mask_detector_ros.output_file import check_output, write_output
 from mask_detector_ros.parameters import DRAWING_PARAMETERS
-from mask_detector_ros.sources import list_images, read_image
+from mask_detector_ros.sources import file_path, read_image, scan_folder
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image to be read, and its name below the output folder."""
+
+    path: Path
+    name: Path
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "image",
-        help="find and label the faces of pictures",
-        description="Find and label the faces of pictures; print a line a picture.",
+        help="find and label the faces of images",
+        description="Find and label the faces of images; print a line an image. The exit code"
+        " is 1 where one of them could not be read or written.",
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="IN", help="a picture, or a folder of pictures"
+        "inputs", nargs="+", metavar="IN", help="an image, a folder of images, or a file:// URL"
     )
-    parser.add_argument("-o", "--output", metavar="DIR", help="write annotated pictures there")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a picture")
-    add_detector_options(parser)
+    parser.add_argument("-o", "--output", metavar="DIR", help="write annotated images there")
+    parser.add_argument(
+        "--recursive", action="store_true", help="read the subfolders of a folder, too"
+    )
+    add_result_options(parser, "an image")
+    add_file_detector_options(parser)
     add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    pictures = [p for name in arguments.inputs for p in find_pictures(Path(name).expanduser())]
-    targets = plan_outputs(pictures, arguments.output)
+    files = [f for name in arguments.inputs for f in find_images(name, arguments.recursive)]
+    inputs = [file.path for file in files]
+    targets = plan_outputs(files, arguments.output, arguments.overwrite)
     detector = load_detector(arguments)
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
-    failures = 0
+    failures = full = 0
     # The bar would run into the lines of results where both go to one terminal.
-    hide_bar = len(pictures) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
-    for path, target in zip(tqdm(pictures, unit="picture", disable=hide_bar), targets, strict=True):
-        try:
-            image = read_image(path)
-            faces = detector(image)
-            if target is not None:
-                write_image(target, annotate(image, faces, privacy))
-        except (SourceError, ImageError) as error:
-            failures += 1
-            print(f"error: {error}", file=sys.stderr)
-            continue
-        if arguments.json:
+    hide_bar = len(files) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
+    with Results(arguments, inputs, detector.label_names) as results:
+        bar = tqdm(inputs, unit="image", disable=hide_bar)
+        for path, target in zip(bar, targets, strict=True):
+            try:
+                image = read_image(path)
+                faces = detector(image)
+                if target is not None:
+                    write_image(target, annotate(image, faces, privacy))
+            except (SourceError, ImageError) as error:
+                failures += 1
+                complain(str(error))
+                continue
+            full += 0 < arguments.max_faces <= len(faces)
             height, width = image.shape[:2]
-            record = {"file": str(path), "width": width, "height": height}
-            print(json.dumps({**record, "faces": faces.to_records()}))
-        else:
-            print(f"{path}: {describe_counts(faces.count_labels())}")
+            record = {**name_record(path), "width": width, "height": height}
+            results.add(record, (height, width), faces)
+            if not arguments.json:
+                print(f"{path}: {describe_counts(faces.count_labels())}")
+    if full:
+        limit = arguments.max_faces
+        print(f"{full} images reached --max-faces {limit}; faces may be left out", file=sys.stderr)
     if failures:
-        print(f"error: {failures} of {len(pictures)} pictures failed", file=sys.stderr)
+        complain(f"{failures} of {len(files)} images failed")
     return 1 if failures else 0
 
 
-def find_pictures(path: Path) -> list[Path]:
-    """The file itself, or the pictures of a folder."""
+def find_images(name: str, recursive: bool) -> list[ImageFile]:
+    """The file itself, or the images of a folder; what is left out of it goes to stderr."""
+    path = file_path(name)
     if not path.exists():
-        raise SourceError(f"{path} does not exist; give a picture or a folder of pictures")
-    return list_images(path) if path.is_dir() else [path]
+        raise SourceError(f"{path} does not exist; give an image or a folder of images")
+    if not path.is_dir():
+        return [ImageFile(path, Path(path.name))]
+    folder = scan_folder(path, recursive)
+    if folder.left_out:
+        advice = "; --recursive reads subfolders" if folder.subfolders else ""
+        print(f"left out of {path}: {folder.left_out}{advice}", file=sys.stderr)
+    return [ImageFile(image, image.relative_to(path)) for image in folder.images]
 
 
-def plan_outputs(pictures: list[Path], output: str | None) -> list[Path | None]:
-    """Where each annotated picture goes; never onto an input or onto another output."""
+def plan_outputs(files: list[ImageFile], output: str | None, overwrite: bool) -> list[Path | None]:
+    """Where each annotated image goes; never onto an input or onto another output.
+
+    Raises:
+        ParameterError: one would replace an input, or a file that may not be replaced.
+    """
     if output is None:
-        return [None] * len(pictures)
-    folder = Path(output).expanduser()
-    inputs = {picture.resolve() for picture in pictures}
+        return [None] * len(files)
+    folder = output_path(output)
+    inputs = {identify(file.path) for file in files} - {None}
     taken: set[Path] = set()
     targets: list[Path | None] = []
-    for picture in pictures:
-        suffix = writable_suffix(picture)
-        target, number = folder / f"{picture.stem}{suffix}", 1
+    for file in files:
+        place, suffix = folder / file.name.parent, writable_suffix(file.path)
+        target, number = place / f"{file.path.stem}{suffix}", 1
         while target in taken:
             number += 1
-            target = folder / f"{picture.stem}_{number}{suffix}"
-        if target.resolve() in inputs:
-            raise ParameterError(f"{target} would be overwritten; give another folder with -o")
+            target = place / f"{file.path.stem}_{number}{suffix}"
+        if identify(target) in inputs:
+            raise ParameterError(
+                f"{target} is an input and would be overwritten; give another folder with -o"
+            )
+        check_output(target, overwrite=overwrite, advice="give another folder with -o")
         taken.add(target)
         targets.append(target)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for parent in {target.parent for target in taken}:
+            parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"cannot make the folder {folder} ({error.strerror})") from error
     return targets
 
 
-def writable_suffix(picture: Path) -> str:
-    """The suffix of the annotated picture: the same, or .png where OpenCV cannot write that."""
-    return picture.suffix if cv2.haveImageWriter(f"x{picture.suffix.lower()}") else ".png"
+def identify(path: Path) -> tuple[int, int] | None:
+    """What makes a file the same under all its names; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def writable_suffix(path: Path) -> str:
+    """The suffix of the annotated image: the same, or .png where OpenCV cannot write that."""
+    if path.suffix.lower() == ".jfif":
+        return ".jpg"
+    # Of an animation one frame is annotated; 256 colours would spoil it.
+    writable = cv2.haveImageWriter(f"x{path.suffix.lower()}") and path.suffix.lower() != ".gif"
+    return path.suffix if writable else ".png"
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write a picture in the format of its suffix.
+    """Write an image in the format of its suffix.
 
     Raises:
         SourceError: it cannot be written, or not in that format.
@@ -117,8 +166,6 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     try:
         # cv2.imwrite cannot open every Unicode path on every system.
         data = cv2.imencode(path.suffix.lower(), image)[1]
-        path.write_bytes(data.tobytes())
     except cv2.error as error:
         raise SourceError(f"cannot write {path} as {path.suffix} ({error.err})") from error
-    except OSError as error:
-        raise SourceError(f"cannot write {path} ({error.strerror})") from error
+    write_output(path, data.tobytes())

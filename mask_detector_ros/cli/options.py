@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.evaluation.plots import require_matplotlib
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter, check_parameters
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """One option for each detector parameter, named like it."""
     add_options(parser, "detector", DETECTOR_PARAMETERS)
+
+
+def add_file_detector_options(parser: argparse.ArgumentParser) -> None:
+    """The same for files, where no face is left out unless that is asked for."""
+    table = [replace(p, default=0) if p.name == "max_faces" else p for p in DETECTOR_PARAMETERS]
+    add_options(parser, "detector", table)
+    parser.set_defaults(max_faces=0)
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Parameter]) -> None:
@@ -69,6 +76,8 @@ def make_report_folder(name: str | None) -> Path | None:
     """Make the folder of the report before the long work, so that it is not in vain."""
     if name is None:
         return None
+    from mask_detector_ros.evaluation.plots import require_matplotlib
+
     require_matplotlib()
     folder = Path(name).expanduser()
     try:

@@ -1,51 +1,90 @@
-"""`mask-detector video`: a video, folder, camera or stream in, an annotated mp4 and a log out."""
+"""`mask-detector video`: a video, folder, camera or stream in; a video and results out."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from mask_detector_ros.cli.command import INTERRUPTED, StopRequest, complain
 from mask_detector_ros.cli.options import (
-    add_detector_options,
+    add_file_detector_options,
     add_options,
     describe_counts,
     load_detector,
     option_values,
 )
-from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.cli.results import Results, add_result_options, output_path
+from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate
+from mask_detector_ros.imaging.video_encoders import VIDEO_SUFFIXES, encoder_note
 from mask_detector_ros.imaging.video_writer import VideoWriter
+from mask_detector_ros.output_file import check_output
 from mask_detector_ros.parameters import DRAWING_PARAMETERS, TRACKING_PARAMETERS
-from mask_detector_ros.sources import open_source
+from mask_detector_ros.sources import (
+    Frame,
+    FrameSource,
+    hide_passwords,
+    is_live,
+    open_source,
+    source_path,
+)
+from mask_detector_ros.sources.captures import VideoSource
+from mask_detector_ros.sources.images import ImagesSource
+from mask_detector_ros.sources.live import ReconnectingSource
 
 DEFAULT_RATE = 15.0
 """Frames a second of the output where the input has no rate of its own."""
 
-PICTURES_SIZE = (960, 720)
-"""Of the output for a folder of pictures, which differ in size."""
+IMAGES_SIZE = (960, 720)
+"""Of the output for a folder of images, which differ in size."""
+
+LONGEST_STILL = 10.0
+"""Seconds of the output, at most, that the gap in a live source takes."""
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "video",
         help="find and label the faces of a video",
-        description="Find and label the faces of every frame of a video, a folder of pictures,"
-        " a camera or a stream (Ctrl-C ends it and keeps what was written).",
+        description="Find and label the faces of every frame of a video, a folder of images, a"
+        " camera or a stream. Ctrl-C or SIGTERM ends it and keeps what was written. Of a live"
+        " source the newest frame is taken. The exit code is 1 where a file is cut off, a stream"
+        " was lost or an output is not whole, and 130 where a file was interrupted.",
     )
     parser.add_argument(
         "input", metavar="IN", help="video file, folder, /dev/videoN, URL, or `sample`"
     )
-    parser.add_argument("-o", "--output", metavar="OUT.mp4", help="write the annotated video there")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a frame")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT.mp4",
+        help="write the annotated video there: H.264 in .mp4, .mov and .mkv, VP9 in .webm; a file's"
+        " sound is kept",
+    )
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
-    add_detector_options(parser)
+    parser.add_argument(
+        "--every-frame",
+        action="store_true",
+        help="take every frame of a live source, however far that falls behind",
+    )
+    parser.add_argument(
+        "--reconnect", action="store_true", help="wait for a live source that is lost, and go on"
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="read the subfolders of a folder, too"
+    )
+    add_result_options(parser, "a frame")
+    add_file_detector_options(parser)
     add_options(parser, "tracking", TRACKING_PARAMETERS)
     add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
@@ -54,65 +93,176 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.frames is not None and arguments.frames < 1:
         raise ParameterError(f"--frames must be at least 1, got {arguments.frames}")
-    check_output(arguments.input, arguments.output)
+    path = source_path(arguments.input)
+    is_folder = path is not None and path.is_dir()
+    film = None if is_folder else path
+    output = check_output_option(arguments, film)
     detector = load_detector(arguments)
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     tracking = option_values(arguments, TRACKING_PARAMETERS)
-    is_folder = Path(arguments.input).expanduser().is_dir()
     if is_folder:
         # Nobody walks from one photograph to the next.
         tracking["tracking"] = False
     stream = detector.stream(**tracking)
-    totals = dict.fromkeys(detector.label_names, 0)
-    frames, seconds = 0, 0.0
+    totals = Totals(dict.fromkeys(detector.label_names, 0))
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(arguments.input))
-        writer = None
-        rate = source.rate or DEFAULT_RATE
-        if arguments.output:
-            size = PICTURES_SIZE if is_folder else None
-            output = Path(arguments.output).expanduser()
-            writer = stack.enter_context(VideoWriter(output, rate, size))
-        bar = stack.enter_context(
-            tqdm(
-                total=arguments.frames or source.frame_count,
-                unit="frame",
-                disable=not sys.stderr.isatty(),
-            )
+        stop = stack.enter_context(StopRequest())
+        with stop.interrupting():
+            source = stack.enter_context(open_input(arguments))
+        results = stack.enter_context(
+            Results(arguments, [film] if film else [], detector.label_names)
         )
-        try:
-            while arguments.frames is None or frames < arguments.frames:
-                frame = source.read()
-                if frame is None:
-                    break
-                start = time.perf_counter()
-                faces = stream(frame.image, start if source.live else frames / rate)
-                seconds += time.perf_counter() - start
-                for label in faces.labels:
-                    totals[label] += 1
-                if writer:
-                    missed = stream.missed_boxes()
-                    writer.write(annotate(frame.image, faces, privacy, missed))
-                if arguments.json:
-                    record = {"frame": frames, "name": frame.name, "faces": faces.to_records()}
-                    print(json.dumps(record), flush=True)
-                frames += 1
-                bar.update()
-        except KeyboardInterrupt:
-            print(f"interrupted after {frames} frames; what was written is kept", file=sys.stderr)
-    pace = f", {frames / seconds:.1f} frames/s in the detector" if seconds else ""
-    summary = f"{frames} frames{pace}; faces seen: {describe_counts(totals)}"
+        reader = FrameReader(source, stop, arguments.frames)
+        writer = None
+        if output is not None:
+            still = LONGEST_STILL if source.live else math.inf
+            size = IMAGES_SIZE if is_folder else None
+            writer = VideoWriter(output, source.rate or DEFAULT_RATE, size, film, still)
+            stack.callback(lambda: writer.close(complete=reader.outcome == "end"))
+        for frame, seconds in reader:
+            start = time.perf_counter()
+            faces = stream(frame.image, seconds)
+            totals.add(faces, time.perf_counter() - start)
+            if writer is not None:
+                missed = stream.missed_boxes()
+                writer.write(annotate(frame.image, faces, privacy, missed), seconds)
+            record = {"frame": totals.frames - 1, "name": frame.name, "time": round(seconds, 3)}
+            results.add(record, frame.image.shape[:2], faces)
+    if reader.outcome == "interrupted":
+        kept = f"interrupted after {totals.frames} frames; what was written is kept"
+        print(kept, file=sys.stderr)
+    summary = totals.describe(source)
     if tracking["tracking"]:
         summary += f"; people: {describe_counts(stream.count_people(), 'nobody')}"
     print(summary, file=sys.stderr if arguments.json else sys.stdout)
-    return 0
+    if 0 < arguments.max_faces <= totals.most_faces:
+        limit = f"--max-faces {arguments.max_faces}"
+        print(f"some frames reached {limit}; faces may be left out", file=sys.stderr)
+    return exit_code(reader, totals, arguments.input)
 
 
-def check_output(source: str, output: str | None) -> None:
-    """Refuse an output that is not an mp4 file or that is the input."""
-    if output is None:
-        return
-    if not output.lower().endswith(".mp4"):
-        raise ParameterError(f"-o takes a file name that ends in .mp4, got {output}")
-    if Path(output).expanduser().resolve() == Path(source).expanduser().resolve():
-        raise ParameterError(f"{output} is the input; give another name with -o")
+class FrameReader:
+    """The frames of a source with their times, until its end, a limit or a signal.
+
+    Attributes:
+        outcome: what ended it: `end`, `limit`, `interrupted`, or `lost` for a live source.
+    """
+
+    def __init__(self, source: FrameSource, stop: StopRequest, limit: int | None) -> None:
+        self.source = source
+        self.outcome = ""
+        self._stop, self._limit = stop, limit
+
+    def __iter__(self) -> Iterator[tuple[Frame, float]]:
+        total = self._limit or self.source.frame_count
+        rate = self.source.rate or DEFAULT_RATE
+        count = 0
+        with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
+            while (frame := self._read()) is not None:
+                yield frame, count / rate if frame.time is None else frame.time
+                count += 1
+                bar.update()
+                if count == self._limit:
+                    self.outcome = "limit"
+                    return
+
+    def _read(self) -> Frame | None:
+        try:
+            with self._stop.interrupting():
+                frame = self.source.read()
+        except KeyboardInterrupt:
+            self.outcome = "interrupted"
+            return None
+        except SourceError as error:
+            if not self.source.live:
+                raise
+            complain(str(error))
+            self.outcome = "lost"
+            return None
+        if frame is None:
+            self.outcome = "end"
+        return frame
+
+
+@dataclass
+class Totals:
+    """What was seen so far.
+
+    Attributes:
+        labels: faces by label.
+        frames: how many frames.
+        seconds: that the detector took.
+        most_faces: of one frame.
+    """
+
+    labels: dict[str, int]
+    frames: int = 0
+    seconds: float = 0.0
+    most_faces: int = 0
+
+    def add(self, faces: Faces, seconds: float) -> None:
+        self.frames += 1
+        self.seconds += seconds
+        self.most_faces = max(self.most_faces, len(faces))
+        for label in faces.labels:
+            self.labels[label] += 1
+
+    def describe(self, source: FrameSource) -> str:
+        """The summary in one line."""
+        pace = (
+            f", {self.frames / self.seconds:.1f} frames/s in the detector" if self.seconds else ""
+        )
+        summary = f"{self.frames} frames{pace}"
+        if source.dropped:
+            summary += f"; {source.dropped} frames gave way to newer ones"
+        return f"{summary}; faces seen: {describe_counts(self.labels)}"
+
+
+def exit_code(reader: FrameReader, totals: Totals, name: str) -> int:
+    """0 where the result is whole; what is missing goes to stderr."""
+    source = reader.source
+    if source.skipped:
+        if isinstance(source, VideoSource):
+            complain(
+                f"{hide_passwords(name)} ends after {totals.frames} of"
+                f" {source.frame_count or 'more'} frames: it is damaged or was cut off"
+            )
+        else:
+            complain(f"{source.skipped} of {source.frame_count} images could not be read")
+        return 1
+    has_end = not source.live and source.frame_count is not None
+    if reader.outcome == "interrupted" and has_end:
+        return INTERRUPTED
+    return 1 if reader.outcome == "lost" else 0
+
+
+def check_output_option(arguments: argparse.Namespace, film: Path | None) -> Path | None:
+    """The annotated video's path; it must be a video's, and neither the input nor taken."""
+    if arguments.output is None:
+        return None
+    output = output_path(arguments.output)
+    if output.suffix.lower() not in VIDEO_SUFFIXES:
+        suffixes = ", ".join(VIDEO_SUFFIXES[1:])
+        raise ParameterError(f"-o takes a file name that ends in .mp4, {suffixes}, got {output}")
+    check_output(output, [] if film is None else [film], arguments.overwrite)
+    if note := encoder_note(output):
+        print(f"note: {note}", file=sys.stderr)
+    return output
+
+
+def open_input(arguments: argparse.Namespace) -> FrameSource:
+    """The source that the options describe; what is left out of a folder goes to stderr."""
+
+    def open_again() -> FrameSource:
+        return open_source(
+            arguments.input, every_frame=arguments.every_frame, recursive=arguments.recursive
+        )
+
+    if arguments.reconnect and is_live(arguments.input):
+        return ReconnectingSource(
+            open_again, lambda reason: print(f"{reason}. Waiting for it", file=sys.stderr)
+        )
+    source = open_again()
+    if isinstance(source, ImagesSource) and source.left_out:
+        print(f"left out of {arguments.input}: {source.left_out}", file=sys.stderr)
+    return source

@@ -1,7 +1,8 @@
-"""Writing frames into an mp4 file."""
+"""Writing frames into a video file that browsers and phones play."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import TracebackType
 
@@ -10,60 +11,121 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-
-FOURCC = "mp4v"
-"""MPEG-4 part 2: the one mp4 codec that every build of OpenCV can write."""
+from mask_detector_ros.imaging.video_encoders import Encoder, EncodingError, open_encoder
+from mask_detector_ros.output_file import OutputFile
 
 
 class VideoWriter:
-    """An mp4 file. Frames of another size are fitted into it, with black borders.
+    """A video file. Frames of another size are fitted into it, with black borders.
+
+    It is written beside its place, and put there by `close`; an older file stays until then.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is made. The suffix chooses the format: H.264 in .mp4, .mov and
+            .mkv, VP9 in .webm, or VP9 in all of them where neither PyAV nor ffmpeg is installed.
         rate: frames a second.
         size: width and height in pixels, both even; None takes them from the first frame.
+        sound: a file whose sound is to be kept.
+        longest_still: seconds that one frame stands, at most, while none comes for longer.
+
+    Attributes:
+        frame_count: how many frames were written; more than `write` was called where frames
+            are repeated to keep the time.
+        duration: seconds that they last.
 
     Raises:
         SourceError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, rate: float, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rate: float,
+        size: tuple[int, int] | None = None,
+        sound: Path | None = None,
+        longest_still: float = math.inf,
+    ) -> None:
         self.path = path
         self.rate = rate
         self.frame_count = 0
-        self._writer: cv2.VideoWriter | None = None
+        self.duration = 0.0
+        self._sound = sound
+        self._encoder: Encoder | None = None
         self._size = size
-        self._is_new = not path.exists()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("ab").close()
-        except OSError as error:
-            raise SourceError(f"cannot write {path} ({error.strerror})") from error
+        self._longest_still = longest_still
+        self._last_time: float | None = None
+        self._shown = 0.0
+        self._last_image: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self._file = OutputFile(path)
 
-    def write(self, image: NDArray[np.uint8]) -> None:
-        """Append a (H, W, 3) BGR frame."""
-        # The codec takes even sizes only.
+    @property
+    def keeps_sound(self) -> bool:
+        """Whether the sound of the source is in the file, as far as it has any."""
+        return self._encoder is not None and self._encoder.keeps_sound
+
+    def write(self, image: NDArray[np.uint8], time: float | None = None) -> None:
+        """Append a (H, W, 3) BGR frame.
+
+        Args:
+            time: when it is to be shown, seconds of any clock; None for 1 / rate after the last.
+
+        Raises:
+            SourceError: the file cannot be written; it is gone, and an older one stays.
+        """
+        # The codecs take even sizes only.
         height, width = (max(side // 2 * 2, 2) for side in image.shape[:2])
         if self._size is None:
             self._size = (width, height)
-        if self._writer is None:
-            self._writer = self._open(self._size)
-        self._writer.write(fit(image[:height, :width], self._size))
-        self.frame_count += 1
+        if time is None:
+            self._shown = self.duration
+        elif self._last_time is not None:
+            self._shown += min(max(time - self._last_time, 0.0), self._longest_still)
+        self._last_time = time
+        try:
+            if self._encoder is None:
+                self._encoder = open_encoder(self._file.partial, self.rate, self._size, self._sound)
+            self._append(fit(image[:height, :width], self._size))
+        except EncodingError as error:
+            self._encoder = None
+            self._file.discard()
+            raise self._failure(error) from error
 
-    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
-        fourcc = cv2.VideoWriter.fourcc(*FOURCC)
-        writer = cv2.VideoWriter(str(self.path), fourcc, self.rate, size)
-        if not writer.isOpened():
-            raise SourceError(f"OpenCV cannot write {self.path}; give a name that ends in .mp4")
-        return writer
+    def _append(self, image: NDArray[np.uint8]) -> None:
+        assert self._encoder is not None
+        due = self.frame_count + 1
+        if not self._encoder.variable_rate:
+            # The last frame stands until the time of this one; of two at one time the first stays.
+            due = round(self._shown * self.rate) + 1
+            for _ in range(self.frame_count, due - 1):
+                self._encoder.write(self._last_image, self._shown)
+        if due > self.frame_count:
+            self._encoder.write(image, self._shown)
+        self.frame_count = max(due, self.frame_count)
+        self._last_image = image
+        self.duration = max(self.duration, self._shown + 1 / self.rate)
 
-    def close(self) -> None:
-        """Finish the file. Without a frame none is made, and one of that name stays."""
-        if self._writer is not None:
-            self._writer.release()
-        elif self._is_new:
-            self.path.unlink(missing_ok=True)
+    def _failure(self, error: EncodingError) -> SourceError:
+        return SourceError(f"cannot write {self.path}: {error}")
+
+    def close(self, complete: bool = True) -> None:
+        """Finish the file and put it in its place. Without a frame none is made.
+
+        Args:
+            complete: whether all frames of the source are in it; otherwise its sound ends with
+                the last one that is.
+
+        Raises:
+            SourceError: the file is not whole; it is gone, and an older one stays.
+        """
+        encoder, self._encoder = self._encoder, None
+        try:
+            if encoder is not None:
+                encoder.close(complete)
+                self._file.commit()
+        except EncodingError as error:
+            raise self._failure(error) from error
+        finally:
+            self._file.discard()
 
     def __enter__(self) -> VideoWriter:
         return self

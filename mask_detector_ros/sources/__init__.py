@@ -28,6 +28,7 @@ __all__ = [
     "Frame",
     "FrameSource",
     "expand_home",
+    "file_path",
     "hide_passwords",
     "is_live",
     "list_images",
@@ -81,17 +82,12 @@ def open_source(
         folder = scan_folder(path, recursive)
         return ImagesSource(folder.images, loop, folder.left_out)
     require_file(path)
-    # An animation is a video here; what `image` makes of it is its first frame.
-    if is_image(path) and path.suffix.lower() != ".gif":
+    with path.open("rb") as file:
+        kind = format_name(file.read(64))
+    # FFmpeg, too, opens images. An animation is a video here; `image` takes its first frame.
+    if kind != "GIF" and (kind or is_image(path)):
         return ImagesSource([path], loop)
-    try:
-        return open_video(path, loop)
-    except SourceError:
-        with path.open("rb") as file:
-            kind = format_name(file.read(64))
-        if not kind:
-            raise
-        return ImagesSource([path], loop)
+    return open_video(path, loop)
 
 
 def source_path(source: str | Path) -> Path | None:
@@ -101,13 +97,23 @@ def source_path(source: str | Path) -> Path | None:
         SourceError: the name is empty, or a `file://` URL of another machine.
     """
     name = str(source)
-    if not name or not name.strip():
-        raise SourceError("the source has an empty name; give a file, a folder, a camera or a URL")
-    if name == SAMPLE or is_camera(name):
+    if name == SAMPLE or is_camera(name) or (is_url(name) and file_of_url(name) is None):
         return None
-    path = file_of_url(name)
-    if path is None and is_url(name):
-        return None
+    return file_path(name)
+
+
+def file_path(name: str | Path) -> Path:
+    """The path of a file or directory, given as such or as a `file://` URL.
+
+    Raises:
+        SourceError: the name is empty, or another URL.
+    """
+    text = str(name)
+    if not text.strip():
+        raise SourceError("the input has an empty name; give a file, a folder, a camera or a URL")
+    path = file_of_url(text)
+    if path is None and is_url(text):
+        raise SourceError(f"{without_password(text)} is not a file; give a file or a file:// URL")
     return path or expand_home(name)
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.opencv_log import quiet_opencv
+
 if TYPE_CHECKING:
     from mask_detector_ros.faces import Faces
-
-_LOG_LEVEL_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,30 +89,3 @@ def read_bgr(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return np.asarray(image, np.uint8)
-
-
-class _Quiet:
-    """OpenCV's log level while somebody wants silence; several threads may."""
-
-    lock = threading.Lock()
-    users = 0
-    level = 0
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from writing to stderr what the caller says better in an error."""
-    # OpenCV 4.5 has these functions in cv2 itself, 5 no longer.
-    log: Any = getattr(cv2.utils, "logging", cv2) if hasattr(cv2, "utils") else cv2
-    with _Quiet.lock:
-        if not _Quiet.users:
-            _Quiet.level = log.getLogLevel()
-            log.setLogLevel(_LOG_LEVEL_SILENT)
-        _Quiet.users += 1
-    try:
-        yield
-    finally:
-        with _Quiet.lock:
-            _Quiet.users -= 1
-            if not _Quiet.users:
-                log.setLogLevel(_Quiet.level)

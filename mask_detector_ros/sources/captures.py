@@ -10,18 +10,13 @@ from pathlib import Path
 import cv2
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.sources.base import (
-    Frame,
-    FrameSource,
-    frame_name,
-    quiet_opencv,
-    read_bgr,
-)
+from mask_detector_ros.opencv_log import quiet_opencv
+from mask_detector_ros.sources.base import Frame, FrameSource, frame_name, read_bgr
 from mask_detector_ros.sources.containers import is_cut_off
 from mask_detector_ros.sources.diagnose import why_unplayable
 from mask_detector_ros.sources.images import require_file
 from mask_detector_ros.sources.live import LiveSource
-from mask_detector_ros.sources.urls import is_url, playable, without_password
+from mask_detector_ros.sources.urls import is_url, playable, scheme_of, without_password
 
 # FFmpeg's own lines on stderr add nothing to the errors below. OpenCV reads the level once,
 # when it first needs FFmpeg; -8 is AV_LOG_QUIET.
@@ -127,8 +122,13 @@ def open_url(url: str, loop: bool, every_frame: bool) -> FrameSource:
     address, shown = playable(url), without_password(url)
     capture = _open_with_ffmpeg(address, shown)
     if _frame_count(capture) is None:
+        is_jpeg = int(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
         return LiveSource(
-            capture, f"the stream {shown}", "check the network and its sender", every_frame
+            capture,
+            f"the stream {shown}",
+            "check the network and its sender",
+            every_frame,
+            has_clock=not (is_jpeg and scheme_of(url).startswith("http")),
         )
     capture.release()
     return VideoSource(None, address, loop)

@@ -1,4 +1,4 @@
-"""Why a stream cannot be opened: asked of its server once FFmpeg, which does not say, has failed."""
+"""Why a stream cannot be opened, asked of its server: FFmpeg in OpenCV does not say."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def _http_status(url: str) -> int:
     except HTTPError as error:
         return error.code
     except URLError as error:
-        raise error.reason if isinstance(error.reason, OSError) else OSError(error.reason) from error
+        raise (
+            error.reason if isinstance(error.reason, OSError) else OSError(error.reason)
+        ) from error
 
 
 def _rtsp_status(url: str) -> int:
@@ -97,7 +99,9 @@ def _rtsp_status(url: str) -> int:
 
 
 def _describe(connection: socket.socket, url: str, number: int, header: str) -> str:
-    request = f"DESCRIBE {url} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\n{header}\r\n"
+    request = (
+        f"DESCRIBE {url} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\n{header}\r\n"
+    )
     connection.sendall(request.encode())
     answer = b""
     while b"\r\n\r\n" not in answer and (part := connection.recv(4096)):

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.sources.base import Frame, FrameSource, quiet_opencv
+from mask_detector_ros.opencv_log import quiet_opencv
+from mask_detector_ros.sources.base import Frame, FrameSource
 from mask_detector_ros.sources.image_formats import format_name, read_with_pillow
 
 IMAGE_SUFFIXES = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 
@@ -20,6 +22,12 @@ BACKLOG = 64
 JOIN_TIMEOUT = 0.5
 """Seconds that closing waits for the thread, which FFmpeg may hold for several more."""
 
+MAX_LEAP = 2.0
+"""Seconds that a stream's clock may run ahead of ours between two frames."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds between two attempts to connect again; each pause is twice the one before."""
+
 
 class LiveSource(FrameSource):
     """A camera or a network stream.
@@ -29,6 +37,8 @@ class LiveSource(FrameSource):
         what: its name in the error that it was lost, and `advice` for that case.
         every_frame: hand out every frame in its turn, where by default a frame that was not
             read yet gives way to a newer one.
+        has_clock: whether the times that the stream gives its frames are true. Those that
+            FFmpeg makes up for JPEG over HTTP count 25 frames a second, whatever comes.
 
     Attributes:
         dropped: how many frames gave way.
@@ -37,14 +47,19 @@ class LiveSource(FrameSource):
     live = True
 
     def __init__(
-        self, capture: cv2.VideoCapture, what: str, advice: str, every_frame: bool
+        self,
+        capture: cv2.VideoCapture,
+        what: str,
+        advice: str,
+        every_frame: bool = False,
+        has_clock: bool = False,
     ) -> None:
         self._capture = capture
         self._lost = f"lost {what}"
         self._advice = advice
-        self._every_frame = every_frame
+        self._every_frame, self._has_clock = every_frame, has_clock
         self._index = 0
-        self._waiting: deque[tuple[Frame, float]] = deque()
+        self._waiting: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._ended = self._closed = False
         self._clock = StreamClock()
@@ -57,7 +72,7 @@ class LiveSource(FrameSource):
             if not self._waiting:
                 silence = "" if self._ended else f", which sent nothing for {SILENCE_TIMEOUT:g} s"
                 raise SourceError(f"{self._lost}{silence}; {self._advice}")
-            frame, _ = self._waiting.popleft()
+            frame = self._waiting.popleft()
             self._changed.notify_all()
         return frame
 
@@ -78,19 +93,20 @@ class LiveSource(FrameSource):
                 # What FFmpeg hands out after a long silence is what its decoder still held.
                 if image is None or now - asked > SILENCE_TIMEOUT:
                     break
-                position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                frame = Frame(
-                    image, None, frame_name(self._index), self._clock.time_of(position, now)
-                )
+                position = 0.0
+                if self._has_clock:
+                    position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                seconds = self._clock.time_of(position, now)
+                frame = Frame(image, None, frame_name(self._index), seconds)
                 self._index += 1
-                self._hand_over(frame, now)
+                self._hand_over(frame)
         finally:
             self._capture.release()
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _hand_over(self, frame: Frame, now: float) -> None:
+    def _hand_over(self, frame: Frame) -> None:
         with self._changed:
             if self._every_frame:
                 self._changed.wait_for(lambda: len(self._waiting) < BACKLOG or self._closed)
@@ -98,7 +114,7 @@ class LiveSource(FrameSource):
                 self.dropped += len(self._waiting)
                 self._waiting.clear()
             if not self._closed:
-                self._waiting.append((frame, now))
+                self._waiting.append(frame)
             self._changed.notify_all()
 
 
@@ -127,5 +143,62 @@ class StreamClock:
         return self._last
 
 
-MAX_LEAP = 2.0
-"""Seconds that a stream's clock may run ahead of ours between two frames."""
+class ReconnectingSource(FrameSource):
+    """A live source that is opened again whenever it is lost; its end is the reader's.
+
+    Args:
+        open_again: opens the source; a `SourceError` counts as lost.
+        report: takes why it was lost, the first time for each reason in a row.
+        wait: sleeps for so many seconds before the next attempt.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        open_again: Callable[[], FrameSource],
+        report: Callable[[str], None],
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._open_again, self._report, self._wait = open_again, report, wait
+        self._source: FrameSource | None = None
+        self._began: float | None = None
+        self._index, self._dropped_before = 0, 0
+        self._offset = 0.0
+
+    @property
+    def dropped(self) -> int:  # type: ignore[override]
+        """How many frames gave way to newer ones, over all connections."""
+        return self._dropped_before + (self._source.dropped if self._source else 0)
+
+    def read(self) -> Frame | None:
+        pause, reason = FIRST_PAUSE, ""
+        while True:
+            try:
+                source = self._source or self._connect()
+                frame = source.read()
+            except SourceError as error:
+                self.close()
+                if str(error) != reason:
+                    reason = str(error)
+                    self._report(reason)
+                self._wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                if frame is None:
+                    return None
+                name, self._index = frame_name(self._index), self._index + 1
+                return replace(frame, name=name, time=self._offset + (frame.time or 0.0))
+
+    def _connect(self) -> FrameSource:
+        self._source = self._open_again()
+        now = time.monotonic()
+        self._began = self._began or now
+        self._offset = now - self._began
+        return self._source
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._dropped_before += self._source.dropped
+            self._source.close()
+            self._source = None

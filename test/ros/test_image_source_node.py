@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from network_camera import NetworkCamera
 from ros_graph import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
@@ -153,47 +152,6 @@ def test_a_missing_camera_is_waited_for(graph):
     graph.wait_for_output(node, "Trying again")
     assert graph.stop(node) == 0
     assert "Traceback" not in graph.output(node)
-
-
-class NetworkCamera:
-    """A camera that sends JPEG images over HTTP (multipart/x-mixed-replace)."""
-
-    def __init__(self, port: int = 0, brightness: int = 0) -> None:
-        image = np.full((48, 64, 3), brightness, np.uint8)
-        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-        self.gone = threading.Event()
-        self.silent = threading.Event()
-        camera = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
-                try:
-                    while not camera.gone.wait(0.03):
-                        if not camera.silent.is_set():
-                            self.wfile.write(part % (len(jpeg), jpeg))
-                except OSError:
-                    """The client has left."""
-
-            def log_message(self, *_: Any) -> None:
-                """Keep the test's output clean."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/cam"
-
-    def disappear(self) -> None:
-        self.gone.set()
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def test_a_camera_that_disappears_is_found_again_when_it_is_back(graph, images):

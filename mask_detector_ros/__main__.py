@@ -1,0 +1,7 @@
+"""`python -m mask_detector_ros`: the `mask-detector` command."""
+
+import sys
+
+from mask_detector_ros.cli import main
+
+sys.exit(main())

@@ -1,0 +1,37 @@
+"""`mask-detector completion`: what makes a shell complete commands, options and file names."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mask_detector_ros.errors import BackendError
+
+HOW_TO = {
+    "bash": "mask-detector completion bash > "
+    "~/.local/share/bash-completion/completions/mask-detector",
+    "zsh": "mask-detector completion zsh > DIR/_mask-detector, with DIR in $fpath",
+    "tcsh": "mask-detector completion tcsh > /etc/profile.d/mask-detector.completion.csh",
+}
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "completion",
+        help="print the completion script of a shell",
+        description="Print a script by which a shell completes commands and options. "
+        + "; ".join(f"{shell}: {line}" for shell, line in HOW_TO.items()),
+    )
+    parser.add_argument("shell", choices=tuple(HOW_TO), help="the shell")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError as error:
+        raise BackendError("completion needs the package shtab; run: pip install shtab") from error
+    from mask_detector_ros.cli import build_parser
+
+    print(shtab.complete(build_parser(), arguments.shell))
+    return 0

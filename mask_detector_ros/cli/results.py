@@ -1,0 +1,216 @@
+"""Results as a machine reads them: JSON lines, CSV and COCO."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+from urllib.parse import quote_from_bytes
+
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.output_file import OutputFile, cannot_write, check_output
+from mask_detector_ros.sources import expand_home
+
+CSV_COLUMNS = (
+    *("file", "frame", "time", "xmin", "ymin", "xmax", "ymax", "label"),
+    *("probability", "score", "track_id"),
+)
+"""Those that `mask-detector evaluate` reads as labels, and more."""
+
+KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth_corner", "right_mouth_corner")
+
+
+def add_result_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--json`, `--csv` and `--coco`, with an object or rows for each image or frame."""
+    parser.add_argument("--json", action="store_true", help=f"print one JSON object {what}")
+    parser.add_argument("--csv", metavar="FILE", help="write a row a face into this CSV file")
+    parser.add_argument("--coco", metavar="FILE", help="write a COCO JSON file of all faces")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace output files that exist already"
+    )
+
+
+class Results:
+    """Takes the faces of image after image, and writes the files that the options name.
+
+    Args:
+        arguments: parsed, with the options of `add_result_options`.
+        inputs: files that no output may replace.
+        label_names: of the detector.
+
+    Raises:
+        ParameterError: an output is an input, or exists and `--overwrite` is not given.
+        SourceError: an output cannot be written.
+    """
+
+    def __init__(
+        self, arguments: argparse.Namespace, inputs: list[Path], label_names: tuple[str, ...]
+    ) -> None:
+        self._json = arguments.json
+        self._stack = ExitStack()
+        self._csv = self._coco = None
+        for option, name in (("--csv", arguments.csv), ("--coco", arguments.coco)):
+            if name is not None:
+                advice = f"give another name with {option}"
+                check_output(output_path(name), inputs, arguments.overwrite, advice)
+        try:
+            if arguments.csv is not None:
+                self._csv = CsvFile(
+                    self._stack.enter_context(OutputFile(output_path(arguments.csv)))
+                )
+            if arguments.coco is not None:
+                target = self._stack.enter_context(OutputFile(output_path(arguments.coco)))
+                self._coco = CocoFile(target, label_names)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def add(self, record: dict[str, Any], size: tuple[int, int], faces: Faces) -> None:
+        """Take one image.
+
+        Args:
+            record: what the JSON line says besides `faces`; `file`, `frame` and `time` also go
+                into the other files.
+            size: (height, width).
+        """
+        if self._json:
+            print(json.dumps({**record, "faces": faces.to_records()}), flush=True)
+        if self._csv is not None:
+            self._csv.add(record, faces)
+        if self._coco is not None:
+            self._coco.add(record, size, faces)
+
+    def close(self) -> None:
+        """Put the files in their places. Raises SourceError where one is not whole."""
+        with self._stack:
+            for file in (self._csv, self._coco):
+                if file is not None:
+                    file.close()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class CsvFile:
+    """A row a face."""
+
+    def __init__(self, output: OutputFile) -> None:
+        self._output = output
+        try:
+            self._file: TextIO = output.partial.open("w", newline="", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(output.path, error) from error
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._write(CSV_COLUMNS)
+
+    def add(self, record: dict[str, Any], faces: Faces) -> None:
+        name = record.get("file_uri", record.get("file", ""))
+        time = "" if record.get("time") is None else f"{record['time']:.3f}"
+        for face in faces.to_records():
+            probability = face["probabilities"].get(face["label"], "")
+            self._write(
+                (
+                    *(name, record.get("frame", ""), time, *face["box"], face["label"]),
+                    *(probability, face["score"], face.get("track_id", "")),
+                )
+            )
+
+    def _write(self, row: tuple[Any, ...]) -> None:
+        try:
+            self._writer.writerow(row)
+        except OSError as error:
+            raise cannot_write(self._output.path, error) from error
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise cannot_write(self._output.path, error) from error
+        self._output.commit()
+
+
+class CocoFile:
+    """The detections of all images in COCO's form, with the landmarks as keypoints."""
+
+    def __init__(self, output: OutputFile, label_names: tuple[str, ...]) -> None:
+        self._output = output
+        self._categories = {name: number for number, name in enumerate(label_names, 1)}
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, record: dict[str, Any], size: tuple[int, int], faces: Faces) -> None:
+        number = len(self._images) + 1
+        name = record.get("file_uri", record.get("file", record.get("name")))
+        image = {"id": number, "file_name": name, "width": size[1], "height": size[0]}
+        if record.get("time") is not None:
+            image["time"] = record["time"]
+        self._images.append(image)
+        for face in faces.to_records():
+            xmin, ymin, xmax, ymax = face["box"]
+            annotation = {
+                "id": len(self._annotations) + 1,
+                "image_id": number,
+                "category_id": self._categories.get(face["label"], 0),
+                "bbox": [xmin, ymin, round(xmax - xmin, 2), round(ymax - ymin, 2)],
+                "area": round((xmax - xmin) * (ymax - ymin), 2),
+                "iscrowd": 0,
+                "score": face["score"],
+                "keypoints": [v for point in face["landmarks"] for v in (*point, 2)],
+                "num_keypoints": len(face["landmarks"]),
+            }
+            self._annotations.append(annotation | _only(face, "track_id", "probabilities"))
+
+    def close(self) -> None:
+        categories = [
+            {"id": number, "name": name, "supercategory": "face", "keypoints": KEYPOINTS}
+            for name, number in self._categories.items()
+        ]
+        content = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": categories,
+        }
+        try:
+            self._output.partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(self._output.path, error) from error
+        self._output.commit()
+
+
+def output_path(name: str) -> Path:
+    """The path that an option names. Raises SourceError where it is empty."""
+    if not name:
+        raise SourceError("an output has an empty name; give a file name")
+    return expand_home(name)
+
+
+def name_record(path: Path) -> dict[str, str]:
+    """How JSON names a file: `file`, and `file_uri` where `file` cannot name it exactly.
+
+    A name whose bytes are not UTF-8 is shown as if they were Latin-1. Its URI names the file,
+    also as an input of the commands.
+    """
+    name = os.fsencode(path)
+    try:
+        return {"file": name.decode()}
+    except UnicodeDecodeError:
+        absolute = os.fsencode(path.absolute())
+        return {"file": name.decode("latin-1"), "file_uri": "file://" + quote_from_bytes(absolute)}
+
+
+def _only(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in names if name in record}

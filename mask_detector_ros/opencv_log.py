@@ -1,0 +1,39 @@
+"""Silence for OpenCV, whose lines on stderr say worse what an error of this package says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+
+_LOG_LEVEL_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
+
+
+class _Quiet:
+    """OpenCV's log level while somebody wants silence; several threads may."""
+
+    lock = threading.Lock()
+    users = 0
+    level = 0
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from writing to stderr."""
+    # OpenCV 4.5 has these functions in cv2 itself, 5 no longer.
+    log: Any = getattr(cv2.utils, "logging", cv2) if hasattr(cv2, "utils") else cv2
+    with _Quiet.lock:
+        if not _Quiet.users:
+            _Quiet.level = log.getLogLevel()
+            log.setLogLevel(_LOG_LEVEL_SILENT)
+        _Quiet.users += 1
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.users -= 1
+            if not _Quiet.users:
+                log.setLogLevel(_Quiet.level)
