@@ -25,7 +25,9 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 BAG_LIBRARIES = {"rosbags", "zstandard", "lz4"}
-WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", *BAG_LIBRARIES}
+# Extras of pip that the commands do without, each with a line that says so.
+EXTRAS = {"av", "PIL", "pillow_heif", "shtab", "rerun"}
+WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", *BAG_LIBRARIES, *EXTRAS}
 """Optional libraries; package.xml says in a comment where they come from."""
 
 PEERS = {
