@@ -4,57 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.background import BackgroundLoad
-from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
+from mask_detector_ros.imaging.image_size import require_pixels
 from mask_detector_ros.inference import (
     EngineOptions,
     choose_backend,
-    create_session,
     find_engine_gpu,
 )
-from mask_detector_ros.inference.base import Session
-from mask_detector_ros.models import (
-    find_cascade_graph,
-    find_classifier,
-    find_detector,
-    takes_classifier,
-)
-from mask_detector_ros.mtcnn.loading import load_cascade
+from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
-from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
-from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
+from mask_detector_ros.networks import LoadedNetworks, load_engines, load_networks
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
 
 logger = logging.getLogger(__name__)
-
-
-Find = Callable[[NDArray[np.uint8], DetectionSettings, FloatArray | None], Faces]
-
-
-@dataclass(frozen=True)
-class LoadedNetworks:
-    """Loaded networks, and how they find and label faces together.
-
-    Attributes:
-        find: takes image, settings, and the boxes to search near (None for the whole frame).
-        label_names: the labels.
-        session: the network that labels: what runs it runs them all.
-    """
-
-    find: Find
-    label_names: tuple[str, ...]
-    session: Session
 
 
 class MaskDetector:
@@ -71,6 +43,7 @@ class MaskDetector:
         label_names: the labels that the classifier knows.
         backend: the library that runs the networks now.
         device: where it runs them now.
+        max_image_pixels: larger images are rejected.
     """
 
     def __init__(
@@ -106,7 +79,7 @@ class MaskDetector:
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
         backend = choose_backend(values["backend"])
-        networks = _load_networks(
+        networks = load_networks(
             values, backend, replace(EngineOptions.of(values), cancelled=cancelled)
         )
         engines = None
@@ -114,12 +87,13 @@ class MaskDetector:
             logger.info(
                 "backend auto: going over to TensorRT on %s once its engines are built", gpu
             )
-            engines = BackgroundLoad(lambda say, stop: _load_engines(values, say, stop))
+            engines = BackgroundLoad(lambda say, stop: load_engines(values, say, stop))
         return cls(networks, values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
         self._settings = DetectionSettings.of(values)
+        self.max_image_pixels = values["max_image_pixels"]
 
     @property
     def engine_state(self) -> str:
@@ -130,6 +104,11 @@ class MaskDetector:
         if self._engines is not None:
             return self._engines.state
         return "ready" if self.backend == "tensorrt" else ""
+
+    @property
+    def overrun(self) -> Overrun | None:
+        """What the last image had beyond `max_candidates`; None where it had not."""
+        return self._networks.cascade.overrun
 
     def wait_for_engines(self, timeout: float | None = None) -> None:
         """Wait until `auto` can go over to TensorRT, or has failed to; the next image does it."""
@@ -150,13 +129,14 @@ class MaskDetector:
                 which is faster. A whole cascade in one file always looks everywhere.
 
         Raises:
-            ImageError: the array is not such an image.
+            ImageError: the array is not such an image, or has more than `max_image_pixels`.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {got}")
         if image.shape[2] != 3 or image.size == 0:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {image.shape}")
+        require_pixels(image.shape[1], image.shape[0], self.max_image_pixels)
         if self._engines is not None and (engines := self._engines.take()) is not None:
             self._on_cpu = self._networks
             self._serve_from(engines)
@@ -263,37 +243,3 @@ class FaceStream:
         names = self._detector.label_names
         wanted = {names.index(label) for label in labels if label in names}
         return self._tracker.raise_alerts(wanted, after)
-
-
-def _load_networks(
-    values: Mapping[str, Any], backend: str, options: EngineOptions
-) -> LoadedNetworks:
-    def load(model: bytes, name: str) -> Session:
-        return create_session(model, name, backend, values["threads"], options)
-
-    detector_name, classifier_name = values["detector_model"], values["classifier_model"]
-    whole = find_cascade_graph(detector_name)
-    if whole is not None:
-        graph = CascadeGraph(load(whole, detector_name))
-        logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
-        return LoadedNetworks(graph, graph.label_names, graph.session)
-    stages = find_detector(detector_name)
-    cascade = load_cascade(stages, backend, values["threads"], options)
-    if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, classifier_name):
-        return LoadedNetworks(cascade, cascade.label_names, cascade.sessions[-1])
-    # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
-    session = load(find_classifier(classifier_name), classifier_name)
-    classifier = Classifier(session)
-
-    def find(image: Image, settings: DetectionSettings, near: FloatArray | None) -> Faces:
-        pyramid = ImagePyramid(image)
-        return classifier(pyramid, cascade(pyramid, settings, near), settings.margin)
-
-    return LoadedNetworks(find, classifier.label_names, session)
-
-
-def _load_engines(
-    values: Mapping[str, Any], say: Callable[[str], None], cancelled: Callable[[], bool]
-) -> LoadedNetworks:
-    options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
-    return _load_networks(values, "tensorrt", options)

@@ -15,6 +15,7 @@ from typing import Any
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.annotate import PRIVACY
+from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS
 from mask_detector_ros.inference import BACKENDS
 
 
@@ -184,6 +185,25 @@ DETECTOR_PARAMETERS = (
         "Maximum number of faces per image, best scores first; 0 means no limit.",
         minimum=0,
         maximum=10000,
+        live=True,
+    ),
+    Parameter(
+        "max_candidates",
+        500,
+        "Maximum number of face candidates per image that the later stages examine, best scores "
+        "first: it bounds the time and memory of a frame.",
+        minimum=10,
+        maximum=10000,
+        live=True,
+    ),
+    Parameter(
+        "max_image_pixels",
+        MAX_IMAGE_PIXELS,
+        "Maximum width times height of an image; a larger one is rejected, a compressed one before "
+        "it is decoded.",
+        minimum=4096,
+        maximum=1_000_000_000,
+        unit="px",
         live=True,
     ),
     Parameter(

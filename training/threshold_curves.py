@@ -77,7 +77,8 @@ class SecondLook(Cascade):
     def propose(
         self, image: ImagePyramid, settings: DetectionSettings, threshold: float
     ) -> NDArray[np.float32]:
-        return self.propose_near(image, self._whole(image, self._settings).boxes, threshold)
+        near = self._whole(image, self._settings).boxes
+        return self.propose_near(image, near, threshold, settings.max_candidates)
 
 
 def main(argv: list[str] | None = None) -> int:

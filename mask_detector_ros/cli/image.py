@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         bar = tqdm(inputs, unit="image", disable=hide_bar)
         for path, target in zip(bar, targets, strict=True):
             try:
-                image = read_image(path)
+                image = read_image(path, detector.max_image_pixels)
                 faces = detector(image)
                 if target is not None:
                     write_image(target, annotate(image, faces, privacy))

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
 
+ROWS_AT_A_TIME = 64
+"""Boxes that are compared with all others in one step."""
+
 
 def box_area(boxes: FloatArray) -> FloatArray:
     """(N,) areas; a box turned inside out has none."""
@@ -41,6 +44,13 @@ def bbox_regression(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
     return moved
 
 
+def best_scores(scores: FloatArray, count: int) -> IndexArray:
+    """Indices of the `count` best of (N,) scores, or of all, in rising order."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    return np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
+
+
 def non_max_suppression(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
     """Indices of the boxes to keep, best score first.
 
@@ -63,10 +73,14 @@ def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> Floa
         (M, 4) boxes, best score first.
     """
     kept = non_max_suppression(boxes, scores, threshold)
-    voters = intersection_over_union(boxes[kept], boxes) > threshold
-    voters[np.arange(len(kept)), kept] = True
-    weights = voters * scores
-    merged: FloatArray = weights @ boxes / weights.sum(axis=1, keepdims=True)
+    merged = np.empty((len(kept), 4), np.float32)
+    # Some rows of overlaps at a time: all pairs of a crowd at once would take much memory.
+    for start in range(0, len(kept), ROWS_AT_A_TIME):
+        some = kept[start : start + ROWS_AT_A_TIME]
+        voters = intersection_over_union(boxes[some], boxes) > threshold
+        voters[np.arange(len(some)), some] = True
+        weights = voters * scores
+        merged[start : start + len(some)] = weights @ boxes / weights.sum(axis=1, keepdims=True)
     return merged
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ImageError
+from mask_detector_ros.imaging.decoding import decode
+from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS, require_pixels
 from mask_detector_ros.imaging.planar_yuv import PLANAR_ENCODINGS, decode_planar
 
 
@@ -96,7 +98,7 @@ def _require_whole(msg: ImageMessage) -> None:
         )
 
 
-def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
+def decode_image(msg: ImageMessage, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
     """The pixels of an image message, as (H, W, 3) uint8 BGR.
 
     A bgr8 image, with or without padding at the end of its rows, is not copied: the result
@@ -106,12 +108,13 @@ def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
     same face look different from frame to frame.
 
     Raises:
-        ImageError: the image is of zero size, its encoding is not one of
-            `READABLE_ENCODINGS`, or its `step` or data length does not fit.
+        ImageError: the image is of zero size or has more than `max_pixels`, its encoding is not
+            one of `READABLE_ENCODINGS`, or its `step` or data length does not fit.
     """
     if msg.width == 0 or msg.height == 0:
         raise ImageError(f"the image is {msg.width}x{msg.height}; the camera sent no pixels")
     if msg.encoding in PLANAR_ENCODINGS:
+        require_pixels(msg.width, msg.height, max_pixels)
         return decode_planar(msg.data, msg.width, msg.height, msg.step, msg.encoding)
     encoding = _READABLE.get(msg.encoding)
     if encoding is None:
@@ -122,6 +125,7 @@ def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
         )
     _require_whole(msg)
     pixels = _pixels(msg, encoding)
+    require_pixels(msg.width, msg.height, max_pixels)
     if pixels.dtype.itemsize == 2:
         pixels = (pixels >> 8).astype(np.uint8)
     if encoding.to_bgr is not None:
@@ -129,7 +133,9 @@ def decode_image(msg: ImageMessage) -> NDArray[np.uint8]:
     return pixels
 
 
-def decode_compressed(data: Any, image_format: str) -> NDArray[np.uint8]:
+def decode_compressed(
+    data: Any, image_format: str, max_pixels: int = MAX_IMAGE_PIXELS
+) -> NDArray[np.uint8]:
     """The pixels of a compressed image's data (jpeg, png), as (H, W, 3) uint8 BGR.
 
     An EXIF orientation is not applied: boxes are in pixels as the camera delivers them,
@@ -137,44 +143,37 @@ def decode_compressed(data: Any, image_format: str) -> NDArray[np.uint8]:
     that breaks off earlier is not.
 
     Raises:
-        ImageError: the data is not a whole image that OpenCV can decode.
+        ImageError: the data is not a whole image that OpenCV can decode, or its header says more
+            than `max_pixels`.
     """
     data = bytes(data)
     is_jpeg = data.startswith(_JPEG_START)
     if is_jpeg and not data.endswith(_JPEG_END):
         # Older webcams leave the end marker out; some versions of OpenCV then decode nothing.
         data = data.removesuffix(_JPEG_END[:1]) + _JPEG_END
-    image = _decode(data)
-    if image is None:
+    try:
+        image = decode(data, max_pixels)
+    except ImageError as error:
         raise ImageError(
-            f"cannot decode the compressed image ({len(data)} bytes, format {image_format!r}); "
-            "the publisher must send whole jpeg or png images"
-        )
+            f"cannot decode the compressed image ({len(data)} bytes, format {image_format!r}):"
+            f" {error}"
+        ) from error
     if is_jpeg and (image[-_JPEG_BLOCK:, -_JPEG_BLOCK:] == _JPEG_MISSING).all():
-        _require_whole_jpeg(data, image)
+        _require_whole_jpeg(data, image, max_pixels)
     return image
 
 
-def _decode(data: bytes) -> NDArray[np.uint8] | None:
-    if not data:
-        return None
-    try:
-        image = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-    except cv2.error as error:  # a header that promises more pixels than OpenCV allows
-        raise ImageError(f"cannot decode the compressed image: {error.err}") from error
-    return None if image is None else np.asarray(image, np.uint8)
-
-
-def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8]) -> None:
+def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8], max_pixels: int) -> None:
     """Raise an ImageError for a JPEG that breaks off before its last row of blocks.
 
     libjpeg fills what is missing with grey. To tell that from a grey image, the data is decoded
     again with noise before the end marker: a decoder that has all blocks skips it.
     """
-    other = _decode(data[: -len(_JPEG_END)] + _JPEG_NOISE + _JPEG_END)
-    changed = [0] if other is None else np.flatnonzero((other != image).any(axis=(1, 2)))
+    try:
+        other = decode(data[: -len(_JPEG_END)] + _JPEG_NOISE + _JPEG_END, max_pixels)
+        changed = np.flatnonzero((other != image).any(axis=(1, 2)))
+    except ImageError:
+        changed = np.zeros(1, np.int64)
     if len(changed) and changed[0] < image.shape[0] - 2 * _JPEG_BLOCK:
         raise ImageError(
             f"the jpeg image breaks off after {changed[0]} of {image.shape[0]} rows; the "

@@ -32,7 +32,7 @@ from mask_detector_ros.inference.base import Array
 MULTIPLE = 32
 """The sides of the network's input are multiples of its largest stride."""
 
-MAX_CANDIDATES = 1024
+MAX_CANDIDATES = 4096
 """Cells that non-maximum suppression sees, those with the best scores. A face lights about ten."""
 
 PROPOSAL_OVERLAP = 0.6

@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mask_detector_ros.imaging.boxes import FloatArray, IndexArray
+from mask_detector_ros.imaging.boxes import FloatArray, IndexArray, best_scores
 from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, PackedPyramid
 
 NEIGHBOURS_OVERLAP = 0.51
@@ -58,39 +58,45 @@ def proposals_in_tile(
     packing: PackedPyramid,
     scales: FloatArray,
     top: int,
+    left: int,
     scores: FloatArray,
     offsets: FloatArray,
     threshold: float,
-) -> Proposals:
+    limit: int,
+) -> tuple[Proposals, int]:
     """The proposals of a tile that reach the threshold and lie in one level whole.
 
     Args:
         packing: where the levels are.
         scales: (L, 2) source pixels for one of each level, in x and y.
-        top: first pixel row of the tile in the packed pyramid.
+        top, left: first pixel row and column of the tile in the packed pyramid.
         scores, offsets: (h, w) and (4, h, w), P-Net's output for the tile.
         threshold: the score to reach.
+        limit: at most so many, those with the best scores.
+
+    Returns:
+        The proposals, and how many more there were.
     """
-    width = packing.levels.shape[1]
+    height, width = scores.shape
+    down, across = top // STRIDE, left // STRIDE
+    inside = packing.levels[down : down + height, across : across + width].reshape(-1)
+    scores = scores.reshape(-1)
     # Of a large map this takes a third of the time that `nonzero` takes.
     found = np.flatnonzero(scores >= threshold)
-    levels = packing.levels[top // STRIDE :].reshape(-1)[found].astype(np.int64)
-    inside = levels >= 0
-    found, levels = found[inside], levels[inside]
-    rows, columns = np.divmod(found + top // STRIDE * width, width)
+    found = found[inside[found] >= 0]
+    count = len(found)
+    found = found[best_scores(scores[found], limit)]
+    levels = inside[found].astype(np.int64)
+    rows, columns = np.divmod(found, width)
+    rows, columns = rows + down, columns + across
     boxes = np.empty((len(found), 2, 2), np.float32)
     boxes[:, :, 0], boxes[:, :, 1] = STRIDE * columns[:, None], STRIDE * rows[:, None]
     boxes -= packing.corners[levels, None]
     boxes[:, 1] += WINDOW
     boxes *= scales[levels, None]
-    return Proposals(
-        boxes.reshape(-1, 4),
-        scores.reshape(-1)[found],
-        offsets.reshape(4, -1)[:, found].T,
-        levels,
-        rows,
-        columns,
-    )
+    moves = offsets.reshape(4, -1)[:, found].T
+    proposals = Proposals(boxes.reshape(-1, 4), scores[found], moves, levels, rows, columns)
+    return proposals, count - len(found)
 
 
 def suppress_neighbours(

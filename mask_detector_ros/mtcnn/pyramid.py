@@ -29,6 +29,14 @@ TILE_PIXELS, MAX_TILE_ROWS = 1 << 17, 256
 """P-Net runs over large packed pyramids in tiles: what lies between two layers then stays in a
 core's cache, and a large image takes no more memory. No engine takes more rows."""
 
+MAX_TILE_COLUMNS = 2560
+"""Wider levels are cut into tiles side by side, or an image of 1000000x20 would be one tile of
+650 MB. No engine takes more columns."""
+
+CACHED_PIXELS = 1 << 22
+"""The layout of larger pyramids is made anew for each frame, which costs it a few percent: kept,
+it would hold a byte for two of their pixels."""
+
 MIN_SHARED_TILE_PIXELS, TILES_PER_THREAD = 1 << 15, 4
 """Where several threads share them, tiles are smaller, so that each has about so many and all end
 at about the same time. Smaller ones overlap too much."""
@@ -81,18 +89,21 @@ class PackedPyramid:
 
         The last may reach beyond the packing.
         """
-        overlap = WINDOW - STRIDE
-        rows = min(max(self.tile_pixels // self.width, 2 * WINDOW), MAX_TILE_ROWS) - overlap
-        # Of one height, which is even.
-        rows = -(-(self.height - overlap) // -(-(self.height - overlap) // rows))
-        rows += rows % STRIDE
-        return rows + overlap, tuple(range(0, self.height - overlap, rows))
+        most = max(self.tile_pixels // self.columns[0], 2 * WINDOW)
+        return _cover(self.height, min(most, MAX_TILE_ROWS))
+
+    @cached_property
+    def columns(self) -> tuple[int, tuple[int, ...]]:
+        """Columns of each tile, and the first column of each; one, where the packing is no wider
+        than `MAX_TILE_COLUMNS`."""
+        if self.width <= MAX_TILE_COLUMNS:
+            return self.width, (0,)
+        return _cover(self.width, MAX_TILE_COLUMNS)
 
     @cached_property
     def levels(self) -> NDArray[np.int16]:
         """(h, w) the level in which each of P-Net's windows lies whole; -1 for none."""
-        rows, tops = self.tiles
-        shape = [(side - WINDOW) // STRIDE + 1 for side in (tops[-1] + rows, self.width)]
+        shape = [(side - WINDOW) // STRIDE + 1 for side in self._drawn_shape]
         levels = np.full(shape, -1, np.int16)
         for number, ((left, top), (height, width)) in enumerate(
             zip((self.corners // STRIDE).tolist(), self.shapes, strict=True)
@@ -134,18 +145,28 @@ class PackedPyramid:
             packing[top : top + height, left : left + width] = image
         return packing
 
+    @property
+    def _drawn_shape(self) -> tuple[int, int]:
+        """(height, width) of the packing, as large as all tiles."""
+        (rows, tops), (columns, lefts) = self.tiles, self.columns
+        return tops[-1] + rows, lefts[-1] + columns
+
     def _blank(self) -> Image:
-        rows, tops = self.tiles
-        return np.zeros((tops[-1] + rows, self.width, 3), np.uint8)
+        return np.zeros((*self._drawn_shape, 3), np.uint8)
 
 
-@lru_cache(maxsize=16)
 def lay_out(shapes: Shapes, threads: int = 1) -> tuple[PackedPyramid, ...]:
-    """Canvases that hold all levels of these shapes, which fall: the large ones have one each.
+    """Packings that hold all levels of these shapes, which fall: the large ones have one each.
 
     Args:
         threads: how many threads their tiles are for.
     """
+    pixels = sum(height * width for height, width in shapes)
+    return (_lay_out if pixels <= CACHED_PIXELS else _lay_out.__wrapped__)(shapes, threads)
+
+
+@lru_cache(maxsize=16)
+def _lay_out(shapes: Shapes, threads: int) -> tuple[PackedPyramid, ...]:
     large = sum(height * width >= ALONE_PIXELS for height, width in shapes)
     alone = [_fill((shape,), shape[1] + shape[1] % 2) for shape in shapes[:large]]
     rest = shapes[large:]
@@ -161,6 +182,16 @@ def lay_out(shapes: Shapes, threads: int = 1) -> tuple[PackedPyramid, ...]:
 
 def _pixels(packing: PackedPyramid) -> int:
     return packing.height * packing.width
+
+
+def _cover(length: int, most: int) -> tuple[int, tuple[int, ...]]:
+    """The size of each part that a side is cut into, and where each begins: as few as there can
+    be, of one even size, that overlap so that each of P-Net's windows lies in exactly one."""
+    overlap = WINDOW - STRIDE
+    count = -(-(length - overlap) // (most - overlap))
+    step = -(-(length - overlap) // count)
+    step += step % STRIDE
+    return step + overlap, tuple(range(0, length - overlap, step))
 
 
 def _fill(shapes: Shapes, width: int) -> PackedPyramid:

@@ -16,6 +16,7 @@ class DetectionSettings:
     detection_thresholds: tuple[float, float, float]
     max_faces: int
     margin: float = -1.0
+    max_candidates: int = 500
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> DetectionSettings:

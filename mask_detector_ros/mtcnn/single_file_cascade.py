@@ -12,6 +12,7 @@ from mask_detector_ros.errors import ImageError, ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.inference.base import Session
+from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class CascadeGraph:
             )
         self._input = tensor.name
         self._warned = False
+        self.overrun: Overrun | None = None
 
     def __call__(
         self,
@@ -79,6 +81,8 @@ class CascadeGraph:
             )
             self._warned = True
         found = out["scores"] > 0
+        kept = int(found.sum())
+        self.overrun = Overrun.of(kept, kept + int(out["dropped"].sum()))
         faces = Faces(
             out["boxes"][found],
             out["scores"][found],

@@ -21,11 +21,9 @@ from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.one_pass import decode_cells, letterboxes, suppress_candidates
 from mask_detector_ros.mtcnn.settings import DetectionSettings
-
-MAX_PROPOSALS = 256
-"""Crops of one frame, those of the best proposals: no image costs more than so many."""
 
 BATCH_LIMIT = 16
 """Crops in one call: what lies between two layers then stays in a core's cache."""
@@ -44,6 +42,7 @@ class TwoStageCascade:
         label_names: the labels that the decision network gives, in the order of its output.
         side: of its crops, in pixels.
         sessions: of both networks, in order.
+        overrun: what the last frame had beyond `max_candidates`; None where it had not.
 
     Raises:
         ModelError: a session's network is not the stage it is given for.
@@ -51,6 +50,7 @@ class TwoStageCascade:
 
     def __init__(self, proposal: Session, decision: Session) -> None:
         self.sessions = (proposal, decision)
+        self.overrun: Overrun | None = None
         self._proposal, self._decision = proposal, decision
         try:
             self._strides = tuple(int(s) for s in json.loads(proposal.metadata["strides"]))
@@ -103,16 +103,18 @@ class TwoStageCascade:
         if near is None:
             boxes = self.propose(pyramid, settings, proposal)
         else:
-            boxes = self.follow(pyramid, near[:MAX_PROPOSALS])
+            self.overrun = Overrun.of(min(len(near), settings.max_candidates), len(near))
+            boxes = self.follow(pyramid, near[: settings.max_candidates])
         faces = self.decide(pyramid, boxes, decision)
         return faces[: settings.max_faces] if settings.max_faces else faces
 
     def propose(
         self, image: ImagePyramid, settings: DetectionSettings, threshold: float
     ) -> FloatArray:
-        """(N, 4) boxes that may hold a face, best first, at most `MAX_PROPOSALS`."""
+        """(N, 4) boxes that may hold a face, best first, at most `max_candidates`."""
         height, width = image[0].shape[:2]
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
+        cells = 0
         for letterbox in letterboxes(
             height, width, settings.min_face_size, self._smallest, self._largest
         ):
@@ -121,7 +123,12 @@ class TwoStageCascade:
             found, chances = decode_cells(out, self._strides, columns, threshold)
             boxes.append(letterbox.to_frame(found))
             scores.append(chances)
-        return suppress_candidates(np.concatenate(boxes), np.concatenate(scores), MAX_PROPOSALS)
+            cells += sum(np.count_nonzero(out[f"scores_{s}"] >= threshold) for s in self._strides)
+        cut = cells - sum(map(len, scores))
+        kept = suppress_candidates(np.concatenate(boxes), np.concatenate(scores), cells)
+        limit = settings.max_candidates
+        self.overrun = Overrun.of(min(limit, len(kept)), len(kept) + cut)
+        return kept[:limit]
 
     def follow(self, image: ImagePyramid, boxes: FloatArray) -> FloatArray:
         """(N, 4) where the decision network sees the faces of these boxes now."""

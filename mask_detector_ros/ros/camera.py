@@ -153,7 +153,7 @@ class Camera:
         self._stream.configure(**{p.name: values[p.name] for p in TRACKING_PARAMETERS})
         read = image_from_message if isinstance(message, Image) else image_from_compressed
         try:
-            image = read(message)
+            image = read(message, values["max_image_pixels"])
             breakdown.end("conversion")
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:
@@ -163,6 +163,8 @@ class Camera:
                 throttle_duration_sec=WARNING_PERIOD,
             )
             return
+        if (overrun := self._detector.overrun) is not None:
+            self.statistics.frame_over_budget(str(overrun))
         breakdown.end("inference")
         with self._publishing() as active:
             if active:

@@ -16,6 +16,7 @@ from mask_detector_ros.imaging.encodings import (
     encode_compressed,
     require_bgr,
 )
+from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS
 
 _WRITABLE = {
     "bgr8": None,
@@ -29,9 +30,9 @@ WRITABLE_ENCODINGS = tuple(_WRITABLE)
 """The encodings `image_to_message` writes."""
 
 
-def image_from_message(msg: Image) -> NDArray[np.uint8]:
+def image_from_message(msg: Image, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
     """The pixels of a `sensor_msgs/Image`, as (H, W, 3) uint8 BGR; see `decode_image`."""
-    return decode_image(msg)
+    return decode_image(msg, max_pixels)
 
 
 def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "bgr8") -> Image:
@@ -61,9 +62,11 @@ def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "
     return msg
 
 
-def image_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
+def image_from_compressed(
+    msg: CompressedImage, max_pixels: int = MAX_IMAGE_PIXELS
+) -> NDArray[np.uint8]:
     """The pixels of a `sensor_msgs/CompressedImage`; see `decode_compressed`."""
-    return decode_compressed(msg.data, msg.format)
+    return decode_compressed(msg.data, msg.format, max_pixels)
 
 
 def image_to_compressed(

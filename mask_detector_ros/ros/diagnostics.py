@@ -34,6 +34,9 @@ class FrameStatistics:
         self.dropped = 0
         self.bad = 0
         self.bad_reason = ""
+        self.over_budget = 0
+        self._last_overrun = float("-inf")
+        self._overrun = ""
 
     def image_received(self, replaced: bool) -> None:
         """An image came; `replaced` says that it pushed out one that nobody had looked at."""
@@ -58,6 +61,13 @@ class FrameStatistics:
             self.bad_reason = reason
             self._last_bad = time.monotonic()
 
+    def frame_over_budget(self, what: str) -> None:
+        """A frame had more candidates than may be examined; the best were."""
+        with self._lock:
+            self.over_budget += 1
+            self._overrun = what
+            self._last_overrun = time.monotonic()
+
     def silence(self) -> float:
         """Seconds since the last image."""
         return time.monotonic() - self.last_image
@@ -71,8 +81,10 @@ class FrameStatistics:
                 "frames processed": str(self.processed),
                 "frames dropped": str(self.dropped),
                 "frames refused": str(self.bad),
+                "frames over budget": str(self.over_budget),
                 "rate [Hz]": f"{len(recent) / WINDOW:.1f}",
             }
+            overrun = self._overrun if self._last_overrun >= now - WINDOW else ""
             recently_bad = self._last_bad >= now - WINDOW
             recently_good = self._last_good >= now - WINDOW
         for name in ("latency", *LATENCY_PARTS):
@@ -87,6 +99,8 @@ class FrameStatistics:
             if recently_good:
                 return DiagnosticStatus.WARN, f"refused a frame: {self.bad_reason}", values
             return DiagnosticStatus.ERROR, f"no frame can be used: {self.bad_reason}", values
+        if overrun:
+            return DiagnosticStatus.WARN, overrun, values
         return DiagnosticStatus.OK, "running", values
 
 

@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.errors import ImageError
+from mask_detector_ros.imaging.image_size import require_pixels
+
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -37,10 +40,13 @@ def format_name(start: bytes) -> str:
     return next((name for signature, name in _SIGNATURES if start.startswith(signature)), "")
 
 
-def read_with_pillow(data: bytes) -> NDArray[np.uint8] | None:
+def read_with_pillow(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     """(H, W, 3) BGR of an image file's bytes, upright; None where Pillow is missing or fails.
 
     HEIC needs pillow-heif (`pip install "mask_detector_ros[heif]"`).
+
+    Raises:
+        ImageError: the image has more than `max_pixels`.
     """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
@@ -54,7 +60,10 @@ def read_with_pillow(data: bytes) -> NDArray[np.uint8] | None:
         register_heif_opener()
     try:
         with Image.open(io.BytesIO(data)) as image:
+            require_pixels(image.width, image.height, max_pixels)
             rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+    except ImageError:
+        raise
     except (
         *(UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError),
     ):

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.errors import SourceError
-from mask_detector_ros.opencv_log import quiet_opencv
+from mask_detector_ros.errors import ImageError, SourceError
+from mask_detector_ros.imaging.decoding import decode
+from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS, encoded_size, require_pixels
 from mask_detector_ros.sources.base import Frame, FrameSource
 from mask_detector_ros.sources.image_formats import format_name, read_with_pillow
 
@@ -22,6 +22,9 @@ IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg"),
     *(".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
+
+MAX_BYTES_PER_PIXEL, MAX_METADATA_BYTES = 8, 1 << 24
+"""Of the largest pixels, four channels of 16 bits: a larger file is no image of `max_pixels`."""
 
 _logger = logging.getLogger(__name__)
 
@@ -67,29 +70,38 @@ class ImagesSource(FrameSource):
         self._only_frame = None
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 BGR.
 
     Alpha is dropped, gray spread to three channels, 16 bits reduced to 8, and the image
     turned as its EXIF orientation says. Of an animation the first frame is read. What OpenCV
     cannot read, Pillow may, where it is installed: HEIC needs the package pillow-heif.
 
+    Args:
+        path: of the file.
+        max_pixels: width times height in the file's header, at most.
+
     Raises:
-        SourceError: the file is missing or is not an image.
+        SourceError: the file is missing, is not an image, or is too large.
     """
     require_file(path)
-    # cv2.imread cannot open every Unicode path on every system; numpy can.
-    data = np.fromfile(path, np.uint8)
-    image = None
-    with quiet_opencv():
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        except cv2.error as error:  # a header that promises more pixels than OpenCV allows
-            raise SourceError(f"cannot read the image {path}: {error.err}") from error
+    if path.stat().st_size > (most := MAX_BYTES_PER_PIXEL * max_pixels + MAX_METADATA_BYTES):
+        raise SourceError(
+            f"{path} has {path.stat().st_size:,} bytes, more than {most:,}; give a smaller image or"
+            " raise max_image_pixels"
+        )
+    # cv2.imread cannot open every Unicode path on every system.
+    data = path.read_bytes()
+    try:
+        if (size := encoded_size(data)) is not None:
+            require_pixels(*size, max_pixels)
+        image = _decode(data, max_pixels)
+        if image is None:
+            image = read_with_pillow(data, max_pixels)
+    except ImageError as error:
+        raise SourceError(f"cannot read {path}: {error}") from error
     if image is None:
-        image = read_with_pillow(data.tobytes())
-    if image is None:
-        kind = format_name(data[:64].tobytes())
+        kind = format_name(data[:64])
         if kind == "HEIC":
             raise SourceError(
                 f"{path} is a HEIC photograph, which needs the package pillow-heif; run: "
@@ -99,7 +111,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             f"{path} is {f'{kind}, damaged or of a kind' if kind else 'damaged or not an image'}"
             f"{' that OpenCV cannot read' if kind else ''}; open it in a viewer, or leave it out"
         )
-    return np.asarray(image, np.uint8)
+    return image
+
+
+def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
+    """None for what OpenCV cannot read."""
+    try:
+        return decode(data, max_pixels, upright=True)
+    except ImageError:
+        return None
 
 
 def is_image(path: Path) -> bool:

@@ -261,10 +261,10 @@ def few_or_many_bands(monkeypatch):
     def set_pixels(pixels):
         monkeypatch.setattr(pyramid, "MAX_TILE_ROWS", 10**6)
         monkeypatch.setattr(pyramid, "TILE_PIXELS", pixels)
-        pyramid.lay_out.cache_clear()
+        pyramid._lay_out.cache_clear()
 
     yield set_pixels
-    pyramid.lay_out.cache_clear()
+    pyramid._lay_out.cache_clear()
 
 
 def test_bands_give_what_the_whole_gives(cascade, astronaut, few_or_many_bands):

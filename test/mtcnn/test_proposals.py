@@ -1,6 +1,7 @@
 """P-Net's maps as proposals."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -32,7 +33,9 @@ def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
         tiles = []
         for top in tops:
             maps = [m[..., top // STRIDE : top // STRIDE + count, :] for m in padded]
-            tiles.append(proposals_in_tile(packing, scales, top, *maps, 0.5))
+            found, dropped = proposals_in_tile(packing, scales, top, 0, *maps, 0.5, 10)
+            assert dropped == 0
+            tiles.append(found)
         # Two pixels a cell, twelve pixels a window, from the level's corner on, then scaled.
         for name, expected in {
             "boxes": [[8, 6, 32, 42], [40, 40, 160, 280]],
@@ -44,6 +47,32 @@ def test_a_window_lies_where_its_level_says_in_source_pixels(monkeypatch):
         }.items():
             found = np.concatenate([getattr(tile, name) for tile in tiles])
             np.testing.assert_array_equal(found, expected)
+
+
+def test_of_too_many_proposals_the_best_stay():
+    packing = PackedPyramid(40, 40, np.array([[0, 0]]), ((40, 40),))
+    scores = np.random.default_rng(0).permutation(np.linspace(0, 1, 15 * 15)).astype(np.float32)
+    scores = scores.reshape(15, 15)
+    maps = scores, np.zeros((4, 15, 15), np.float32)
+    found, dropped = proposals_in_tile(packing, np.float32([[1, 1]]), 0, 0, *maps, 0.5, 20)
+    above = (scores >= 0.5).sum()
+    assert (len(found.scores), dropped) == (20, above - 20)
+    assert found.scores.min() == np.sort(scores, axis=None)[-20]
+    np.testing.assert_array_equal(scores[found.rows, found.columns], found.scores)
+
+
+@pytest.mark.parametrize("left", [0, 12])
+def test_tiles_side_by_side_give_the_places_of_the_whole(left):
+    packing = PackedPyramid(40, 60, np.array([[0, 0]]), ((40, 60),))
+    scores = np.random.default_rng(0).random((15, 25), np.float32)
+    offsets = np.random.default_rng(1).random((4, 15, 25), np.float32)
+    scales = np.float32([[2, 3]])
+    whole, _ = proposals_in_tile(packing, scales, 0, 0, scores, offsets, 0.5, 1000)
+    part = [m[..., left // STRIDE : left // STRIDE + 15] for m in (scores, offsets)]
+    found, _ = proposals_in_tile(packing, scales, 0, left, *part, 0.5, 1000)
+    inside = (whole.columns >= left // STRIDE) & (whole.columns < left // STRIDE + 15)
+    for name in ("boxes", "scores", "offsets", "levels", "rows", "columns"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[inside])
 
 
 grids = arrays.arrays(

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.pyramid import (
+    MAX_TILE_COLUMNS,
     MAX_TILE_ROWS,
     STRIDE,
+    TILE_PIXELS,
     WINDOW,
     lay_out,
     pyramid_shapes,
@@ -148,6 +150,17 @@ def test_bands_show_every_window_once(height, width, min_face_size, threads):
         first_rows = [y for top in tops for y in range(top, top + rows - WINDOW + 1, STRIDE)]
         assert first_rows == list(range(0, STRIDE * len(packing.levels), STRIDE))
         assert len(packing.levels) >= (packing.height - WINDOW) // STRIDE + 1
+
+
+@given(st.integers(12, 400), st.integers(12, 60_000), st.integers(1, 4))
+def test_tiles_of_the_widest_image_are_small(height, width, threads):
+    for packing in lay_out(pyramid_shapes(height, width, 12, 0.709), threads):
+        (rows, _), (columns, lefts) = packing.tiles, packing.columns
+        assert columns <= max(MAX_TILE_COLUMNS, WINDOW)
+        assert rows * columns <= 1.1 * TILE_PIXELS
+        firsts = [x for left in lefts for x in range(left, left + columns - WINDOW + 1, STRIDE)]
+        assert firsts == list(range(0, STRIDE * packing.levels.shape[1], STRIDE))
+        assert packing.levels.shape[1] >= (packing.width - WINDOW) // STRIDE + 1
 
 
 @pytest.mark.parametrize("threads", [2, 4])

@@ -1,0 +1,98 @@
+"""Loading the networks of a detector, and how they find and label faces together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.classifier import Classifier
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.boxes import FloatArray
+from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
+from mask_detector_ros.inference import EngineOptions, create_session
+from mask_detector_ros.inference.base import Session
+from mask_detector_ros.models import (
+    find_cascade_graph,
+    find_classifier,
+    find_detector,
+    takes_classifier,
+)
+from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.loading import load_cascade
+from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
+from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
+
+logger = logging.getLogger(__name__)
+
+Find = Callable[[NDArray[np.uint8], DetectionSettings, FloatArray | None], Faces]
+
+
+@dataclass(frozen=True)
+class LoadedNetworks:
+    """Loaded networks, and how they find and label faces together.
+
+    Attributes:
+        find: takes image, settings, and the boxes to search near (None for the whole frame).
+        label_names: the labels.
+        session: the network that labels: what runs it runs them all.
+        cascade: finds the faces.
+    """
+
+    find: Find
+    label_names: tuple[str, ...]
+    session: Session
+    cascade: Cascade | TwoStageCascade | CascadeGraph
+
+
+def load_networks(
+    values: Mapping[str, Any], backend: str, options: EngineOptions
+) -> LoadedNetworks:
+    """Load the networks that the parameters name.
+
+    Raises:
+        BackendError: the backend cannot serve on this machine.
+        ModelError: a model is missing, damaged, or not of the expected form.
+    """
+
+    def load(model: bytes, name: str) -> Session:
+        return create_session(model, name, backend, values["threads"], options)
+
+    detector_name, classifier_name = values["detector_model"], values["classifier_model"]
+    whole = find_cascade_graph(detector_name)
+    if whole is not None:
+        graph = CascadeGraph(load(whole, detector_name))
+        logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
+        return LoadedNetworks(graph, graph.label_names, graph.session, graph)
+    stages = find_detector(detector_name)
+    cascade = load_cascade(stages, backend, values["threads"], options)
+    if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, classifier_name):
+        return LoadedNetworks(cascade, cascade.label_names, cascade.sessions[-1], cascade)
+    # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
+    session = load(find_classifier(classifier_name), classifier_name)
+    classifier = Classifier(session)
+
+    def find(image: Image, settings: DetectionSettings, near: FloatArray | None) -> Faces:
+        pyramid = ImagePyramid(image)
+        return classifier(pyramid, cascade(pyramid, settings, near), settings.margin)
+
+    return LoadedNetworks(find, classifier.label_names, session, cascade)
+
+
+def load_engines(
+    values: Mapping[str, Any], say: Callable[[str], None], cancelled: Callable[[], bool]
+) -> LoadedNetworks:
+    """The same on TensorRT, whose engines are built where they are not in the cache.
+
+    Args:
+        values: of the parameters.
+        say: called with lines about the progress.
+        cancelled: tells when to give up.
+    """
+    options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
+    return load_networks(values, "tensorrt", options)

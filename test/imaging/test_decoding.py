@@ -1,0 +1,189 @@
+"""Encoded images: what their headers say is checked before they are decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mask_detector_ros.errors import ImageError, SourceError
+from mask_detector_ros.imaging.decoding import decode, quiet_decoders
+from mask_detector_ros.imaging.encodings import decode_compressed
+from mask_detector_ros.imaging.image_size import MAX_SCANS, encoded_size
+from mask_detector_ros.sources import read_image
+
+FORMATS = (".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".gif", ".jp2", ".avif")
+
+
+def encode(image: np.ndarray, suffix: str, *options: int) -> bytes:
+    done, data = cv2.imencode(suffix, image, options)
+    assert done
+    return data.tobytes()
+
+
+def image_of(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@given(width=st.integers(1, 300), height=st.integers(1, 300))
+def test_the_header_says_the_size_that_is_decoded(suffix: str, width: int, height: int) -> None:
+    if suffix == ".jp2":  # has six resolutions
+        width, height = width + 32, height + 32
+    data = encode(np.zeros((height, width, 3), np.uint8), suffix)
+    assert encoded_size(data) == (width, height)
+    assert decode(data).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        (cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+        (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    ],
+)
+def test_every_kind_of_jpeg_is_read(options: tuple[int, int]) -> None:
+    data = encode(image_of(70, 50), ".jpg", *options)
+    # An application segment with a thumbnail of another size, and fill bytes.
+    thumbnail = encode(image_of(9, 8), ".jpg")
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    for inserted in (b"", segment, b"\xff\xff\xff" + segment[1:]):
+        whole = data[:2] + inserted + data[2:]
+        assert encoded_size(whole) == (70, 50)
+        assert decode(whole).shape == (50, 70, 3)
+
+
+def test_lossless_and_transparent_webp() -> None:
+    image = np.dstack([image_of(70, 50), np.full((50, 70), 99, np.uint8)])
+    for quality in (80, 101):
+        assert encoded_size(encode(image, ".webp", cv2.IMWRITE_WEBP_QUALITY, quality)) == (70, 50)
+
+
+def claim(suffix: str, width: int, height: int) -> bytes:
+    """A small file whose header claims a large image."""
+    lossy = (cv2.IMWRITE_WEBP_QUALITY, 80) if suffix == ".webp" else ()
+    data = bytearray(encode(np.zeros((64, 64, 3), np.uint8), suffix, *lossy))
+    if suffix == ".jpg":
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    elif suffix == ".png":
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    elif suffix == ".bmp":
+        data[18:26] = struct.pack("<ii", width, -height)
+    elif suffix == ".webp":
+        data[26:30] = struct.pack("<HH", width, height)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "width", "height"),
+    [
+        (".jpg", 12000, 12000),
+        (".jpg", 65000, 65000),
+        (".png", 12000, 12000),
+        (".png", 2**31 - 1, 2**31 - 1),
+        (".bmp", 30000, 30000),
+        (".webp", 16383, 16383),
+    ],
+)
+def test_a_bomb_is_rejected_before_it_is_decoded(
+    suffix: str, width: int, height: int, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    data = claim(suffix, width, height)
+    decoded = []
+    monkeypatch.setattr(cv2, "imdecode", lambda *arguments: decoded.append(arguments))
+    for read in (decode, lambda data: decode_compressed(data, "jpeg")):
+        start = time.monotonic()
+        with pytest.raises(ImageError, match=rf"{width}x{height} pixels, more than max_image_pix"):
+            read(data)
+        assert time.monotonic() - start < 5
+    path = tmp_path / f"bomb{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="max_image_pixels"):
+        read_image(path)
+    assert decoded == []
+
+
+def test_a_decompressed_png_bomb_is_rejected() -> None:
+    """Given 20000x20000 black pixels in half a megabyte."""
+    rows = zlib.compress(bytes(20000 // 8 * 20001), 9)
+    head = struct.pack(">IIBBBBB", 20000, 20000, 1, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body
+        data += struct.pack(">I", zlib.crc32(kind + body))
+    with pytest.raises(ImageError, match="20000x20000"):
+        decode(data)
+
+
+def test_the_limit_is_the_parameter() -> None:
+    data = encode(image_of(100, 100), ".jpg")
+    assert decode(data, 10_000).shape == (100, 100, 3)
+    with pytest.raises(ImageError, match="max_image_pixels \\(9,999\\)"):
+        decode(data, 9_999)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_rejected() -> None:
+    data = encode(image_of(64, 64), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    start = data.rindex(b"\xff\xda")
+    bomb = data[:start] + data[start:-2] * (MAX_SCANS + 1) + data[-2:]
+    with pytest.raises(ImageError, match="scans"):
+        decode(bomb)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 10_000_000, b"no image at all"]
+)
+def test_what_is_no_image_is_rejected_at_once(data: bytes) -> None:
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="header"):
+        decode(data)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@given(st.data())
+def test_a_damaged_image_is_an_error_or_an_image_and_never_larger_than_the_limit(
+    suffix: str, data: st.DataObject
+) -> None:
+    whole = bytearray(encode(image_of(48, 36), suffix))
+    for _ in range(data.draw(st.integers(0, 8))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
+    try:
+        image = decode(cut, 100_000)
+    except ImageError:
+        return
+    assert image.shape[0] * image.shape[1] <= 100_000
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_damaged_images_write_nothing_to_stderr(
+    suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chance = np.random.default_rng(0)
+    whole = np.frombuffer(encode(image_of(80, 60), suffix), np.uint8)
+    for _ in range(60):
+        data = whole.copy()
+        data[chance.integers(8, len(data), 10)] = chance.integers(0, 256, 10)
+        with contextlib.suppress(ImageError):
+            decode(data[: chance.integers(10, len(data))].tobytes())
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_write_to_stderr_meanwhile_comes_out(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with quiet_decoders():
+        os.write(2, b"[INFO] [1.0] [node]: subscribed\nPremature end of JPEG file\n")
+    assert capfd.readouterr().err == "[INFO] [1.0] [node]: subscribed\n"

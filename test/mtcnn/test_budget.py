@@ -1,0 +1,139 @@
+"""What a frame may cost at most, whatever it shows."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mask_detector_ros.imaging.boxes import merge_boxes
+from mask_detector_ros.mtcnn.cascade import SUPPRESSION_BUDGET
+from mask_detector_ros.mtcnn.settings import DetectionSettings
+
+SETTINGS = DetectionSettings(
+    min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0
+)
+EVERYTHING = replace(SETTINGS, detection_thresholds=(0.0, 0.0, 0.0))
+
+
+class CountedRuns:
+    """Counts the crops that a stage is given, and the pixels of its largest call."""
+
+    def __init__(self, session, monkeypatch):
+        self.crops = self.largest = 0
+        run = session.run
+
+        def counted(images):
+            self.crops += len(images)
+            self.largest = max(self.largest, images.size)
+            return run(images=images)
+
+        monkeypatch.setattr(session, "run", counted)
+
+
+@pytest.fixture
+def counted(cascade, monkeypatch):
+    return [CountedRuns(s, monkeypatch) for s in (cascade.pnet, cascade.rnet, cascade.onet)]
+
+
+def adversarial(kind: str, height: int, width: int, side: int, face: np.ndarray) -> np.ndarray:
+    """An image made to have as many candidates as it can."""
+    if kind == "noise":
+        return np.random.default_rng(side).integers(0, 256, (height, width, 3), np.uint8)
+    y, x = np.indices((height, width))
+    if kind == "checkerboard":
+        return np.repeat(((x // side + y // side) % 2 * 255).astype(np.uint8)[..., None], 3, 2)
+    if kind == "stripes":
+        return np.repeat((x // side % 2 * 255).astype(np.uint8)[..., None], 3, 2)
+    if kind == "flat":
+        return np.full((height, width, 3), side % 256, np.uint8)
+    rows, columns = -(-height // face.shape[0]), -(-width // face.shape[1])
+    return np.tile(face, (rows, columns, 1))[:height, :width]
+
+
+KINDS = ("noise", "checkerboard", "stripes", "flat", "faces")
+
+
+@pytest.fixture(scope="module")
+def small_face(astronaut):
+    import cv2
+
+    return cv2.resize(astronaut[60:190, 165:285], (24, 26), interpolation=cv2.INTER_AREA)
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from(KINDS), st.integers(1, 400), st.integers(1, 600), st.integers(1, 40), st.data()
+)
+def test_no_image_has_more_crops_examined(cascade, small_face, kind, height, width, side, data):
+    limit = data.draw(st.sampled_from([10, 50, 500]))
+    with pytest.MonkeyPatch.context() as patch:
+        stages = [CountedRuns(s, patch) for s in (cascade.rnet, cascade.onet)]
+        image = adversarial(kind, height, width, side, small_face)
+        thresholds = data.draw(st.sampled_from([SETTINGS, EVERYTHING]))
+        faces = cascade(image, replace(thresholds, max_candidates=limit))
+    assert all(stage.crops <= limit for stage in stages)
+    assert len(faces) <= limit
+    assert np.isfinite(faces.boxes).all()
+
+
+def test_a_frame_over_budget_says_so_and_keeps_the_best(cascade, astronaut, counted):
+    usual = cascade(astronaut, SETTINGS)
+    assert cascade.overrun is None
+    faces = cascade(astronaut, replace(EVERYTHING, detection_thresholds=(0.0, 0.7, 0.7)))
+    overrun = cascade.overrun
+    assert overrun.kept == SETTINGS.max_candidates < overrun.found
+    text = f"frame over budget: kept {overrun.kept:,} of {overrun.found:,} candidates"
+    assert str(overrun) == text
+    np.testing.assert_allclose(faces.boxes[0], usual.boxes[0], atol=20)
+    cascade(astronaut, SETTINGS)
+    assert cascade.overrun is None
+
+
+def test_near_search_has_the_same_budget(cascade, astronaut, counted):
+    near = np.tile(np.float32([[177, 66, 273, 179]]), (5000, 1))
+    faces = cascade(astronaut, SETTINGS, near)
+    assert len(faces) >= 1
+    assert counted[1].crops <= SETTINGS.max_candidates
+
+
+@pytest.mark.parametrize("shape", [(20, 300_000), (300_000, 20)])
+def test_a_long_image_is_seen_in_small_parts(cascade, counted, shape):
+    image = np.full((*shape, 3), 90, np.uint8)
+    tracemalloc.start()
+    try:
+        cascade(image, SETTINGS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert counted[0].largest <= 3 * 150_000
+    # Of NumPy's arrays; the image itself is 18 MB.
+    assert peak < 4 * image.nbytes
+
+
+def test_faces_are_found_across_the_edges_of_tiles(cascade, astronaut):
+    """Given one row of heads, wider than a tile."""
+    head = astronaut[20:276, 96:352]
+    row = np.hstack([head] * 24)
+    small = replace(SETTINGS, min_face_size=24)
+    assert len(cascade(row, replace(small, max_faces=0))) >= 24
+
+
+def test_merging_boxes_takes_no_matrix_of_all_pairs():
+    count = 4000
+    corners = np.random.default_rng(0).uniform(0, 1e5, (count, 2)).astype(np.float32)
+    boxes = np.hstack([corners, corners + 10])
+    scores = np.linspace(0, 1, count, dtype=np.float32)
+    tracemalloc.start()
+    try:
+        merged = merge_boxes(boxes, scores + 0.1, 0.6)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(merged) > count * 0.99
+    assert peak < 20 * 2**20
+    assert SUPPRESSION_BUDGET * SETTINGS.max_candidates < count
