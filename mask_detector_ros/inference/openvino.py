@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
-
-
-@contextmanager
-def _without_telemetry() -> Iterator[None]:
-    """Import OpenVINO inside.
-
-    `import openvino` also loads its converter, which would write `~/intel/` and open a connection
-    to report that. There is no switch for it; without the package that reports, it loads a stub.
-    """
-    name = "openvino_telemetry"
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # an import of it raises ImportError
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-
-
-with _without_telemetry():
-    import openvino as ov
-    import openvino.opset13
-    from openvino import preprocess
+from mask_detector_ros.inference.openvino_graph import (
+    drop_conversion,
+    is_image,
+    restore_prelu,
+    split_flat_maps,
+    with_channels_last,
+)
+from mask_detector_ros.inference.openvino_import import ov
 
 _Shapes = tuple[tuple[int, ...], ...]
 
@@ -83,10 +65,12 @@ class OpenVinoSession(Session):
         try:
             self._network = self._core.read_model(model, b"")
             self.inputs = tuple(_tensor_info(port) for port in self._network.inputs)
-            _restore_prelu(self._network)
-            _split_flat_maps(self._network)
-            self._takes_pixels = [_is_image(tensor) for tensor in self.inputs]
-            self._network = _with_channels_last(self._network, self._takes_pixels)
+            restore_prelu(self._network)
+            split_flat_maps(self._network)
+            self._takes_bytes = [drop_conversion(self._network, i.name) for i in self.inputs]
+            self._takes_pixels = [is_image(tensor) for tensor in self.inputs]
+            are_images = map(any, zip(self._takes_bytes, self._takes_pixels, strict=True))
+            self._network = with_channels_last(self._network, list(are_images))
             compiled = self._compile(self._network)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
@@ -125,7 +109,8 @@ class OpenVinoSession(Session):
         request = self._request_for(tuple((size, *value.shape[1:]) for value in values))
         for index, (value, tensor) in enumerate(zip(values, self.inputs, strict=True)):
             if request is self._of_any_shape:
-                whole = np.ascontiguousarray(value, tensor.dtype)
+                dtype = np.float32 if self._takes_bytes[index] else tensor.dtype
+                whole = np.ascontiguousarray(value, dtype)
                 request.set_input_tensor(index, ov.Tensor(whole, shared_memory=True))
             else:
                 # Into OpenVINO's own memory, as results are copied out of it: NumPy's is not
@@ -175,92 +160,6 @@ def _fill_up(count: int) -> int:
     """The next of 1, 2, ... 8, 10, 12, 14, 16, 20, ... crops: a twentieth more on average."""
     step = max(1 << (count - 1).bit_length() >> 3, 1)
     return -(-count // step) * step
-
-
-def _restore_prelu(network: Any) -> None:
-    """Give OpenVINO the PReLU that the cascade's files spell out for ONNX Runtime.
-
-    They have slope * x + relu((1 - slope) * x), or (1 - slope) * relu(x) behind the plus, with
-    depthwise convolutions (training/make_mtcnn_onnx.py). In OpenVINO the operator takes a fifth
-    less time of O-Net.
-    """
-    for add in network.get_ordered_ops():
-        if add.get_type_name() != "Add":
-            continue
-        straight, bent = (add.input_value(i).get_node() for i in (0, 1))
-        kinds = {bent.get_type_name()}
-        if straight.get_type_name() != "GroupConvolution" or not bent.inputs():
-            continue
-        inner = bent.input_value(0).get_node()
-        kinds.add(inner.get_type_name())
-        source = straight.input_value(0)
-        if kinds != {"Relu", "GroupConvolution"} or inner.input_value(0) != source:
-            continue
-        scale = inner if inner.get_type_name() == "GroupConvolution" else bent
-        slope = _constant(straight)
-        if not np.allclose(_constant(scale), 1 - slope):
-            continue
-        prelu = ov.opset13.prelu(source, ov.opset13.constant(slope))
-        for target in add.output(0).get_target_inputs():
-            target.replace_source_output(prelu.output(0))
-    network.validate_nodes_and_infer_types()
-
-
-def _is_image(tensor: TensorInfo) -> bool:
-    """Whether it takes colour images, channels first."""
-    return tensor.dtype == np.float32 and len(tensor.shape) == 4 and tensor.shape[1] == 3
-
-
-def _with_channels_last(network: Any, which: list[bool]) -> Any:
-    """Let these inputs take (N, H, W, 3), which is how images lie in memory and how OpenVINO
-    wants them."""
-    steps = preprocess.PrePostProcessor(network)
-    for index, chosen in enumerate(which):
-        if chosen:
-            steps.input(index).tensor().set_layout(ov.Layout("NHWC"))
-            steps.input(index).model().set_layout(ov.Layout("NCHW"))
-    return steps.build()
-
-
-def _split_flat_maps(network: Any) -> None:
-    """Split the channels of maps as rows of (N, C, H * W).
-
-    OpenVINO keeps maps with their channels innermost and splits such with its slow reference
-    code, which takes a twentieth of the time of P-Net.
-    """
-    op = openvino.opset13
-    for node in network.get_ordered_ops():
-        maps = node.input_value(0) if node.get_type_name() == "VariadicSplit" else None
-        if maps is None or maps.get_partial_shape().rank != 4 or _number(node, 1) != 1:
-            continue
-        sides = op.gather(op.shape_of(maps), op.constant([2, 3]), op.constant(0))
-        as_before = op.concat([op.constant(np.array([0, 0])), sides], 0)
-        rows = op.reshape(maps, op.constant(np.array([0, 0, -1])), True)
-        parts = op.variadic_split(rows, node.input_value(1), node.input_value(2))
-        for old, new in zip(node.outputs(), parts.outputs(), strict=True):
-            replacement, names = op.reshape(new, as_before, True).output(0), old.get_names()
-            old.set_names(set())
-            replacement.set_names(names)
-            for target in old.get_target_inputs():
-                target.replace_source_output(replacement)
-    network.validate_nodes_and_infer_types()
-
-
-def _number(node: Any, index: int) -> int | None:
-    """The constant that is an input of a node; None for one that is computed."""
-    source = node.input_value(index).get_node()
-    return int(source.get_data().item()) if source.get_type_name() == "Constant" else None
-
-
-def _constant(convolution: Any) -> Array:
-    """(C,) weights of a depthwise 1x1 convolution; NaN for any other."""
-    node = convolution.input_value(1).get_node()
-    while node.get_type_name() == "Reshape":
-        node = node.input_value(0).get_node()
-    shape = list(convolution.input_value(1).get_shape())
-    if node.get_type_name() != "Constant" or shape[1:] != [1] * 4:
-        return np.full(1, np.nan, np.float32)
-    return np.array(node.get_data(), np.float32).reshape(-1)
 
 
 def _tensor_info(port: Any) -> TensorInfo:

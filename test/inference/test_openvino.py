@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.models import find_detector
 
@@ -16,7 +17,7 @@ from mask_detector_ros.inference import openvino as module  # noqa: E402
 def test_it_gets_its_own_prelu_and_says_the_same(stage):
     model = find_detector("mtcnn")[stage]
     network = openvino.Core().read_model(model, b"")
-    module._restore_prelu(network)
+    module.restore_prelu(network)
     kinds = [node.get_type_name() for node in network.get_ordered_ops()]
     assert kinds.count("PRelu") == {"rnet": 4, "onet": 5}[stage]
     assert "GroupConvolution" not in kinds
@@ -70,3 +71,33 @@ def test_it_keeps_networks_for_the_shapes_that_come_still(monkeypatch):
     # There is room for two; the third does not push out one that still comes.
     assert show(20, 24, 28, times=10) == {20, 24}
     assert show(20, 32, times=25) == {20, 32}
+
+
+def test_bytes_that_the_network_converts_are_converted_on_the_way_in():
+    """As a proposal network takes frames: uint8 (N, H, W, 3), cast and transposed inside."""
+    weights = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["cast"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["first", "weights"], ["maps"], pads=[1, 1, 1, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "bytes",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", "h", "w", 3])],
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["n", 4, "h", "w"])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    content = model.SerializeToString()
+    session = create_session(content, "bytes", "openvino", 1)
+    reference = create_session(content, "bytes", "onnxruntime", 1)
+    assert session.inputs == reference.inputs
+    rng = np.random.default_rng(1)
+    for height, width in [(8, 12)] * 6 + [(5, 9)] * 2:
+        images = rng.integers(0, 256, (1, height, width, 3), np.uint8)
+        expected = reference.run(images=images)["maps"]
+        np.testing.assert_allclose(session.run(images=images)["maps"], expected, atol=1e-2)
+    with pytest.raises(ModelError, match="takes images uint8"):
+        session.run(images=images.astype(np.float32))

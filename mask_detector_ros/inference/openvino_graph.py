@@ -1,0 +1,134 @@
+"""Changes to a network that OpenVINO runs faster with, and that compute the same.
+
+The shipped ONNX files are written for ONNX Runtime: `training/make_mtcnn_onnx.py` spells PReLU out
+because its kernels like that better. Here it becomes the operator again, and images keep the memory
+layout that OpenVINO wants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.inference.base import Array, TensorInfo
+from mask_detector_ros.inference.openvino_import import opset13, ov, preprocess
+
+
+def restore_prelu(network: Any) -> None:
+    """Give OpenVINO the PReLU that the cascade's files spell out for ONNX Runtime.
+
+    They have slope * x + relu((1 - slope) * x), or (1 - slope) * relu(x) behind the plus, with
+    depthwise convolutions (training/make_mtcnn_onnx.py). In OpenVINO the operator takes a fifth
+    less time of O-Net.
+    """
+    for add in network.get_ordered_ops():
+        if add.get_type_name() != "Add":
+            continue
+        straight, bent = (add.input_value(i).get_node() for i in (0, 1))
+        kinds = {bent.get_type_name()}
+        if straight.get_type_name() != "GroupConvolution" or not bent.inputs():
+            continue
+        inner = bent.input_value(0).get_node()
+        kinds.add(inner.get_type_name())
+        source = straight.input_value(0)
+        if kinds != {"Relu", "GroupConvolution"} or inner.input_value(0) != source:
+            continue
+        scale = inner if inner.get_type_name() == "GroupConvolution" else bent
+        slope = _constant(straight)
+        if not np.allclose(_constant(scale), 1 - slope):
+            continue
+        prelu = opset13.prelu(source, opset13.constant(slope))
+        for target in add.output(0).get_target_inputs():
+            target.replace_source_output(prelu.output(0))
+    network.validate_nodes_and_infer_types()
+
+
+def drop_conversion(network: Any, name: str) -> bool:
+    """Let an input of uint8 (N, H, W, 3) that the network converts to float32 and transposes take
+    float32 (N, 3, H, W) instead; return whether it was one.
+
+    OpenVINO transposes the bytes before it converts them and then reorders the floats, which takes
+    a fifth of the time of the proposal network. NumPy converts them on the way in.
+    """
+    parameter = next(p for p in network.get_parameters() if name in p.output(0).get_names())
+    shape, last = parameter.get_partial_shape(), parameter.output(0)
+    if parameter.get_element_type() != ov.Type.u8 or shape.rank != 4:
+        return False
+    for kind in ("Convert", "Transpose"):
+        targets = list(last.get_target_inputs())
+        if len(targets) != 1 or targets[0].get_node().get_type_name() != kind:
+            return False
+        last = targets[0].get_node().output(0)
+    images = opset13.parameter([shape[index] for index in (0, 3, 1, 2)], np.float32)
+    parameter.output(0).set_names(set())
+    images.output(0).set_names({name})
+    for target in last.get_target_inputs():
+        target.replace_source_output(images.output(0))
+    # In the place of the old one: inputs keep their order.
+    index = network.get_parameter_index(parameter)
+    others = network.get_parameters()
+    network.remove_parameter(parameter)
+    for other in others[index + 1 :]:
+        network.remove_parameter(other)
+    network.add_parameters([images, *others[index + 1 :]])
+    network.validate_nodes_and_infer_types()
+    return True
+
+
+def is_image(tensor: TensorInfo) -> bool:
+    """Whether it takes colour images, channels first."""
+    return tensor.dtype == np.float32 and len(tensor.shape) == 4 and tensor.shape[1] == 3
+
+
+def with_channels_last(network: Any, which: list[bool]) -> Any:
+    """Let these inputs take (N, H, W, 3), which is how images lie in memory and how OpenVINO
+    wants them."""
+    steps = preprocess.PrePostProcessor(network)
+    for index, chosen in enumerate(which):
+        if chosen:
+            steps.input(index).tensor().set_layout(ov.Layout("NHWC"))
+            steps.input(index).model().set_layout(ov.Layout("NCHW"))
+    return steps.build()
+
+
+def split_flat_maps(network: Any) -> None:
+    """Split the channels of maps as rows of (N, C, H * W).
+
+    OpenVINO keeps maps with their channels innermost and splits such with its slow reference
+    code, which takes a twentieth of the time of P-Net.
+    """
+    for node in network.get_ordered_ops():
+        maps = node.input_value(0) if node.get_type_name() == "VariadicSplit" else None
+        if maps is None or maps.get_partial_shape().rank != 4 or _number(node, 1) != 1:
+            continue
+        sides = opset13.gather(
+            opset13.shape_of(maps), opset13.constant([2, 3]), opset13.constant(0)
+        )
+        as_before = opset13.concat([opset13.constant(np.array([0, 0])), sides], 0)
+        rows = opset13.reshape(maps, opset13.constant(np.array([0, 0, -1])), True)
+        parts = opset13.variadic_split(rows, node.input_value(1), node.input_value(2))
+        for old, new in zip(node.outputs(), parts.outputs(), strict=True):
+            replacement, names = opset13.reshape(new, as_before, True).output(0), old.get_names()
+            old.set_names(set())
+            replacement.set_names(names)
+            for target in old.get_target_inputs():
+                target.replace_source_output(replacement)
+    network.validate_nodes_and_infer_types()
+
+
+def _number(node: Any, index: int) -> int | None:
+    """The constant that is an input of a node; None for one that is computed."""
+    source = node.input_value(index).get_node()
+    return int(source.get_data().item()) if source.get_type_name() == "Constant" else None
+
+
+def _constant(convolution: Any) -> Array:
+    """(C,) weights of a depthwise 1x1 convolution; NaN for any other."""
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() == "Reshape":
+        node = node.input_value(0).get_node()
+    shape = list(convolution.input_value(1).get_shape())
+    if node.get_type_name() != "Constant" or shape[1:] != [1] * 4:
+        return np.full(1, np.nan, np.float32)
+    return np.array(node.get_data(), np.float32).reshape(-1)
