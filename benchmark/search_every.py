@@ -1,11 +1,11 @@
 """What `search_every` saves and what it misses, on a rendered scene whose truth is known.
 
     python -m benchmark.search_every [--every N ...] [--seconds S] [--min-face-size PX]
-        [--scene NAME] [--backend NAME] [--threads N]
+        [--scene NAME] [--backend NAME] [--threads N] [--detector-model MODEL]
 
-Each image goes through all settings in turn, so that they share the machine's good and bad
+Each frame goes through all settings in turn, so that they share the machine's good and bad
 moments. Recall is over known faces of `min_face_size` and more; `newcomers` is how long after a
-face first stood in the picture it was found, in the mean over the scene's people.
+face first stood in the frame it was found, in the mean over the scene's people.
 """
 
 from __future__ import annotations
@@ -25,11 +25,17 @@ from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.matching import match_faces
-from mask_detector_ros.evaluation.observe import longer_sides
+from mask_detector_ros.evaluation.observations import longer_sides
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.parameters import TRACKING_PARAMETERS, check_parameters
+from mask_detector_ros.parameters import (
+    DETECTOR_PARAMETERS,
+    TRACKING_PARAMETERS,
+    check_parameters,
+)
 from mask_detector_ros.sources.sample_scene import RATE_HZ
 from mask_detector_ros.speed.machine import describe_machine
+
+DEFAULT_DETECTOR = check_parameters(DETECTOR_PARAMETERS, {})["detector_model"]
 
 
 class Tally:
@@ -77,6 +83,7 @@ def measure(arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
         min_face_size=arguments.min_face_size,
         backend=arguments.backend,
         threads=arguments.threads,
+        detector_model=arguments.detector_model,
     )
     every = sorted({1, *arguments.every})
     streams = {n: detector.stream(search_every=n) for n in every}
@@ -103,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--min-face-size", type=int, default=20, metavar="PX")
     parser.add_argument("--backend", default="onnxruntime")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--detector-model", default=DEFAULT_DETECTOR, metavar="MODEL")
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_search_every.json"))
     arguments = parser.parse_args(argv)
     try:
