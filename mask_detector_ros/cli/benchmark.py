@@ -84,6 +84,12 @@ def add_parser(commands: Any) -> None:
         help=f"of {', '.join(PEERS)}; or none",
     )
     what.add_argument(
+        "--yunet",
+        type=read_file,
+        metavar="FILE",
+        help="yunet_n_dynamic.onnx of ShiqiYu/libfacedetection.train: its detection alone, beside",
+    )
+    what.add_argument(
         "--frames", type=number(1, 1000), default=4, metavar="N", help="a case, default 4"
     )
     what.add_argument("--rounds", type=number(1, 10000), default=8, metavar="N", help="default 8")
@@ -160,13 +166,14 @@ def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: b
             raise ParameterError("--four-way has one case of its own: give no other cases with it")
         return four_way(Case(LABEL, plans.SIZES[0], 6, 40, peers=True), backends)
     if not named and not arguments.full:
-        return comparison(plans.selection(own_pictures), backends, arguments.peers)
+        cases = plans.selection(own_pictures)
+        return comparison(cases, backends, arguments.peers, arguments.yunet)
     every: tuple[Any, ...] = (plans.SIZES, plans.MIN_FACE_SIZES, plans.FACES, plans.THREADS)
     usual: tuple[Any, ...] = (plans.SIZES[:1], (40,), (6,), (1,))
     rest = dict(zip(AXES, every if arguments.full else usual, strict=True))
     sizes, least, faces, threads = (getattr(arguments, name) or rest[name] for name in AXES)
     cases = plans.axes(sizes, least, faces, threads, own_pictures)
-    return comparison(cases, backends, arguments.peers)
+    return comparison(cases, backends, arguments.peers, arguments.yunet)
 
 
 def listed(read: Callable[[str], T]) -> Callable[[str], list[T]]:
@@ -208,6 +215,14 @@ def read_peer(text: str) -> str | None:
     if text != "none" and text not in PEERS:
         raise argparse.ArgumentTypeError(f"must be of {', '.join(PEERS)}, or none, got {text!r}")
     return None if text == "none" else text
+
+
+def read_file(text: str) -> str:
+    """The absolute path of a file that exists: candidates run in folders of their own."""
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"must be a file, got {text!r}")
+    return str(path)
 
 
 def read_backend(text: str) -> str:

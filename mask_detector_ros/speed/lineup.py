@@ -91,8 +91,12 @@ def ours(job: str, backend: str) -> Candidate:
     )
 
 
-def comparison(cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str]) -> list[Run]:
-    """Ours in every backend, and the peers in the cases that have them."""
+def comparison(
+    cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str], yunet: str | None = None
+) -> list[Run]:
+    """Ours in every backend, the peers in the cases that have them, and YuNet, detection alone, in
+    all cases where the path of its file is given."""
+    rival = Candidate("YuNet, detection alone", "yunet", settings={"model": yunet})
     return [
         (
             case,
@@ -103,6 +107,7 @@ def comparison(cases: Sequence[Case], backends: Sequence[str], peers: Sequence[s
                     for name in peers
                     if case.peers and case.job in PEERS[name]
                 ),
+                *([rival] if yunet else []),
             ),
         )
         for case in cases

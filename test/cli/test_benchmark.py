@@ -96,3 +96,10 @@ def test_any_text_is_a_size_or_refused(text):
 def test_values_are_read_in_order_and_each_once(values):
     read = listed(number(0, 50))(",".join(map(str, values)))
     assert read == list(dict.fromkeys(values))
+
+
+def test_a_yunet_file_that_does_not_exist_is_wrong_use(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["benchmark", "--yunet", "nowhere.onnx"])
+    assert exit_.value.code == 2
+    assert "must be a file, got 'nowhere.onnx'" in capsys.readouterr().err

@@ -60,3 +60,11 @@ def test_the_four_variants_are_compared_with_the_vanilla_one():
     assert [e.is_reference for e in candidates] == [True] + [False] * 8
     assert sum(e.needs_gpu for e in candidates) == 4
     assert sum(e.environment == "cython" for e in candidates) == 2
+
+
+def test_yunet_stands_beside_ours_in_every_case_where_its_file_is_given():
+    cases = selection()
+    for _, candidates in comparison(cases, ["onnxruntime"], [], "yunet.onnx"):
+        assert [c.maker for c in candidates][-1] == "yunet"
+        assert candidates[-1].settings == {"model": "yunet.onnx"}
+    assert all(len(c) == 1 for _, c in comparison(cases, ["onnxruntime"], []))

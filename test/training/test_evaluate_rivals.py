@@ -4,9 +4,8 @@ import csv
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from constant_network import write_constants
 
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.sources.sample_scene import SampleScene
@@ -20,28 +19,7 @@ POINTS = np.arange(10, dtype=np.float32)
 @pytest.fixture
 def network(tmp_path):
     """Writes an ONNX file that gives constants, whatever image it sees."""
-
-    def write(shape, **outputs):
-        nodes = [
-            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
-            for name, value in outputs.items()
-        ]
-        graph = helper.make_graph(
-            nodes,
-            "constants",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
-                for name, value in outputs.items()
-            ],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-        model.ir_version = 8
-        path = tmp_path / "rival.onnx"
-        onnx.save(model, path)
-        return path
-
-    return write
+    return lambda shape, **outputs: write_constants(tmp_path / "rival.onnx", shape, **outputs)
 
 
 def lit(count, width, place, values):

