@@ -145,8 +145,13 @@ def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes
         return {detector_model: whole}
     networks = find_detector(detector_model)
     if takes_classifier(networks, classifier_model):
-        networks[classifier_model] = find_classifier(classifier_model)
+        networks[classifier_name(classifier_model)] = find_classifier(classifier_model)
     return networks
+
+
+def classifier_name(classifier_model: str) -> str:
+    """What a classifier is called: `OWN_LABELS` is the shipped one where one is needed."""
+    return SHIPPED_CLASSIFIER if classifier_model == OWN_LABELS else classifier_model
 
 
 def find_cascade_graph(detector_model: str) -> bytes | None:
@@ -170,8 +175,7 @@ def find_classifier(classifier_model: str) -> bytes:
     Raises:
         ModelError: there is no such model, or its file is missing or damaged.
     """
-    if classifier_model == OWN_LABELS:
-        classifier_model = SHIPPED_CLASSIFIER
+    classifier_model = classifier_name(classifier_model)
     entry = read_manifest().get(classifier_model)
     if entry is not None and entry.labels and entry.name not in TWO_STAGES:
         return read_model(entry)

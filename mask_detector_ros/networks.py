@@ -17,6 +17,7 @@ from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.models import (
+    classifier_name,
     find_cascade_graph,
     find_classifier,
     find_detector,
@@ -63,7 +64,7 @@ def load_networks(
     def load(model: bytes, name: str) -> Session:
         return create_session(model, name, backend, values["threads"], options)
 
-    detector_name, classifier_name = values["detector_model"], values["classifier_model"]
+    detector_name, chosen = values["detector_model"], values["classifier_model"]
     whole = find_cascade_graph(detector_name)
     if whole is not None:
         graph = CascadeGraph(load(whole, detector_name))
@@ -71,10 +72,10 @@ def load_networks(
         return LoadedNetworks(graph, graph.label_names, graph.session, graph)
     stages = find_detector(detector_name)
     cascade = load_cascade(stages, backend, values["threads"], options)
-    if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, classifier_name):
+    if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, chosen):
         return LoadedNetworks(cascade, cascade.label_names, cascade.sessions[-1], cascade)
     # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
-    session = load(find_classifier(classifier_name), classifier_name)
+    session = load(find_classifier(chosen), classifier_name(chosen))
     classifier = Classifier(session)
 
     def find(image: Image, settings: DetectionSettings, near: FloatArray | None) -> Faces:

@@ -151,8 +151,9 @@ DETECTOR_PARAMETERS = (
     ),
     Parameter(
         "classifier_model",
-        "mask_classifier",
-        "Name of a mask classifier in models.yaml, or the path of an ONNX file.",
+        "auto",
+        "Mask classifier: auto (the detector's own labels, or mask_classifier where it gives "
+        "none), a name in models.yaml, or the path of an ONNX file.",
     ),
     Parameter(
         "min_face_size",

@@ -25,8 +25,7 @@ from mask_detector_ros.evaluation.perturb import GEOMETRIC, perturb
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.models import (
-    OWN_LABELS,
-    SHIPPED_CLASSIFIER,
+    classifier_name,
     find_cascade_graph,
     find_classifier,
     find_detector,
@@ -108,7 +107,7 @@ class Networks:
                 name = detector
                 classifiers[name] = OwnLabels(cascade)
             else:
-                name = SHIPPED_CLASSIFIER if model == OWN_LABELS else model
+                name = classifier_name(model)
                 session = create_session(find_classifier(name), name, backend, threads, options)
                 classifiers[name] = Classifier(session)
             label_columns(classifiers[name].label_names, name)

@@ -138,13 +138,18 @@ class TwoStageCascade:
         return boxes
 
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
-        """Those of (N, 4) proposals that are faces, labelled, best score first."""
+        """Those of (N, 4) proposals that are faces, labelled, best score first; boxes end where
+        the image ends."""
         squares, out = self._run_on_crops(image, boxes, self._margin)
-        kept = np.flatnonzero(out["scores"] >= threshold)
+        # A proposal without an area has a square without one, and a black crop.
+        has_area = squares[:, 2] > squares[:, 0]
+        kept = np.flatnonzero(has_area & (out["scores"] >= threshold))
         squares, scores = squares[kept], out["scores"][kept]
         corner, sides = squares[:, None, :2], (squares[:, 2:] - squares[:, :2])[:, None]
+        height, width = image[0].shape[:2]
+        limits = np.array([width, height, width, height], np.float32)
         faces = Faces(
-            bbox_regression(squares, out["offsets"][kept]),
+            np.clip(bbox_regression(squares, out["offsets"][kept]), 0, limits),
             scores,
             corner + sides * out["landmarks"][kept],
             out["probabilities"][kept],
