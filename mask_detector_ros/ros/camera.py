@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +36,7 @@ from mask_detector_ros.ros.latency import LatencyBreakdown
 from mask_detector_ros.ros.messages import RESULTS, nanoseconds
 from mask_detector_ros.ros.parameters import split_names
 from mask_detector_ros.ros.subscription import ImageSubscription
+from mask_detector_ros.ros.worker import Work
 
 Values = Mapping[str, Any]
 """The node's parameters by name."""
@@ -70,6 +74,7 @@ class Camera:
         self._publishing = publishing
         self._subscription: ImageSubscription | None = None
         self._forget = False
+        self._activation = 0
         self.statistics = FrameStatistics()
         self._stream = detector.stream()
         place = f"{name}/{node.get_name()}" if name else "~"
@@ -99,6 +104,7 @@ class Camera:
                 self, Arrival(message, LatencyBreakdown(now - nanoseconds(message.header.stamp)))
             )
 
+        self._activation += 1
         self.statistics = FrameStatistics()
         self._stream = self._detector.stream()
         header = Header(stamp=self._node.get_clock().now().to_msg())
@@ -122,7 +128,8 @@ class Camera:
             self._subscription = None
 
     def destroy(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers; a frame that is still in progress will publish nothing."""
+        self._activation += 1
         for publisher in (
             self._detections,
             self._faces,
@@ -146,6 +153,7 @@ class Camera:
         """
         message, breakdown = arrival
         breakdown.end("wait")
+        activation = self._activation
         if self._forget:
             self._forget = False
             self._stream.reset()
@@ -157,9 +165,9 @@ class Camera:
             breakdown.end("conversion")
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:
-            self.statistics.frame_refused(str(error))
+            self.statistics.frame_rejected(str(error))
             self._node.get_logger().warning(
-                f"frame rejected ({self.statistics.bad} so far): {error}",
+                f"frame rejected ({self.statistics.rejected.count} so far): {error}",
                 throttle_duration_sec=WARNING_PERIOD,
             )
             return
@@ -167,7 +175,7 @@ class Camera:
             self.statistics.frame_over_budget(str(overrun))
         breakdown.end("inference")
         with self._publishing() as active:
-            if active:
+            if active and activation == self._activation:
                 self._publish(image, faces, message.header, breakdown, values)
                 self.statistics.frame_processed(breakdown)
 
@@ -200,20 +208,44 @@ class Camera:
             if wants_compressed:
                 self._compressed_drawing.publish(image_to_compressed(drawing, header))
 
-    def status(self, values: Values) -> Status:
-        """The status of this camera for diagnostics; missing images are also logged."""
+    def fail(self, error: Exception) -> None:
+        """Count a frame whose processing broke off, and log why."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {what} ({Path(place.filename).name}:{place.lineno})"
+        self.statistics.frame_failed(reason)
+        logger = self._node.get_logger()
+        logger.error(
+            f"frame failed ({self.statistics.failed.count} so far): {reason}",
+            throttle_duration_sec=WARNING_PERIOD,
+        )
+        logger.debug("".join(traceback.format_exception(error)))
+
+    def status(self, values: Values, work: Work | None) -> Status:
+        """The status of this camera for diagnostics; missing images are also logged.
+
+        Args:
+            values: of the parameters.
+            work: what the worker is doing.
+        """
         part = f"{self.name}: frames" if self.name else "frames"
         if self._subscription is None:
             return Status(part, DiagnosticStatus.OK, "not active", {})
         timeout = values["image_timeout"]
-        level, text, numbers = self.statistics.status(timeout)
+        limit = values["frame_timeout"]
+        stuck = ""
+        if work is not None and work.sender is self:
+            seconds = time.monotonic() - work.since
+            if seconds > limit:
+                stuck = f"stuck in {work.item.breakdown.in_progress} for {seconds:.0f} s"
+        level, text, numbers = self.statistics.status(timeout, limit, stuck)
         numbers |= {
             "backend": self._detector.backend,
             "device": self._detector.device,
             "engine": self._detector.engine_state or "none used",
         }
         topic = self._subscription.topic
-        if self.statistics.silence() > timeout:
+        if not stuck and self.statistics.silence() > timeout:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"
             self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
         return Status(part, level, text, numbers, hardware=topic)

@@ -21,6 +21,9 @@ WINDOW = 10.0
 WARNING_PERIOD = 5.0
 """Seconds: between two reports; over which rate and latency are taken; between two warnings."""
 
+FAILURES_IN_A_ROW = 3
+"""Frames that fail one after the other before diagnostics call it an error."""
+
 
 class FrameStatistics:
     """Counts frames; safe to use from several threads. Times in seconds."""
@@ -28,20 +31,19 @@ class FrameStatistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent: deque[tuple[float, LatencyBreakdown]] = deque()
-        self._last_bad = self._last_good = float("-inf")
+        self._waiting_since: float | None = None
         self.last_image = time.monotonic()
-        self.processed = 0
-        self.dropped = 0
-        self.bad = 0
-        self.bad_reason = ""
-        self.over_budget = 0
-        self._last_overrun = float("-inf")
-        self._overrun = ""
+        self.processed = self.dropped = 0
+        self.rejected = _Events()
+        self.failed = _Events()
+        self.over_budget = _Events()
+        self._failed_in_a_row = 0
 
     def image_received(self, replaced: bool) -> None:
-        """An image came; `replaced` says that it pushed out one that nobody had looked at."""
+        """An image arrived; `replaced` says that it replaced one that still waited."""
         with self._lock:
             self.last_image = time.monotonic()
+            self._waiting_since = self._waiting_since or self.last_image
             self.dropped += replaced
 
     def frame_processed(self, breakdown: LatencyBreakdown) -> None:
@@ -49,68 +51,112 @@ class FrameStatistics:
         now = time.monotonic()
         with self._lock:
             self.processed += 1
-            self._last_good = now
+            self._failed_in_a_row = 0
+            self._waiting_since = None
             self._recent.append((now, breakdown))
             while self._recent[0][0] < now - WINDOW:
                 self._recent.popleft()
 
-    def frame_refused(self, reason: str) -> None:
+    def frame_rejected(self, reason: str) -> None:
         """A frame could not be used."""
         with self._lock:
-            self.bad += 1
-            self.bad_reason = reason
-            self._last_bad = time.monotonic()
+            self.rejected.add(reason)
+            self._failed_in_a_row = 0
+
+    def frame_failed(self, reason: str) -> None:
+        """Processing a frame broke off: a shortage of memory, say, or a bug."""
+        with self._lock:
+            self.failed.add(reason)
+            self._failed_in_a_row += 1
 
     def frame_over_budget(self, what: str) -> None:
         """A frame had more candidates than may be examined; the best were."""
         with self._lock:
-            self.over_budget += 1
-            self._overrun = what
-            self._last_overrun = time.monotonic()
+            self.over_budget.add(what)
 
     def silence(self) -> float:
         """Seconds since the last image."""
         return time.monotonic() - self.last_image
 
-    def status(self, image_timeout: float) -> tuple[bytes, str, dict[str, str]]:
-        """Level, message and values for a DiagnosticStatus."""
+    def status(
+        self, image_timeout: float, frame_timeout: float, stuck: str = ""
+    ) -> tuple[bytes, str, dict[str, str]]:
+        """Level, message and values for a DiagnosticStatus.
+
+        Args:
+            image_timeout: seconds without an image that are a warning.
+            frame_timeout: seconds without a result, though images arrive, that are an error.
+            stuck: what a frame is stuck in, where one is.
+        """
         now = time.monotonic()
         with self._lock:
             recent = [breakdown for end, breakdown in self._recent if end >= now - WINDOW]
             values = {
                 "frames processed": str(self.processed),
                 "frames dropped": str(self.dropped),
-                "frames refused": str(self.bad),
-                "frames over budget": str(self.over_budget),
+                "frames rejected": str(self.rejected.count),
+                "frames failed": str(self.failed.count),
+                "frames over budget": str(self.over_budget.count),
                 "rate [Hz]": f"{len(recent) / WINDOW:.1f}",
             }
-            overrun = self._overrun if self._last_overrun >= now - WINDOW else ""
-            recently_bad = self._last_bad >= now - WINDOW
-            recently_good = self._last_good >= now - WINDOW
+            level, text = self._judge(now, image_timeout, frame_timeout, stuck, bool(recent))
         for name in ("latency", *LATENCY_PARTS):
             times = sorted(j.latency if name == "latency" else j.parts[name] for j in recent)
             for percent in (50, 99):
                 value = times[min(len(times) * percent // 100, len(times) - 1)] if times else None
-                text = "none" if value is None else f"{value / 1e6:.1f}"
-                values[f"{name} p{percent} [ms]"] = text
-        if self.silence() > image_timeout:
-            return DiagnosticStatus.WARN, f"no image for {self.silence():.0f} s", values
-        if recently_bad:
-            if recently_good:
-                return DiagnosticStatus.WARN, f"refused a frame: {self.bad_reason}", values
-            return DiagnosticStatus.ERROR, f"no frame can be used: {self.bad_reason}", values
-        if overrun:
-            return DiagnosticStatus.WARN, overrun, values
-        return DiagnosticStatus.OK, "running", values
+                shown = "none" if value is None else f"{value / 1e6:.1f}"
+                values[f"{name} p{percent} [ms]"] = shown
+        return level, text, values
+
+    def _judge(
+        self, now: float, image_timeout: float, frame_timeout: float, stuck: str, has_results: bool
+    ) -> tuple[bytes, str]:
+        ok, warn, error = (getattr(DiagnosticStatus, name) for name in ("OK", "WARN", "ERROR"))
+        if stuck:
+            return error, stuck
+        if self._failed_in_a_row >= FAILURES_IN_A_ROW:
+            return error, f"the last {self._failed_in_a_row} frames failed: {self.failed.reason}"
+        if now - self.last_image > image_timeout:
+            return warn, f"no image for {now - self.last_image:.0f} s"
+        if self.rejected.is_recent(now):
+            if has_results:
+                return warn, f"rejected a frame: {self.rejected.reason}"
+            return error, f"no frame can be used: {self.rejected.reason}"
+        if self.failed.is_recent(now):
+            return warn, f"a frame failed: {self.failed.reason}"
+        if not has_results and self._waiting_since is not None:
+            waited = now - self._waiting_since
+            level = error if waited > frame_timeout else warn
+            return level, f"no frame processed for {waited:.0f} s while images arrive"
+        if self.over_budget.is_recent(now):
+            return warn, self.over_budget.reason
+        return ok, "running"
+
+
+class _Events:
+    """How often something happened, and why it did last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reason = ""
+        self._last = float("-inf")
+
+    def add(self, reason: str) -> None:
+        self.count += 1
+        self.reason = reason
+        self._last = time.monotonic()
+
+    def is_recent(self, now: float) -> bool:
+        return self._last >= now - WINDOW
 
 
 class Status(NamedTuple):
-    """What one part of the node has to say.
+    """The status of one part of the node.
 
     Attributes:
         part: its name, which stands after the node's.
         level: of DiagnosticStatus. OK; WARN where something is wrong that may pass (silence, a
-            frame refused); ERROR where nothing useful comes out.
+            frame rejected); ERROR where nothing useful comes out.
         text: one line.
         values: keys and values.
         hardware: what it depends on, such as the topic of a camera.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from mask_detector_ros.result_messages import LATENCY_PARTS
+
 
 class LatencyBreakdown:
     """The time that one image spends in each part of its way through the node, in nanoseconds.
@@ -24,6 +26,11 @@ class LatencyBreakdown:
         now = time.monotonic_ns()
         self.parts[part] = now - self._since
         self._since = now
+
+    @property
+    def in_progress(self) -> str:
+        """The part of `LATENCY_PARTS` that has not ended; the last, once all have."""
+        return next((part for part in LATENCY_PARTS if part not in self.parts), LATENCY_PARTS[-1])
 
     @property
     def latency(self) -> int:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,10 +37,14 @@ from mask_detector_ros.ros.parameters import (
     split_names,
 )
 from mask_detector_ros.ros.run_node import report_exceptions, run_node, sending
+from mask_detector_ros.ros.watchdog import Watchdog
 from mask_detector_ros.ros.worker import NewestItemWorker
 
-STOP_TIMEOUT = 1.5
-"""Seconds that a frame gets to end when the process ends."""
+STOP_TIMEOUT = 1.2
+"""Seconds that a frame in progress gets to end, when the models are freed or the process ends."""
+
+LOCK_TIMEOUT = 0.3
+"""Seconds that a message that is being published gets to go out before the node is inactive."""
 
 
 class MaskDetectorNode(LifecycleNode):
@@ -52,13 +56,16 @@ class MaskDetectorNode(LifecycleNode):
         declare_parameters(self, NODE_PARAMETERS)
         self._detector: MaskDetector | None = None
         self._worker: NewestItemWorker[Camera, Arrival] | None = None
+        self._abandoned: list[NewestItemWorker[Camera, Arrival]] = []
         self._cameras: list[Camera] = []
         self._lock = threading.Lock()
         self._active = False
         self.failed = False
+        self.callback_errors = 0
         self._values = parameter_values(self, NODE_PARAMETERS)
         self.add_on_set_parameters_callback(self._take_parameters)
         self._reporter = StatusReporter(self, self._statuses)
+        self._watchdog = Watchdog(self, self._stuck_for, self._count_processed, self._recovery)
         self.create_service(Trigger, "~/reset", self._reset)
 
     # Lifecycle
@@ -131,18 +138,25 @@ class MaskDetectorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _deactivate(self) -> None:
-        with self._lock:
-            self._active = False
+        self._active = False
+        # What is being published goes out first, unless it is stuck.
+        if self._lock.acquire(timeout=LOCK_TIMEOUT):
+            self._lock.release()
         for camera in self._cameras:
             camera.deactivate()
         if self._worker is not None:
             self._worker.clear()
 
     def _free(self) -> None:
-        """Drop models and publishers; a frame in work is waited for."""
+        """Drop models and publishers; a frame in progress gets `STOP_TIMEOUT` to end."""
         if self._worker is None:
             return
-        self._worker.stop(timeout=None)
+        self._abandoned = [worker for worker in self._abandoned if not worker.stop(0)]
+        if not self._worker.stop(STOP_TIMEOUT):
+            self._abandoned.append(self._worker)
+            self.get_logger().warning(
+                "a frame is stuck; its thread and its models are left behind until it ends"
+            )
         if self._detector is not None:
             self._detector.close()
         self._worker = self._detector = None
@@ -153,9 +167,9 @@ class MaskDetectorNode(LifecycleNode):
 
     def close(self) -> None:
         """End the process's work at once; called once, last."""
-        with self._lock:
-            self._active = False
-        if self._worker is not None and not self._worker.stop(STOP_TIMEOUT):
+        self._active = False
+        workers = [*self._abandoned, *([self._worker] if self._worker is not None else [])]
+        if not all(worker.stop(STOP_TIMEOUT / len(workers)) for worker in workers):
             # The backend is deep in a frame and Python cannot end its thread: leave now,
             # before the interpreter tears down what the thread still uses.
             sys.stderr.flush()
@@ -203,7 +217,11 @@ class MaskDetectorNode(LifecycleNode):
             camera.statistics.image_received(self._worker.submit(camera, arrival))
 
     def _process(self, camera: Camera, arrival: Arrival) -> None:
-        camera.process(arrival, self._values)
+        """In the worker's thread: what fails costs this frame, not the node."""
+        try:
+            camera.process(arrival, self._values)
+        except Exception as error:
+            camera.fail(error)
 
     @contextmanager
     def _publishing(self) -> Iterator[bool]:
@@ -217,8 +235,34 @@ class MaskDetectorNode(LifecycleNode):
 
     def _statuses(self) -> list[Status]:
         """What diagnostics say."""
-        statuses = [camera.status(self._values) for camera in self._cameras]
-        return statuses or [Status("frames", DiagnosticStatus.OK, "not configured", {})]
+        work = self._worker.work if self._worker is not None else None
+        statuses = [camera.status(self._values, work) for camera in self._cameras]
+        statuses = statuses or [Status("frames", DiagnosticStatus.OK, "not configured", {})]
+        statuses[0].values["callback errors"] = str(self.callback_errors)
+        return statuses
+
+    # Watchdog
+
+    def _stuck_for(self) -> float:
+        work = self._worker.work if self._worker is not None else None
+        return (time.monotonic() - work.since) / self._values["frame_timeout"] if work else 0.0
+
+    def _count_processed(self) -> int:
+        return sum(camera.statistics.processed for camera in self._cameras)
+
+    def _recovery(self) -> Callable[[], None] | None:
+        may_recover = self._detector is not None and self._detector.backend != "tensorrt"
+        return self._reload if self._values["recover"] and may_recover else None
+
+    def _reload(self) -> None:
+        steps = (
+            self.trigger_deactivate,
+            self.trigger_cleanup,
+            self.trigger_configure,
+            self.trigger_activate,
+        )
+        if not all(step() == TransitionCallbackReturn.SUCCESS for step in steps):
+            self.get_logger().error("the node could not recover; the reason is logged above")
 
 
 def _return_memory() -> None:

@@ -85,6 +85,23 @@ NODE_PARAMETERS = (
         live=True,
     ),
     Parameter(
+        "frame_timeout",
+        5.0,
+        "Time for one image after which diagnostics report an error: a frame is stuck, or images "
+        "arrive and no result comes out.",
+        minimum=0.1,
+        maximum=3600.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "recover",
+        False,
+        "Load the models again when a frame is stuck for three times frame_timeout; not with "
+        "TensorRT, whose GPU a stuck frame may still hold.",
+        live=True,
+    ),
+    Parameter(
         "autostart",
         True,
         "Configure and activate at start; false leaves that to a lifecycle manager.",

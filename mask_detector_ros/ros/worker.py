@@ -5,20 +5,35 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Sender = TypeVar("Sender")
 Item = TypeVar("Item")
 
 
-class NewestItemWorker(Generic[Sender, Item]):
-    """Calls `process` in a thread of its own, with the newest item that a sender handed in.
+class Work(NamedTuple):
+    """What a worker is doing.
 
-    An item that arrives while one of its sender waits takes its place: the queue is never
-    longer than there are senders, so latency cannot grow. Of those who wait, the one who was
-    served longest ago comes next, however often and whenever the others send. An exception in
-    `process` ends the thread, is reported by Python with its traceback, and makes it call
-    `on_crash`.
+    Attributes:
+        sender, item: as submitted.
+        since: `time.monotonic()` of its beginning.
+    """
+
+    sender: Any
+    item: Any
+    since: float
+
+
+class NewestItemWorker(Generic[Sender, Item]):
+    """Calls `process` in a thread of its own, with the newest item that a sender submitted.
+
+    A new item replaces one of the same sender that still waits: the queue is never longer than
+    there are senders, so latency cannot grow. Of the senders that wait, the one that was served
+    longest ago comes next, however often and whenever the others send. An exception in `process`
+    ends the thread, is reported by Python with its traceback, and makes it call `on_crash`.
+
+    Attributes:
+        work: the item in progress; None while it waits for one.
     """
 
     def __init__(
@@ -26,6 +41,7 @@ class NewestItemWorker(Generic[Sender, Item]):
     ) -> None:
         self._process = process
         self._on_crash = on_crash
+        self.work: Work | None = None
         self._condition = threading.Condition()
         self._waiting: dict[Sender, Item] = {}
         self._turn = 0
@@ -36,7 +52,7 @@ class NewestItemWorker(Generic[Sender, Item]):
         self._thread.start()
 
     def submit(self, sender: Sender, item: Item) -> bool:
-        """Hand in an item; return whether one that was still waiting had to go for it."""
+        """Submit an item. Returns True if it replaced one that was still waiting."""
         with self._condition:
             replaced = sender in self._waiting
             self._waiting[sender] = item
@@ -47,15 +63,16 @@ class NewestItemWorker(Generic[Sender, Item]):
         return replaced
 
     def clear(self) -> None:
-        """Forget the items that wait."""
+        """Drop the items that wait."""
         with self._condition:
             self._waiting = {}
 
     def stop(self, timeout: float | None) -> bool:
-        """End the thread after the item it is at; wait `timeout` seconds, or for ever on None.
+        """End the thread after the item in progress; wait `timeout` seconds, or for ever on None.
 
         Returns:
-            Whether it ended.
+            Whether it ended. One that did not is abandoned: no Python thread can be ended from
+            outside. It ends when its call returns.
         """
         with self._condition:
             self._stopped = True
@@ -67,7 +84,9 @@ class NewestItemWorker(Generic[Sender, Item]):
         ended_well = False
         try:
             while (task := self._next()) is not None:
+                self.work = Work(*task, time.monotonic())
                 self._process(*task)
+                self.work = None
             ended_well = True
         finally:
             if not ended_well:

@@ -25,7 +25,7 @@ def test_all_is_well_while_frames_come() -> None:
     for milliseconds in range(1, 101):
         statistics.image_received(replaced=milliseconds % 10 == 0)
         statistics.frame_processed(breakdown(milliseconds))
-    level, text, values = statistics.status(image_timeout=60.0)
+    level, text, values = statistics.status(image_timeout=60.0, frame_timeout=5.0)
     assert (level, text) == (DiagnosticStatus.OK, "running")
     assert values["frames processed"] == "100"
     assert values["frames dropped"] == "10"
@@ -36,7 +36,7 @@ def test_all_is_well_while_frames_come() -> None:
 
 
 def test_before_the_first_frame_there_are_no_times() -> None:
-    level, _, values = FrameStatistics().status(image_timeout=60.0)
+    level, _, values = FrameStatistics().status(image_timeout=60.0, frame_timeout=5.0)
     assert level == DiagnosticStatus.OK
     assert values["latency p50 [ms]"] == "none"
     assert values["rate [Hz]"] == "0.0"
@@ -46,15 +46,15 @@ def test_a_refused_frame_is_a_warning_with_its_reason() -> None:
     statistics = FrameStatistics()
     statistics.image_received(replaced=False)
     statistics.frame_processed(breakdown(100))
-    statistics.frame_refused("unknown encoding")
-    level, text, values = statistics.status(image_timeout=60.0)
+    statistics.frame_rejected("unknown encoding")
+    level, text, values = statistics.status(image_timeout=60.0, frame_timeout=5.0)
     assert level == DiagnosticStatus.WARN
     assert "unknown encoding" in text
-    assert values["frames refused"] == "1"
+    assert values["frames rejected"] == "1"
 
 
 def test_silence_is_a_warning() -> None:
-    level, text, _ = FrameStatistics().status(image_timeout=0.0)
+    level, text, _ = FrameStatistics().status(image_timeout=0.0, frame_timeout=5.0)
     assert level == DiagnosticStatus.WARN
     assert "no image" in text
 
@@ -62,7 +62,43 @@ def test_silence_is_a_warning() -> None:
 def test_it_is_an_error_when_no_frame_can_be_used() -> None:
     statistics = FrameStatistics()
     statistics.image_received(replaced=False)
-    statistics.frame_refused("unknown encoding")
-    level, text, _ = statistics.status(image_timeout=60.0)
+    statistics.frame_rejected("unknown encoding")
+    level, text, _ = statistics.status(image_timeout=60.0, frame_timeout=5.0)
     assert level == DiagnosticStatus.ERROR
     assert text == "no frame can be used: unknown encoding"
+
+
+def test_a_rate_of_zero_is_never_ok_while_images_arrive() -> None:
+    statistics = FrameStatistics()
+    statistics.image_received(replaced=False)
+    level, text, values = statistics.status(image_timeout=60.0, frame_timeout=5.0)
+    assert (values["rate [Hz]"], level) == ("0.0", DiagnosticStatus.WARN)
+    assert text == "no frame processed for 0 s while images arrive"
+    level, _, _ = statistics.status(image_timeout=60.0, frame_timeout=0.0)
+    assert level == DiagnosticStatus.ERROR
+    statistics.frame_processed(breakdown(1))
+    level, text, _ = statistics.status(image_timeout=60.0, frame_timeout=0.0)
+    assert (level, text) == (DiagnosticStatus.OK, "running")
+
+
+def test_frames_that_fail_in_a_row_are_an_error() -> None:
+    statistics = FrameStatistics()
+    for count in range(1, 5):
+        statistics.image_received(replaced=False)
+        statistics.frame_failed("MemoryError: ")
+        level, text, _ = statistics.status(image_timeout=60.0, frame_timeout=5.0)
+        assert level == (DiagnosticStatus.WARN if count < 3 else DiagnosticStatus.ERROR)
+    assert text == "the last 4 frames failed: MemoryError: "
+    statistics.frame_processed(breakdown(1))
+    level, text, _ = statistics.status(image_timeout=60.0, frame_timeout=5.0)
+    assert (level, text) == (DiagnosticStatus.WARN, "a frame failed: MemoryError: ")
+
+
+def test_a_frame_over_budget_is_a_warning_and_counted() -> None:
+    statistics = FrameStatistics()
+    statistics.image_received(replaced=False)
+    statistics.frame_over_budget("frame over budget: kept 500 of 22,570 candidates")
+    statistics.frame_processed(breakdown(1))
+    level, text, values = statistics.status(image_timeout=60.0, frame_timeout=5.0)
+    assert (level, values["frames over budget"]) == (DiagnosticStatus.WARN, "1")
+    assert text == "frame over budget: kept 500 of 22,570 candidates"

@@ -97,7 +97,7 @@ def test_bad_frames_are_counted_and_do_not_stop_the_node(graph: Any, active_dete
 
     def refused() -> int:
         values = {v.key: v.value for s in status[-1:] for v in s.status[0].values}
-        return int(values.get("frames refused", 0))
+        return int(values.get("frames rejected", 0))
 
     for count, message in enumerate(bad, start=1):
         images.publish(message)

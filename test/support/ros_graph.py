@@ -48,8 +48,9 @@ class Graph:
         self._contexts: list[Any] = []
 
     def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[str]:
-        """Run a module of the package as a process; its output goes to a file."""
-        command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
+        """Run a module of the package, or a script, as a process; its output goes to a file."""
+        what = [module] if module.endswith(".py") else ["-m", f"mask_detector_ros.ros.{module}"]
+        command = [sys.executable, *what, "--ros-args"]
         command += list(arguments)
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else value

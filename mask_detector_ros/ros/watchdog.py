@@ -1,0 +1,63 @@
+"""A heartbeat while the node works, and a way back when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from mask_detector_ros.ros.subscription import STEADY_CLOCK
+
+PERIOD = 1.0
+"""Seconds between two heartbeats."""
+
+PATIENCE = 3
+"""Times `frame_timeout` that a frame may be stuck before the node recovers by itself."""
+
+MAX_RECOVERIES = 3
+"""Recoveries without a result in between: each leaves the thread and the models of the stuck frame
+behind, as no thread can be ended from outside."""
+
+
+class Watchdog:
+    """Publishes `~/heartbeat` every second as long as no frame is stuck.
+
+    Args:
+        node: publishes.
+        stuck_for: gives the seconds that a frame has been in progress beyond `frame_timeout`, in
+            units of `frame_timeout`: 0 for no frame, more than 1 for one that is stuck.
+        processed: gives the number of frames processed.
+        recover: brings the node back; None where it must not.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        stuck_for: Callable[[], float],
+        processed: Callable[[], int],
+        recover: Callable[[], Callable[[], None] | None],
+    ) -> None:
+        self._node = node
+        self._stuck_for, self._processed, self._recover = stuck_for, processed, recover
+        self._recoveries = 0
+        self._beats = node.create_publisher(Header, "~/heartbeat", 1)
+        node.create_timer(PERIOD, self.check, clock=STEADY_CLOCK)
+
+    def check(self) -> None:
+        """Beat, or recover."""
+        stuck = self._stuck_for()
+        if stuck <= 1:
+            if self._processed():
+                self._recoveries = 0
+            self._beats.publish(Header(stamp=self._node.get_clock().now().to_msg()))
+            return
+        recover = self._recover()
+        if stuck <= PATIENCE or recover is None or self._recoveries >= MAX_RECOVERIES:
+            return
+        self._recoveries += 1
+        self._node.get_logger().error(
+            f"a frame is stuck: loading the models again ({self._recoveries} of {MAX_RECOVERIES}"
+            " times without a result)"
+        )
+        recover()
