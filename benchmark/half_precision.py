@@ -33,19 +33,19 @@ from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
-from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.models import find_classifier, find_detector, takes_classifier
+from mask_detector_ros.mtcnn.loading import assemble_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.sources import read_image
 
 PARAMETERS = detector_parameters(
     *("detector_model", "classifier_model", "threads", "min_face_size", "pyramid_factor"),
-    *("detection_thresholds", "max_faces", "margin"),
+    *("detection_thresholds", "max_faces", "max_candidates", "margin"),
 )
 FLOAT16 = "float16, as it is built"
 ALL, THROUGHOUT, BRIGHTER = (
-    "all four networks in float16",
-    "all four, first and last layers too",
+    "all networks in float16",
+    "all, first and last layers too",
     "float32, 1 grey level more",
 )
 
@@ -110,13 +110,17 @@ class Twin(Session):
 def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
     """The detector over these networks."""
     stages = {name: session for name, session in sessions.items() if name != "classifier"}
-    cascade, classifier = Cascade(**stages), Classifier(sessions["classifier"])
-    settings = DetectionSettings.of(values)
+    cascade, settings = assemble_cascade(stages), DetectionSettings.of(values)
+    if "classifier" not in sessions:
+        return lambda image: cascade(image, settings)
+    classifier = Classifier(sessions["classifier"])
     return lambda image: classifier(image, cascade(image, settings), values["margin"])
 
 
-def trace_outlier(expected: Faces, face: int, score: np.float32, onet: Twin) -> dict[str, float]:
-    """What O-Net in float32 says of the candidate that float16 took for a face.
+def trace_outlier(
+    expected: Faces, face: int, score: np.float32, last_stage: Twin
+) -> dict[str, float]:
+    """What the last stage in float32 says of the candidate that float16 took for a face.
 
     The cascade takes the best-scored of many candidates. Where float32 gives that one nearly
     the score of the one that it took itself, the two were a tie.
@@ -124,10 +128,10 @@ def trace_outlier(expected: Faces, face: int, score: np.float32, onet: Twin) -> 
     Args:
         expected: the faces of float32.
         face: which of them.
-        score: that all four in float16 gave the candidate that it took.
-        onet: has seen the candidates of this picture.
+        score: that all networks in float16 gave the candidate that they took.
+        last_stage: has seen the candidates of this image.
     """
-    own, other = (np.concatenate(parts) for parts in zip(*onet.scores, strict=True))
+    own, other = (np.concatenate(parts) for parts in zip(*last_stage.scores, strict=True))
     box = expected.boxes[face]
     return {
         "side_px": float((box[2:] - box[:2]).max()),
@@ -143,10 +147,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         MaskDetectorError: a model or the data set cannot be used.
     """
     values = option_values(options, PARAMETERS)
-    networks = {
-        **find_detector(values["detector_model"]),
-        "classifier": find_classifier(values["classifier_model"]),
-    }
+    networks = find_detector(values["detector_model"])
+    if takes_classifier(networks, values["classifier_model"]):
+        networks["classifier"] = find_classifier(values["classifier_model"])
+    last_stage = "decision" if "decision" in networks else "onet"
     paths = [image.path for image in read_dataset(Path(options.dataset), options.split).images]
     step = max(1, len(paths) // options.pictures) if options.pictures else 1
     pictures = [read_image(path) for path in paths[::step]]
@@ -184,7 +188,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 continue
             difference = np.abs(expected.boxes[face] - faces.boxes[partner]).max()
             if difference > BOX_LIMIT:
-                traced = trace_outlier(expected, face, faces.scores[partner], twins["onet"])
+                traced = trace_outlier(expected, face, faces.scores[partner], twins[last_stage])
                 outliers.append({"box_px": float(difference), **traced})
         return faces
 
@@ -232,8 +236,8 @@ def describe(report: dict[str, Any]) -> str:
     lines += ["", f"{len(outliers)} boxes of {ALL} lie further than {BOX_LIMIT} px away"]
     if gaps:
         lines[-1] += (
-            f"; O-Net in float32 scores the two candidates {np.median(gaps):.1g} apart in the"
-            f" median, {max(gaps):.1g} at most"
+            f"; the last stage in float32 scores the two candidates {np.median(gaps):.1g} apart in"
+            f" the median, {max(gaps):.1g} at most"
         )
     return "\n".join(lines)
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mask_detector_ros.inference import EngineOptions
+from mask_detector_ros.inference.base import Session
 from mask_detector_ros.mtcnn.cascade import Cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
+
+
+def assemble_cascade(sessions: Mapping[str, Session]) -> Cascade | TwoStageCascade:
+    """The cascade of two or of three stages over these sessions, by stage.
+
+    Raises:
+        ModelError: a session's network is not the stage that it is given for.
+    """
+    kind = TwoStageCascade if "proposal" in sessions else Cascade
+    return kind(**sessions)
 
 
 def load_cascade(

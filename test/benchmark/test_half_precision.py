@@ -45,7 +45,7 @@ def test_the_report_compares_and_traces(photographs, capsys):
     assert built["box_px"]["100%"] == 0
     assert built["probability"]["100%"] <= 0.04
     assert 0 < report["same_input"]["classifier"]["probabilities"] < 0.01
-    half = report["rows"]["all four networks in float16"]
+    half = report["rows"]["all networks in float16"]
     assert (half["missing"], half["extra"], half["labels"]) == (0, 0, 0)
     assert 0 < half["box_px"]["100%"] <= 1.5
     assert set(report["same_input"]) == {"pnet", "rnet", "onet", "classifier"}
