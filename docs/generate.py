@@ -44,7 +44,7 @@ def render_launch() -> str:
             "    ros2 launch mask_detector_ros mask.launch.py camera:=v4l2 backend:=onnxruntime",
             "",
             "`ros2 launch mask_detector_ros mask.launch.py --show-args` prints this list. An empty",
-            "argument leaves its parameter to `params_file`.",
+            "argument leaves its parameter to the parameter file of its node.",
             "",
             "| argument | default | meaning |",
             "|---|---|---|",

@@ -1,12 +1,14 @@
 """Start a camera, or none, and the mask detector on its images.
 
-`ros2 launch mask_detector_ros mask.launch.py --show-args` lists the arguments. One that is
-empty leaves its parameter to `params_file`, and what that file lacks to the node.
+`ros2 launch mask_detector_ros mask.launch.py --show-args` lists the arguments. An empty one
+leaves its parameter to the node's parameter file, and that to the node's default. Detector and
+camera have files of their own: parameters of one name can mean different things to them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from mask_detector_ros.inference import BACKENDS
 from mask_detector_ros.ros.dds_environment import image_environment
-from mask_detector_ros.ros.parameters import split_names
+from mask_detector_ros.ros.parameters import ROS_NAME, ROS_NAMES, split_names
+from mask_detector_ros.ros.subscription import TRANSPORTS
 
 CONFIG = Path(__file__).parent.parent / "config"
 BOOLEANS = ["true", "false", "True", "False"]
@@ -41,18 +44,20 @@ ARGUMENTS = [
         "video_device",
         default_value="",
         description="Device of camera:=v4l2, such as /dev/video0, one for each of cameras with "
-        "commas; empty: as in params_file",
+        "commas; empty: as in "
+        "camera_params_file",
     ),
     DeclareLaunchArgument(
         "source",
         default_value="",
         description="What camera:=source plays: a file, a directory, an RTSP or HTTP URL, or "
-        "sample (the bundled scene); empty: as in params_file",
+        "sample (the bundled scene); empty: as in camera_params_file",
     ),
     DeclareLaunchArgument(
         "image",
         default_value="image_raw",
-        description="Topic of the images, relative to the namespace unless it begins with /",
+        description="Topic of the images, relative to the namespace unless it begins with /; with "
+        "cameras, relative to each of them, or one for each, with commas",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -74,12 +79,24 @@ ARGUMENTS = [
         description="Inference backend of the detector; empty: as in params_file",
     ),
     DeclareLaunchArgument(
+        "image_transport",
+        default_value="",
+        choices=["", *TRANSPORTS],
+        description="Whether the detector subscribes to raw or compressed images; auto takes raw "
+        "ones where a node publishes them; empty: as in params_file",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, such as front"
     ),
     DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "mask_detector.yaml"),
-        description="YAML file with the parameters of the detector and of the camera's node",
+        description="YAML file with the parameters of the detector, and of no other node",
+    ),
+    DeclareLaunchArgument(
+        "camera_params_file",
+        default_value="",
+        description="YAML file with the parameters of the camera's node; empty: its defaults",
     ),
     DeclareLaunchArgument(
         "rviz",
@@ -91,7 +108,7 @@ ARGUMENTS = [
         "use_sim_time",
         default_value="",
         choices=["", *BOOLEANS],
-        description="Whether the nodes take their time from /clock; empty: as in params_file",
+        description="Whether the nodes take their time from /clock; empty: as in their files",
     ),
     DeclareLaunchArgument(
         "autostart",
@@ -118,22 +135,22 @@ def require_package(name: str, argument: str) -> None:
 def start_nodes(context: LaunchContext) -> list[Node]:
     """The nodes that the arguments ask for."""
     arguments = context.launch_configurations
-    params_file = Path(arguments["params_file"]).expanduser()
-    if not params_file.is_file():
-        # launch_ros would go on without it, with a warning that is easily missed.
-        raise FileNotFoundError(f"params_file:={params_file} is not a file; give an existing one")
+    check_names(arguments)
+    own_file = find_file(arguments, "params_file")
+    camera_file = find_file(arguments, "camera_params_file")
 
-    def parameters(*names: str) -> list[Any]:
+    def parameters(file: list[str], *names: str) -> list[Any]:
         given = [name for name in (*names, "use_sim_time") if arguments[name]]
-        return [str(params_file), {name: parameter_value(name, arguments[name]) for name in given}]
+        values = [{name: parameter_value(name, arguments[name]) for name in given}]
+        return [*file, *values]
 
-    image = arguments["image"]
     cameras = split_names(arguments["cameras"])
     namespaces = [join_names(arguments["namespace"], name) for name in cameras or [""]]
+    images = dict(zip(namespaces, spread_images(arguments, len(namespaces)), strict=True))
 
     def node(executable: str, namespace: str, package: str, values: list[Any], **more: Any) -> Node:
         name = executable.removesuffix("_node")
-        topics = {"remappings": remap(image), **more}
+        topics = {"remappings": remap(images.get(namespace, "image_raw")), **more}
         return Node(
             package=package,
             executable=executable,
@@ -145,24 +162,28 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         )
 
     ours = "mask_detector_ros"
-    detector = parameters("backend", "autostart")
+    detector = parameters(own_file, "backend", "image_transport", "autostart")
     if cameras and arguments["detectors"] == "one":
-        detector[1]["cameras"] = ParameterValue(",".join(cameras), value_type=str)
-        topics = [pair for name in cameras for pair in remap(image, f"{name}/")]
+        detector[-1]["cameras"] = ParameterValue(",".join(cameras), value_type=str)
+        topics = [
+            pair
+            for name, image in zip(cameras, images.values(), strict=True)
+            for pair in remap(image, f"{name}/")
+        ]
         namespace = arguments["namespace"]
         nodes = [node("mask_detector", namespace, ours, detector, remappings=topics)]
     else:
         nodes = [node("mask_detector", namespace, ours, detector) for namespace in namespaces]
     if arguments["camera"] == "source":
-        source = parameters("source")
+        source = parameters(camera_file, "source")
         nodes += [node("image_source", namespace, ours, source) for namespace in namespaces]
     if arguments["camera"] == "v4l2":
         require_package("v4l2_camera", "camera:=v4l2")
         devices = spread(arguments, "video_device", len(namespaces))
         for namespace, device in zip(namespaces, devices, strict=True):
-            values = parameters()
+            values = parameters(camera_file)
             if device:
-                values[1]["video_device"] = parameter_value("video_device", device)
+                values[-1]["video_device"] = parameter_value("video_device", device)
             nodes.append(node("v4l2_camera_node", namespace, "v4l2_camera", values))
     if arguments["rviz"].lower() == "true":
         require_package("rviz2", "rviz:=true")
@@ -172,15 +193,49 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             # of several cameras into the first one's.
             "remappings": [(f"/{ANNOTATED_TOPIC}", ANNOTATED_TOPIC)],
         }
-        nodes.append(node("rviz2", namespaces[0], "rviz2", parameters(), **options))
+        nodes.append(node("rviz2", namespaces[0], "rviz2", parameters([]), **options))
     return nodes
 
 
-def remap(image: str, prefix: str = "") -> list[tuple[str, str]]:
+def check_names(arguments: dict[str, str]) -> None:
+    """Name the argument that holds no ROS name; rcl would only say at which letter it stumbled."""
+    rules = {
+        "cameras": (ROS_NAMES, "names of letters, digits, _ and /, separated by commas"),
+        "namespace": (f"({ROS_NAME})?/?", "letters, digits and _, with / between parts"),
+        "image": (ROS_NAMES, "names of letters, digits, _ and /, separated by commas"),
+    }
+    for name, (pattern, rule) in rules.items():
+        if not re.fullmatch(pattern, arguments[name], re.ASCII):
+            raise ValueError(f"{name} must be {rule}, got {arguments[name]!r}")
+
+
+def find_file(arguments: dict[str, str], name: str) -> list[str]:
+    """The file that an argument names, or none where it is empty."""
+    if not arguments[name]:
+        return []
+    path = Path(arguments[name]).expanduser()
+    if not path.is_file():
+        # launch_ros would go on without it, with a warning that is easily missed.
+        raise FileNotFoundError(f"{name}:={path} is not a file; give an existing one")
+    return [str(path)]
+
+
+def remap(image: str, camera: str = "") -> list[tuple[str, str]]:
     """The topics of a camera's images, raw and compressed."""
-    if prefix and image.startswith("/"):
-        raise ValueError(f"with cameras, image must be relative to each of them, got {image}")
-    return [(f"{prefix}image_raw{end}", f"{prefix}{image}{end}") for end in ("", "/compressed")]
+    topic = image if image.startswith("/") else f"{camera}{image}"
+    return [(f"{camera}image_raw{end}", f"{topic}{end}") for end in ("", "/compressed")]
+
+
+def spread_images(arguments: dict[str, str], count: int) -> list[str]:
+    """The image topic of each camera."""
+    if "," in arguments["image"]:
+        return spread(arguments, "image", count)
+    if count > 1 and arguments["image"].startswith("/"):
+        raise ValueError(
+            "with cameras, image must be relative to each of them, or one for each with commas,"
+            f" got {arguments['image']}"
+        )
+    return [arguments["image"]] * count
 
 
 def join_names(*names: str) -> str:

@@ -30,6 +30,7 @@ class Parameter:
         minimum, maximum: the range of a number, inclusive; both or neither.
         choices: the allowed words of a string; empty where any is allowed.
         pattern, rule: a regular expression that a string must match, and what it asks for.
+        is_list: whether a string holds names separated by commas; a list of them will do, too.
         unit: of a number, where it has one.
         live: whether it can change while the node runs.
     """
@@ -42,6 +43,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     rule: str = ""
+    is_list: bool = False
     unit: str = ""
     live: bool = False
 
@@ -61,6 +63,10 @@ class Parameter:
         if value is False and "off" in self.choices:
             # YAML reads `off` as false, also in `-p privacy:=off`.
             return "off"
+        if self.is_list and isinstance(value, list | tuple):
+            if not all(isinstance(name, str) for name in value):
+                raise self._rejection(value)
+            value = ",".join(value)
         if not isinstance(value, kind) or (self.choices and value not in self.choices):
             raise self._rejection(value)
         if self.pattern and not re.fullmatch(self.pattern, value, re.ASCII):

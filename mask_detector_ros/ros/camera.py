@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
+from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -20,7 +21,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.errors import ImageError
+from mask_detector_ros.errors import ImageError, ParameterError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
@@ -32,7 +33,7 @@ from mask_detector_ros.ros.conversions import (
     image_to_message,
 )
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
-from mask_detector_ros.ros.latency import LatencyBreakdown
+from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
 from mask_detector_ros.ros.messages import RESULTS, nanoseconds
 from mask_detector_ros.ros.parameters import split_names
 from mask_detector_ros.ros.subscription import ImageSubscription
@@ -57,6 +58,7 @@ class Camera:
         name: of the camera. `NAME/image_raw` leads to `NAME/mask_detector/detections` and so
             on, as for a node of its own in the namespace NAME; without a name, `image_raw` leads
             to `~/detections`.
+        topic: of the images; empty for the one above.
         detector: finds and labels faces.
         publishing: a context in which messages may go out, if its value is true.
     """
@@ -65,11 +67,13 @@ class Camera:
         self,
         node: LifecycleNode,
         name: str,
+        topic: str,
         detector: MaskDetector,
         publishing: Callable[[], AbstractContextManager[bool]],
     ) -> None:
         self._node = node
         self.name = name
+        self._topic = topic or (f"{name}/image_raw" if name else "image_raw")
         self._detector = detector
         self._publishing = publishing
         self._subscription: ImageSubscription | None = None
@@ -80,12 +84,18 @@ class Camera:
         place = f"{name}/{node.get_name()}" if name else "~"
 
         def make(kind: type, topic: str, depth: int, **qos: Any) -> Any:
-            return node.create_lifecycle_publisher(
-                kind,
-                f"{place}/{topic}",
-                QoSProfile(depth=depth, **qos),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
+            try:
+                return node.create_lifecycle_publisher(
+                    kind,
+                    f"{place}/{topic}",
+                    QoSProfile(depth=depth, **qos),
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
+            # rclpy raises a RuntimeError for a policy that it does not know.
+            except (ParameterException, RuntimeError) as error:
+                raise ParameterError(
+                    f"the QoS of {place}/{topic} cannot be overridden: {error}"
+                ) from error
 
         self._detections = make(Detection2DArray, "detections", 10)
         self._faces = make(FaceArray, "faces", 10)
@@ -100,24 +110,20 @@ class Camera:
 
         def arrive(message: Image | CompressedImage) -> None:
             now = self._node.get_clock().now().nanoseconds
-            receive(
-                self, Arrival(message, LatencyBreakdown(now - nanoseconds(message.header.stamp)))
-            )
+            stamp = nanoseconds(message.header.stamp)
+            fault = find_clock_fault(stamp, now)
+            receive(self, Arrival(message, LatencyBreakdown(now - stamp, fault)))
 
         self._activation += 1
         self.statistics = FrameStatistics()
         self._stream = self._detector.stream()
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self._labels.publish(RESULTS.label_info(self._detector.label_names, header))
-        raw = values["image_transport"] == "raw"
-        # image_transport's rule: the remapped name of the image, then the transport's.
-        image = f"{self.name}/image_raw" if self.name else "image_raw"
-        topic = self._node.resolve_topic_name(image) + ("" if raw else "/compressed")
         self._subscription = ImageSubscription(
             self._node,
-            Image if raw else CompressedImage,
-            topic,
+            self._topic,
             arrive,
+            values["image_transport"],
             values["image_reliability"],
         )
 

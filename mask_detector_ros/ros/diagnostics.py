@@ -128,6 +128,8 @@ class FrameStatistics:
             waited = now - self._waiting_since
             level = error if waited > frame_timeout else warn
             return level, f"no frame processed for {waited:.0f} s while images arrive"
+        if has_results and (fault := self._recent[-1][1].clock_fault):
+            return warn, fault
         if self.over_budget.is_recent(now):
             return warn, self.over_budget.reason
         return ok, "running"

@@ -6,18 +6,23 @@ import time
 
 from mask_detector_ros.result_messages import LATENCY_PARTS
 
+LONGEST_AHEAD, LONGEST_BEHIND = 0.1, 10.0
+"""Seconds between a stamp and the node's clock that two good clocks, and a slow camera, explain."""
+
 
 class LatencyBreakdown:
     """The time that one image spends in each part of its way through the node, in nanoseconds.
 
     Args:
         transport: from the image's stamp until now.
+        clock_fault: what is wrong with the stamp, by `find_clock_fault`.
 
     Attributes:
         parts: the time of each finished part of `LATENCY_PARTS`; their sum is the latency so far.
     """
 
-    def __init__(self, transport: int) -> None:
+    def __init__(self, transport: int, clock_fault: str = "") -> None:
+        self.clock_fault = clock_fault
         self.parts = {"transport": transport}
         self._since = time.monotonic_ns()
 
@@ -36,3 +41,23 @@ class LatencyBreakdown:
     def latency(self) -> int:
         """From the stamp to the end of the last part."""
         return sum(self.parts.values())
+
+
+def find_clock_fault(stamp: int, now: int) -> str:
+    """Why the time from a stamp until now, both in nanoseconds, is no latency; empty where it is.
+
+    A clock at 0 is simulated time before its first message.
+    """
+    if stamp == 0:
+        return "stamps are zero: the camera's driver must set header.stamp"
+    if now == 0:
+        return "use_sim_time is true, but no node publishes /clock"
+    seconds = (stamp - now) / 1e9
+    if seconds > LONGEST_AHEAD:
+        return f"stamps are {seconds:.3g} s ahead: do camera and node use the same clock?"
+    if seconds < -LONGEST_BEHIND:
+        return (
+            f"stamps are {-seconds:.0f} s behind: do camera and node use the same clock (a bag "
+            "needs use_sim_time and `ros2 bag play --clock`)?"
+        )
+    return ""

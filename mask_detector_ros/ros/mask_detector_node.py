@@ -23,7 +23,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.errors import MaskDetectorError, ParameterError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.camera import Arrival, Camera
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
@@ -88,16 +88,16 @@ class MaskDetectorNode(LifecycleNode):
         values = self._values
         start = time.monotonic()
         try:
-            self._detector = MaskDetector.load(
+            detector = MaskDetector.load(
                 # A signal must be able to end a build, which takes minutes.
                 cancelled=lambda: not rclpy.ok(),
                 **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
+            self._cameras = self._make_cameras(values, detector)
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        names = split_names(values["cameras"]) or [""]
-        self._cameras = [Camera(self, name, self._detector, self._publishing) for name in names]
+        self._detector = detector
         self._worker = NewestItemWorker(self._process, self._stop_after_crash)
         self.get_logger().info(
             f"models loaded in {time.monotonic() - start:.1f} s; backend {self._detector.backend}"
@@ -106,6 +106,19 @@ class MaskDetectorNode(LifecycleNode):
         if values["alert_after"] > 0 and (reason := self._unknown_alert_labels(values)):
             self.get_logger().warning(reason)
         return TransitionCallbackReturn.SUCCESS
+
+    def _make_cameras(self, values: dict[str, Any], detector: MaskDetector) -> list[Camera]:
+        names = split_names(values["cameras"]) or [""]
+        topics = split_names(values["camera_topics"]) or [""] * len(names)
+        if len(topics) != len(names):
+            raise ParameterError(
+                f"camera_topics has {len(topics)} topics for {len(names)} cameras; give one for"
+                " each, or none"
+            )
+        return [
+            Camera(self, name, topic, detector, self._publishing)
+            for name, topic in zip(names, topics, strict=True)
+        ]
 
     @report_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -9,6 +9,7 @@ fails when they differ from it.
 from __future__ import annotations
 
 import array
+import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,13 @@ from mask_detector_ros.parameters import (
     TRACKING_PARAMETERS,
     Parameter,
 )
-from mask_detector_ros.ros.subscription import RELIABILITIES
+from mask_detector_ros.ros.subscription import RELIABILITIES, TRANSPORTS
 
-CAMERAS = r"([A-Za-z]\w*)?( *, *[A-Za-z]\w*)*"
-"""Names that may stand in a ROS name, by rcl's rule."""
+ROS_NAME = r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*"
+"""A name, by rcl's rule, also in namespaces."""
+
+ROS_NAMES = rf"({ROS_NAME})?( *, *{ROS_NAME})*"
+ROS_NAMES_RULE = "names of letters, digits, _ and /, separated by commas or as a list"
 
 NODE_PARAMETERS = (
     *DETECTOR_PARAMETERS,
@@ -52,22 +56,33 @@ NODE_PARAMETERS = (
         "alert_labels",
         "without_mask",
         "Labels that count as without a mask for alerts, separated by commas.",
+        is_list=True,
         live=True,
     ),
     *DRAWING_PARAMETERS,
     Parameter(
         "cameras",
         "",
-        "Names of several cameras, separated by commas. NAME/image_raw goes to "
+        "Names of several cameras, such as front or left/rear. NAME/image_raw goes to "
         "NAME/mask_detector/detections and so on, with one set of models. Empty means one camera.",
-        pattern=CAMERAS,
-        rule="names of letters, digits and _, separated by commas",
+        pattern=ROS_NAMES,
+        rule=ROS_NAMES_RULE,
+        is_list=True,
+    ),
+    Parameter(
+        "camera_topics",
+        "",
+        "Image topic of each of the cameras, in their order; empty means NAME/image_raw.",
+        pattern=ROS_NAMES,
+        rule=ROS_NAMES_RULE,
+        is_list=True,
     ),
     Parameter(
         "image_transport",
-        "raw",
-        "Whether to subscribe to image_raw or to image_raw/compressed.",
-        choices=("raw", "compressed"),
+        "auto",
+        "Whether to subscribe to image_raw or to image_raw/compressed; auto takes image_raw where "
+        "a node publishes it, and image_raw/compressed otherwise.",
+        choices=TRANSPORTS,
     ),
     Parameter(
         "image_reliability",
@@ -145,6 +160,23 @@ def declare_parameters(node: Node, table: Iterable[Parameter]) -> None:
         except ParameterException as error:
             raise ParameterError(f"{parameter.name} must be {parameter.allowed}") from error
         parameter.check(plain_value(given))
+    for name in sorted(_unknown_overrides(node)):
+        node.get_logger().warning(f"unknown parameter {name} is ignored{_suggest(name, table)}")
+
+
+def _unknown_overrides(node: Node) -> set[str]:
+    """The parameters that were given at start, and that no one has declared.
+
+    Those that override QoS are declared later, with their publishers.
+    """
+    # rclpy has no public name for them.
+    given = getattr(node, "_parameter_overrides", {})
+    return {n for n in given if not node.has_parameter(n) and not n.startswith("qos_overrides.")}
+
+
+def _suggest(name: str, table: Iterable[Parameter]) -> str:
+    near = difflib.get_close_matches(name, [p.name for p in table], n=1)
+    return f"; did you mean {near[0]}?" if near else "; `ros2 param list` shows all"
 
 
 def plain_value(parameter: rclpy.parameter.Parameter) -> Any:
@@ -195,7 +227,8 @@ def render_yaml(table: Iterable[Parameter]) -> str:
     lines = [
         "# Every parameter of mask_detector with its default. Written by",
         "# `python -m mask_detector_ros.ros.parameters`; copy it and pass yours as params_file.",
-        "/**:",
+        "# The key is our node in any namespace; under /** alone, other nodes would take these.",
+        "/**/mask_detector:",
         "  ros__parameters:",
     ]
     for parameter in table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import signal
 import sys
 import traceback
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
@@ -69,6 +71,9 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
     except MaskDetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
+    except ParameterException as error:  # of a parameter that rclpy declares itself
+        print(f"error: {_describe(error)}", file=sys.stderr)
+        code = 1
     except ExternalShutdownException:
         pass
     except _rclpy.RCLError:
@@ -83,6 +88,24 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
             node.close()
         rclpy.try_shutdown()
     return 1 if node is not None and node.failed else code
+
+
+_TYPES = {
+    "BOOL": "true or false",
+    "INTEGER": "an integer",
+    "DOUBLE": "a number",
+    "STRING": "a text",
+}
+
+
+def _describe(error: ParameterException) -> str:
+    """What is wrong with a parameter, in the words of our own tables."""
+    text = str(error)
+    wrong = re.match(r"Trying to set parameter '(.+)' to '(.*)' of .* expecting type '(\w+)'", text)
+    if wrong is None:
+        return text
+    name, value, kind = wrong.groups()
+    return f"{name} must be {_TYPES.get(kind, kind.lower())}, got {value!r}"
 
 
 @contextmanager

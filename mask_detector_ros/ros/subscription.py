@@ -1,17 +1,18 @@
-"""A subscription to images that suits whoever publishes them."""
+"""A subscription to images that suits the publishers of the topic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 
 MATCH_PERIOD = 0.5
-"""Seconds between two looks at the publishers."""
+"""Seconds between two checks of the publishers."""
 
 STEADY_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)
 """For what must go on while simulated time stands still."""
@@ -22,83 +23,169 @@ _POLICIES = {
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
 }
 RELIABILITIES = tuple(_POLICIES)
+TRANSPORTS = ("auto", "raw", "compressed")
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+COMPRESSED_SUFFIX = "/compressed"
+TOPICS_NAMED = 4
+"""At most so many topics are listed in a message."""
+
+
+class Choice(NamedTuple):
+    """What to subscribe to, and how."""
+
+    topic: str
+    is_raw: bool
+    reliability: ReliabilityPolicy
+    durability: DurabilityPolicy
 
 
 class ImageSubscription:
-    """Keeps one image, as reliable as all publishers of the topic offer, or as it is told.
+    """Keeps one image, by the transport and with the QoS that the publishers of a topic offer.
 
-    A subscription that asks for more than a publisher offers gets nothing; one that asks for
-    less loses images that are sent in pieces. So this one looks at the publishers and
-    subscribes anew when they change.
+    A subscription that asks for more than a publisher offers receives nothing; one that asks for
+    less loses images that are sent in pieces, or a latched image from before it started. So this
+    one checks the publishers and subscribes again when they change.
+
+    Args:
+        topic: of the raw images; those of the compressed ones follow image_transport's rule.
+        transport: one of `TRANSPORTS`; auto takes raw images where a node publishes them, and
+            compressed ones otherwise.
+        reliability: one of `RELIABILITIES`; auto takes what all publishers offer.
     """
 
     def __init__(
         self,
         node: Node,
-        message_type: type,
         topic: str,
         callback: Callable[[Any], None],
+        transport: str = "auto",
         reliability: str = "auto",
     ) -> None:
-        """`reliability` is one of `RELIABILITIES`."""
         self._node = node
-        self._message_type = message_type
         self._callback = callback
-        self._told = _POLICIES[reliability]
-        self._reliability = self._wanted(topic) or ReliabilityPolicy.BEST_EFFORT
-        self._subscription = self._subscribe(topic)
-        self.topic: str = self._subscription.topic_name
+        self._base = node.resolve_topic_name(topic)
+        # The remapped name of the raw topic, unless a remapping names the compressed topic itself.
+        self._compressed = node.resolve_topic_name(topic + COMPRESSED_SUFFIX)
+        if self._compressed == node.resolve_topic_name(topic + COMPRESSED_SUFFIX, only_expand=True):
+            self._compressed = self._base + COMPRESSED_SUFFIX
+        self._transport = transport
+        self._fixed_reliability = _POLICIES[reliability]
+        unknown = Choice(
+            self._compressed if transport == "compressed" else self._base,
+            transport != "compressed",
+            self._fixed_reliability or ReliabilityPolicy.BEST_EFFORT,
+            DurabilityPolicy.VOLATILE,
+        )
+        self._choice = self._wanted() or unknown
+        self._subscription = self._subscribe()
         self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=STEADY_CLOCK)
 
+    @property
+    def topic(self) -> str:
+        """The name of the topic in use."""
+        return self._choice.topic
+
     def describe_publishers(self) -> str:
-        """Who publishes the topic and how, in words."""
+        """Who publishes the topic and how, and what to change where it cannot be received."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
-        if not publishers:
-            return "nobody publishes it"
-        return (
-            "published by "
-            + ", ".join(
-                f"{p.node_namespace.rstrip('/')}/{p.node_name} ({p.topic_type},"
-                f" {p.qos_profile.reliability.name.lower()})"
-                for p in publishers
+        wanted = IMAGE if self._choice.is_raw else COMPRESSED
+        if any(p.topic_type == wanted for p in publishers):
+            return (
+                "published by "
+                + ", ".join(
+                    f"{p.node_namespace.rstrip('/')}/{p.node_name} ({p.topic_type},"
+                    f" {p.qos_profile.reliability.name.lower()})"
+                    for p in publishers
+                )
+                + f"; subscribed {self._choice.reliability.name.lower()}"
             )
-            + f"; subscribed {self._reliability.name.lower()}"
-        )
+        others = sorted({p.topic_type for p in publishers})
+        there = f"it has the type {', '.join(others)}" if others else "nobody publishes it"
+        return f"{there}; {self._suggest()}"
 
     def destroy(self) -> None:
         """Stop receiving."""
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._subscription)
 
-    def _subscribe(self, topic: str) -> Any:
+    def _suggest(self) -> str:
+        if self._transport == "raw" and self._published(self._compressed, COMPRESSED):
+            return f"{self._compressed} is published: set image_transport to compressed or auto"
+        if self._transport == "compressed" and self._published(self._base, IMAGE):
+            return f"{self._base} is published: set image_transport to raw or auto"
+        name = self._node.get_fully_qualified_name()
+        found = [
+            topic
+            for topic, types in self._node.get_topic_names_and_types()
+            if {IMAGE, COMPRESSED} & set(types)
+            and any(
+                f"{p.node_namespace.rstrip('/')}/{p.node_name}" != name
+                for p in self._node.get_publishers_info_by_topic(topic)
+            )
+        ]
+        if not found:
+            return "no node publishes images: is the camera running, with the same ROS_DOMAIN_ID?"
+        more = ", ..." if len(found) > TOPICS_NAMED else ""
+        return (
+            f"images are on {', '.join(found[:TOPICS_NAMED])}{more}: remap image_raw to one of"
+            " them (image:= of the launch file, or -r image_raw:=)"
+        )
+
+    def _subscribe(self) -> Any:
+        choice = self._choice
         qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=1,
-            reliability=self._reliability,
-            durability=DurabilityPolicy.VOLATILE,
+            reliability=choice.reliability,
+            durability=choice.durability,
         )
         subscription = self._node.create_subscription(
-            self._message_type, topic, self._callback, qos
+            Image if choice.is_raw else CompressedImage, choice.topic, self._callback, qos
         )
+        latched = choice.durability == DurabilityPolicy.TRANSIENT_LOCAL
         self._node.get_logger().info(
-            f"subscribed to {subscription.topic_name}, {self._reliability.name.lower()}"
+            f"subscribed to {choice.topic}, {choice.reliability.name.lower()}"
+            + (", transient_local" if latched else "")
         )
         return subscription
 
-    def _wanted(self, topic: str) -> ReliabilityPolicy | None:
-        """What we were told, or what all publishers offer; None while there are none."""
-        if self._told is not None:
-            return self._told
+    def _published(self, topic: str, kind: str) -> list[Any]:
+        """The publishers of one type of message on a topic."""
         publishers = self._node.get_publishers_info_by_topic(topic)
+        return [p for p in publishers if p.topic_type == kind]
+
+    def _wanted(self) -> Choice | None:
+        """What suits the publishers; None while there are none."""
+        candidates = []
+        if self._transport != "compressed":
+            candidates.append((self._base, True))
+        if self._transport != "raw":
+            candidates.append((self._compressed, False))
+        if self._transport == "auto":
+            # A topic that was named with its transport.
+            candidates.append((self._base, False))
+        for topic, is_raw in candidates:
+            publishers = self._published(topic, IMAGE if is_raw else COMPRESSED)
+            if publishers:
+                return Choice(topic, is_raw, *self._qos(publishers))
+        return None
+
+    def _qos(self, publishers: list[Any]) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        """The strictest that all publishers offer."""
         offers = {p.qos_profile.reliability for p in publishers}
-        if not offers:
-            return None
+        durabilities = {p.qos_profile.durability for p in publishers}
         reliable = offers == {ReliabilityPolicy.RELIABLE}
-        return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        latched = durabilities == {DurabilityPolicy.TRANSIENT_LOCAL}
+        return (
+            self._fixed_reliability
+            or (ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT),
+            DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
 
     def _match(self) -> None:
-        wanted = self._wanted(self.topic)
-        if wanted is not None and wanted != self._reliability:
-            self._reliability = wanted
+        wanted = self._wanted()
+        if wanted is not None and wanted != self._choice:
+            self._choice = wanted
             self._node.destroy_subscription(self._subscription)
-            self._subscription = self._subscribe(self.topic)
+            self._subscription = self._subscribe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ pytest.importorskip("vision_msgs", reason="the messages are not built; run make 
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from launch_ros.descriptions import ParameterFile
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.context import Context
@@ -32,9 +35,11 @@ ARGUMENTS = [
     "autostart",
     "backend",
     "camera",
+    "camera_params_file",
     "cameras",
     "detectors",
     "image",
+    "image_transport",
     "namespace",
     "params_file",
     "rviz",
@@ -117,6 +122,7 @@ def test_an_argument_has_a_description_and_a_default(name: str) -> None:
         ("rviz", {"true", "false", "True", "False"}),
         ("use_sim_time", {"", "true", "false", "True", "False"}),
         ("autostart", {"", "true", "false", "True", "False"}),
+        ("image_transport", {"", "auto", "raw", "compressed"}),
     ],
 )
 def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> None:
@@ -128,7 +134,12 @@ def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> Non
     [
         ("camera:=webcam", "Valid options are: ['v4l2', 'source', 'none']"),
         ("params_file:=missing.yaml", "params_file:=missing.yaml is not a file"),
-        ("image:=/image cameras:=a,b", "image must be relative to each of them, got /image"),
+        ("camera_params_file:=missing.yaml", "camera_params_file:=missing.yaml is not a file"),
+        ("image:=/image cameras:=a,b", "relative to each of them, or one for each with commas"),
+        ("image:=a,b,c cameras:=a,b", "image has 3 values for 2 cameras"),
+        ("cameras:=a-b", "cameras must be names of letters, digits, _ and /, separated by commas"),
+        ("namespace:=a-b", "namespace must be letters, digits and _"),
+        ("image:=a//b", "image must be names of letters, digits, _ and /"),
         pytest.param(
             "camera:=v4l2",
             "sudo apt install ros-$ROS_DISTRO-v4l2-camera",
@@ -152,6 +163,60 @@ def test_what_cannot_be_started_is_refused_before_any_node_starts(
     assert running.process.wait(START_LIMIT_S) == 1
     assert message in running.output
     assert "process started" not in running.output
+
+
+def nodes_for(*arguments: str) -> list[object]:
+    """The nodes that the launch file would start."""
+    context = LaunchContext()
+    context.launch_configurations.update(
+        {name: argument.default_value[0].text for name, argument in declared_arguments().items()}
+    )
+    context.launch_configurations.update(dict(a.split(":=") for a in arguments))
+    launch_file = runpy.run_path(str(LAUNCH_FILE))
+    launch_file["start_nodes"].__globals__["require_package"] = lambda *_: None
+    return launch_file["start_nodes"](context)
+
+
+def parameter_files(node: object) -> list[str]:
+    context = LaunchContext()
+    files = [p for p in node._Node__parameters if isinstance(p, ParameterFile)]
+    return [str(file.evaluate(context)) for file in files]
+
+
+@pytest.mark.parametrize("camera", ["v4l2", "source"])
+def test_the_camera_gets_its_own_parameter_file_and_never_the_detectors(
+    camera: str, tmp_path: Path
+) -> None:
+    """v4l2_camera ends at `privacy: off`: webcams have a control of that name, of another type."""
+    detector, source = nodes_for(f"camera:={camera}")
+    assert [Path(f).name for f in parameter_files(detector)] == ["mask_detector.yaml"]
+    assert parameter_files(source) == []
+    own = tmp_path / "camera.yaml"
+    own.write_text("")
+    detector, source = nodes_for(f"camera:={camera}", f"camera_params_file:={own}")
+    assert [Path(f).name for f in parameter_files(detector)] == ["mask_detector.yaml"]
+    assert parameter_files(source) == [str(own)]
+
+
+@needs_installed_package
+def test_each_camera_can_have_a_topic_of_its_own(
+    start_launch: Callable[..., RunningLaunch], observer: Observer
+) -> None:
+    running = start_launch(
+        *("mask_detector_ros", "mask.launch.py", "camera:=none", "image_transport:=raw"),
+        *("cameras:=front,left/rear", "image:=color,/rear/image", "namespace:=robot"),
+    )
+    topics = ("/robot/front/color", "/rear/image")
+    running.wait_until(
+        lambda: all(observer.count_subscribers(topic) for topic in topics), observer.spin_once
+    )
+    detections = ("/robot/front", "/robot/left/rear")
+    running.wait_until(
+        lambda: all(
+            observer.count_publishers(f"{place}/mask_detector/detections") for place in detections
+        ),
+        observer.spin_once,
+    )
 
 
 @needs_installed_package

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.diagnostics import FrameStatistics
-from mask_detector_ros.ros.latency import LatencyBreakdown
+from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
 
 
 def breakdown(milliseconds: int) -> LatencyBreakdown:
@@ -51,6 +51,17 @@ def test_a_refused_frame_is_a_warning_with_its_reason() -> None:
     assert level == DiagnosticStatus.WARN
     assert "unknown encoding" in text
     assert values["frames rejected"] == "1"
+
+
+def test_a_latency_that_is_none_is_a_warning_with_its_cause() -> None:
+    statistics = FrameStatistics()
+    absurd = breakdown(10**12)
+    absurd.clock_fault = fault = find_clock_fault(stamp=0, now=10**18)
+    statistics.frame_processed(absurd)
+    level, text, _ = statistics.status(image_timeout=60.0)
+    assert (level, text) == (DiagnosticStatus.WARN, fault)
+    statistics.frame_processed(breakdown(5))
+    assert statistics.status(image_timeout=60.0)[:2] == (DiagnosticStatus.OK, "running")
 
 
 def test_silence_is_a_warning() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from detector_client import busy_image, change_state, make_image, set_parameter, state
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
+from rcl_interfaces.srv import GetParameters
 from ros_graph import wait_until
 
 
@@ -26,6 +29,13 @@ from ros_graph import wait_until
         ({"margin": 1000.0}, "margin must be a number from -1 to 2"),
         ({"classifier_model": "/nowhere/model.onnx"}, "cannot read /nowhere/model.onnx"),
         ({"detector_model": "yolo"}, "nor one of: mtcnn_masked, mtcnn"),
+        ({"use_sim_time": 1}, "use_sim_time must be true or false, got '1'"),
+        ({"cameras": "a-b"}, "cameras must be names of letters, digits, _ and /"),
+        ({"cameras": "a,b", "camera_topics": "c"}, "camera_topics has 1 topics for 2 cameras"),
+        (
+            {"qos_overrides./mask_detector/faces.publisher.reliability": "besteffort"},
+            "the QoS of ~/faces cannot be overridden: Unexpected QoS override",
+        ),
     ],
 )
 def test_a_wrong_start_ends_with_the_reason(
@@ -35,6 +45,26 @@ def test_a_wrong_start_ends_with_the_reason(
     assert process.wait(30) == 1
     assert reason in graph.output(process)
     assert "Traceback" not in graph.output(process)
+
+
+def test_a_parameter_file_reaches_the_node_in_any_namespace_and_unknown_names_are_told(
+    graph: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "parameters.yaml"
+    parameters = {"min_face": 40, "image_timeout": 77.5, "cameras": ["front", "left/rear"]}
+    path.write_text(yaml.safe_dump({"/**/mask_detector": {"ros__parameters": parameters}}))
+    for namespace in ("/", "/robot/head"):
+        process = graph.start(
+            *("mask_detector_node", "-r", f"__ns:={namespace}", "--params-file", str(path)),
+            autostart=False,
+        )
+        graph.wait_for_output(process, "min_face is ignored; did you mean min_face_size?")
+        service = f"{namespace.rstrip('/')}/mask_detector/get_parameters"
+        request = GetParameters.Request(names=["image_timeout", "cameras"])
+        values = graph.client().call(GetParameters, service, request).values
+        assert values[0].double_value == 77.5
+        assert list(values[1].string_array_value) == ["front", "left/rear"]
+        assert graph.stop(process) == 0
 
 
 def test_without_autostart_a_manager_can_correct_a_wrong_model(graph: Any) -> None:

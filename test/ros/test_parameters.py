@@ -31,7 +31,7 @@ def test_the_yaml_file_is_the_table() -> None:
 
 def test_the_yaml_file_holds_every_default() -> None:
     content = yaml.safe_load(render_yaml(NODE_PARAMETERS))
-    values = content["/**"]["ros__parameters"]
+    values = content["/**/mask_detector"]["ros__parameters"]
     assert values == {
         p.name: list(p.default) if isinstance(p.default, tuple) else p.default
         for p in NODE_PARAMETERS
@@ -76,17 +76,28 @@ def test_a_fixed_parameter_that_stays_as_it_is_may_be_set_again() -> None:
     assert check_changes(NODE_PARAMETERS, same, DEFAULTS, configured=True).successful
 
 
-@pytest.mark.parametrize("text", ["", "front", "front,rear", "front, rear_2 ,Left"])
+@pytest.mark.parametrize("text", ["", "front", "front,rear", "front, rear_2 ,Left", "a/b,/c"])
 def test_camera_names_are_names_with_commas(text: str) -> None:
     (cameras,) = (p for p in NODE_PARAMETERS if p.name == "cameras")
     assert cameras.check(text) == text
 
 
-@pytest.mark.parametrize("text", ["/front", "front rear", "2", ",", "front,", "fr-ont", "kamera_ä"])
+@pytest.mark.parametrize(
+    "text", ["front/", "a//b", "front rear", "2", ",", "front,", "fr-ont", "kamera_ä", "a/2"]
+)
 def test_what_cannot_stand_in_a_topic_is_no_camera(text: str) -> None:
     (cameras,) = (p for p in NODE_PARAMETERS if p.name == "cameras")
     with pytest.raises(ParameterError, match="cameras must be names of letters"):
         cameras.check(text)
+
+
+def test_names_may_be_a_list() -> None:
+    """As in YAML; rclpy gives tuples and lists."""
+    for name in ("cameras", "camera_topics", "alert_labels"):
+        (parameter,) = (p for p in NODE_PARAMETERS if p.name == name)
+        assert parameter.check(("front", "rear")) == "front,rear"
+        with pytest.raises(ParameterError, match=name):
+            parameter.check((1, 2))
 
 
 def test_names_are_split_each_once() -> None:
