@@ -58,10 +58,10 @@ def test_a_latency_that_is_none_is_a_warning_with_its_cause() -> None:
     absurd = breakdown(10**12)
     absurd.clock_fault = fault = find_clock_fault(stamp=0, now=10**18)
     statistics.frame_processed(absurd)
-    level, text, _ = statistics.status(image_timeout=60.0)
+    level, text, _ = statistics.status(60.0, 60.0)
     assert (level, text) == (DiagnosticStatus.WARN, fault)
     statistics.frame_processed(breakdown(5))
-    assert statistics.status(image_timeout=60.0)[:2] == (DiagnosticStatus.OK, "running")
+    assert statistics.status(60.0, 60.0)[:2] == (DiagnosticStatus.OK, "running")
 
 
 def test_silence_is_a_warning() -> None:
