@@ -23,6 +23,9 @@ from mask_detector_ros.mtcnn.settings import DetectionSettings
 STRIDES = (8, 16, 32)
 MAX_CANDIDATES = 2000
 
+AIZOO_MAPS = {260: (33, 17, 9, 5, 3), 360: (45, 23, 12, 6, 4)}
+"""Cells across each of AIZOO's feature maps, by the side of the input."""
+
 
 class Rival(ABC):
     """A detector of others; of the settings it takes the last threshold.
@@ -196,17 +199,21 @@ class Aizoo(_Stretched):
         return boxes.astype(np.float32), classes.max(axis=1), landmarks, classes
 
     def _anchors(self, side: int) -> tuple[FloatArray, FloatArray]:
-        """Centres and sides of the anchors, as shares of a square input."""
+        """Centres and sides of the anchors, as shares of a square input of so many pixels.
+
+        Raises:
+            ModelError: its authors have no network for such an input.
+        """
+        if side not in AIZOO_MAPS:
+            raise ModelError(f"AIZOO's detector takes images of 260 or 360 pixels, not {side}")
         centres, sides = [], []
-        cells = -(-side // 8)
-        for large, second in self.SIZES:
+        for cells, (large, second) in zip(AIZOO_MAPS[side], self.SIZES, strict=True):
             places = (np.arange(cells) + 0.5) / cells
             grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 1, 2)
             shapes = [(large, large), (second, second)]
             shapes += [(large * np.sqrt(r), large / np.sqrt(r)) for r in self.RATIOS]
             centres.append(np.repeat(grid, len(shapes), axis=1).reshape(-1, 2))
             sides.append(np.tile(shapes, (cells * cells, 1)))
-            cells = -(-cells // 2)
         return np.concatenate(centres), np.concatenate(sides)
 
 
