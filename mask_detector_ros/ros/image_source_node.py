@@ -86,6 +86,7 @@ class ImageSourceNode(Node):
     """
 
     failed = False
+    callback_errors = 0
 
     def __init__(self) -> None:
         """Raises ParameterError where a parameter has a wrong type or value."""

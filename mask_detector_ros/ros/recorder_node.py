@@ -6,21 +6,26 @@ object a detections message, with the ground truth of the same stamp where one i
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import sys
 from collections import OrderedDict
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from mask_detector_ros.errors import SourceError
+from mask_detector_ros.errors import ImageError, SourceError
 from mask_detector_ros.faces import face_record
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
+from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
 from mask_detector_ros.ros.run_node import run_node
@@ -39,17 +44,20 @@ PARAMETERS = (
     Parameter("height", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
 )
 
+LOG_NAME = "detections.jsonl"
+
 TRUTHS_KEPT = 100
 """Ground truths that wait for their detections: a few seconds' worth."""
 
 LONGEST_STILL = 10.0
-"""Seconds that a picture stands in the video, at most, while nothing new comes."""
+"""Seconds that a frame stands in the video, at most, while no other comes."""
 
 
 class RecorderNode(Node):
     """Subscribes to `detections`, `image_annotated` and `ground_truth`."""
 
     failed = False
+    callback_errors = 0
 
     def __init__(self) -> None:
         super().__init__("recorder")
@@ -59,7 +67,7 @@ class RecorderNode(Node):
         size = (values["width"], values["height"])
         path = self._folder / "annotated.mp4"
         self._video = VideoWriter(path, values["rate"], size if all(size) else None)
-        self._log: TextIO | None = None
+        self._log: FileIO | None = None
         self._first_stamp: int | None = None
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         # First, since the executor serves subscriptions in this order: where both wait, a frame's
@@ -79,19 +87,21 @@ class RecorderNode(Node):
         if not all(self.count_publishers(topic) for topic in self._topics):
             return
         self.destroy_timer(self._waiting)
-        path = self._folder / "detections.jsonl"
+        path = self._folder / LOG_NAME
         try:
-            self._log = path.open("w", encoding="utf-8", buffering=1)
+            self._log = FileIO(path, "w")
         except OSError as error:
             raise SourceError(f"cannot write {path} ({error.strerror})") from error
         self.get_logger().info(f"recording into {self._folder}")
 
     def close(self) -> None:
         """Finish both files."""
-        self._video.close()
         if self._log is not None:
             self._log.close()
-        self.destroy_node()
+        try:
+            self._video.close()
+        finally:
+            self.destroy_node()
 
     def _on_truth(self, message: Detection2DArray) -> None:
         self._truths[nanoseconds(message.header.stamp)] = to_records(message)
@@ -111,13 +121,36 @@ class RecorderNode(Node):
         }
         if stamp in self._truths:
             record["truth"] = self._truths.pop(stamp)
-        self._log.write(json.dumps(record) + "\n")
+        self._write_line(json.dumps(record).encode() + b"\n")
+
+    def _write_line(self, line: bytes) -> None:
+        """Append a line as a whole, or leave the file as it was."""
+        assert self._log is not None
+        end = self._log.tell() if self._log.seekable() else 0
+        try:
+            if self._log.write(line) == len(line):
+                return
+            reason = os.strerror(errno.ENOSPC)
+        except OSError as error:
+            reason = str(error.strerror)
+        with contextlib.suppress(OSError):
+            self._log.truncate(end)
+        raise SourceError(
+            f"cannot write {self._folder / LOG_NAME} ({reason}); what is in it is whole: make room"
+            " and start the recorder again with another folder"
+        )
 
     def _on_image(self, message: Image) -> None:
         stamp = nanoseconds(message.header.stamp)
         if self._first_stamp is None:
             self._first_stamp = stamp
-        image = image_from_message(message)
+        try:
+            image = image_from_message(message)
+        except ImageError as error:
+            self.get_logger().warning(
+                f"frame rejected: {error}", throttle_duration_sec=WARNING_PERIOD
+            )
+            return
         # As many frames as the time since the last image is long, so that the video runs at
         # the pace of life also where images are missing.
         due = round((stamp - self._first_stamp) / 1e9 * self._video.rate) + 1

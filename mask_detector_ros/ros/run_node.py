@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -19,10 +20,17 @@ from rclpy.node import Node
 
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
+from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory
 
 WAKE_PERIOD = 0.5
 """Seconds after which a process without work looks whether a signal has come: on a busy machine
 the wake-up that a signal sends to the executor is lost at times, as `make soak` showed."""
+
+MAX_DOMAIN = 232
+"""The ports of a higher domain do not exist; Fast DDS ends the process."""
+
+MAX_FAILURES = 100
+"""Callbacks that fail one after the other before the process gives up."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -33,9 +41,11 @@ class RunnableNode(Protocol):
 
     Attributes:
         failed: whether that work broke down, so that the process must end with 1.
+        callback_errors: how many callbacks have failed.
     """
 
     failed: bool
+    callback_errors: int
 
     def start(self) -> None:
         """Begin, once the node is in an executor."""
@@ -43,22 +53,30 @@ class RunnableNode(Protocol):
     def close(self) -> None:
         """End all work and destroy the node."""
 
+    def get_logger(self) -> Any:
+        """As rclpy's nodes have it."""
+
 
 def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
     """Spin a node until it is asked to stop; return the exit code.
 
     SIGINT and SIGTERM end it with 0. An error that is raised on purpose, at the start or while
-    it spins, is printed as one line and ends it with 1.
+    it spins, is printed as one line and ends it with 1; an error of a callback is logged, and the
+    node goes on.
     """
     # Python's own handler raises KeyboardInterrupt wherever the main thread is, which inside
     # rclpy's conversions of messages turns into another exception. With this one, SIGINT ends
     # as SIGTERM does: rclpy's handler, which `init` puts before it, shuts the context down.
     signal.signal(signal.SIGINT, lambda number, frame: None)
+    domain = os.environ.get("ROS_DOMAIN_ID", "")
+    if domain and not (domain.isdecimal() and int(domain) <= MAX_DOMAIN):
+        return _report(f"ROS_DOMAIN_ID must be from 0 to {MAX_DOMAIN}, got {domain!r}")
+    if warning := avoid_full_shared_memory(os.environ):
+        print(f"warning: {warning}", file=sys.stderr)
     try:
         rclpy.init(args=args)
-    except (_rclpy.RCLError, _rclpy.UnknownROSArgsError) as error:
-        print(f"error: wrong ROS arguments: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
+    except (_rclpy.RCLError, _rclpy.UnknownROSArgsError, RuntimeError) as error:
+        return _report(explain_start_error(error))
     node = None
     code = 0
     try:
@@ -66,26 +84,28 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         executor = SingleThreadedExecutor()
         executor.add_node(node)  # type: ignore[arg-type]
         node.start()
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=WAKE_PERIOD)
+        _spin(executor, node)
     except MaskDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 1
+        code = _report(str(error))
     except ParameterException as error:  # of a parameter that rclpy declares itself
-        print(f"error: {_describe(error)}", file=sys.stderr)
-        code = 1
+        code = _report(_describe(error))
     except ExternalShutdownException:
         pass
-    except _rclpy.RCLError:
+    except (_rclpy.RCLError, OSError, MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "start new thread" not in str(error):
+            raise
         # The signal handler shuts the context down under whatever is being called.
         if rclpy.ok():
-            raise
+            code = _report(explain_start_error(error))
     finally:
         # A second Ctrl-C, or launch's forwarding of the first, must not break the ending off.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
-            node.close()
+            try:
+                node.close()
+            except MaskDetectorError as error:
+                code = _report(str(error))
         rclpy.try_shutdown()
     return 1 if node is not None and node.failed else code
 
@@ -108,12 +128,66 @@ def _describe(error: ParameterException) -> str:
     return f"{name} must be {_TYPES.get(kind, kind.lower())}, got {value!r}"
 
 
+def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
+    """Spin until the context is shut down. An error of a callback, rclpy's own included, is logged
+    and counted; only where nothing else happens any more is it raised."""
+    failures = 0
+    while rclpy.ok():
+        try:
+            executor.spin_once(timeout_sec=WAKE_PERIOD)
+            failures = 0
+        except (MaskDetectorError, ExternalShutdownException):
+            raise
+        except Exception as error:
+            if not rclpy.ok():
+                return
+            failures += 1
+            node.callback_errors += 1
+            if failures >= MAX_FAILURES:
+                raise
+            node.get_logger().error(
+                f"a callback failed ({node.callback_errors} so far): {type(error).__name__}:"
+                f" {' '.join(str(error).split())}; going on",
+                throttle_duration_sec=WARNING_PERIOD,
+            )
+            node.get_logger().debug("".join(traceback.format_exception(error)))
+
+
+def _report(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return 1
+
+
+def explain_start_error(error: Exception) -> str:
+    """One line about what kept ROS from starting, and what to do."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    for words, advice in _START_ERRORS:
+        if words in text:
+            return f"{advice} ({first})"
+    if isinstance(error, _rclpy.UnknownROSArgsError) or "arse" in first:
+        return f"wrong ROS arguments: {first}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; close other programs"
+    return f"ROS could not start: {first}"
+
+
+_START_ERRORS = (
+    ("Too many open files", "too many open files; raise their limit with `ulimit -n 1024`"),
+    ("t start new thread", "no more threads can be started; raise their limit with `ulimit -u`"),
+    ("Cannot allocate memory", "there is not enough memory; close other programs"),
+    ("initialize logging", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
+    ("log directory", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
+)
+"""Words in the errors of rcl and of the system, and what they mean."""
+
+
 @contextmanager
 def sending(node: Node) -> Iterator[None]:
-    """Publish inside: what DDS refuses to send is lost with a warning, and the node goes on.
+    """Publish inside: what DDS does not send is lost with a warning, and the node goes on.
 
-    It refuses what a subscriber that asked for every message, and stands still, leaves no room
-    for. Once the context is shut down, by a signal in the middle of it, nothing is said.
+    It has no room for a message while a reliable subscriber is blocked. Once the context is shut
+    down, by a signal in the middle of it, nothing is said.
     """
     try:
         yield
@@ -121,13 +195,13 @@ def sending(node: Node) -> Iterator[None]:
         if node.context.ok():
             reason = str(error).splitlines()[0]
             node.get_logger().warning(
-                f"a message is lost ({reason}): is a subscriber with reliable QoS standing still?",
+                f"a message is lost ({reason}): a subscriber with reliable QoS may be blocked",
                 throttle_duration_sec=WARNING_PERIOD,
             )
 
 
 def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Print what a lifecycle callback raises by mistake: rclpy swallows it without a word."""
+    """Print what a lifecycle callback raises by mistake: rclpy swallows it silently."""
 
     @functools.wraps(callback)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

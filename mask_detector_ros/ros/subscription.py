@@ -99,6 +99,7 @@ class ImageSubscription:
                     for p in publishers
                 )
                 + f"; subscribed {self._choice.reliability.name.lower()}"
+                + (f"; {hint}" if (hint := private_shared_memory_hint()) else "")
             )
         others = sorted({p.topic_type for p in publishers})
         there = f"it has the type {', '.join(others)}" if others else "nobody publishes it"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
-from ros_graph import wait_until
+from ros_graph import ROOT, wait_until
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
@@ -83,3 +85,56 @@ def test_a_folder_that_cannot_be_written_is_one_line(graph: Any, tmp_path: Path)
     assert process.wait(30) == 1
     assert "error: cannot write" in graph.output(process)
     assert "Traceback" not in graph.output(process)
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_lines(graph: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "detections.jsonl").symlink_to("/dev/full")
+    recorder = graph.start("recorder_node", folder=str(folder))
+    client = graph.client()
+    detections = client.advertise(Detection2DArray, "/detections", 10)
+    client.advertise(Image, "/image_annotated", 10)
+    graph.wait_for_output(recorder, "recording into")
+    detections.publish(RESULTS.detections(Faces.empty(LABELS), header_at(1.0)))
+    assert recorder.wait(30) == 1
+    output = graph.output(recorder)
+    assert "error: cannot write" in output
+    assert "No space left on device" in output
+    assert "Traceback" not in output
+
+
+def test_a_line_that_does_not_fit_leaves_no_part_of_it(tmp_path: Path) -> None:
+    """Given a file that may grow to 100 bytes, in a process of its own."""
+    script = f"""
+import resource, sys
+from io import FileIO
+from pathlib import Path
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.ros.recorder_node import RecorderNode
+
+node = RecorderNode.__new__(RecorderNode)
+node._folder, node._log = Path({str(tmp_path)!r}), FileIO({str(tmp_path / "log")!r}, "w")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    for _ in range(10):
+        node._write_line(b"x" * 29 + b"\\n")
+except SourceError as error:
+    sys.exit(0 if "what is in it is whole" in str(error) else 2)
+"""
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
+    assert (tmp_path / "log").read_bytes() == (b"x" * 29 + b"\n") * 3
+
+
+def test_damaged_images_end_no_recorder(graph: Any, tmp_path: Path) -> None:
+    recorder = graph.start("recorder_node", folder=str(tmp_path / "out"))
+    client = graph.client()
+    client.advertise(Detection2DArray, "/detections", 10)
+    images = client.advertise(Image, "/image_annotated", 10)
+    graph.wait_for_output(recorder, "recording into")
+    images.publish(Image(height=4, width=4, step=12, encoding="bgr8", data=bytes(7)))
+    graph.wait_for_output(recorder, "frame rejected: the image has 7 bytes")
+    images.publish(image_to_message(np.zeros((48, 64, 3), np.uint8), header_at(1.0)))
+    images.wait_for_all_acked()
+    assert graph.stop(recorder) == 0
+    assert (tmp_path / "out" / "annotated.mp4").is_file()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from ros_graph import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
@@ -13,7 +19,12 @@ from rclpy.context import Context
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
-from mask_detector_ros.ros.run_node import sending
+from mask_detector_ros.ros import run_node as run_node_module
+from mask_detector_ros.ros.run_node import explain_start_error, sending
+from mask_detector_ros.ros.shared_memory import (
+    avoid_full_shared_memory,
+    private_shared_memory_hint,
+)
 
 
 @pytest.fixture
@@ -47,3 +58,108 @@ def test_nothing_is_said_after_a_shutdown(node: Node, capfd: pytest.CaptureFixtu
 def test_other_errors_are_not_hidden(node: Node) -> None:
     with pytest.raises(ValueError, match="wrong"), sending(node):
         raise ValueError("wrong")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("failed to initialize rcl: Couldn't parse params file: 'x'", "wrong ROS arguments"),
+        ("failed to initialize logging: Failed to create log directory", "set ROS_LOG_DIR"),
+        ("dlopen error: x.so: cannot open shared object file: Too many open files", "ulimit -n"),
+        ("error creating node: something else", "ROS could not start: error creating node"),
+    ],
+)
+def test_each_cause_of_a_failed_start_has_words_of_its_own(text: str, said: str) -> None:
+    told = explain_start_error(rclpy_implementation.RCLError(f"{text}\nmore lines"))
+    assert said in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "said"),
+    [
+        ({"ROS_LOG_DIR": "/proc/nowhere"}, (), "error: the log cannot be written; set ROS_LOG_DIR"),
+        ({}, ("--bogus",), "error: wrong ROS arguments: "),
+        ({}, ("--params-file", "/nowhere.yaml"), "error: wrong ROS arguments: "),
+        ({"ROS_DOMAIN_ID": "999"}, (), "error: ROS_DOMAIN_ID must be from 0 to 232"),
+    ],
+)
+def test_a_failed_start_is_one_line(
+    graph: Any, variables: dict[str, str], arguments: tuple[str, ...], said: str
+) -> None:
+    graph.environment.update(variables)
+    process = graph.start("recorder_node", *arguments)
+    assert process.wait(30) == 1
+    output = graph.output(process)
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_a_negative_clock_ends_no_node(graph: Any) -> None:
+    from detector_client import make_image
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    process = graph.start("mask_detector_node", threads=1, use_sim_time=True)
+    client = graph.client()
+    detections = client.listen(Detection2DArray, "/mask_detector/detections")
+    clock = client.advertise(Clock, "/clock", 10)
+    images = client.advertise(Image, "/image_raw", 10)
+    message = Clock()
+    message.clock.sec = -5
+    wait_until(
+        lambda: clock.publish(message) or "a callback failed (1 so far)" in graph.output(process),
+        what="the error in the log",
+    )
+    message.clock.sec = 5
+    clock.publish(message)
+    black = make_image(np.zeros((48, 64, 3), np.uint8))
+    wait_until(lambda: images.publish(black) or detections, what="results all the same")
+    assert process.poll() is None
+
+
+def test_callbacks_that_always_fail_end_the_process(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    monkeypatch.setattr(run_node_module, "MAX_FAILURES", 3)
+
+    class Broken(Node):
+        failed = False
+        callback_errors = 0
+
+        def __init__(self) -> None:
+            super().__init__("broken")
+
+        def start(self) -> None:
+            self.create_timer(0.001, self.fail)
+
+        def fail(self) -> None:
+            raise KeyError("a bug")
+
+        def close(self) -> None:
+            self.destroy_node()
+
+    with pytest.raises(KeyError, match="a bug"):
+        run_node_module.run_node(Broken, [])
+    assert "a callback failed (1 so far): KeyError: 'a bug'" in "".join(capfd.readouterr())
+
+
+def test_without_room_in_shared_memory_udp_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"FASTDDS_DEFAULT_PROFILES_FILE": "profile.xml"}
+    status = SimpleNamespace(f_bavail=10, f_frsize=2**20)
+    monkeypatch.setattr(os, "statvfs", lambda path: status)
+    said = avoid_full_shared_memory(environment, tmp_path)
+    assert said.startswith(f"{tmp_path} has 10 MB free and shared memory takes 72 MB: using UDP")
+    assert environment == {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
+    status.f_bavail = 100
+    assert avoid_full_shared_memory(environment, tmp_path) == ""
+
+
+def test_a_container_with_shared_memory_of_its_own_gets_a_hint(tmp_path: Path) -> None:
+    assert private_shared_memory_hint(tmp_path) == ""
+    (tmp_path / ".dockerenv").touch()
+    assert "--ipc=host" in private_shared_memory_hint(tmp_path)

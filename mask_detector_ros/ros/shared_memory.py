@@ -1,0 +1,51 @@
+"""Shared memory of Fast DDS: what is checked before a node starts.
+
+A process that writes into a full /dev/shm is killed by SIGBUS, without a message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+
+PROFILE_NEED, DEFAULT_NEED = 72, 8
+"""Megabytes that a node takes with our profile, whose segment has 64, and without one."""
+
+
+def avoid_full_shared_memory(
+    environment: MutableMapping[str, str], folder: Path = SHARED_MEMORY
+) -> str:
+    """Let Fast DDS use UDP where shared memory has no room, and say so; else an empty string.
+
+    Args:
+        environment: of the process, which is changed.
+        folder: where shared memory is.
+    """
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return ""
+    free = status.f_bavail * status.f_frsize / 2**20
+    need = PROFILE_NEED if "FASTDDS_DEFAULT_PROFILES_FILE" in environment else DEFAULT_NEED
+    if free >= need:
+        return ""
+    # A profile may ask for shared memory in its own words; without it, this variable counts.
+    environment.pop("FASTDDS_DEFAULT_PROFILES_FILE", None)
+    environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
+    return (
+        f"{folder} has {free:.0f} MB free and shared memory takes {need} MB: using UDP, which is"
+        " slower; remove what crashed programs left with `fastdds shm clean`, or enlarge it"
+    )
+
+
+def private_shared_memory_hint(root: Path = Path("/")) -> str:
+    """What to check in a container whose publishers are seen and not heard; else empty."""
+    if not any((root / name).exists() for name in (".dockerenv", "run/.containerenv")):
+        return ""
+    return (
+        "this is a container: one that shares the network and not /dev/shm hears nothing; run it"
+        " with --ipc=host, or with FASTDDS_BUILTIN_TRANSPORTS=UDPv4"
+    )
