@@ -35,8 +35,10 @@ MULTIPLE = 32
 MAX_CANDIDATES = 4096
 """Cells that non-maximum suppression sees, those with the best scores. A face lights about ten."""
 
-PROPOSAL_OVERLAP = 0.6
-"""Intersection over union above which the better of two candidates stays."""
+PROPOSAL_OVERLAP = 0.45
+"""Intersection over union above which the better of two candidates stays. At 0.6 a third more crops
+go on, and find half a face in a hundred less: the decision network moves two boxes of one face
+together, and where it does not, one of them is a false face."""
 
 COARSE_SHRINK = 4
 """Factor between two passes over an image with faces larger than the network can see."""
