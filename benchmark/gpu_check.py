@@ -1,9 +1,9 @@
-"""Is TensorRT right and fast on this machine? Builds, compares, breaks and times engines.
+"""Does the GPU serve right and fast on this machine? Compares, breaks and times, in four minutes.
 
-    python -m benchmark.gpu_check [--precision fp32 fp16] [--rounds N] [--out FILE]
+    python -m benchmark.gpu_check [--backends cuda tensorrt] [--rounds N] [--out FILE]
 
-Prints JSON; exits with 1 where a check failed. It uses a cache of its own, so that everything
-is built anew, and touches no other.
+Prints one line a check, then JSON; exits with 1 where a check failed. A backend that cannot
+serve is left out with the reason. Engines go into a cache of its own: all are built anew.
 """
 
 from __future__ import annotations
@@ -14,106 +14,78 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmark.gpu_times import networks, time_calls, time_detector, time_networks
+from benchmark import gpu_wrapper
+from benchmark.gpu_networks import check_faces, check_network, networks, write_cascade
+from benchmark.gpu_times import time_cameras, time_detector, time_network
 from mask_detector_ros.cli.command import run_command
-from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
-from mask_detector_ros.evaluation.agreement import BOX_LIMIT, PROBABILITY_LIMIT, Agreement
-from mask_detector_ros.faces import Faces
-from mask_detector_ros.inference import EngineOptions, create_session
-from mask_detector_ros.inference.base import Session
-from mask_detector_ros.inference.tensorrt.api import TensorRt
-from mask_detector_ros.inference.tensorrt.cuda import find_gpu
-from mask_detector_ros.inference.tensorrt.parity import check_parity
-from mask_detector_ros.models import find_classifier, find_detector
-from mask_detector_ros.sources.sample_scene import SampleScene
+from mask_detector_ros.inference import GPU_BACKENDS, EngineOptions, create_session
+from mask_detector_ros.inference.gpu_choice import obstacle
+from mask_detector_ros.inference.gpus import driver_cuda_version, find_gpu
+from mask_detector_ros.models import find_detector
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.speed.machine import describe_machine
 
-BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
+DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETERS}
 
 
 class Checks:
-    """Runs checks, notes how each ended, and goes on after a failure."""
+    """Runs checks, notes how each ended, and goes on after a failure.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: after which no other check begins.
+    """
+
+    def __init__(self, seconds: float = 240.0) -> None:
         self.results: list[dict[str, Any]] = []
+        self._end = time.monotonic() + seconds
 
-    def run(self, name: str, check: Callable[[], Any]) -> None:
-        """Run one; an `AssertionError` or an error of the package is its failure."""
+    def run(self, name: str, check: Callable[..., Any], *arguments: Any) -> None:
+        """Run one; any error is its failure: those of CUDA libraries have no common type."""
         start = time.perf_counter()
         result: dict[str, Any] = {"check": name}
-        try:
-            result |= {"passed": True, "result": check()}
-        except (MaskDetectorError, AssertionError) as error:
-            result |= {"passed": False, "error": " ".join(str(error).split())}
+        if time.monotonic() > self._end:
+            result |= {"passed": None, "left_out": "the time was over"}
+        else:
+            try:
+                result |= {"passed": True, "result": check(*arguments)}
+            except Exception as error:
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                result |= {"passed": False, "error": text}
+                if not isinstance(error, MaskDetectorError | AssertionError):
+                    traceback.print_exc()
         result["seconds"] = round(time.perf_counter() - start, 2)
-        print(f"{'ok    ' if result['passed'] else 'FAILED'} {name}", file=sys.stderr, flush=True)
         self.results.append(result)
+        word = {True: "ok      ", False: "FAILED  ", None: "left out"}[result["passed"]]
+        line = f"{word} {name} ({result['seconds']:.1f} s): {_summary(result)}"
+        print(line, file=sys.stderr, flush=True)
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note a check that cannot run here."""
+        self.results.append({"check": name, "passed": None, "left_out": reason, "seconds": 0.0})
+        print(f"left out {name}: {reason}", file=sys.stderr, flush=True)
 
     @property
     def failed(self) -> list[str]:
         """The names of the checks that failed."""
-        return [result["check"] for result in self.results if not result["passed"]]
+        return [result["check"] for result in self.results if result["passed"] is False]
 
 
-def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
-    """Every batch size, or for P-Net the levels of some images."""
-    (tensor,) = session.inputs
-    if -1 in tensor.shape[1:]:
-        sides = ((12, 12), (97, 131), (144, 640), (144, 640), (175, 768), (256, 512), (12, 2560))
-        return [{tensor.name: (1, 3, *side)} for side in sides]
-    return [{tensor.name: (batch, *tensor.shape[1:])} for batch in (*BATCHES, *reversed(BATCHES))]
-
-
-def check_network(model: bytes, name: str, precision: str, folder: str) -> dict[str, Any]:
-    """Build one network and compare it at every batch size, up and down again."""
-    options = EngineOptions(precision=precision, engine_cache_dir=folder)
-    start = time.perf_counter()
-    session = create_session(model, name, "tensorrt", options=options)
-    seconds = time.perf_counter() - start
-    reference = create_session(model, name, "onnxruntime")
-    shapes = shapes_to_try(reference)
-    largest = check_parity(session, reference, shapes, precision)
-    return {"device": session.device, "build_s": round(seconds, 1), "largest_difference": largest}
-
-
-def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
-    """One face, many, none, many: the order in which MTCNN on TensorRT has lost its faces."""
-    many, faces = scene.render(0)
-    x1, y1, x2, y2 = faces.boxes[0].astype(int)
-    one = np.zeros_like(many)
-    margin = (x2 - x1) // 2
-    area = np.s_[max(y1 - margin, 0) : y2 + margin, max(x1 - margin, 0) : x2 + margin]
-    one[area] = many[area]
-    yield from (one, many, np.zeros_like(many), many, one, scene.render(40)[0])
-
-
-def check_faces(precision: str, folder: str) -> dict[str, Any]:
-    """The whole detector against ONNX Runtime, over the sequence above, twice."""
-    on_gpu = MaskDetector.load(backend="tensorrt", precision=precision, engine_cache_dir=folder)
-    on_cpu = MaskDetector.load(backend="onnxruntime")
-    pictures = list(sequence(SampleScene(640, 480)))
-    pairs = [(on_cpu(picture), on_gpu(picture)) for picture in pictures + pictures]
-    return {"faces": [len(found) for _, found in pairs], **_require_same_faces(pairs)}
-
-
-def _require_same_faces(pairs: Iterable[tuple[Faces, Faces]]) -> dict[str, float]:
-    agreement = Agreement.of(pairs)
-    box = float(agreement.boxes.max(initial=0))
-    probability = float(agreement.probabilities.max(initial=0))
-    assert not agreement.missing, f"{agreement.missing} faces are missing"
-    assert not agreement.extra, f"{agreement.extra} faces are no faces on the CPU"
-    assert box <= BOX_LIMIT, f"boxes differ by {box:.2f} px"
-    assert probability <= PROBABILITY_LIMIT, f"probabilities differ by {probability:.3f}"
-    return {"box_px": box, "probability": probability}
+def _summary(result: dict[str, Any]) -> str:
+    values = result.get("result")
+    if not isinstance(values, dict):
+        return str(result.get("error") or result.get("left_out") or "")
+    parts = (
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+    return ", ".join(parts)[:300]
 
 
 @contextmanager
@@ -160,63 +132,79 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
     return reasons
 
 
-def check_cascade_graph(precision: str, folder: str, rounds: int) -> dict[str, Any]:
-    """The whole cascade as one engine: as right as it is in ONNX Runtime, and how fast."""
-    # The first says what to install where the package onnx is missing.
-    from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
-    from convert_to_trt.cascade_graph import compose_cascade
-    from convert_to_trt.cascade_settings import GraphSettings
-
-    settings = GraphSettings(640, 480, half=precision == "fp16")
-    classifier = find_classifier("mask_classifier")
-    model = compose_cascade(find_detector("mtcnn_masked"), classifier, settings)
-    path = Path(folder) / "cascade.onnx"
-    path.write_bytes(model.SerializeToString())
-    # The file has its types already: fp32 leaves them as they are.
-    common = {"detector_model": str(path), "engine_cache_dir": folder, "precision": "fp32"}
-    on_gpu = MaskDetector.load(backend="tensorrt", **common)
-    on_cpu = MaskDetector.load(backend="onnxruntime", **common)
-    _require_same_faces((on_cpu(p), on_gpu(p)) for p in sequence(SampleScene(640, 480)))
-    picture, _ = SampleScene(640, 480).render(0)
-    return time_calls(lambda: on_gpu(picture), rounds)
+def check_wrapper(checks: Checks, device: int) -> None:
+    """Our own CUDA code, which runs on pycuda."""
+    try:
+        import pycuda.driver  # noqa: F401
+    except ImportError as error:
+        checks.leave_out("CUDA wrapper", f"pycuda cannot be imported ({error})")
+        return
+    for name, check in (
+        ("buffers", gpu_wrapper.check_buffers),
+        ("graph", gpu_wrapper.check_graph),
+        ("memory", gpu_wrapper.check_memory),
+        ("threads", gpu_wrapper.check_threads),
+    ):
+        checks.run(f"CUDA wrapper: {name}", check, device)
 
 
-def run(precisions: Sequence[str], rounds: int) -> dict[str, Any]:
+def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, folder: str) -> None:
+    """All checks of one backend that can serve here."""
+    precisions = arguments.precision if backend == "tensorrt" else ["fp32"]
+    for precision in precisions:
+        name = f"{backend} {precision}" if backend == "tensorrt" else backend
+        options = EngineOptions(precision, folder, arguments.device)
+        common = {
+            "backend": backend,
+            "precision": precision,
+            "engine_cache_dir": folder,
+            "device": arguments.device,
+            "detector_model": arguments.detector_model,
+        }
+        if arguments.detection_thresholds:
+            common["detection_thresholds"] = tuple(arguments.detection_thresholds)
+        # The file has its types already: fp32 leaves them as they are.
+        path = Path(folder) / f"cascade-{precision}.onnx"
+        write_cascade(path, common, precision == "fp16")
+        single = {**common, "detector_model": str(path), "precision": "fp32"}
+        rounds = arguments.rounds
+        for kind, parameters in (("in one graph", single), ("step by step", common)):
+            checks.run(f"{name}: faces, {kind}", check_faces, parameters)
+            checks.run(f"{name}: one camera, {kind}", time_detector, rounds, parameters)
+            checks.run(f"{name}: eight cameras, {kind}", time_cameras, rounds, parameters)
+        for network, model in networks(arguments.detector_model).items():
+            about = (model, network, backend, options)
+            checks.run(f"{name}: {network}", check_network, *about)
+            checks.run(f"{name}: time of {network}", time_network, *about, rounds // 5 or 1)
+    if backend == "tensorrt":
+        checks.run("tensorrt: spoilt engines", check_spoilt_engines, folder)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """All checks; the report.
 
     Raises:
-        BackendError: TensorRT, pycuda or the GPU is not there.
+        BackendError: there is no such GPU, or no driver.
     """
-    api, gpu = TensorRt(), find_gpu(0)
-    checks = Checks()
+    gpu = find_gpu(arguments.device)
+    checks = Checks(arguments.seconds)
+    check_wrapper(checks, gpu.number)
     with tempfile.TemporaryDirectory() as folder:
-        for precision in precisions:
-            for name, model in networks().items():
-                checks.run(
-                    f"{name} in {precision}",
-                    lambda m=model, n=name, p=precision: check_network(m, n, p, folder),
-                )
-            checks.run(f"faces in {precision}", lambda p=precision: check_faces(p, folder))
-        checks.run("spoilt engines", lambda: check_spoilt_engines(folder))
-        for precision in precisions:
-            common = {"precision": precision, "engine_cache_dir": folder, "backend": "tensorrt"}
-            checks.run(
-                f"time of the detector in {precision}",
-                lambda c=common: time_detector(rounds, **c),
-            )
-            checks.run(
-                f"time of the networks in {precision}",
-                lambda p=precision: time_networks(p, folder, rounds),
-            )
-            checks.run(
-                f"whole cascade in {precision}",
-                lambda p=precision: check_cascade_graph(p, folder, rounds),
-            )
-        checks.run("time on the CPU", lambda: time_detector(rounds, backend="onnxruntime"))
+        for backend in arguments.backends:
+            reason = obstacle(backend, gpu)
+            if reason:
+                checks.leave_out(backend, reason)
+            else:
+                check_backend(checks, backend, arguments, folder)
+    parameters = {"backend": "onnxruntime", "detector_model": arguments.detector_model}
+    if arguments.detection_thresholds:
+        parameters["detection_thresholds"] = tuple(arguments.detection_thresholds)
+    checks.run("CPU: one camera", time_detector, arguments.rounds // 20 or 1, parameters)
+    major, minor = driver_cuda_version()
     return {
         "machine": describe_machine(),
-        "gpu": {"name": gpu.name, "capability": gpu.capability},
-        "tensorrt": str(api),
+        "gpu": {"name": gpu.name, "capability": gpu.capability, "driver_cuda": f"{major}.{minor}"},
+        "detector_model": Path(arguments.detector_model).name,
         "failed": checks.failed,
         "checks": checks.results,
     }
@@ -225,18 +213,23 @@ def run(precisions: Sequence[str], rounds: int) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 all passed, 1 not all, or nothing to check."""
     parser = argparse.ArgumentParser(prog="gpu_check", description=__doc__)
+    parser.add_argument("--backends", nargs="+", choices=GPU_BACKENDS, default=list(GPU_BACKENDS))
     parser.add_argument(
-        "--precision", nargs="+", choices=("fp32", "fp16"), default=["fp32", "fp16"]
+        "--precision", nargs="+", choices=("fp32", "fp16"), default=["fp32"], help="of TensorRT"
     )
-    parser.add_argument("--rounds", type=int, default=200, help="calls of each timing")
+    parser.add_argument("--device", type=int, default=0, help="number of the GPU")
+    parser.add_argument("--detector-model", default=DEFAULTS["detector_model"])
+    parser.add_argument("--detection-thresholds", nargs=3, type=float, help="of the detector")
+    parser.add_argument("--rounds", type=int, default=2000, help="frames of each timing")
+    parser.add_argument("--seconds", type=float, default=240, help="after which no check begins")
     parser.add_argument("--out", type=Path, help="write the JSON there too")
-    options = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
 
     def work() -> int:
-        report = run(options.precision, options.rounds)
+        report = run(arguments)
         text = json.dumps(report, indent=1)
-        if options.out:
-            options.out.write_text(text + "\n", encoding="utf-8")
+        if arguments.out:
+            arguments.out.write_text(text + "\n", encoding="utf-8")
         print(text)
         return 1 if report["failed"] else 0
 

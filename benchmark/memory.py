@@ -16,7 +16,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.inference import CPU_BACKENDS, is_installed
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.demo.graph import graph_environment, node
 from mask_detector_ros.sources.sample_scene import SampleScene
@@ -39,7 +39,6 @@ SAMPLE_EVERY = 50
 """Processed frames between two looks at the process."""
 
 MAX_GROWTH_MB = 5.0
-BACKENDS = ("onnxruntime", "openvino")
 SCENE_FRAMES = 60
 FIRST_ASK = 1.0
 """Seconds without a result after which another image is published at full speed."""
@@ -193,8 +192,8 @@ def print_table(runs: dict[str, dict[str, Any]]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write a JSON file."""
     parser = argparse.ArgumentParser(prog="memory", description=__doc__.splitlines()[0])
-    installed = [name for name in BACKENDS if find_spec(name)]
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=installed)
+    installed = [name for name in CPU_BACKENDS if is_installed(name)]
+    parser.add_argument("--backends", nargs="+", choices=CPU_BACKENDS, default=installed)
     parser.add_argument("--frames", type=int, default=5000, help="to be processed by each")
     parser.add_argument(
         "--rate", type=float, default=60.0, help="published frames a second; 0: at full speed"

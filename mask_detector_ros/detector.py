@@ -16,13 +16,14 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_size import require_pixels
 from mask_detector_ros.inference import (
+    GPU_BACKENDS,
     EngineOptions,
     choose_backend,
-    find_engine_gpu,
 )
+from mask_detector_ros.inference.gpu_choice import find_serving_gpu
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
-from mask_detector_ros.networks import LoadedNetworks, load_engines, load_networks
+from mask_detector_ros.networks import LoadedNetworks, load_networks, load_networks_on_gpu
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
 
@@ -37,13 +38,15 @@ class MaskDetector:
         print(faces.labels, faces.boxes)
 
     One thread at a time may call it. With the backend `auto` on a machine with a GPU it serves
-    from the CPU while TensorRT's engines are built, and goes over to them between two images.
+    from the CPU while the GPU is made ready (TensorRT builds engines), and goes over to it between
+    two images.
 
     Attributes:
         label_names: the labels that the classifier knows.
         backend: the library that runs the networks now.
         device: where it runs them now.
         max_image_pixels: larger images are rejected.
+        backend_reason: why this library on this device.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class MaskDetector:
         self._engines = engines
         self._on_cpu: LoadedNetworks | None = None
         self._engine_failure = ""
+        self.backend_reason = ""
         self._serve_from(networks)
         self.label_names = networks.label_names
         self.configure(values)
@@ -79,16 +83,18 @@ class MaskDetector:
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
         backend = choose_backend(values["backend"])
-        networks = load_networks(
-            values, backend, replace(EngineOptions.of(values), cancelled=cancelled)
-        )
-        engines = None
-        if values["backend"] == "auto" and (gpu := find_engine_gpu(values["device"])):
-            logger.info(
-                "backend auto: going over to TensorRT on %s once its engines are built", gpu
-            )
-            engines = BackgroundLoad(lambda say, stop: load_engines(values, say, stop))
-        return cls(networks, values, engines)
+        options = replace(EngineOptions.of(values), cancelled=cancelled)
+        networks = load_networks(values, backend, options)
+        if values["backend"] != "auto":
+            return cls(replace(networks, reason="chosen by the parameter backend"), values)
+        gpu, reason = find_serving_gpu(values["device"])
+        if gpu is None:
+            logger.info("backend auto: %s", reason)
+            return cls(replace(networks, reason=reason), values)
+        reason = f"serving until {gpu.name} is ready"
+        logger.info("backend auto: %s %s", backend, reason)
+        engines = BackgroundLoad(lambda say, stop: load_networks_on_gpu(values, gpu, say, stop))
+        return cls(replace(networks, reason=reason), values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
@@ -97,13 +103,13 @@ class MaskDetector:
 
     @property
     def engine_state(self) -> str:
-        """What became of TensorRT's engines: `building ...`, `ready` or `failed: ...`; empty
+        """What became of the networks on the GPU: `building ...`, `ready` or `failed: ...`; empty
         where none are used."""
         if self._engine_failure:
             return f"failed: {self._engine_failure}"
         if self._engines is not None:
             return self._engines.state
-        return "ready" if self.backend == "tensorrt" else ""
+        return "ready" if self.backend in GPU_BACKENDS else ""
 
     @property
     def overrun(self) -> Overrun | None:
@@ -111,12 +117,12 @@ class MaskDetector:
         return self._networks.cascade.overrun
 
     def wait_for_engines(self, timeout: float | None = None) -> None:
-        """Wait until `auto` can go over to TensorRT, or has failed to; the next image does it."""
+        """Wait until `auto` can go over to a GPU, or has failed to; the next image does it."""
         if self._engines is not None:
             self._engines.wait(timeout)
 
     def close(self) -> None:
-        """Give up building engines. The detector serves on with what it has."""
+        """Give up loading networks on a GPU. The detector serves on with what it has."""
         if self._engines is not None:
             self._engines.cancel()
 
@@ -140,7 +146,9 @@ class MaskDetector:
         if self._engines is not None and (engines := self._engines.take()) is not None:
             self._on_cpu = self._networks
             self._serve_from(engines)
-            logger.info("now serving from %s on %s", self.backend, self.device)
+            logger.info(
+                "now serving from %s on %s: %s", self.backend, self.device, self.backend_reason
+            )
         try:
             return self._find(image, near)
         except (BackendError, ImageError) as error:
@@ -150,6 +158,7 @@ class MaskDetector:
             self._serve_from(self._on_cpu)
             self._on_cpu = None
             self._engine_failure = str(error)
+            self.backend_reason = self._engine_failure
             logger.warning("%s; going back to %s on %s", error, self.backend, self.device)
             return self._find(image, near)
 
@@ -159,6 +168,7 @@ class MaskDetector:
     def _serve_from(self, networks: LoadedNetworks) -> None:
         self._networks = networks
         self.backend, self.device = networks.session.backend, networks.session.device
+        self.backend_reason = networks.reason
 
     def stream(
         self, *, tracking: bool = True, smoothing: float = 1.0, search_every: int = 1

@@ -16,6 +16,8 @@ from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
+from mask_detector_ros.inference.gpu_choice import load_on_gpu
+from mask_detector_ros.inference.gpus import Gpu
 from mask_detector_ros.models import (
     classifier_name,
     find_cascade_graph,
@@ -43,12 +45,14 @@ class LoadedNetworks:
         label_names: the labels.
         session: the network that labels: what runs it runs them all.
         cascade: finds the faces.
+        reason: why these libraries run them.
     """
 
     find: Find
     label_names: tuple[str, ...]
     session: Session
     cascade: Cascade | TwoStageCascade | CascadeGraph
+    reason: str = ""
 
 
 def load_networks(
@@ -85,15 +89,17 @@ def load_networks(
     return LoadedNetworks(find, classifier.label_names, session, cascade)
 
 
-def load_engines(
-    values: Mapping[str, Any], say: Callable[[str], None], cancelled: Callable[[], bool]
+def load_networks_on_gpu(
+    values: Mapping[str, Any], gpu: Gpu, say: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> LoadedNetworks:
-    """The same on TensorRT, whose engines are built where they are not in the cache.
+    """The same with the first backend that can serve on a GPU.
 
     Args:
         values: of the parameters.
+        gpu: the GPU.
         say: called with lines about the progress.
         cancelled: tells when to give up.
     """
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
-    return load_networks(values, "tensorrt", options)
+    networks, reason = load_on_gpu(gpu, lambda backend: load_networks(values, backend, options))
+    return replace(networks, reason=reason)

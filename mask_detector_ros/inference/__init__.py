@@ -7,17 +7,23 @@ import importlib.util
 import logging
 
 from mask_detector_ros.errors import BackendError
+from mask_detector_ros.inference import cuda_provider
 from mask_detector_ros.inference.base import EngineOptions, Session
-from mask_detector_ros.inference.tensorrt.api import install_hint, missing_packages
+from mask_detector_ros.inference.tensorrt import api
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
-"""Names of the backends. `auto` starts on the first of the others that is installed, and goes
-over to tensorrt where there is a GPU, once its engines are built."""
+CPU_BACKENDS = ("onnxruntime", "openvino")
+"""Names of the backends on the CPU; `auto` starts on the first that is installed."""
+
+GPU_BACKENDS = ("tensorrt", "cuda")
+"""Names of the backends on an NVIDIA GPU; `auto` goes over to the first that can serve."""
+
+BACKENDS = (*CPU_BACKENDS, *GPU_BACKENDS)
 
 _MODULES = {
     "onnxruntime": f"{__name__}.onnxruntime",
     "openvino": f"{__name__}.openvino",
     "tensorrt": f"{__name__}.tensorrt.session",
+    "cuda": f"{__name__}.onnxruntime_cuda",
 }
 
 _INSTALL = {
@@ -25,9 +31,34 @@ _INSTALL = {
     "openvino": 'pip install "mask_detector_ros[openvino]"',
 }
 
-__all__ = ["BACKENDS", "EngineOptions", "choose_backend", "create_session", "find_engine_gpu"]
+__all__ = [
+    "BACKENDS",
+    "CPU_BACKENDS",
+    "GPU_BACKENDS",
+    "EngineOptions",
+    "choose_backend",
+    "create_session",
+    "install_hint",
+    "is_installed",
+]
 
 logger = logging.getLogger(__name__)
+
+
+def is_installed(backend: str) -> bool:
+    """Whether the libraries of a backend are installed; they may still not serve here."""
+    if backend == "tensorrt":
+        return not api.missing_packages()
+    if backend == "cuda":
+        return cuda_provider.provider_library() is not None
+    return importlib.util.find_spec(backend) is not None
+
+
+def install_hint(backend: str) -> str:
+    """The command that installs the libraries of a backend on this machine."""
+    if backend == "tensorrt":
+        return api.install_hint()
+    return cuda_provider.install_hint() if backend == "cuda" else _INSTALL[backend]
 
 
 def choose_backend(backend: str) -> str:
@@ -37,36 +68,16 @@ def choose_backend(backend: str) -> str:
         BackendError: the backend is unknown or not installed; the message says how to get it.
     """
     if backend == "auto":
-        for name in _INSTALL:
-            if importlib.util.find_spec(name) is not None:
+        for name in CPU_BACKENDS:
+            if is_installed(name):
                 logger.info("backend auto: %s", name)
                 return name
         raise BackendError(f"no inference backend is installed; do: {_INSTALL['onnxruntime']}")
     if backend not in BACKENDS:
         raise BackendError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "tensorrt":
-        if missing_packages():
-            raise BackendError(f"backend tensorrt is not installed; do: {install_hint()}")
-    elif importlib.util.find_spec(backend) is None:
-        raise BackendError(f"backend {backend} is not installed; do: {_INSTALL[backend]}")
+    if not is_installed(backend):
+        raise BackendError(f"backend {backend} is not installed; do: {install_hint(backend)}")
     return backend
-
-
-def find_engine_gpu(device: int) -> str:
-    """What `auto` can go over to: the name of the GPU; empty where TensorRT cannot run.
-
-    Args:
-        device: number of the GPU.
-    """
-    if missing_packages():
-        return ""
-    from mask_detector_ros.inference.tensorrt.cuda import find_gpu
-
-    try:
-        return find_gpu(device).name
-    except BackendError as error:
-        logger.info("backend auto stays on the CPU: %s", error)
-        return ""
 
 
 def create_session(
@@ -84,7 +95,7 @@ def create_session(
         name: what to call the model in errors.
         backend: `auto` or one of `BACKENDS`.
         threads: CPU threads; 0 takes all cores that the process may use.
-        options: of a backend that builds engines.
+        options: of a backend on a GPU.
         concurrent: whether the caller would rather run it in several threads at a time; where the
             backend lets it, the session's `concurrency` is their number.
 

@@ -248,6 +248,7 @@ class Camera:
         numbers |= {
             "backend": self._detector.backend,
             "device": self._detector.device,
+            "backend reason": self._detector.backend_reason,
             "engine": self._detector.engine_state or "none used",
         }
         topic = self._subscription.topic

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import mask_detector_ros
-from mask_detector_ros.errors import BackendError
-from mask_detector_ros.inference import choose_backend, find_engine_gpu
 from mask_detector_ros.inference.cores import fastest_processors
+from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
 from mask_detector_ros.models import models_directory
 from mask_detector_ros.speed.frames import Source
 from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Candidate, Run
@@ -162,12 +161,11 @@ def find_interpreter(candidate: Candidate, environments: Path) -> Path:
         PeerError: its environment was not made, or there is no GPU for it.
     """
     if candidate.needs_gpu:
-        try:
-            choose_backend("tensorrt")
-        except BackendError as error:
-            raise PeerError(f"needs a GPU: {error}") from error
-        if not find_engine_gpu(0):
-            raise PeerError("needs a GPU that TensorRT can use; there is none")
+        gpu, reason = find_serving_gpu(0)
+        if gpu is not None:
+            reason = obstacle(str(candidate.settings["backend"]), gpu)
+        if reason:
+            raise PeerError(f"needs a GPU: {reason}")
     if not candidate.environment:
         return Path(sys.executable)
     return find_python(candidate.environment, environments)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mask_detector_ros.inference import CPU_BACKENDS, GPU_BACKENDS, is_installed
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.floor import MATRIX_SIDE
-from mask_detector_ros.speed.peer_environments import BACKENDS, COMPILED
+from mask_detector_ros.speed.peer_environments import COMPILED
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Candidate:
     @property
     def needs_gpu(self) -> bool:
         """Whether it runs on TensorRT."""
-        return self.settings.get("backend") == "tensorrt"
+        return self.settings.get("backend") in GPU_BACKENDS
 
 
 Run = tuple[Case, tuple[Candidate, ...]]
@@ -78,7 +78,7 @@ PEERS = {
 
 def installed_backends() -> tuple[str, ...]:
     """The CPU backends that this Python has."""
-    return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
+    return tuple(filter(is_installed, CPU_BACKENDS))
 
 
 def ours(job: str, backend: str) -> Candidate:
@@ -117,14 +117,14 @@ def comparison(
 def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
     """The ancestor's four variants, on the same two networks, and what this package ships.
 
-    "Accelerated" is TensorRT on a GPU, and each of the backends on a CPU.
+    "Accelerated" is TensorRT or CUDA on a GPU, and each of the backends on a CPU.
     """
     vanilla = Candidate(
         "vanilla MTCNN, vanilla classifier", "mtcnn_with_keras", _TENSORFLOW, is_reference=True
     )
     public = {"detector_model": "mtcnn", "margin": 0.0}
     candidates = [vanilla]
-    for backend in dict.fromkeys((*backends, "tensorrt")):
+    for backend in dict.fromkeys((*backends, *GPU_BACKENDS)):
         settings = {"backend": backend}
         same = Candidate(
             f"both accelerated, {backend}",

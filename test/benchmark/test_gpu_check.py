@@ -7,8 +7,10 @@ import pytest
 
 pytest.importorskip("skimage", reason="the sample scene is not installed")
 
-from benchmark import gpu_check
+from benchmark import gpu_check, gpu_networks, gpu_wrapper
 from mask_detector_ros import models
+from mask_detector_ros.inference import EngineOptions
+from mask_detector_ros.inference.tensorrt import cuda
 
 
 @pytest.fixture
@@ -20,34 +22,102 @@ def own_models(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "read_manifest", models.read_manifest.__wrapped__)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Few batch sizes, and no whole cascade: on a CPU it takes a minute; test_two_stage_graph.py
+    and test_cascade_graph.py run small ones."""
+    monkeypatch.setattr(gpu_networks, "BATCHES", (1, 3, 8))
+    for name in ("BUFFERS", "REPLAYS"):
+        monkeypatch.setattr(gpu_wrapper, name, 10)
+
+    def no_cascade(path, parameters, half):
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(gpu_check, "write_cascade", no_cascade)
+
+
+@pytest.fixture
+def run(own_models, quick, capsys, tmp_path):
+    def run(*options):
+        report = tmp_path / "report.json"
+        common = ["--detector-model", "mtcnn_masked", "--rounds", "1", "--seconds", "1000"]
+        code = gpu_check.main([*common, *options, "--out", str(report)])
+        result = json.loads(report.read_text())
+        assert json.loads(capsys.readouterr().out) == result
+        # Whole cascades, which are empty files here.
+        broken = {name for name in result["failed"] if name.endswith("in one graph")}
+        return code, set(result["failed"]) - broken, {c["check"]: c for c in result["checks"]}
+
+    return run
+
+
 def test_without_a_gpu_it_says_what_is_missing(capsys):
     assert gpu_check.main([]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert capsys.readouterr().err.startswith("error: there is no driver of an NVIDIA GPU here")
 
 
-def test_it_runs_through(gpu, own_models, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(gpu_check, "BATCHES", (1, 3, 8))
-    # In ONNX Runtime on a CPU it takes a minute; test_cascade_graph.py runs a small one.
-    monkeypatch.setattr(gpu_check, "check_cascade_graph", lambda *arguments: None)
-    report = tmp_path / "report.json"
-    code = gpu_check.main(["--precision", "fp32", "--rounds", "1", "--out", str(report)])
-    result = json.loads(report.read_text())
-    assert [check for check in result["checks"] if not check["passed"]] == []
-    assert (code, result["failed"]) == (0, [])
-    assert json.loads(capsys.readouterr().out) == result
-    by_name = {check["check"]: check.get("result") for check in result["checks"]}
-    one, many, none, *_ = by_name["faces in fp32"]["faces"]
+def test_tensorrt_runs_through_and_cuda_is_left_out_with_the_reason(gpu, run):
+    _, failed, checks = run()
+    assert failed == {"CUDA wrapper: graph"}  # this stand-in has none
+    one, many, none, *_ = checks["tensorrt fp32: faces, step by step"]["result"]["faces"]
     assert one >= 1
     assert many > one
     assert none == 0
-    assert "is damaged" in by_name["spoilt engines"]["one byte changed"]
-    assert by_name["time of the detector in fp32"]["on"] == "Orin (TensorRT 10.3.0, fp32)"
+    assert "is damaged" in checks["tensorrt: spoilt engines"]["result"]["one byte changed"]
+    times = checks["tensorrt fp32: one camera, step by step"]["result"]
+    assert times["on"] == "Orin (TensorRT 10.3.0, fp32)"
+    assert {"p50_ms", "p99_ms", "host_ms", "calls_per_s"} <= set(times)
+    assert checks["cuda"]["left_out"] == "ONNX Runtime CUDA is not installed"
 
 
-def test_a_gpu_that_computes_something_else_fails(gpu, tmp_path):
+def test_cuda_runs_through_and_tensorrt_is_left_out_with_the_reason(bare_gpu, run):
+    bare_gpu.install("rtx-1.7.1")
+    bare_gpu.install_cuda()
+    bare_gpu.set(capability=[9, 0])
+    _, failed, checks = run()
+    assert failed == {"CUDA wrapper: graph"}
+    reason = "TensorRT-RTX 1.7.1 does not serve compute capability 9.0"
+    assert checks["tensorrt"]["left_out"] == reason
+    cameras = checks["cuda: eight cameras, step by step"]["result"]
+    assert len(cameras["frames_by_camera"]) == 8
+    assert checks["cuda: rnet"]["result"]["largest_difference"] == 0
+
+
+def test_the_wrapper_is_checked_by_content(gpu, quick, monkeypatch):
+    from pycuda.driver import FakeLibcuda
+
+    library = FakeLibcuda()
+    monkeypatch.setattr(cuda, "load_libcuda", lambda: library)
+    assert gpu_wrapper.check_graph(0) == {"replays": 10}
+    assert library.launched == 10
+    assert library.live == 0
+    # A graph that does nothing is found out.
+    monkeypatch.setattr(FakeLibcuda, "cuGraphLaunch", lambda *arguments: 0)
+    with pytest.raises(AssertionError, match="bytes of round 0 differ"):
+        gpu_wrapper.check_graph(0)
+
+
+def test_memory_that_does_not_come_back_is_found(gpu, quick, monkeypatch):
+    assert gpu_wrapper.check_memory(0)["kept"] == 0
+    monkeypatch.setattr(gpu_wrapper, "KEPT_LIMIT", -1)
+    with pytest.raises(AssertionError, match="were not given back"):
+        gpu_wrapper.check_memory(0)
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "cuda"])
+def test_a_gpu_that_computes_something_else_fails(gpu, tmp_path, backend):
+    gpu.install_cuda()
     gpu.set(run_fault="wrong")
+    options = EngineOptions("fp32", str(tmp_path))
     checks = gpu_check.Checks()
-    model = gpu_check.networks()["rnet"]
-    checks.run("rnet", lambda: gpu_check.check_network(model, "rnet", "fp32", str(tmp_path)))
+    model = gpu_networks.networks("mtcnn_masked")["rnet"]
+    checks.run("rnet", gpu_networks.check_network, model, "rnet", backend, options)
     assert checks.failed == ["rnet"]
-    assert "differs from ONNX Runtime" in checks.results[0]["error"]
+    assert "differs from the CPU" in checks.results[0]["error"]
+
+
+def test_when_the_time_is_over_no_check_begins():
+    checks = gpu_check.Checks(seconds=-1)
+    checks.run("late", lambda: 1 / 0)
+    assert checks.failed == []
+    assert checks.results[0]["left_out"] == "the time was over"

@@ -11,15 +11,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mask_detector_ros import inference
 from mask_detector_ros.errors import BackendError, ModelError
-from mask_detector_ros.inference import BACKENDS, choose_backend, create_session
+from mask_detector_ros.inference import BACKENDS, choose_backend, create_session, is_installed
 from mask_detector_ros.inference.base import TensorInfo
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request):
-    if find_spec(request.param) is None:
+def backend(request, bare_gpu):
+    if request.param == "cuda":
+        # A real GPU is `make gpu-check`'s.
+        bare_gpu.install_cuda()
+    elif not is_installed(request.param):
         pytest.skip(f"{request.param} is not installed")
     return request.param
 
@@ -212,13 +215,13 @@ def test_auto_without_any_backend_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_an_explicit_backend_never_becomes_another(name, monkeypatch):
     monkeypatch.setattr(inference.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BackendError, match=f"backend {name} is not installed; do: pip install"):
+    with pytest.raises(BackendError, match=rf"{name} is not installed; do: pip (un)?install"):
         choose_backend(name)
 
 
 def test_an_unknown_backend_is_refused_and_the_known_ones_are_named():
     with pytest.raises(
-        BackendError, match="must be one of auto, onnxruntime, openvino, tensorrt, got 'tvm'"
+        BackendError, match="must be one of auto, onnxruntime, openvino, tensorrt, cuda, got 'tvm'"
     ):
         choose_backend("tvm")
 

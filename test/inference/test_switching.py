@@ -120,7 +120,7 @@ def test_without_a_gpu_auto_stays_on_the_cpu_and_says_why(gpu, load, caplog):
     gpu.set(gpus=None)
     detector = load()
     assert (detector.backend, detector.engine_state) == ("onnxruntime", "")
-    assert "stays on the CPU: CUDA does not start" in caplog.text
+    assert "staying on the CPU: CUDA does not start" in caplog.text
 
 
 def test_closing_gives_up_a_build(gpu, load, astronaut, tmp_path):

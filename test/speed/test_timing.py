@@ -75,8 +75,8 @@ def test_ours_that_cannot_run_is_an_error(frames, tmp_path):
 
 def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
     module = "mask_detector_ros.speed.candidate_process"
-    monkeypatch.setattr(f"{module}.find_engine_gpu", lambda device: "")
-    with pytest.raises(PeerError, match="needs a GPU"):
+    monkeypatch.setattr(f"{module}.find_serving_gpu", lambda device: (None, "there is none"))
+    with pytest.raises(PeerError, match="needs a GPU: there is none"):
         find_interpreter(
             Candidate("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path
         )

@@ -8,8 +8,17 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from mask_detector_ros.inference import gpus
+
 STAND_IN = Path(__file__).parent / "stand_in"
-VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "11.4.0", "rtx-1.7.1")
+VERSIONS = ("8.2.1", "8.6.1", "10.3.0", "10.13.3", "11.4.0", "rtx-1.7.1")
+
+
+_LOAD_LIBCUDA = gpus.load_libcuda
+
+
+def _no_library(name):
+    raise OSError(f"{name}: cannot open shared object file: No such file or directory")
 
 
 class FakeGpu:
@@ -18,10 +27,12 @@ class FakeGpu:
     def __init__(self, folder, monkeypatch):
         self._folder, self._monkeypatch = folder, monkeypatch
         self._path = list(sys.path)
+        self._capability = [8, 7]
         self.set()
         monkeypatch.setenv("FAKE_GPU", str(folder))
 
     def set(self, **settings):
+        settings.setdefault("capability", self._capability)
         (self._folder / "settings.json").write_text(json.dumps(settings))
 
     def install(self, version="10.3.0"):
@@ -29,12 +40,45 @@ class FakeGpu:
         self.remove_modules()
         site = self._folder / f"site-{version}"
         site.mkdir(exist_ok=True)
-        name = "tensorrt_rtx" if version.startswith("rtx") else "tensorrt"
+        is_rtx = version.startswith("rtx")
+        # It does not serve an Orin.
+        self._capability = [8, 6] if is_rtx else [8, 7]
+        settings = json.loads((self._folder / "settings.json").read_text())
+        self.set(**{**settings, "capability": self._capability})
+        name = "tensorrt_rtx" if is_rtx else "tensorrt"
         code = f"import fake_tensorrt\nglobals().update(fake_tensorrt.module_of({version!r}))\n"
         (site / f"{name}.py").write_text(code)
         path = [str(site), str(STAND_IN), str(STAND_IN.parent)]
         self._monkeypatch.setattr(sys, "path", [*path, *self._path])
         self._monkeypatch.setenv("PYTHONPATH", ":".join(path))
+        self._install_driver()
+
+    def install_cuda(self):
+        """Give ONNX Runtime a CUDA provider, in this process."""
+        if str(STAND_IN) not in sys.path:
+            self._monkeypatch.setattr(sys, "path", [str(STAND_IN), *sys.path])
+        import fake_onnxruntime
+
+        from mask_detector_ros.inference import cuda_provider, onnxruntime_cuda
+
+        self._install_driver()
+        self._monkeypatch.setattr(cuda_provider, "provider_library", lambda: STAND_IN)
+        self._monkeypatch.setattr(cuda_provider, "_load", lambda library: None)
+        self._monkeypatch.setattr(onnxruntime_cuda, "ort", fake_onnxruntime)
+        return fake_onnxruntime
+
+    def _install_driver(self):
+        from pycuda.driver import FakeDriver
+
+        from mask_detector_ros.inference.tensorrt import cuda
+
+        for module in (gpus, cuda):
+            self._monkeypatch.setattr(module, "load_libcuda", FakeDriver)
+
+    def remove_driver(self):
+        """Let the machine have no driver."""
+        self._monkeypatch.setattr(gpus.ctypes, "CDLL", _no_library)
+        self._monkeypatch.setattr(gpus, "load_libcuda", _LOAD_LIBCUDA)
 
     @staticmethod
     def remove_modules():
@@ -42,7 +86,7 @@ class FakeGpu:
 
         cuda.cuda_thread.cache_clear()
         names = ("tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver")
-        for name in (*names, "fake_tensorrt", "fake_engine", "fake_gpu"):
+        for name in (*names, "fake_tensorrt", "fake_engine", "fake_gpu", "fake_onnxruntime"):
             sys.modules.pop(name, None)
 
     @property

@@ -5,8 +5,24 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "tensorrt_names"
 
 
+OLDER_HALF = "8.2.1"
+"""JetPack 4.6's TensorRT, of whose bindings there is no wheel. Those of 8.6 have its names still,
+beside the ones that came with 8.4 and 8.5, which are left out here."""
+
+_SINCE = {
+    "TensorIOMode": None,
+    "MemoryPoolType": None,
+    "IBuilderConfig": {"set_memory_pool_limit", "get_memory_pool_limit"},
+    "DataType": {"UINT8", "FP8"},
+    "IExecutionContext": {"execute_async_v3", "set_input_shape", "infer_shapes"},
+    "ICudaEngine": {"num_io_tensors", "num_aux_streams"},
+}
+
+
 def read_names(version):
     """The members of every class and, with no members, the module's other names."""
+    if version == OLDER_HALF:
+        return _older_half(read_names("8.6.1"))
     names = {}
     for line in (FOLDER / f"{version}.txt").read_text().splitlines():
         name, _, members = line.partition(":")
@@ -32,3 +48,15 @@ def make_listed(version, classes):
             object.__setattr__(self, name, value)
 
     return Listed
+
+
+def _older_half(names):
+    for name, newer in _SINCE.items():
+        if newer is None:
+            del names[name]
+        else:
+            assert newer <= names[name]
+            names[name] -= newer
+    for name in ("ICudaEngine", "IExecutionContext"):
+        names[name] = {member for member in names[name] if "_tensor" not in member}
+    return names

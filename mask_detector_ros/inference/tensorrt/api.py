@@ -1,6 +1,6 @@
-"""Every difference between TensorRT 8.5, 8.6, 10, 11 and TensorRT-RTX, in one place.
+"""Every difference between TensorRT 8.0 to 11 and TensorRT-RTX, in one place.
 
-The floor is 8.5, the first with named tensors; the old binding indices are used nowhere.
+Tensors go by name from 8.5 on, and before, on JetPack 4, by the index of a binding: contexts.py.
 """
 
 from __future__ import annotations
@@ -12,17 +12,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mask_detector_ros.errors import BackendError
+from mask_detector_ros.inference.base import TensorInfo
+from mask_detector_ros.inference.gpus import Gpu
+from mask_detector_ros.inference.tensorrt.contexts import (
+    IndexedContext,
+    NamedContext,
+    indexed_tensors,
+    named_tensors,
+)
 
 MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 """Names under which NVIDIA's packages can be imported, in the order in which they are tried."""
 
-OLDEST = (8, 5)
+OLDEST, NAMED_TENSORS = (8, 0), (8, 5)
 STRONGLY_TYPED = (10, 0)
 """From here on the ONNX file alone says what is computed in which type. TensorRT 11 and RTX
 know nothing else, and 10 is treated the same; 8 is told by flags of the builder."""
+
+_OLDEST_GPUS = (((10, 5), (7, 5)), ((10, 0), (7, 0)), ((0, 0), (5, 0)))
+"""From which TensorRT on the oldest GPU is of which compute capability: the support matrices of
+8.2 to 8.6, of 10.0, and of 10.5, which ended Volta."""
 
 Report = Callable[[str, Any], None]
 """Takes `progress` with a share from 0 to 1, or `error` and `warning` with a text."""
@@ -80,7 +90,7 @@ class TensorRt:
         self._number = tuple(int(part) for part in self.version.split(".")[:2])
         if not self.is_rtx and self._number < OLDEST:
             raise BackendError(
-                f"TensorRT {self.version} is too old, 8.5 is the oldest that serves (JetPack 5.1);"
+                f"TensorRT {self.version} is too old, 8.0 is the oldest that serves (JetPack 4.6);"
                 " update JetPack or TensorRT, or use backend:=onnxruntime"
             )
 
@@ -96,6 +106,27 @@ class TensorRt:
     def is_strongly_typed(self) -> bool:
         """Whether the types of the ONNX file are what is computed in."""
         return self.is_rtx or self._number >= STRONGLY_TYPED
+
+    def check_gpu(self, gpu: Gpu) -> None:
+        """Check that this TensorRT has kernels for a GPU.
+
+        Raises:
+            BackendError: it has none.
+        """
+        if self.is_rtx:
+            # The library's own list: of targets that it builds for, and no others.
+            names = self.trt.ComputeCapability.__members__
+            serves = "SM{}{}".format(*gpu.version) in names
+        else:
+            oldest = next(least for since, least in _OLDEST_GPUS if self._number >= since)
+            serves = gpu.version >= oldest
+        if not serves:
+            raise BackendError(f"{self} does not serve compute capability {gpu.capability}")
+
+    @property
+    def has_names(self) -> bool:
+        """Whether tensors go by name."""
+        return self.is_rtx or self._number >= NAMED_TENSORS
 
     # Building
 
@@ -116,6 +147,13 @@ class TensorRt:
             config.set_flag(flags.FP16)
         if quantised:
             config.set_flag(flags.INT8)
+
+    def set_workspace(self, config: Any, megabytes: int) -> None:
+        """Limit the scratch memory that the builder may try kernels with."""
+        if hasattr(self.trt, "MemoryPoolType"):
+            config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, megabytes << 20)
+        else:
+            config.max_workspace_size = megabytes << 20
 
     def set_target(self, config: Any, target: str) -> None:
         """Build for another GPU than the one that is here, such as `SM86`; RTX alone can.
@@ -183,21 +221,18 @@ class TensorRt:
 
     # Running
 
-    def dtype(self, engine: Any, name: str) -> np.dtype[Any]:
-        """NumPy's name for the type of a tensor.
-
-        `trt.nptype` does the same, but in 8.5 it fails with NumPy from 1.24 on.
-        """
-        names = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32"}
-        names |= {"BOOL": "bool", "UINT8": "uint8", "INT64": "int64"}
-        return np.dtype(names.get(engine.get_tensor_dtype(name).name, "object"))
+    def tensors(self, engine: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+        """The inputs and the outputs of an engine."""
+        if self.has_names:
+            return named_tensors(engine, self.trt.TensorIOMode.INPUT)
+        return indexed_tensors(engine)
 
     def scratch_size(self, engine: Any) -> int:
         """Bytes of GPU memory that a context needs while it runs."""
         has_v2 = hasattr(engine, "device_memory_size_v2")
         return int(engine.device_memory_size_v2 if has_v2 else engine.device_memory_size)
 
-    def create_context(self, engine: Any, scratch: int, size: int) -> Any:
+    def create_context(self, engine: Any, scratch: int, size: int) -> NamedContext | IndexedContext:
         """An execution context that works in the memory given to it.
 
         Args:
@@ -216,10 +251,4 @@ class TensorRt:
             context.set_device_memory(scratch, size)
         else:
             context.device_memory = scratch
-        return context
-
-    def can_capture(self, context: Any, stream: int) -> bool:
-        """Whether a run may become a CUDA graph; RTX may still be compiling kernels."""
-        if hasattr(context, "is_stream_capturable"):
-            return bool(context.is_stream_capturable(stream))
-        return True
+        return NamedContext(context) if self.has_names else IndexedContext(context, engine)

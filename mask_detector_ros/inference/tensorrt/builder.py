@@ -204,6 +204,11 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
         from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
 
         model = to_half(model, request.name)
+    if not api.has_names:
+        # It knows no uint8 yet.
+        from mask_detector_ros.inference.tensorrt.typed_onnx import to_float_inputs
+
+        model = to_float_inputs(model, request.name)
     trt = api.trt
     logger = api.logger(keep)
     builder = trt.Builder(logger)
@@ -213,7 +218,7 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
         reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)] or errors
         raise ModelError("; ".join(" ".join(r.split())[:300] for r in reasons) or "cannot parse it")
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_mb << 20)
+    api.set_workspace(config, request.workspace_mb)
     if request.profile:
         profile = builder.create_optimization_profile()
         for name, (least, usual, most) in request.profile.items():

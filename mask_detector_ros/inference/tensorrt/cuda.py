@@ -10,13 +10,13 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import BackendError
+from mask_detector_ros.inference.gpus import load_libcuda
 from mask_detector_ros.inference.tensorrt.api import install_hint
 
 Result = TypeVar("Result")
@@ -24,15 +24,6 @@ END_TIMEOUT = 2.0
 """Seconds that the thread gets to free the GPU when the process ends."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU: its number, its name, and its compute capability such as 8.7."""
-
-    number: int
-    name: str
-    capability: str
 
 
 def _driver() -> Any:
@@ -51,23 +42,6 @@ def _driver() -> Any:
             " fits, or use backend:=onnxruntime"
         ) from error
     return driver
-
-
-def find_gpu(number: int) -> Gpu:
-    """The GPU of that number.
-
-    Raises:
-        BackendError: there is none, or no CUDA.
-    """
-    driver = _driver()
-    count = driver.Device.count()
-    if number >= count:
-        raise BackendError(
-            f"device {number} does not exist: this machine has {count} CUDA GPUs, counted from 0"
-        )
-    device = driver.Device(number)
-    major, minor = device.compute_capability()
-    return Gpu(number, device.name(), f"{major}.{minor}")
 
 
 class CudaThread:
@@ -193,6 +167,8 @@ class CudaGraph:
 
     def __init__(self, stream: int, record: Callable[[], None]) -> None:
         self._cuda = load_libcuda()
+        if not hasattr(self._cuda, "cuGraphInstantiateWithFlags"):
+            raise BackendError("the driver is too old for CUDA graphs, which need CUDA 11.4")
         self._stream = ctypes.c_void_p(stream)
         graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
         self._check("cuStreamBeginCapture_v2", self._stream, self._RELAXED)
@@ -226,17 +202,3 @@ class CudaGraph:
         code = getattr(self._cuda, name)(*arguments)
         if code:
             raise BackendError(f"{name} failed with CUDA error {code}")
-
-
-def load_libcuda() -> Any:
-    """The driver's library.
-
-    Raises:
-        BackendError: it is not there or too old for graphs.
-    """
-    try:
-        library = ctypes.CDLL("libcuda.so.1")
-        library.cuGraphInstantiateWithFlags  # noqa: B018  looks the function up
-    except (OSError, AttributeError) as error:
-        raise BackendError(f"CUDA graphs are not available ({error})") from error
-    return library

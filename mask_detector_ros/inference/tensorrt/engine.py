@@ -13,6 +13,7 @@ from mask_detector_ros.inference.base import Array, TensorInfo
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import Shapes
 from mask_detector_ros.inference.tensorrt.cache import EngineMisfitError
+from mask_detector_ros.inference.tensorrt.contexts import IndexedContext, NamedContext
 from mask_detector_ros.inference.tensorrt.cuda import Buffer, CudaGraph, CudaThread
 from mask_detector_ros.inference.tensorrt.profile import fill_up
 
@@ -42,24 +43,12 @@ class Engine:
             reason = "; ".join(errors[-2:]) or "no reason given"
             raise EngineMisfitError(f"{api} does not take the engine of {name} ({reason})")
         self._engine: Any = engine
-        tensors: dict[Any, list[TensorInfo]] = {mode: [] for mode in self._modes}
-        for i in range(engine.num_io_tensors):
-            tensor = engine.get_tensor_name(i)
-            info = TensorInfo(
-                tensor, api.dtype(engine, tensor), tuple(engine.get_tensor_shape(tensor))
-            )
-            tensors[engine.get_tensor_mode(tensor)].append(info)
-        self.inputs, self.outputs = (tuple(tensors[mode]) for mode in self._modes)
+        self.inputs, self.outputs = api.tensors(engine)
         self._buffers = {t.name: Buffer(thread.driver) for t in (*self.inputs, *self.outputs)}
         self._scratch_size = max(api.scratch_size(engine), 1)
         self._scratch = thread.driver.mem_alloc(self._scratch_size)
         self._contexts: dict[tuple[Any, ...], _Shaped] = {}
         self._has_graphs = True
-
-    @property
-    def _modes(self) -> tuple[Any, Any]:
-        mode = self._api.trt.TensorIOMode
-        return mode.INPUT, mode.OUTPUT
 
     def run(self, arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> dict[str, Array]:
         """Run once; the results are copies."""
@@ -114,7 +103,7 @@ class Engine:
         # The first run of a shape does lazy work that must not be recorded.
         if shaped.runs < 2 or not self._has_graphs:
             return
-        if not self._api.can_capture(shaped.context, stream.handle):
+        if not shaped.context.can_capture(stream.handle):
             return
         stream.synchronize()
         try:
@@ -126,7 +115,7 @@ class Engine:
     def _enqueue(self, shaped: _Shaped, stream: Any) -> None:
         for tensor in self.inputs:
             self._buffers[tensor.name].upload(shaped.size(tensor), stream)
-        if not shaped.context.execute_async_v3(stream.handle):
+        if not shaped.context.execute(stream.handle):
             raise BackendError(f"TensorRT could not run {self._name}: out of GPU memory?")
         for tensor in self.outputs:
             self._buffers[tensor.name].download(shaped.size(tensor), stream)
@@ -148,7 +137,7 @@ class _Shaped:
 
     def __init__(
         self,
-        context: Any,
+        context: NamedContext | IndexedContext,
         shapes: dict[str, tuple[int, ...]],
         outputs: Iterable[TensorInfo],
         name: str,
@@ -159,7 +148,7 @@ class _Shaped:
         for tensor, shape in shapes.items():
             if not context.set_input_shape(tensor, shape):
                 raise ModelError(f"the engine of {name} does not take {tensor} of shape {shape}")
-        self.outputs = {t.name: tuple(context.get_tensor_shape(t.name)) for t in outputs}
+        self.outputs = {t.name: context.shape(t.name) for t in outputs}
         self.shapes = {**shapes, **self.outputs}
         self._is_placed = False
 
@@ -174,7 +163,7 @@ class _Shaped:
         self.free()
         self.runs = 0
         for tensor, buffer in buffers.items():
-            if not self.context.set_tensor_address(tensor, buffer.address):
+            if not self.context.set_address(tensor, buffer.address):
                 raise BackendError(f"the engine of {name} does not take the address of {tensor}")
         self._is_placed = True
 

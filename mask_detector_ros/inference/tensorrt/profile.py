@@ -11,23 +11,29 @@ BATCHES = (1, 8, 128)
 """Smallest, usual and largest number of crops: the larger `BATCH_LIMIT` of the cascade and the
 classifier."""
 
-IMAGE_SIZES = ((12, 12), (144, 640), (256, 2560))
-"""Height and width of what P-Net sees: its window; a usual band of the pyramid; the largest band,
+TILE_SIZES = ((12, 12), (144, 640), (256, 2560))
+"""Height and width of what P-Net sees: its window; a usual tile of the pyramid; the largest tile,
 wide enough for 3840x2160 with min_face_size 20. A larger limit would cost GPU memory always."""
+
+FRAME_SIZES = ((32, 32), (384, 512), (1728, 3072))
+"""Height and width of what a proposal network sees, multiples of its largest stride: one cell;
+640x480 and 3840x2160 with min_face_size 20."""
 
 
 def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
     """Smallest, usual and largest shape of each input that has free dimensions.
 
-    A network of free height and width takes one image at a time (P-Net), others take batches.
+    A network of free height and width takes one image at a time: tiles with their channels first
+    (P-Net), or frames with their channels last (proposals). Others take batches of crops.
     """
     profile = {}
     for tensor in inputs:
         if -1 not in tensor.shape:
             continue
         is_image = -1 in tensor.shape[1:]
+        sizes = FRAME_SIZES if tensor.shape[-1] == 3 else TILE_SIZES
         shapes = []
-        for batch, image in zip((1, 1, 1) if is_image else BATCHES, IMAGE_SIZES, strict=True):
+        for batch, image in zip((1, 1, 1) if is_image else BATCHES, sizes, strict=True):
             first = batch if tensor.shape[0] == -1 else tensor.shape[0]
             sides = iter(image)
             rest = [next(sides) if size == -1 else size for size in tensor.shape[1:]]
@@ -77,5 +83,11 @@ def parity_shapes(
             steps.append({name: (batch, *shapes[1][1:]) for name, shapes in profile.items()})
         steps += [most, least]
     else:
-        steps.append({name: (*s[1][:-2], 97, 131) for name, s in profile.items()})
+        steps.append({name: _other_size(shapes) for name, shapes in profile.items()})
     return [{**fixed, **step} for step in steps]
+
+
+def _other_size(shapes: Shapes) -> tuple[int, ...]:
+    """A shape of an image that is neither square nor usual."""
+    usual = shapes[1]
+    return (usual[0], 160, 224, 3) if usual[-1] == 3 else (*usual[:-2], 97, 131)

@@ -7,13 +7,16 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
 from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
+from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
+from mask_detector_ros.inference.parity import check_parity
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import (
     BuildRequest,
@@ -22,9 +25,8 @@ from mask_detector_ros.inference.tensorrt.builder import (
     is_quantised,
 )
 from mask_detector_ros.inference.tensorrt.cache import EngineCache, EngineKey, EngineMisfitError
-from mask_detector_ros.inference.tensorrt.cuda import Gpu, cuda_thread, find_gpu
+from mask_detector_ros.inference.tensorrt.cuda import cuda_thread
 from mask_detector_ros.inference.tensorrt.engine import Engine
-from mask_detector_ros.inference.tensorrt.parity import check_parity
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.profile import fits, make_profile, parity_shapes
 
@@ -53,6 +55,7 @@ def create(
     """
     api = TensorRt()
     gpu = find_gpu(options.device)
+    api.check_gpu(gpu)
     reference = OnnxRuntimeSession(model, name, threads, concurrent=False)
     cache = EngineCache(options.engine_cache_dir)
     precision = precision_of((output.name for output in reference.outputs), options.precision)
@@ -195,6 +198,9 @@ class TensorRtSession(Session):
         # Freed in the GPU's thread too, whoever drops the session, and before the process ends.
         self._finalizer = weakref.finalize(self, _free, self._thread.post, self._engine)
         self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
+        if not api.has_names:
+            # What takes uint8 was built for the same values in float32.
+            self.inputs = tuple(_with_bytes(t, reference.inputs) for t in self.inputs)
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         if not fits(arrays, self._profile):
@@ -207,6 +213,10 @@ class TensorRtSession(Session):
                 f" {', '.join(bad)}; use precision:=fp32"
             )
         return results
+
+
+def _with_bytes(tensor: TensorInfo, wanted: tuple[TensorInfo, ...]) -> TensorInfo:
+    return next((t for t in wanted if replace(t, dtype=np.dtype(np.float32)) == tensor), tensor)
 
 
 def _free(post: Callable[[Callable[[], None]], object], engine: Engine) -> None:

@@ -126,6 +126,22 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
     return content
 
 
+def to_float_inputs(model: bytes, name: str) -> bytes:
+    """The same network with float32 for the inputs that take uint8, of the same values.
+
+    Such a network casts its input first, and the cast of a float leaves it as it is.
+
+    Raises:
+        ModelError: this is no network.
+    """
+    network = _read(model, name)
+    for tensor in network.graph.input:
+        if tensor.type.tensor_type.elem_type == TensorProto.UINT8:
+            tensor.type.tensor_type.elem_type = TensorProto.FLOAT
+    content: bytes = network.SerializeToString()
+    return content
+
+
 Replacement = tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]
 """Nodes, and their constants by name."""
 

@@ -189,7 +189,7 @@ def test_a_stored_engine_is_used_again(any_gpu, tmp_path):
         (lambda path: path.write_bytes(b"rubbish"), "no engine of this package"),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is damaged"),
         (lambda path: _replace_plan(path, b"rubbish"), "does not take the engine of scale"),
-        (lambda path: _replace_plan(path, _plan(network(0.9))), "differs from ONNX Runtime"),
+        (lambda path: _replace_plan(path, _plan(network(0.9))), "differs from the CPU"),
         (lambda path: _replace_plan(path, _plan(network(width=4))), "takes x float32 (-1, 4)"),
     ],
     ids=["rubbish", "cut off", "refused by TensorRT", "of another network", "of another shape"],
@@ -229,7 +229,7 @@ def test_an_engine_that_fails_the_comparison_is_not_stored(gpu, tmp_path):
     with pytest.raises(ModelError, match="no numbers"):
         open_session(tmp_path)
     gpu.set(run_fault="wrong")
-    with pytest.raises(ModelError, match="differs from ONNX Runtime"):
+    with pytest.raises(ModelError, match="differs from the CPU"):
         open_session(tmp_path)
     assert list(tmp_path.glob("*.engine")) == []
 

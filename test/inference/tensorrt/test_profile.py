@@ -9,7 +9,7 @@ from mask_detector_ros import classifier
 from mask_detector_ros.inference.base import TensorInfo
 from mask_detector_ros.inference.tensorrt.profile import (
     BATCHES,
-    IMAGE_SIZES,
+    TILE_SIZES,
     fill_up,
     fits,
     make_profile,
@@ -26,11 +26,11 @@ PROFILE = make_profile([CROPS])
 
 def test_batches_reach_as_far_as_the_stages_send_them():
     assert BATCHES[2] == max(classifier.BATCH_LIMIT, cascade.BATCH_LIMIT)
-    assert IMAGE_SIZES[0] == (pyramid.WINDOW, pyramid.WINDOW)
-    assert IMAGE_SIZES[2][0] == pyramid.MAX_TILE_ROWS
+    assert TILE_SIZES[0] == (pyramid.WINDOW, pyramid.WINDOW)
+    assert TILE_SIZES[2][0] == pyramid.MAX_TILE_ROWS
     for sides in ((480, 640), (1080, 1920), (1920, 1080), (2160, 3840)):
         for canvas in pyramid.lay_out(pyramid.pyramid_shapes(*sides, 20, 0.709)):
-            assert canvas.width <= IMAGE_SIZES[2][1]
+            assert canvas.width <= TILE_SIZES[2][1]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,18 @@ DEFAULTS = {
     "gpus": 1,
     "gpu": "Orin",
     "capability": [8, 7],
+    # The newest CUDA that the driver serves.
+    "driver": 13000,
     # Bytes that can be allocated; None: no limit.
     "memory": None,
     "build_seconds": 0,
     # refuse: no plan comes out; kill: the builder dies as if memory ran out.
     "build_fault": None,
     # wrong: outputs are 1 too large; nan: they are no numbers. half: only where fp16 was built.
+    # Of ONNX Runtime with CUDA: memory, lost or kernel.
     "run_fault": None,
+    # Of ONNX Runtime with CUDA. cpu: it takes the CPU; graphs: not with CUDA graphs; lost.
+    "load_fault": None,
 }
 
 

@@ -164,6 +164,14 @@ def module_of(version):
         def set_memory_pool_limit(self, pool, size):
             self._pools[pool.name] = size
 
+        @property
+        def max_workspace_size(self):
+            return self._pools["WORKSPACE"]
+
+        @max_workspace_size.setter
+        def max_workspace_size(self, size):
+            self._pools["WORKSPACE"] = size
+
         def add_optimization_profile(self, profile):
             self._profile = profile._shapes
 
@@ -197,8 +205,9 @@ def module_of(version):
     class ICudaEngine(Listed):
         def __init__(self, header, model):
             self._header, self._session = header, open_network(model)
-            self._tensors = {t.name: (mode.INPUT, t) for t in self._session.get_inputs()}
-            self._tensors |= {t.name: (mode.OUTPUT, t) for t in self._session.get_outputs()}
+            ins, outs = (mode.INPUT, mode.OUTPUT) if mode else (True, False)
+            self._tensors = {t.name: (ins, t) for t in self._session.get_inputs()}
+            self._tensors |= {t.name: (outs, t) for t in self._session.get_outputs()}
 
         @property
         def num_io_tensors(self):
@@ -216,6 +225,23 @@ def module_of(version):
         def get_tensor_dtype(self, name):
             words = {"float": "FLOAT", "float16": "HALF", "uint8": "UINT8", "int64": "INT64"}
             return module["DataType"][words[self._tensors[name][1].type[7:-1]]]
+
+        @property
+        def num_bindings(self):
+            return len(self._tensors)
+
+        def get_binding_name(self, index):
+            return list(self._tensors)[index]
+
+        def binding_is_input(self, index):
+            return list(self._tensors.values())[index][0]
+
+        def get_binding_shape(self, index):
+            return shape_of(list(self._tensors.values())[index][1])
+
+        def get_binding_dtype(self, index):
+            words = {"float": "FLOAT", "float16": "HALF", "int64": "INT32"}
+            return module["DataType"][words[list(self._tensors.values())[index][1].type[7:-1]]]
 
         device_memory_size = property(lambda self: 1000)
         device_memory_size_v2 = property(lambda self: 1000)
@@ -248,7 +274,7 @@ def module_of(version):
             driver.check_memory(address, max(size, 1000))
             self._scratch = address
 
-        def set_input_shape(self, name, shape):
+        def _set_shape(self, name, shape):
             profile = self._engine._header["profile"].get(name)
             info = self._engine._tensors[name][1]
             if profile is None:
@@ -261,12 +287,24 @@ def module_of(version):
                 self._outputs = None
             return fits
 
-        def get_tensor_shape(self, name):
+        def _shape(self, name):
             if name in self._shapes:
                 return self._shapes[name]
             if self._outputs is None:
                 self._outputs = run_network(self._engine, self._shapes)
             return self._outputs[name].shape
+
+        def set_input_shape(self, name, shape):
+            return self._set_shape(name, shape)
+
+        def set_binding_shape(self, index, shape):
+            return self._set_shape(list(self._engine._tensors)[index], shape)
+
+        def get_tensor_shape(self, name):
+            return self._shape(name)
+
+        def get_binding_shape(self, index):
+            return self._shape(list(self._engine._tensors)[index])
 
         def set_tensor_address(self, name, address):
             driver.check_memory(address, 1)
@@ -277,10 +315,19 @@ def module_of(version):
             return True
 
         def execute_async_v3(self, stream_handle):
+            return self._execute(dict(self._addresses), stream_handle)
+
+        def execute_async_v2(self, bindings, stream_handle):
+            for address in bindings:
+                driver.check_memory(address, 1)
+            return self._execute(
+                dict(zip(self._engine._tensors, bindings, strict=True)), stream_handle
+            )
+
+        def _execute(self, addresses, stream_handle):
             driver.require_context()
             driver.check_memory(self._scratch, 1000)
             session, shapes = self._engine._session, dict(self._shapes)
-            addresses = dict(self._addresses)
             assert set(addresses) == set(self._engine._tensors), "an address is missing"
 
             def kernel():

@@ -128,8 +128,48 @@ def memcpy_dtoh_async(dest, src, stream):
     stream.put(lambda: ctypes.memmove(dest.ctypes.data, address, dest.nbytes))
 
 
-class FakeLibcuda:
-    """The functions of libcuda.so.1 that record and replay graphs."""
+def memcpy_dtod_async(dest, src, size, stream):
+    require_context()
+    for address in (dest, src):
+        check_memory(address, size)
+    stream.put(lambda: ctypes.memmove(dest, src, size))
+
+
+def mem_get_info():
+    require_context()
+    total = 1 << 30
+    return total - sum(allocations.values()), total
+
+
+class FakeDriver:
+    """The functions of libcuda.so.1 that say which GPUs there are."""
+
+    def cuInit(self, flags):  # noqa: N802
+        return 100 if settings()["gpus"] is None else 0
+
+    def cuDriverGetVersion(self, version):  # noqa: N802
+        version._obj.value = settings()["driver"]
+        return 0
+
+    def cuDeviceGetCount(self, count):  # noqa: N802
+        count._obj.value = settings()["gpus"]
+        return 0
+
+    def cuDeviceGet(self, device, number):  # noqa: N802
+        device._obj.value = number
+        return 0
+
+    def cuDeviceGetName(self, name, length, device):  # noqa: N802
+        name.value = settings()["gpu"].encode()
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):  # noqa: N802
+        value._obj.value = settings()["capability"][{75: 0, 76: 1}[attribute]]
+        return 0
+
+
+class FakeLibcuda(FakeDriver):
+    """Those that record and replay graphs, too."""
 
     def __init__(self):
         self.graphs = {}

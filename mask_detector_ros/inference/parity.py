@@ -1,4 +1,4 @@
-"""Does an engine compute what ONNX Runtime computes from the same file?"""
+"""Does a GPU compute what ONNX Runtime computes on the CPU from the same file?"""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def check_parity(
         for name, values in wanted.items():
             if got[name].shape != values.shape:
                 raise ModelError(
-                    f"the engine of {session.name} gives {name} {got[name].shape},"
-                    f" ONNX Runtime gives {values.shape}"
+                    f"{session.name} on {session.device} gives {name} {got[name].shape},"
+                    f" the CPU gives {values.shape}"
                 )
             difference = _difference(got[name], values)
             largest = max(largest, difference)
             # Written so that NaN fails.
             if not difference <= limit:
                 raise ModelError(
-                    f"the engine of {session.name} in {precision} differs from ONNX Runtime by"
-                    f" {difference:.2g} in {name} at {step}, allowed is {limit:g}"
+                    f"{session.name} on {session.device} in {precision} differs from the CPU"
+                    f" by {difference:.2g} in {name} at {step}, allowed is {limit:g}"
                     + ("; use precision:=fp32" if precision != "fp32" else "")
                 )
     return largest

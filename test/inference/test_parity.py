@@ -7,7 +7,7 @@ from gpu_stand_in import network
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.inference.tensorrt.parity import LIMITS, check_parity
+from mask_detector_ros.inference.parity import LIMITS, check_parity
 from mask_detector_ros.models import find_classifier
 
 
@@ -49,7 +49,7 @@ def test_the_limit_depends_on_the_precision(reference, precision):
     assert check(reference, lambda v: v + 0.9 * limit, precision) == pytest.approx(
         0.9 * limit, rel=0.01
     )
-    with pytest.raises(ModelError, match=f"in {precision} differs from ONNX Runtime by .* in y at"):
+    with pytest.raises(ModelError, match=f"in {precision} differs from the CPU by .* in y at"):
         check(reference, lambda v: v + 1.1 * limit, precision)
 
 
@@ -60,9 +60,9 @@ def test_int8_may_differ_more(reference):
 
 
 def test_no_number_and_another_shape_never_pass(reference):
-    with pytest.raises(ModelError, match="differs from ONNX Runtime by nan"):
+    with pytest.raises(ModelError, match="differs from the CPU by nan"):
         check(reference, lambda v: np.full_like(v, np.nan))
-    with pytest.raises(ModelError, match=r"gives y \(8, 2\), ONNX Runtime gives \(8, 3\)"):
+    with pytest.raises(ModelError, match=r"gives y \(8, 2\), the CPU gives \(8, 3\)"):
         check(reference, lambda v: v[:, :2])
 
 

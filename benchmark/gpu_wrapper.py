@@ -1,0 +1,128 @@
+"""Checks of our own CUDA code on a real GPU: buffers, streams, graphs and threads."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.inference.tensorrt.cuda import Buffer, CudaGraph, CudaThread, cuda_thread
+
+SIZE = 1 << 20
+"""Bytes of one buffer."""
+
+REPLAYS, BUFFERS, THREADS = 600, 300, 8
+
+KEPT_LIMIT = 4 << 20
+"""Bytes of GPU memory that may be gone after all buffers were freed: the driver's own."""
+
+
+def _fill(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, SIZE, np.uint8)
+
+
+class _Copier:
+    """Two buffers, and the work that takes what the first holds on the host to the second's."""
+
+    def __init__(self, thread: CudaThread) -> None:
+        self._driver, self.stream = thread.driver, thread.stream
+        self.source, self.target = Buffer(thread.driver), Buffer(thread.driver)
+        for buffer in (self.source, self.target):
+            assert buffer.reserve(SIZE)
+            assert not buffer.reserve(SIZE // 2)
+
+    def enqueue(self) -> None:
+        self.source.upload(SIZE, self.stream)
+        self._driver.memcpy_dtod_async(self.target.address, self.source.address, SIZE, self.stream)
+        self.target.download(SIZE, self.stream)
+
+    def check(self, seed: int, go: Any) -> None:
+        """Write, let it be copied, and compare what arrives."""
+        expected = _fill(seed)
+        self.source.view((SIZE,), np.dtype(np.uint8))[...] = expected
+        self.target.view((SIZE,), np.dtype(np.uint8))[...] = 0
+        go()
+        self.stream.synchronize()
+        got = self.target.view((SIZE,), np.dtype(np.uint8))
+        assert (got == expected).all(), f"{(got != expected).sum()} bytes of round {seed} differ"
+
+
+def check_buffers(device: int) -> dict[str, Any]:
+    """Copy to the GPU, on it, and back."""
+    thread = cuda_thread(device)
+
+    def work() -> None:
+        copier = _Copier(thread)
+        for seed in range(20):
+            copier.check(seed, copier.enqueue)
+
+    thread.call(work)
+    return {"bytes_copied": 20 * SIZE}
+
+
+def check_graph(device: int) -> dict[str, Any]:
+    """Record the copies once, replay them with other bytes each time."""
+    thread = cuda_thread(device)
+
+    def work() -> None:
+        copier = _Copier(thread)
+        copier.check(0, copier.enqueue)
+        graph = CudaGraph(thread.stream.handle, copier.enqueue)
+        for seed in range(REPLAYS):
+            copier.check(seed, graph.launch)
+        graph.free()
+        # The stream serves on.
+        copier.check(1, copier.enqueue)
+
+    thread.call(work)
+    return {"replays": REPLAYS}
+
+
+def check_memory(device: int) -> dict[str, Any]:
+    """Make and drop many buffers: the GPU's memory comes back."""
+    thread = cuda_thread(device)
+
+    def work() -> tuple[int, int, int]:
+        gc.collect()
+        before = thread.driver.mem_get_info()[0]
+        buffers = [Buffer(thread.driver) for _ in range(BUFFERS)]
+        for buffer in buffers:
+            buffer.reserve(SIZE)
+        held = thread.driver.mem_get_info()[0]
+        buffers.clear()
+        gc.collect()
+        return before, held, thread.driver.mem_get_info()[0]
+
+    before, held, after = thread.call(work)
+    assert before - held >= BUFFERS * SIZE, f"{BUFFERS} buffers took {before - held} bytes"
+    assert before - after <= KEPT_LIMIT, f"{before - after} bytes were not given back"
+    return {"buffers": BUFFERS, "taken": before - held, "kept": before - after}
+
+
+def check_threads(device: int) -> dict[str, Any]:
+    """Several threads use the GPU at a time through its one thread."""
+    thread = cuda_thread(device)
+    copiers = [thread.call(lambda: _Copier(thread)) for _ in range(THREADS)]
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        copier = copiers[number]
+        try:
+            for seed in range(20):
+                thread.call(lambda seed=seed: copier.check(100 * number + seed, copier.enqueue))
+        except BaseException as error:  # to be raised where it is waited for
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    # What lives on the GPU is freed in its thread.
+    thread.call(copiers.clear)
+    if failures:
+        raise failures[0]
+    return {"threads": THREADS}

@@ -1,0 +1,213 @@
+"""The two-stage cascade as one static ONNX graph: frame in, labelled faces out.
+
+It does what `mtcnn.two_stage_cascade` does step by step, with slots instead of as many boxes as
+there are: top-k cells, one suppression, one batch of crops, one suppression.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from convert_to_trt import cascade_parts as parts
+from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.graph_builder import GraphBuilder
+from convert_to_trt.onnx_form import IR_VERSION, OPSET
+from mask_detector_ros.errors import ModelError, ParameterError
+from mask_detector_ros.imaging.image_pyramid import level_for
+from mask_detector_ros.mtcnn.one_pass import PROPOSAL_OVERLAP, Letterbox, letterboxes
+from mask_detector_ros.mtcnn.two_stage_cascade import FACE_OVERLAP
+
+CANDIDATE_SLOTS = 256
+"""Cells of all passes that are compared with each other, those with the best scores."""
+
+Levels = list[tuple[str, int, int]]
+"""(1, 3, height, width) image, height and width of each halving."""
+
+
+def compose_two_stage(
+    stages: Mapping[str, bytes], settings: GraphSettings, decide_slots: int | None = None
+) -> onnx.ModelProto:
+    """One graph from a (H, W, 3) uint8 BGR `image` to the faces in it, best first.
+
+    Outputs, all float32, for the F slots of faces: `boxes` (F, 4), `scores` (F,), 0 where a
+    slot is empty, `landmarks` (F, 5, 2), `probabilities` (F, K), and `dropped` (3,): how many
+    candidates found no slot among the cells, the crops and the faces.
+
+    Args:
+        stages: proposal and decision, serialised.
+        settings: what the graph is made for.
+        decide_slots: crops of the decision network; by default those of the settings.
+
+    Raises:
+        ParameterError: no face can be found with these settings.
+        ModelError: a network lacks its metadata.
+    """
+    composer = _Composer(stages, settings, decide_slots or settings.decide_slots)
+    outputs = composer.compose()
+    image = (TensorProto.UINT8, (settings.height, settings.width, 3))
+    model = composer.g.finish({"image": image}, outputs, OPSET, IR_VERSION)
+    noted = {**asdict(settings), "labels": composer.labels}
+    labels = json.dumps(composer.labels)
+    helper.set_model_props(model, {"cascade": json.dumps(noted), "labels": labels, "color": "BGR"})
+    return model
+
+
+class _Composer:
+    def __init__(
+        self, stages: Mapping[str, bytes], settings: GraphSettings, decide_slots: int
+    ) -> None:
+        self.g, self.settings = GraphBuilder(), settings
+        self._models = {name: onnx.load_from_string(model) for name, model in stages.items()}
+        proposal, decision = (_metadata(self._models[name]) for name in ("proposal", "decision"))
+        try:
+            self._strides = [int(stride) for stride in json.loads(proposal["strides"])]
+            self._faces = float(proposal["smallest_face"]), float(proposal["largest_face"])
+            self.labels = [str(label) for label in json.loads(decision["labels"])]
+            self._margin = float(decision["margin"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"the networks lack metadata ({error!r}); give the files that were exported for"
+                " the two-stage cascade (see models/README.md)"
+            ) from error
+        shape = self._models["decision"].graph.input[0].type.tensor_type.shape
+        self._side = shape.dim[1].dim_value
+        self._decide_slots = decide_slots
+        self._dropped: list[str] = []
+
+    def compose(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        g, s = self.g, self.settings
+        passes = list(letterboxes(s.height, s.width, s.min_face_size, *self._faces))
+        if not passes:
+            raise ParameterError(
+                f"an image of {s.width}x{s.height} holds no face of {s.min_face_size} pixels;"
+                " give a larger --image or a smaller --min-face-size"
+            )
+        pixels = g.add("Transpose", g.add("Cast", "image", to=1), perm=[2, 0, 1])
+        levels = [(g.reshape(pixels, 1, 3, s.height, s.width), s.height, s.width)]
+        # So that the largest square, of the whole image, is read from the last.
+        while min(levels[-1][1:]) >= self._side:
+            value, h, w = levels[-1]
+            levels.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
+        scores, boxes = self._propose(levels, passes)
+        return self._decide(parts.make_canvas(g, levels), scores, boxes)
+
+    def _propose(self, levels: Levels, passes: list[Letterbox]) -> tuple[str, str]:
+        """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none."""
+        g, s = self.g, self.settings
+        scores, moves, cells = [], [], []
+        for letterbox in passes:
+            out = g.embed(
+                self._models["proposal"], "proposal", {"images": self._draw(levels, letterbox)}
+            )
+            rows, columns = letterbox.input_shape
+            for stride in self._strides:
+                across, down = columns // stride, rows // stride
+                count = across * down
+                scores.append(g.reshape(out[f"scores_{stride}"], count))
+                moves.append(g.reshape(out[f"boxes_{stride}"], count, 4))
+                cells.append(_cells(across, down, stride, letterbox))
+        total = sum(map(len, cells))
+        reached = parts.reach(g, g.add("Concat", *scores, axis=0), s.detection_thresholds[0])
+        table = g.constant(np.concatenate(cells))
+        values = g.add("Concat", *moves, axis=0)
+        slots = min(CANDIDATE_SLOTS, total)
+        top, (values, table) = self._keep(reached, slots, values, table)
+        boxes = self._decode(values, table)
+        kept = parts.suppress(g, boxes, top, slots, PROPOSAL_OVERLAP)
+        self._decide_slots = min(self._decide_slots, slots)
+        kept, (boxes,) = self._keep(kept, self._decide_slots, boxes)
+        return kept, boxes
+
+    def _draw(self, levels: Levels, letterbox: Letterbox) -> str:
+        """(1, H, W, 3) floats of whole numbers: what `Letterbox.draw` makes.
+
+        A network that takes bytes casts them first, and floats go through that unchanged.
+        """
+        g = self.g
+        (power,) = level_for([letterbox.height], letterbox.rows).tolist()
+        value, height, width = levels[min(power, len(levels) - 1)]
+        rows, columns = letterbox.rows, letterbox.columns
+        if (height, width) != (rows, columns):
+            value = parts.round_pixels(g, parts.resize(g, value, rows, columns))
+        below, right = np.subtract(letterbox.input_shape, (rows, columns)).tolist()
+        if below or right:
+            pads = g.shape(0, 0, 0, 0, 0, 0, below, right)
+            value = g.add("Pad", value, pads, g.constant(0.0))
+        return g.add("Transpose", value, perm=[0, 2, 3, 1])
+
+    def _decode(self, moves: str, table: str) -> str:
+        """`one_pass.decode_cells` and `Letterbox.to_frame`: (K, 4) boxes of the image."""
+        g = self.g
+        x, y, width, height = g.columns(table, 4)
+        dx, dy, dw, dh = g.columns(moves, 4)
+        half = g.constant(0.5)
+        low, high = [], []
+        for place, size, move, growth in ((x, width, dx, dw), (y, height, dy, dh)):
+            centre = g.add("Mul", g.add("Add", place, move), size)
+            extent = g.add("Mul", g.add("Mul", g.add("Exp", growth), size), half)
+            low.append(g.add("Sub", centre, extent))
+            high.append(g.add("Add", centre, extent))
+        return g.add("Concat", *low, *high, axis=1)
+
+    def _decide(
+        self, canvas: parts.Canvas, chances: str, boxes: str
+    ) -> dict[str, tuple[str, tuple[int, ...]]]:
+        g, s = self.g, self.settings
+        slots, labels = self._decide_slots, len(self.labels)
+        squares = parts.squares(g, boxes, self._margin, self._side, len(canvas.levels) - 1)
+        crops = parts.crops(g, canvas, squares, slots, self._side)
+        crops = g.add("Transpose", crops, perm=[0, 2, 3, 1])
+        out = g.embed(self._models["decision"], "decision", {"crops": crops})
+        scores = parts.reach(g, g.reshape(out["scores"], slots), s.detection_thresholds[2])
+        # Slots that held no candidate hold none now.
+        there = g.add("Greater", chances, g.constant(0.0))
+        scores = g.add("Where", there, scores, g.constant(0.0))
+        x1, y1, x2, y2 = g.columns(squares, 4)
+        corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
+        sides = g.add("Concat", g.add("Sub", x2, x1), g.add("Sub", y2, y1), axis=1)
+        points = g.add("Mul", g.reshape(sides, slots, 1, 2), out["landmarks"])
+        landmarks = g.add("Add", corner, points)
+        moved = parts.regress(g, squares, out["offsets"])
+        order = (moved, landmarks, out["probabilities"])
+        scores, (moved, landmarks, chances) = parts.best(g, scores, slots, *order)
+        scores = parts.suppress(g, moved, scores, slots, FACE_OVERLAP)
+        faces = min(s.face_slots, slots)
+        scores, values = self._keep(scores, faces, moved, landmarks, chances)
+        there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
+        shapes = ((faces, 4), (faces, 5, 2), (faces, labels))
+        filled = [
+            (g.add("Mul", value, g.reshape(there, faces, *[1] * (len(shape) - 1))), shape)
+            for value, shape in zip(values, shapes, strict=True)
+        ]
+        return {
+            "boxes": filled[0],
+            "scores": (scores, (faces,)),
+            "landmarks": filled[1],
+            "probabilities": filled[2],
+            "dropped": (g.add("Concat", *self._dropped, axis=0), (len(self._dropped),)),
+        }
+
+    def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
+        """The best ones, and a note of how many good ones found no slot."""
+        g = self.g
+        excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
+        self._dropped.append(g.add("Max", excess, g.constant([0.0])))
+        return parts.best(g, scores, slots, *others)
+
+
+def _cells(across: int, down: int, stride: int, letterbox: Letterbox) -> np.ndarray:
+    """(P, 4) column and row of each cell, and its width and height in pixels of the image."""
+    y, x = np.mgrid[0:down, 0:across].reshape(2, -1).astype(np.float32)
+    width = stride * letterbox.width / letterbox.columns
+    height = stride * letterbox.height / letterbox.rows
+    return np.stack([x, y, np.full_like(x, width), np.full_like(y, height)], axis=1)
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}

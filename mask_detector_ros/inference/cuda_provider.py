@@ -1,0 +1,122 @@
+"""Whether ONNX Runtime's CUDA provider can serve here, and the reason where it cannot.
+
+ONNX Runtime itself only prints the reason and goes on with the CPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.inference.gpus import driver_cuda_version
+
+PROVIDER = "CUDAExecutionProvider"
+
+_LIBRARY = "libonnxruntime_providers_cuda.so"
+_CUDNN = "libcudnn.so.9"
+"""ONNX Runtime opens it by this name when the first network needs it, unless it is linked."""
+
+_MISSING = re.compile(r"(lib[\w+-]+\.so[\w.]*): cannot open shared object file")
+
+
+def install_hint() -> str:
+    """The command that installs ONNX Runtime with CUDA on this machine."""
+    if Path("/etc/nv_tegra_release").exists():
+        return (
+            "pip uninstall -y onnxruntime, then install NVIDIA's onnxruntime-gpu wheel for this"
+            " JetPack (docs/how-to/gpus.md)"
+        )
+    if platform.machine() != "x86_64" or platform.system() != "Linux":
+        return "install an onnxruntime-gpu that is built for this machine"
+    # Both packages write the folder onnxruntime: the one for the CPU must not come last.
+    install = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
+    return f"pip uninstall -y onnxruntime onnxruntime-gpu && {install}"
+
+
+def provider_library() -> Path | None:
+    """The provider in the installed onnxruntime; None where there is none."""
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "capi" / _LIBRARY
+    return path if path.exists() else None
+
+
+def check_provider() -> None:
+    """Load the provider and the libraries that it needs.
+
+    Raises:
+        BackendError: it cannot serve here; the message says why, and what to do.
+    """
+    path = provider_library()
+    if path is None:
+        raise BackendError(f"backend cuda is not installed; do: {install_hint()}")
+    needed, driver = _built_for(), driver_cuda_version()
+    if needed is not None and driver[0] < needed[0]:
+        raise BackendError(
+            f"the driver serves CUDA {_text(driver)} and the installed onnxruntime-gpu is built for"
+            f" CUDA {_text(needed)}; update the driver, or install an older onnxruntime-gpu that is"
+            f" built for CUDA {driver[0]}"
+        )
+    _load(str(path))
+    if "libcudnn" not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace"):
+        _load(_CUDNN)
+
+
+def _load(library: str) -> None:
+    """Load a library, and before it those that it misses and that pip put beside us."""
+    loaded: set[str] = set()
+    while True:
+        try:
+            ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+            return
+        except OSError as error:
+            found = _MISSING.search(str(error))
+            missing = found[1] if found else ""
+            place = next(_wheels_with(missing), None) if missing not in loaded else None
+            if not missing or place is None:
+                raise BackendError(_failure(library, missing, error)) from error
+            loaded.add(missing)
+            if missing == library:
+                library = str(place)
+            else:
+                _load(str(place))
+
+
+def _failure(library: str, missing: str, error: OSError) -> str:
+    if not missing:
+        return f"{Path(library).name} cannot be loaded ({error}); do: {install_hint()}"
+    if missing.startswith("libcuda.so"):
+        return f"{missing} is missing: install the driver of the GPU"
+    what = "cuDNN" if missing.startswith("libcudnn") else "CUDA"
+    return (
+        f"{missing} of {what} is missing, which the installed onnxruntime-gpu needs; do:"
+        f" {install_hint()} (or install the {what} whose major version fits)"
+    )
+
+
+def _wheels_with(name: str) -> Iterator[Path]:
+    """Where NVIDIA's Python packages have a library."""
+    spec = importlib.util.find_spec("nvidia")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        yield from sorted(Path(folder).glob(f"*/lib/{name}"))
+
+
+def _built_for() -> tuple[int, int] | None:
+    """The CUDA that the installed onnxruntime is built for; None where it does not say."""
+    try:
+        from onnxruntime.capi import build_and_package_info as info
+
+        major, minor = str(info.cuda_version).split(".")[:2]
+        return int(major), int(minor)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

@@ -1,0 +1,86 @@
+"""What `auto` goes over to on a GPU, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.inference import GPU_BACKENDS, install_hint, is_installed
+from mask_detector_ros.inference.cuda_provider import check_provider
+from mask_detector_ros.inference.gpus import Gpu, find_gpu
+from mask_detector_ros.inference.tensorrt.api import TensorRt
+from mask_detector_ros.inference.tensorrt.builder import BuildCancelledError
+
+LIBRARIES = {"tensorrt": "TensorRT", "cuda": "ONNX Runtime CUDA"}
+"""What a log calls the backends."""
+
+Loaded = TypeVar("Loaded")
+
+logger = logging.getLogger(__name__)
+
+
+def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
+    """The GPU that `auto` may go over to; None, and the reason, where it stays on the CPU.
+
+    Args:
+        device: number of the GPU.
+    """
+    is_ready = any(map(is_installed, GPU_BACKENDS))
+    try:
+        gpu = find_gpu(device)
+    except BackendError as error:
+        # Without such libraries nobody expects a GPU to serve.
+        return None, f"staying on the CPU: {error if is_ready else 'no NVIDIA GPU was found'}"
+    if is_ready:
+        return gpu, ""
+    names = " and ".join(LIBRARIES.values())
+    return None, (
+        f"staying on the CPU: {gpu.name} is there, but {names} are not installed; do:"
+        f" {install_hint('cuda')}"
+    )
+
+
+def obstacle(backend: str, gpu: Gpu) -> str:
+    """Why a backend cannot serve on a GPU; empty where it can."""
+    if not is_installed(backend):
+        return f"{LIBRARIES[backend]} is not installed"
+    try:
+        if backend == "tensorrt":
+            TensorRt().check_gpu(gpu)
+        else:
+            check_provider()
+    except BackendError as error:
+        return str(error)
+    return ""
+
+
+def load_on_gpu(gpu: Gpu, load: Callable[[str], Loaded]) -> tuple[Loaded, str]:
+    """Load with the first backend that can serve on the GPU.
+
+    Args:
+        gpu: the GPU.
+        load: loads with the backend of that name.
+
+    Returns:
+        What was loaded, and a line that says why by this backend.
+
+    Raises:
+        BackendError: none can; the message has the reason of each.
+        BuildCancelledError: the caller gave up.
+    """
+    reasons: list[str] = []
+    for backend in GPU_BACKENDS:
+        reason = obstacle(backend, gpu)
+        if not reason:
+            try:
+                loaded = load(backend)
+            except BuildCancelledError:
+                raise
+            except (BackendError, ModelError) as error:
+                reason = str(error)
+            else:
+                return loaded, "; ".join([*reasons, f"using {LIBRARIES[backend]} on {gpu.name}"])
+        reasons.append(reason)
+    raise BackendError("; ".join(reasons))

@@ -1,0 +1,111 @@
+"""The NVIDIA GPUs of this machine, asked of the driver's own library, libcuda."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+from mask_detector_ros.errors import BackendError
+
+_NAME_LENGTH = 256
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+"""`CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR` of cuda.h."""
+
+_NO_DEVICE = 100
+_REASONS = {
+    # cuda.h's CUresult, those that cuInit and the device functions give.
+    2: "out of memory",
+    3: "CUDA was shut down",
+    34: "libcuda is a stub: the driver is not installed",
+    46: "the device is unavailable: another process may hold it exclusively",
+    _NO_DEVICE: "no CUDA-capable device is detected",
+    101: "invalid device",
+    103: "the GPU was lost",
+    802: "the GPU's fabric is not ready",
+    803: "the driver and its library have different versions: reboot, or reload the driver",
+    804: "forward compatibility is not supported on this GPU",
+    999: "unknown error: look for Xid with dmesg",
+}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: its number, its name, and its compute capability such as 8.7."""
+
+    number: int
+    name: str
+    capability: str
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The compute capability as numbers."""
+        major, minor = self.capability.split(".")
+        return int(major), int(minor)
+
+
+def find_gpu(number: int) -> Gpu:
+    """The GPU of that number.
+
+    Raises:
+        BackendError: there is none, or no driver.
+    """
+    cuda = _initialised()
+    count = ctypes.c_int()
+    _check(cuda, "cuDeviceGetCount", ctypes.byref(count))
+    if number >= count.value:
+        raise BackendError(
+            f"device {number} does not exist: this machine has {count.value} CUDA GPUs, counted"
+            " from 0; give another device, or look at CUDA_VISIBLE_DEVICES"
+        )
+    device = ctypes.c_int()
+    _check(cuda, "cuDeviceGet", ctypes.byref(device), number)
+    name = ctypes.create_string_buffer(_NAME_LENGTH)
+    _check(cuda, "cuDeviceGetName", name, _NAME_LENGTH, device)
+    values = []
+    for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
+        value = ctypes.c_int()
+        _check(cuda, "cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
+        values.append(value.value)
+    return Gpu(number, name.value.decode(errors="replace"), f"{values[0]}.{values[1]}")
+
+
+def driver_cuda_version() -> tuple[int, int]:
+    """The newest CUDA that the driver serves.
+
+    Raises:
+        BackendError: there is no driver.
+    """
+    version = ctypes.c_int()
+    _check(_initialised(), "cuDriverGetVersion", ctypes.byref(version))
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def load_libcuda() -> Any:
+    """The driver's library.
+
+    Raises:
+        BackendError: it is not there.
+    """
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise BackendError(
+            f"there is no driver of an NVIDIA GPU here ({error}); install it, check with"
+            " nvidia-smi (in a container: start it with --gpus all), or use backend:=onnxruntime"
+        ) from error
+
+
+def _initialised() -> Any:
+    cuda = load_libcuda()
+    _check(cuda, "cuInit", 0)
+    return cuda
+
+
+def _check(cuda: Any, name: str, *arguments: Any) -> None:
+    code = getattr(cuda, name)(*arguments)
+    if code:
+        raise BackendError(
+            f"CUDA does not start ({name}: {_REASONS.get(code, f'error {code}')}); check with"
+            " nvidia-smi that the driver is loaded and fits, or use backend:=onnxruntime"
+        )

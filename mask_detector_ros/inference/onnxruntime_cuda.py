@@ -1,0 +1,244 @@
+"""ONNX Runtime on an NVIDIA GPU: device buffers made once, CUDA graphs, no silent CPU."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.inference.base import Array, EngineOptions, Session
+from mask_detector_ros.inference.cuda_provider import PROVIDER, check_provider
+from mask_detector_ros.inference.gpus import Gpu, find_gpu
+from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
+from mask_detector_ros.inference.parity import check_parity
+from mask_detector_ros.inference.tensorrt.profile import make_profile, parity_shapes
+
+GRAPH_LIMIT = 32
+"""Input shapes of one network that get a CUDA graph: ONNX Runtime keeps a graph as long as the
+network. Others run without."""
+
+SHAPES_KEPT = 64
+"""Input shapes of one network whose device buffers are kept."""
+
+RECORD_AFTER = 2
+"""Runs on one shape after which its CUDA graph is recorded."""
+
+_NO_GRAPH = "-1"
+"""As `gpu_graph_id`: neither record a CUDA graph nor replay one."""
+
+_RUN_ERRORS = (
+    state.Fail,
+    state.RuntimeException,
+    state.EPFail,
+    state.InvalidArgument,
+    state.NotImplemented,
+    RuntimeError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def create(
+    model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
+) -> CudaSession:
+    """Load a serialised ONNX model; see `inference.create_session`.
+
+    Raises:
+        BackendError: the GPU, its driver or ONNX Runtime's CUDA provider cannot serve.
+        ModelError: the model cannot be loaded, or the GPU computes something else than the CPU.
+    """
+    gpu = find_gpu(options.device)
+    check_provider()
+    reference = OnnxRuntimeSession(model, name, threads, concurrent=False)
+    options.progress(f"loading {name} on {gpu.name}")
+    # The usual and the smallest shape, so often that the last results come from CUDA graphs;
+    # `benchmark.gpu_check` compares all batch sizes.
+    steps = parity_shapes(reference.inputs, make_profile(reference.inputs))[:2]
+    steps *= RECORD_AFTER + 2
+    try:
+        session = CudaSession(model, reference, gpu)
+        check_parity(session, reference, steps, "fp32")
+    except (BackendError, ModelError) as error:
+        # It takes no network that has nodes on the CPU, and others have come out wrong.
+        logger.info("%s runs without CUDA graphs: %s", name, error)
+        session = CudaSession(model, reference, gpu, graphs=False)
+        check_parity(session, reference, steps[:2], "fp32")
+    return session
+
+
+class CudaSession(Session):
+    """A network on the GPU. Any thread may run it, one at a time.
+
+    Args:
+        model: serialised ONNX.
+        reference: the same network on the CPU, which says its tensors.
+        gpu: where to run it.
+        graphs: whether to record CUDA graphs.
+
+    Raises:
+        BackendError: ONNX Runtime would run it on the CPU.
+    """
+
+    backend = "cuda"
+
+    def __init__(self, model: bytes, reference: Session, gpu: Gpu, graphs: bool = True) -> None:
+        self.name, self.metadata = reference.name, reference.metadata
+        self.inputs, self.outputs = reference.inputs, reference.outputs
+        self.device = f"{gpu.name} (ONNX Runtime {ort.__version__})"
+        self._number = gpu.number
+        self._lock = threading.Lock()
+        self._buffers: dict[tuple[tuple[int, ...], ...], _Buffers] = {}
+        self._recorded = 0
+        self._row_shapes: dict[str, tuple[int, ...]] = {}
+        self._has_graphs = graphs
+        self._session = self._open(model)
+
+    def _open(self, model: bytes) -> Any:
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 3
+        ort.set_default_logger_severity(3)
+        options = {
+            "device_id": str(self._number),
+            # TF32 has the mantissa of float16.
+            "use_tf32": "0",
+            # Trying all algorithms takes seconds for each new shape.
+            "cudnn_conv_algo_search": "HEURISTIC",
+            # The other choice doubles what it takes, and other programs need the GPU too.
+            "arena_extend_strategy": "kSameAsRequested",
+            "enable_cuda_graph": str(int(self._has_graphs)),
+        }
+        providers = [(PROVIDER, options), "CPUExecutionProvider"]
+        try:
+            session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+        except _RUN_ERRORS as error:
+            raise self._failure(error) from error
+        if session.get_providers()[0] != PROVIDER:
+            raise BackendError(
+                f"ONNX Runtime {ort.__version__} would run {self.name} on"
+                f" {', '.join(session.get_providers())} and not on the GPU; its lines above say"
+                " why; use backend:=onnxruntime for the CPU"
+            )
+        return session
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        batch = max((len(arrays[t.name]) for t in self.inputs if t.shape[0] == -1), default=-1)
+        if batch == 0 and self._row_shapes:
+            return {t.name: np.empty((0, *self._row_shapes[t.name]), t.dtype) for t in self.outputs}
+        shapes = {t.name: _fill_up(arrays[t.name].shape, t.shape) for t in self.inputs}
+        with self._lock:
+            try:
+                values = self._run_filled(arrays, shapes)
+            except _RUN_ERRORS as error:
+                raise self._failure(error) from error
+        results = {}
+        for tensor in self.outputs:
+            rows = values[tensor.name]
+            self._row_shapes[tensor.name] = rows.shape[1:]
+            results[tensor.name] = rows[:batch] if batch >= 0 and tensor.shape[0] == -1 else rows
+        return results
+
+    def _run_filled(
+        self, arrays: Mapping[str, Array], shapes: dict[str, tuple[int, ...]]
+    ) -> dict[str, Array]:
+        buffers = self._buffers_for(shapes)
+        buffers.upload(arrays)
+        options = ort.RunOptions()
+        if self._has_graphs:
+            options.add_run_config_entry("gpu_graph_id", self._graph_id(buffers))
+        self._session.run_with_iobinding(buffers.binding, options)
+        buffers.runs += 1
+        return buffers.download()
+
+    def _buffers_for(self, shapes: dict[str, tuple[int, ...]]) -> _Buffers:
+        key = tuple(shapes.values())
+        buffers = self._buffers.get(key)
+        if buffers is None:
+            if len(self._buffers) >= SHAPES_KEPT:
+                # The buffers of a recorded graph must stay where they are.
+                oldest = next(k for k, v in self._buffers.items() if not v.graph)
+                del self._buffers[oldest]
+            buffers = self._buffers[key] = _Buffers(self, self._session, shapes, self._number)
+        return buffers
+
+    def _graph_id(self, buffers: _Buffers) -> str:
+        if not buffers.graph and buffers.runs >= RECORD_AFTER and self._recorded < GRAPH_LIMIT:
+            self._recorded += 1
+            buffers.graph = str(self._recorded)
+        return buffers.graph or _NO_GRAPH
+
+    def _failure(self, error: Exception) -> BackendError:
+        reason = " ".join(str(error).split())[:300]
+        text = reason.lower()
+        if "out of memory" in text or "failed to allocate" in text:
+            advice = "free memory of the GPU, raise min_face_size, or use backend:=onnxruntime"
+        elif "no kernel image" in text:
+            advice = (
+                "the installed onnxruntime-gpu is not built for this GPU (docs/how-to/gpus.md says"
+                " which is); install one that is, or use backend:=onnxruntime"
+            )
+        else:
+            advice = "check the GPU with nvidia-smi and dmesg (Xid), then start again"
+        return BackendError(f"{self.name} failed on {self.device}: {reason}; {advice}")
+
+
+def _fill_up(shape: tuple[int, ...], free: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that is run: batches of crops are filled up to powers of two.
+
+    That leaves few different shapes, each with a CUDA graph of its own.
+    """
+    if free[0] != -1 or -1 in free[1:]:
+        return shape
+    return (1 << (max(shape[0], 1) - 1).bit_length(), *shape[1:])
+
+
+class _Buffers:
+    """Device memory of all tensors for one set of input shapes, bound to the network.
+
+    Attributes:
+        binding: what ONNX Runtime runs with.
+        graph: the number of the CUDA graph; empty where none is recorded.
+        runs: how often it ran.
+    """
+
+    def __init__(
+        self, network: Session, session: Any, shapes: dict[str, tuple[int, ...]], device: int
+    ) -> None:
+        self.graph, self.runs = "", 0
+        self._network, self._device = network, device
+        self._staging = {t.name: np.zeros(shapes[t.name], t.dtype) for t in network.inputs}
+        self._inputs = {
+            name: ort.OrtValue.ortvalue_from_numpy(array, "cuda", device)
+            for name, array in self._staging.items()
+        }
+        self._outputs: list[Any] = []
+        self.binding = session.io_binding()
+        for name, value in self._inputs.items():
+            self.binding.bind_ortvalue_input(name, value)
+        for tensor in network.outputs:
+            self.binding.bind_output(tensor.name, "cuda", device)
+
+    def upload(self, arrays: Mapping[str, Array]) -> None:
+        """Copy the inputs to the GPU; what lies behind a batch does not matter."""
+        for tensor in self._network.inputs:
+            array, staging = arrays[tensor.name], self._staging[tensor.name]
+            if array.shape == staging.shape:
+                staging = np.ascontiguousarray(array, tensor.dtype)
+            else:
+                staging[: len(array)] = array
+            self._inputs[tensor.name].update_inplace(staging)
+
+    def download(self) -> dict[str, Array]:
+        """Copy the outputs from the GPU, with the rows behind the batch."""
+        if not self._outputs:
+            # Where ONNX Runtime put them first, they stay.
+            self._outputs = self.binding.get_outputs()
+            for tensor, value in zip(self._network.outputs, self._outputs, strict=True):
+                self.binding.bind_ortvalue_output(tensor.name, value)
+        names = (tensor.name for tensor in self._network.outputs)
+        return {name: v.numpy() for name, v in zip(names, self._outputs, strict=True)}

@@ -1,0 +1,10 @@
+"""Processes that a test starts see the stand-in of the driver, too."""
+
+import os
+
+if "FAKE_GPU" in os.environ:
+    from pycuda.driver import FakeDriver
+
+    from mask_detector_ros.inference import gpus
+
+    gpus.load_libcuda = FakeDriver
