@@ -92,8 +92,8 @@ def check_memory(device: int) -> dict[str, Any]:
         for buffer in buffers:
             buffer.reserve(SIZE)
         held = thread.driver.mem_get_info()[0]
+        del buffer
         buffers.clear()
-        gc.collect()
         return before, held, thread.driver.mem_get_info()[0]
 
     before, held, after = thread.call(work)

@@ -6,6 +6,7 @@ from gpu_stand_in import wait_until
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import BackendError, ImageError
+from mask_detector_ros.inference.tensorrt import profile
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +94,22 @@ def test_a_gpu_that_fails_while_serving_is_given_up_and_the_frame_is_not_lost(
     assert detector.backend == "onnxruntime"
 
 
-def test_an_image_too_large_for_the_engine_is_seen_by_the_cpu(gpu, load):
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Engines that take smaller tiles than the pyramid of the astronaut has."""
+    monkeypatch.setattr(profile, "TILE_SIZES", ((12, 12), (97, 131), (100, 140)))
+
+
+def test_an_image_too_large_for_the_engine_is_seen_by_the_cpu(gpu, load, astronaut, small_tiles):
     detector = load()
     detector.wait_for_engines()
-    wide = np.zeros((40, 5000, 3), np.uint8)
-    assert len(detector(wide)) == 0
+    assert len(detector(astronaut)) == 1
     assert detector.backend == "onnxruntime"
     assert "raise min_face_size" in detector.engine_state
 
 
 def test_an_explicit_choice_never_degrades(gpu, load, astronaut):
     detector = load(backend="tensorrt")
-    with pytest.raises(ImageError, match="raise min_face_size"):
-        detector(np.zeros((40, 5000, 3), np.uint8))
     gpu.set(run_fault="nan")
     with pytest.raises(BackendError, match="no numbers"):
         detector(astronaut)
@@ -113,6 +117,15 @@ def test_an_explicit_choice_never_degrades(gpu, load, astronaut):
     gpu.set(build_fault="refuse")
     with pytest.raises(BackendError, match="cannot build"):
         load(backend="tensorrt", detector_model="mtcnn")
+
+
+def test_an_explicit_choice_rejects_an_image_too_large_for_the_engine(
+    gpu, load, astronaut, small_tiles
+):
+    detector = load(backend="tensorrt")
+    with pytest.raises(ImageError, match="raise min_face_size"):
+        detector(astronaut)
+    assert detector.backend == "tensorrt"
 
 
 def test_without_a_gpu_auto_stays_on_the_cpu_and_says_why(gpu, load, caplog):
