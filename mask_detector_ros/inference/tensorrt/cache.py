@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,10 +18,20 @@ from typing import Any
 
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference.tensorrt.builder import BuildCancelledError, Profile
+from mask_detector_ros.inference.tensorrt.trust import (
+    cache_folder,
+    create_own_file,
+    is_own_hash,
+    keyed_hash,
+    open_lock,
+    read_own_file,
+    why_folder_is_not_ours,
+)
 
-FORMAT = 2
+FORMAT = 3
 """Of the files below, and of how networks are prepared for TensorRT; others are rebuilt."""
 
+HASH = "hmac_sha256"
 MAGIC = b"mask_detector_ros engine\n"
 LOCK_POLL = 0.2
 """Seconds between two tries to get the lock."""
@@ -71,8 +82,8 @@ class EngineCache:
     """A folder of engines.
 
     Args:
-        folder: empty for the user's cache folder. One that cannot be written is warned of
-            once, and engines then live in memory only.
+        folder: empty for the user's cache folder. One that cannot be written, or that others can
+            write, is warned of once, and engines then live in memory only.
     """
 
     def __init__(self, folder: str = "") -> None:
@@ -89,8 +100,9 @@ class EngineCache:
             BuildCancelledError: `cancelled` said so while waiting for another builder.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = self._path(key, ".lock").open("a")
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._require_own_folder()
+            file = os.fdopen(open_lock(self._path(key, ".lock")), "ab")
         except OSError as error:
             self._warn(error)
             yield
@@ -109,35 +121,39 @@ class EngineCache:
         """
         path = self._path(key)
         try:
-            content = path.read_bytes()
+            self._require_own_folder()
+            content = read_own_file(path)
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise EngineMisfitError(f"{error.filename} {error.strerror}: not used") from error
         except OSError as error:
             raise EngineMisfitError(f"{path} cannot be read ({error.strerror})") from error
         header, plan = _split(content, path)
-        wanted = {**key.to_record(), "plan_sha256": hashlib.sha256(plan).hexdigest()}
+        digest = header.pop(HASH, None)
         different = [
             f"{name} {header.get(name)!r}, needed {value!r}"
-            for name, value in wanted.items()
-            if name not in ("model", "plan_sha256") and header.get(name) != value
+            for name, value in key.to_record().items()
+            if name != "model" and header.get(name) != value
         ]
         if different:
             raise EngineMisfitError(f"{path} was built for {'; '.join(different)}")
-        if header.get("plan_sha256") != wanted["plan_sha256"]:
-            raise EngineMisfitError(f"{path} is damaged: its content is not what was written")
+        if not is_own_hash(_signed(header, plan), digest):
+            raise EngineMisfitError(
+                f"{path} is damaged, or it was written by another user: its content is not what"
+                " this one wrote"
+            )
         return plan
 
     def write(self, key: EngineKey, plan: bytes) -> Path | None:
         """Store an engine as a whole or not at all; None where the folder does not take it."""
         path = self._path(key)
-        header = {**key.to_record(), "plan_sha256": hashlib.sha256(plan).hexdigest()}
-        partial = self._path(key, f".{os.getpid()}.partial")
+        header = key.to_record()
+        header = {**header, HASH: keyed_hash(_signed(header, plan))}
+        partial = self._path(key, f".{secrets.token_hex(8)}.partial")
         try:
-            with partial.open("wb") as file:
-                file.write(MAGIC + json.dumps(header).encode() + b"\n" + plan)
-                file.flush()
-                # A power cut after the rename must not leave an empty file of the right name.
-                os.fsync(file.fileno())
+            self._require_own_folder()
+            create_own_file(partial, MAGIC + json.dumps(header).encode() + b"\n" + plan)
             os.replace(partial, path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -145,6 +161,10 @@ class EngineCache:
             self._warn(error)
             return None
         return path
+
+    def _require_own_folder(self) -> None:
+        if wrong := why_folder_is_not_ours(self.folder):
+            raise PermissionError(0, wrong, str(self.folder))
 
     def _path(self, key: EngineKey, suffix: str = "") -> Path:
         return self.folder / f"{key.file_name}{suffix}"
@@ -173,10 +193,13 @@ class EngineCache:
 
 
 def default_folder() -> Path:
-    """The user's cache folder, by the XDG base directory specification."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    parent = Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()
-    return parent / "mask_detector_ros" / "engines"
+    """Where engines are kept if no other folder is given."""
+    return cache_folder() / "engines"
+
+
+def _signed(header: dict[str, Any], plan: bytes) -> bytes:
+    """What the keyed hash is of: all of the file but the hash itself."""
+    return json.dumps(header, sort_keys=True).encode() + b"\n" + plan
 
 
 def _split(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:

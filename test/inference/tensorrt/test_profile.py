@@ -27,7 +27,7 @@ PROFILE = make_profile([CROPS])
 def test_batches_reach_as_far_as_the_stages_send_them():
     assert BATCHES[2] == max(classifier.BATCH_LIMIT, cascade.BATCH_LIMIT)
     assert TILE_SIZES[0] == (pyramid.WINDOW, pyramid.WINDOW)
-    assert TILE_SIZES[2][0] == pyramid.MAX_TILE_ROWS
+    assert TILE_SIZES[2] == (pyramid.MAX_TILE_ROWS, pyramid.MAX_TILE_COLUMNS)
     for sides in ((480, 640), (1080, 1920), (1920, 1080), (2160, 3840)):
         for canvas in pyramid.lay_out(pyramid.pyramid_shapes(*sides, 20, 0.709)):
             assert canvas.width <= TILE_SIZES[2][1]

@@ -1,0 +1,118 @@
+"""Which stored engines are ours: an engine is code for the GPU, and the cache is only a folder.
+
+Engines carry a keyed hash (RFC 2104) whose key only this user can read. A hash alone would prove
+nothing: whoever can write the engine can write its hash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import stat
+from pathlib import Path
+
+KEY_NAME, KEY_BYTES = "engine.key", 32
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """The user's cache folder, by the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    parent = Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()
+    return parent / "mask_detector_ros"
+
+
+def keyed_hash(content: bytes) -> str:
+    """HMAC-SHA256 of the content with the user's key, in hexadecimal."""
+    return hmac.new(_user_key(), content, hashlib.sha256).hexdigest()
+
+
+def is_own_hash(content: bytes, digest: object) -> bool:
+    """Whether `digest` is the `keyed_hash` of the content."""
+    return isinstance(digest, str) and hmac.compare_digest(keyed_hash(content), digest)
+
+
+def why_folder_is_not_ours(folder: Path) -> str:
+    """What is wrong with a folder whose files nobody else may change; empty where nothing is."""
+    status = os.lstat(folder)
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link"
+    if not stat.S_ISDIR(status.st_mode):
+        return "is not a folder"
+    return _why_not_ours(status)
+
+
+def read_own_file(path: Path) -> bytes:
+    """The content of a regular file of this user that nobody else can write.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read.
+        PermissionError: it is of another kind or another user; `strerror` says so.
+    """
+    with open(_open(path, os.O_RDONLY), "rb") as file:
+        status = os.fstat(file.fileno())
+        wrong = _why_not_ours(status) if stat.S_ISREG(status.st_mode) else "is no regular file"
+        if wrong:
+            raise PermissionError(0, wrong, str(path))
+        return file.read()
+
+
+def create_own_file(path: Path, content: bytes) -> None:
+    """Write a file that did not exist, for this user alone, down to the disk.
+
+    Raises:
+        FileExistsError: there is one, or a link.
+        OSError: it cannot be written.
+    """
+    with open(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(content)
+        file.flush()
+        # A power cut after a rename must not leave an empty file of the right name.
+        os.fsync(file.fileno())
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor of a file to lock, made where there is none; links are not followed."""
+    return _open(path, os.O_RDWR | os.O_CREAT)
+
+
+def _open(path: Path, flags: int) -> int:
+    # Without O_NONBLOCK, a pipe in a file's place would be waited for.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+
+
+def _why_not_ours(status: os.stat_result) -> str:
+    if status.st_uid != os.geteuid():
+        return f"belongs to user {status.st_uid}, not to you ({os.geteuid()})"
+    if status.st_mode & stat.S_IWOTH:
+        return "can be written by everybody"
+    return ""
+
+
+_temporary_key = secrets.token_bytes(KEY_BYTES)
+
+
+def _user_key() -> bytes:
+    """The user's key, made at first use; without a place for it, one that lasts as long as the
+    process, so that its engines are built again by the next."""
+    path = cache_folder() / KEY_NAME
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            create_own_file(path, secrets.token_bytes(KEY_BYTES))
+        key = read_own_file(path)
+    except OSError as error:
+        logger.warning(
+            "the key of stored engines cannot be kept in %s (%s): they are built again at the next"
+            " start",
+            path,
+            error.strerror,
+        )
+        return _temporary_key
+    return key if len(key) == KEY_BYTES else _temporary_key
