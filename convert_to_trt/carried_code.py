@@ -1,16 +1,80 @@
-"""Objects in a model file that would run code of the file's author.
+"""Objects in a Keras file that would do more than compute, or run code of the file's author.
 
-Keras stores a Lambda layer as Python bytecode, and can name any class or function that it shall
-import; TensorFlow graphs can call back into Python and touch files. Whoever gets a model from
-elsewhere must know before it is loaded.
+Keras stores a Lambda layer as Python bytecode, can name any class or function that it shall
+import, and has layers that read files. So an architecture may hold only what is on a list of
+objects that compute. For graphs of TensorFlow see `graph_operations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from mask_detector_ros.errors import ModelError
+
+_DIMENSIONS = ("1D", "2D", "3D")
+
+_LAYERS = {
+    *("Activation", "ActivityRegularization", "Add", "AdditiveAttention", "AlphaDropout"),
+    *("Attention", "AutoContrast", "Average", "BatchNormalization", "Bidirectional"),
+    *("CategoryEncoding", "CenterCrop", "Concatenate", "Dense", "Dot", "Dropout", "ELU"),
+    *("EinsumDense", "Embedding", "Equalization", "Flatten", "GRU", "GRUCell", "GaussianDropout"),
+    *("GaussianNoise", "GroupNormalization", "GroupQueryAttention", "Identity", "InputLayer"),
+    *("LSTM", "LSTMCell", "LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum"),
+    *("MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute", "Pipeline"),
+    *("RMSNormalization", "RNN", "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing"),
+    *("SimpleRNN", "SimpleRNNCell", "Softmax", "SpectralNormalization", "StackedRNNCells"),
+    *("Subtract", "ThresholdedReLU", "TimeDistributed", "UnitNormalization", "LayerScale"),
+    *("DepthwiseConv2D", "DepthwiseConv1D", "SyncBatchNormalization"),
+    *("BatchNormalizationV1", "BatchNormalizationV2"),
+    *(f"AtrousConvolution{d}" for d in _DIMENSIONS),
+    *(
+        f"{name}{d}"
+        for d in _DIMENSIONS
+        for name in (
+            *("AdaptiveAveragePooling", "AdaptiveMaxPooling", "AveragePooling", "AvgPool"),
+            *("Conv", "ConvLSTM", "Convolution", "Cropping", "GlobalAveragePooling"),
+            *("GlobalAvgPool", "GlobalMaxPool", "GlobalMaxPooling", "LocallyConnected"),
+            *("MaxPool", "MaxPooling", "SeparableConv", "SeparableConvolution"),
+            *("SpatialDropout", "UpSampling", "ZeroPadding"),
+        )
+    ),
+    *(f"{name}{d}Transpose" for d in _DIMENSIONS for name in ("Conv", "Convolution")),
+    *(
+        f"Random{name}"
+        for name in (
+            *("Brightness", "ColorDegeneration", "ColorJitter", "Contrast", "Crop", "Erasing"),
+            *("ElasticTransform", "Flip", "GaussianBlur", "Grayscale", "Height", "Hue", "Invert"),
+            *("Perspective", "Posterization", "Rotation", "Saturation", "Sharpness", "Shear"),
+            *("Translation", "Width", "Zoom"),
+        )
+    ),
+}
+_MODELS = {"Functional", "Model", "Sequential"}
+_INITIALIZERS = {
+    *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "IdentityInitializer"),
+    *("LecunNormal", "LecunUniform", "Ones", "Orthogonal", "OrthogonalInitializer"),
+    *("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros"),
+}
+_OTHERS = {
+    *("L1", "L2", "L1L2", "OrthogonalRegularizer", "l1", "l2", "l1_l2"),
+    *("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "RadialConstraint"),
+    *("DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy", "Policy"),
+}
+_MARKERS = {
+    *("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__"),
+    *("__slice__", "__none__", "TensorShape"),
+}
+"""Keras 3's names for plain values."""
+
+_COMPUTING = _LAYERS | _MODELS | _INITIALIZERS | _OTHERS
+
+_ACTIVATIONS = {
+    *("celu", "elu", "exponential", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish"),
+    *("leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu"),
+    *("sigmoid", "silu", "softmax", "softplus", "softsign", "swish", "tanh"),
+}
 
 _CODE_LAYERS = {
     "Lambda": "bytecode",
@@ -20,90 +84,92 @@ _CODE_LAYERS = {
     "TFSMLayer": "a reference to another model",
     "TFOpLambda": "a call of a TensorFlow function",
     "TensorFlowOpLayer": "a TensorFlow graph of its own",
+    "StringLookup": "a vocabulary, which may be any file",
+    "IntegerLookup": "a vocabulary, which may be any file",
+    "TextVectorization": "a vocabulary, which may be any file",
 }
+"""What is known of some that are not on the list, for the message."""
 
 _KERAS_PARTS = (
     *("layers", "models", "engine", "initializers", "regularizers", "constraints"),
-    *("activations", "dtype_policies", "ops", "mixed_precision"),
-    *("optimizers", "losses", "metrics"),
+    *("activations", "dtype_policies", "mixed_precision", "applications"),
 )
 """Packages of Keras whose classes compute; others read files or change Keras's own safety."""
+
+_OPERATIONS = ("ops.numpy", "ops.nn", "ops.image", "ops.math")
+"""Modules of Keras 3 whose classes are single operations, such as an Add of two layers."""
 
 _HARMLESS_CALLS = ("math.", "nn.", "__operators__.", "clip_by_value", "cast", "reshape", "concat")
 """TensorFlow functions that Keras 2 records as layers and that do nothing but arithmetic."""
 
-FORBIDDEN_OPERATIONS = {
-    *("PyFunc", "PyFuncStateless", "EagerPyFunc"),
-    *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2"),
-    *("PrintV2", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3"),
-    *("LookupTableImport", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2"),
-    *("TextLineDataset", "TFRecordDataset", "FixedLengthRecordDataset"),
-    *("RpcCall", "TryRpc", "Send", "Recv", "_Send", "_Recv", "RemoteCall"),
-}
-"""TensorFlow operations that run Python, or read and write outside of the graph."""
-
 
 def refuse_keras_code(config: dict[str, Any], name: str) -> None:
-    """Raise where a Keras architecture carries code.
+    """Raise where a Keras architecture holds more than objects that compute.
 
     Args:
         config: as `model_files.KerasFile.config`.
         name: what to call the model in the error.
 
     Raises:
-        ModelError: names the first object found.
+        ModelError: names the first such object.
     """
     for finding in find_keras_code(config):
-        raise _refusal(name, finding)
-
-
-def refuse_graph_code(operations: Iterable[str], name: str) -> None:
-    """Raise where the operation types of a TensorFlow graph reach out of it.
-
-    Raises:
-        ModelError: names the operations.
-    """
-    found = sorted(set(operations) & FORBIDDEN_OPERATIONS)
-    if found:
-        raise _refusal(name, f"the operations {', '.join(found)}, which reach out of the graph")
+        raise ModelError(
+            f"{name} carries code: {finding}; if you trust whoever made it, add --trust"
+        )
 
 
 def find_keras_code(config: Any) -> Iterator[str]:
-    """Each object of a Keras architecture that carries code, in words."""
-    if isinstance(config, list):
-        for item in config:
-            yield from find_keras_code(item)
-    elif isinstance(config, dict):
-        yield from _judge(config)
-        for value in config.values():
-            yield from find_keras_code(value)
+    """Each object of a Keras architecture that is not known to do nothing but compute, in words."""
+    ahead = [config]
+    while ahead:
+        entry = ahead.pop()
+        if isinstance(entry, dict):
+            if "class_name" in entry:
+                yield from _judge(entry)
+            ahead += entry.values()
+        elif isinstance(entry, list):
+            ahead += entry
 
 
 def _judge(entry: dict[str, Any]) -> Iterator[str]:
-    name, inner = entry.get("class_name"), entry.get("config")
-    inner = inner if isinstance(inner, dict) else {}
+    name, config, module = entry["class_name"], entry.get("config"), entry.get("module")
+    inner = config if isinstance(config, dict) else {}
     where = f" {inner['name']}" if isinstance(inner.get("name"), str) else ""
-    if name in _CODE_LAYERS and not _is_arithmetic(name, inner):
-        yield f"the {name} object{where} ({_CODE_LAYERS[name]})"
+    is_value = isinstance(name, str) and name in _MARKERS
+    is_activation = name == "function" and str(config) in _ACTIVATIONS and _is_keras(module)
+    is_arithmetic = name in ("TFOpLambda", "SlicingOpLambda") and _is_arithmetic(inner)
+    if is_value or is_activation or is_arithmetic:
         return
+    if not isinstance(name, str):
+        yield f"an object{where} whose class is {name!r}"
+    elif name in _CODE_LAYERS:
+        yield f"the {name} object{where} ({_CODE_LAYERS[name]})"
     # Keras 3 and Keras 2.12 write the module; null stands for a class that the author registered.
-    if isinstance(name, str) and "module" in entry and not _is_keras(entry["module"]):
-        yield f"the object{where} of the class {entry['module']}.{name}, which is not Keras's own"
-    elif isinstance(name, str) and ">" in name:
+    elif "module" in entry and not _is_keras(module):
+        yield f"the object{where} of the class {module}.{name}, which is not Keras's own"
+    elif ">" in name:
         yield f"the object{where} of the class {name}, which is not Keras's own"
+    elif name not in _COMPUTING and not _is_operation(module, name):
+        yield f"the object{where} of the class {name}, which is not among those that only compute"
 
 
-def _is_arithmetic(name: str, inner: dict[str, Any]) -> bool:
-    call = str(inner.get("function", ""))
-    return name == "TFOpLambda" and call.startswith(_HARMLESS_CALLS)
+def _is_arithmetic(inner: dict[str, Any]) -> bool:
+    return str(inner.get("function", "")).startswith(_HARMLESS_CALLS)
+
+
+def _parts(module: Any) -> list[str]:
+    if not isinstance(module, str):
+        return [""]
+    return [part for part in module.split(".") if part not in ("src", "python", "tensorflow")]
 
 
 def _is_keras(module: Any) -> bool:
-    if not isinstance(module, str):
-        return False
-    parts = [part for part in module.split(".") if part not in ("src", "python", "tensorflow")]
-    return parts[0] in ("keras", "tf_keras") and (len(parts) == 1 or parts[1] in _KERAS_PARTS)
+    first, *rest = _parts(module)
+    known = not rest or rest[0] in _KERAS_PARTS or ".".join(rest) in _OPERATIONS
+    return first in ("keras", "tf_keras") and known
 
 
-def _refusal(name: str, finding: str) -> ModelError:
-    return ModelError(f"{name} carries code: {finding}; if you trust whoever made it, add --trust")
+def _is_operation(module: Any, name: str) -> bool:
+    _, *rest = _parts(module)
+    return ".".join(rest) in _OPERATIONS and bool(re.fullmatch(r"[A-Z]\w*", name))

@@ -5,129 +5,150 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from tqdm import tqdm
+import onnxruntime as ort
 
-from convert_to_trt.heads import append_head, require_probabilities, to_probabilities
-from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL
+from convert_to_trt.candidates import settle_by_referee
+from convert_to_trt.containers import Container, open_container
+from convert_to_trt.face_crops import FaceCrops, read_crops
+from convert_to_trt.heads import Head, choose_head, require_probabilities
+from convert_to_trt.input_form import InputForm, find_own_scaling, require_single_scaling
+from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFLITE
+from convert_to_trt.network import Network, Run, in_steps
+from convert_to_trt.onnx_ends import (
+    choose_output,
+    free_batch,
+    free_names,
+    read_windows_metadata,
+)
 from convert_to_trt.onnx_form import (
     OPSET,
     RUNTIME_ERRORS,
+    batch_of,
     count_batch_normalisations,
-    find_layout,
+    find_form,
     fold,
     get_metadata,
+    not_any_number,
+    onnx_runner,
     read_onnx,
-    set_input,
     set_metadata,
 )
 from convert_to_trt.output_file import write_file
 from convert_to_trt.parity import (
+    PARITY_LIMIT,
+    QUANTISED_LIMIT,
     OriginalSession,
     Parity,
     measure_parity,
     random_crops,
-    square_picture,
 )
-from convert_to_trt.settings import Settings, settle
-from mask_detector_ros.errors import ModelError, ParameterError
+from convert_to_trt.report import Report
+from convert_to_trt.settings import AUTO, PRESETS, Settings, settle
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array
-from mask_detector_ros.sources import list_images, read_image
-
-CROPS_LIMIT = 256
-"""Pictures of the folder of crops that are looked at; more of them tell nothing new."""
-
-Run = Callable[[Array], Array]
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was made: the file, from what, and how close it is."""
-
-    output: Path
-    framework: str
-    settings: Settings
-    layout: str
-    side: int
-    batch_normalisations: int
-    parity: Parity
-
-    def to_record(self) -> dict[str, Any]:
-        """As a JSON-ready dictionary."""
-        return {
-            "output": str(self.output),
-            "framework": self.framework,
-            "batch_normalisations": self.batch_normalisations,
-            **self.settings.to_metadata(self.layout, self.side),
-            "labels": list(self.settings.labels),
-            "parity": self.parity.to_record(),
-        }
-
-    def describe(self) -> str:
-        """As some lines of text."""
-        parity = self.parity
-        s = self.settings
-        lines = [
-            f"{self.output}: from {self.framework}",
-            f"labels {', '.join(s.labels)}; {self.side}x{self.side} {s.color} {self.layout},"
-            f" pixel * {s.scale:.6g} + {s.offset:g}, margin {s.margin:g}",
-            f"parity over {parity.random_crops} random and {parity.real_crops} real crops:"
-            f" max |dp| {parity.largest:.2g}, mean |dp| {parity.mean:.2g},"
-            f" same label {parity.same_label:.1%}",
-        ]
-        if self.batch_normalisations:
-            lines.append(f"{self.batch_normalisations} batch normalisations follow no convolution")
-        return "\n".join(lines)
-
-
-def convert(options: argparse.Namespace, kind: str) -> Report:
+def convert(options: argparse.Namespace) -> Report:
     """Convert, compare and write. Nothing is written unless all of it succeeds.
 
     Args:
         options: of `keras_to_onnx`, checked.
-        kind: of the input, as of `model_files.find_kind`.
 
     Raises:
         ModelError: the input cannot be converted, or the result differs from it.
         ParameterError: an option is missing or does not fit the model.
-        SourceError: a picture of the folder of crops cannot be read.
+        SourceError: an image of the folder of crops cannot be read.
+    """
+    # What does not run is said in one line of ours, without those of its C++.
+    ort.set_default_logger_severity(4)
+    with open_container(options.input) as container:
+        return _convert(options, container)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A loaded network with its head, and what crops it takes.
+
+    Attributes:
+        network: as it was loaded.
+        model: as ONNX with the output `probabilities`, for any number of crops, but without what
+            `form` puts before it.
+        form: of its crops.
+        head: at its end.
+        known: what the file and what lies beside it says, as ONNX metadata.
+        settings: labels and preprocessing as given.
+    """
+
+    network: Network
+    model: onnx.ModelProto
+    form: InputForm
+    head: Head
+    known: dict[str, str]
+    settings: Settings
+
+
+def prepare(options: argparse.Namespace, container: Container) -> Prepared:
+    """Load a network, settle how it is fed, and make its output probabilities.
+
+    Raises:
+        ModelError: it cannot be loaded, or is no classifier.
+        ParameterError: an option is missing or does not fit the model.
     """
     name = str(options.input)
-    if kind != ONNX:
-        # Before the long work, whatever needs no look into the model.
-        settle(options, {})
-    _step(1, f"loading {name} ({kind})")
-    model, run, framework = _load(options, kind)
-    settings = settle(options, get_metadata(model))
-    layout, side = find_layout(model, options.size, name)
+    network = load(options, container)
+    own = get_metadata(network.model)
+    known = {**container.metadata, **read_windows_metadata(own), **network.metadata, **own}
+    model = free_names(network.model)
+    form = find_form(model, options.size, name)
+    settings = settle_pixels(options, known, model, form)
+    head = choose_head(model, _sample(network.run, form, settings), options.logits, name)
+    _require_columns(head, settings, name, container)
+    if (batch := batch_of(model)) > 0:
+        free_batch(model, batch)
+    form.declare(model)
+    head.add_to(model)
+    return Prepared(network, model, form, head, known, settings)
+
+
+def _convert(options: argparse.Namespace, container: Container) -> Report:
+    name = str(options.input)
+    _step(1, f"loading {name} ({container.kind})")
+    prepared = prepare(options, container)
+    network, model, form = prepared.network, prepared.model, prepared.form
     _step(2, "folding constants and batch normalisation")
-    columns = _count_columns(run, model, layout, side, name)
-    if max(columns, 2) != len(settings.labels):
-        raise ParameterError(
-            f"{name} has {columns} output{'s' * (columns != 1)},"
-            f" --labels names {len(settings.labels)}: {', '.join(settings.labels)}"
-        )
-    set_input(model, layout, side)
-    append_head(model, columns, options.logits)
+    crops = None
+    if options.crops is not None:
+        labels, roles = prepared.settings.labels, prepared.settings.roles
+        crops = read_crops(options.crops.expanduser(), labels, roles)
+    settings, verdict = settle_by_referee(options, prepared, crops)
+    require_single_scaling(model, settings, name)
+    form.add_to(model, settings)
     folded = fold(model, name)
-    set_metadata(folded, settings.to_metadata(layout, side))
+    set_metadata(folded, settings.to_metadata(form.layout, form.side))
     _step(3, "comparing with the original")
-    parity = _compare(folded, run, options, side, name)
-    parity.require()
+    parity = _compare(folded, prepared, settings, crops or FaceCrops(()), options.output)
+    parity.require(QUANTISED_LIMIT if network.is_quantised else PARITY_LIMIT)
     _step(4, f"writing {options.output}")
-    set_metadata(folded, {"converted_from": f"{options.input.name}, {framework}"})
+    set_metadata(folded, {"converted_from": f"{options.input.name}, {network.framework}"})
     write_file(options.output, folded.SerializeToString())
-    left = count_batch_normalisations(folded)
-    return Report(options.output, framework, settings, layout, side, left, parity)
+    return Report(
+        output=options.output,
+        framework=network.framework,
+        settings=settings,
+        form=form,
+        batch_normalisations=count_batch_normalisations(folded),
+        parity=parity,
+        verdict=verdict,
+        notes=_notes(options, container, prepared, settings),
+    )
 
 
 def _step(number: int, what: str) -> None:
@@ -149,88 +170,122 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _load(options: argparse.Namespace, kind: str) -> tuple[onnx.ModelProto, Run, str]:
+def load(options: argparse.Namespace, container: Container) -> Network:
+    """The network as ONNX and as it was.
+
+    Raises:
+        ModelError: it cannot be loaded or translated, or carries code.
+    """
+    path, kind, name = container.path, container.kind, str(options.input)
     if kind == ONNX:
-        model = read_onnx(options.input)
-        return model, _onnx_run(model, str(options.input)), "ONNX"
-    # TensorFlow takes seconds to import, and is missing where only ONNX is converted.
+        model = read_onnx(path)
+        choose_output(model, options.outputs, name)
+        run, batch = onnx_runner(model, name), batch_of(model)
+        return Network(model, in_steps(run, batch) if batch else run, "ONNX")
+    # TensorFlow reads these when it is imported: no log of its own start, and no GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    # It takes seconds to import, and is missing where only ONNX is converted.
     with _quiet():
-        from convert_to_trt import tensorflow_models, tensorflow_to_onnx
+        from convert_to_trt import keras_models, saved_models, tensorflow_lite, tensorflow_to_onnx
 
+    if kind == TFLITE:
+        with _quiet():
+            return tensorflow_lite.load_tensorflow_lite(path, OPSET, options.outputs)
     if kind == SAVED_MODEL:
-        original = tensorflow_models.load_saved_model(options.input, options.trust)
+        original = saved_models.load_saved_model(path, options.trust, options.outputs)
     elif kind == FROZEN_GRAPH:
-        ends = [[name] if name else [] for name in (options.inputs, options.outputs)]
-        original = tensorflow_models.load_frozen_graph(options.input, options.trust, *ends)
+        ends = [[end] if end else [] for end in (options.inputs, options.outputs)]
+        original = saved_models.load_frozen_graph(path, options.trust, *ends)
     else:
-        original = tensorflow_models.load_keras(options.input, kind, options.trust, options.size)
-    model = tensorflow_to_onnx.translate(original, OPSET, str(options.input))
-    return model, original.run, original.framework
+        original = keras_models.load_keras(container, options.trust, options.size, options.outputs)
+    model = tensorflow_to_onnx.translate(original, OPSET, name)
+    return Network(model, original.run, original.framework)
 
 
-def _onnx_run(model: onnx.ModelProto, name: str) -> Run:
-    session = create_session(model.SerializeToString(), name, "onnxruntime")
-    (tensor,) = session.inputs
-    step = tensor.shape[0] if tensor.shape and tensor.shape[0] > 0 else None
-
-    def run(batch: Array) -> Array:
-        size = step or len(batch)
-        # A network of a fixed batch size gets its batches filled up with black.
-        filled = np.concatenate(
-            [batch, np.zeros((-len(batch) % size, *batch.shape[1:]), batch.dtype)]
+def settle_pixels(
+    options: argparse.Namespace, known: dict[str, str], model: onnx.ModelProto, form: InputForm
+) -> Settings:
+    """The settings, with what the network itself tells about its pixels where nobody said it."""
+    known = dict(known)
+    own = find_own_scaling(model)
+    if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
+        # Whole numbers have no scale, and a network that scales by itself takes pixels.
+        known = {"scale": "1.0", "offset": "0.0", "color": "RGB", **known}
+    if form.channels == 1:
+        known.setdefault("color", "RGB")
+    if options.settings == AUTO:
+        labels = '["with_mask", "without_mask"]'
+        preset = PRESETS["mobilenet_v2"]
+        pixels = {"scale": str(preset.scale), "offset": str(preset.offset)}
+        known = {"labels": labels, "color": preset.color, **pixels, **known}
+    settings = settle(options, known)
+    if form.is_pixels:
+        settings = Settings(
+            settings.labels, settings.color, 1.0, 0.0, settings.margin, settings.roles
         )
-        try:
-            parts = [
-                next(iter(session.run(**{tensor.name: filled[i : i + size]}).values()))
-                for i in range(0, len(filled), size)
-            ]
-        except RUNTIME_ERRORS as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{name} does not run ({reason}); get the file again") from error
-        return np.concatenate(parts)[: len(batch)]
-
-    return run
+    return settings
 
 
-def _count_columns(run: Run, model: onnx.ModelProto, layout: str, side: int, name: str) -> int:
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
-    shape = (1, side, side, 3) if layout == "NHWC" else (1, 3, side, side)
-    values = run(np.zeros(shape, dtype))
-    if values.ndim != 2 or len(values) != 1:
-        raise ModelError(
-            f"{name} gives {values.shape} for one crop; a mask classifier gives one row,"
-            " (1, number of labels)"
+def _sample(run: Run, form: InputForm, settings: Settings) -> Array:
+    """What the original gives for some crops of noise, and for black and white ones."""
+    pixels = random_crops(form.side, 8)
+    pixels = np.concatenate([pixels, 0 * pixels[:1], 0 * pixels[:1] + 255])
+    return run(form.to_network(pixels, settings))
+
+
+def _require_columns(head: Head, settings: Settings, name: str, container: Container) -> None:
+    if max(head.columns, 2) != len(settings.labels):
+        source = container.sources.get("labels", "--labels")
+        raise ParameterError(
+            f"{name} has {head.columns} output{'s' * (head.columns != 1)},"
+            f" {source} names {len(settings.labels)}: {', '.join(settings.labels)}"
         )
-    return int(values.shape[1])
 
 
 def _compare(
-    folded: onnx.ModelProto, run: Run, options: argparse.Namespace, side: int, name: str
+    folded: onnx.ModelProto,
+    prepared: Prepared,
+    settings: Settings,
+    crops: FaceCrops,
+    output: Path,
 ) -> Parity:
-    converted = create_session(folded.SerializeToString(), options.output.name, "onnxruntime")
+    network, form, head = prepared.network, prepared.form, prepared.head
+    converted = create_session(folded.SerializeToString(), output.name, "onnxruntime")
 
-    def original(batch: Array) -> NDArray[np.float32]:
-        probabilities = to_probabilities(run(batch), options.logits)
-        require_probabilities(probabilities, name)
+    def original(batch: Array) -> Array:
+        probabilities = head(network.run(form.prepare(batch, settings)))
+        require_probabilities(probabilities, output.stem)
         return probabilities
 
-    real = np.empty((0, side, side, 3), np.uint8)
-    if options.crops is not None:
-        real = _read_crops(options.crops.expanduser(), side)
     reference = OriginalSession(converted, original)
     try:
-        return measure_parity(reference, converted, random_crops(side), real)
+        return measure_parity(reference, converted, random_crops(form.side), crops.at(form.side))
     except RUNTIME_ERRORS as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"{name} became a network that does not take any number of crops ({reason});"
-            " export it with a free batch size"
-        ) from error
+        raise not_any_number(output.stem, " ".join(str(error).split())[:300]) from error
 
 
-def _read_crops(folder: Path, side: int) -> NDArray[np.uint8]:
-    if not folder.is_dir():
-        raise ParameterError(f"--crops must be a folder of pictures, got {folder}")
-    paths = list_images(folder)[:CROPS_LIMIT]
-    bar = tqdm(paths, unit="picture", desc="reading crops", disable=not sys.stderr.isatty())
-    return np.stack([square_picture(read_image(path), side) for path in bar])
+def _notes(
+    options: argparse.Namespace, container: Container, prepared: Prepared, settings: Settings
+) -> tuple[str, ...]:
+    network, form, head = prepared.network, prepared.form, prepared.head
+    notes = [head.note] if head.note else []
+    if options.labels is None and "labels" in container.sources:
+        notes.append(f"labels from {container.sources['labels']}")
+    if (
+        options.preprocess is None
+        and options.scale is None
+        and ("preprocessing" in container.sources)
+    ):
+        notes.append(f"preprocessing of {container.sources['preprocessing']}")
+    if form.is_pixels and (options.scale is not None or options.preprocess not in (None, "none")):
+        notes.append("the network takes pixels as whole numbers: no scale is used")
+    if network.is_quantised:
+        notes.append("the original computes in int8, the converted one in float")
+    if not all(settings.roles):
+        unknown = [n for n, role in zip(settings.labels, settings.roles, strict=True) if not role]
+        notes.append(
+            f"nothing is known of the meaning of {', '.join(unknown)}: say it with --roles, for"
+            " colours, alerts and evaluate"
+        )
+    return tuple(notes)

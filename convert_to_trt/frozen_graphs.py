@@ -7,8 +7,10 @@ from typing import Any
 
 from mask_detector_ros.errors import ModelError
 
-_DT_FLOAT, _DT_UINT8, _DT_HALF = 1, 4, 19
-"""Element types of images, as numbered in TensorFlow's types.proto."""
+_IMAGE_TYPES = (1, 2, 3, 4, 19)
+"""float, double, int32, uint8 and half, as numbered in TensorFlow's types.proto."""
+
+_DT_BOOL = 10
 
 _ENDS_NOTHING = {"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "VariableV2"}
 
@@ -32,7 +34,8 @@ def find_ends(
             node.name
             for node in graph.node
             if node.op == "Placeholder"
-            and node.attr["dtype"].type in (_DT_FLOAT, _DT_UINT8, _DT_HALF)
+            and node.attr["dtype"].type in _IMAGE_TYPES
+            and _may_be_images(node)
         ]
     if not outputs:
         read = {_operation(source) for node in graph.node for source in node.input}
@@ -42,6 +45,29 @@ def find_ends(
             if node.name not in read and node.op not in _ENDS_NOTHING
         ]
     return _only(graph, inputs, "--inputs", name), _only(graph, outputs, "--outputs", name)
+
+
+def settle_phase(graph: Any) -> None:
+    """Make the placeholder of the learning phase, or any other that is true or false, a False.
+
+    Keras 1 and 2 ask by it whether the network is being trained.
+    """
+    for node in graph.node:
+        if node.op in ("Placeholder", "PlaceholderWithDefault") and (
+            node.attr["dtype"].type == _DT_BOOL
+        ):
+            node.op = "Const"
+            del node.input[:]
+            node.attr.pop("shape", None)
+            node.attr["value"].tensor.dtype = _DT_BOOL
+            node.attr["value"].tensor.tensor_shape.SetInParent()
+            node.attr["value"].tensor.bool_val.append(False)
+
+
+def _may_be_images(node: Any) -> bool:
+    """Whether a placeholder may hold a batch of images: of four dimensions, or of any number."""
+    shape = node.attr["shape"].shape
+    return shape.unknown_rank or len(shape.dim) in (0, 4)
 
 
 def free_batch(graph: Any, input_name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,51 +14,162 @@ from mask_detector_ros.errors import ModelError
 
 _SUM_TOLERANCE = 0.01
 
+FLOOR = 1e-4
+"""Added to each of several sigmoids before they are divided by their sum, which may be near 0."""
 
-def to_probabilities(values: NDArray[Any], logits: bool) -> NDArray[np.float32]:
-    """What `append_head` computes, for the original network.
+_PASS = (
+    *("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+    *("QuantizeLinear", "DequantizeLinear", "Dropout"),
+)
+"""Operations after the activation that change no value, or only its precision."""
+
+_SIGMOIDS = ("Sigmoid", "HardSigmoid")
+
+
+@dataclass(frozen=True)
+class Head:
+    """How the values of a network become probabilities.
+
+    Attributes:
+        columns: how many values it gives for a crop.
+        rank: number of dimensions of its output.
+        step: `softmax` or `sigmoid` where the network has none, `normalise` where it ends in
+            several sigmoids, empty where its values are probabilities.
+    """
+
+    columns: int
+    rank: int = 2
+    step: str = ""
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """What `add_to` adds to the graph, on the values of the original network.
+
+        Returns:
+            (N, K) or (N, 2) float32. One output p becomes 1 - p and p.
+        """
+        values = np.asarray(values, np.float64).reshape(len(values), -1)
+        if self.step == "sigmoid":
+            values = 1 / (1 + np.exp(-values))
+        elif self.step == "softmax":
+            powers = np.exp(values - values.max(axis=1, keepdims=True))
+            values = powers / powers.sum(axis=1, keepdims=True)
+        elif self.step == "normalise":
+            values = (values + FLOOR) / (values + FLOOR).sum(axis=1, keepdims=True)
+        if values.shape[1] == 1:
+            values = np.hstack([1 - values, values])
+        return values.astype(np.float32)
+
+    def add_to(self, model: onnx.ModelProto) -> None:
+        """Make the output `probabilities`, float32 (batch, K), in place."""
+        graph = model.graph
+        value = graph.output[0].name
+        if graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+            value = _add(graph, "Cast", [value], "head_float", to=TensorProto.FLOAT)
+        if self.rank == 1:
+            shape = helper.make_tensor("head_column", TensorProto.INT64, [2], [-1, 1])
+            graph.initializer.append(shape)
+            value = _add(graph, "Reshape", [value, "head_column"], "head_rows")
+        elif self.rank > 2:
+            value = _add(graph, "Flatten", [value], "head_rows", axis=1)
+        if self.step in ("sigmoid", "softmax"):
+            value = _add(graph, self.step.capitalize(), [value], "head_activation")
+        elif self.step == "normalise":
+            graph.initializer.append(_number("head_floor", FLOOR))
+            raised = _add(graph, "Add", [value, "head_floor"], "head_raised")
+            ones = helper.make_tensor(
+                "head_ones", TensorProto.FLOAT, [self.columns, 1], [1.0] * self.columns
+            )
+            graph.initializer.append(ones)
+            total = _add(graph, "MatMul", [raised, "head_ones"], "head_sum")
+            value = _add(graph, "Div", [raised, total], "head_normalised")
+        if self.columns == 1:
+            graph.initializer.append(_number("head_one", 1.0))
+            other = _add(graph, "Sub", ["head_one", value], "head_complement")
+            value = _add(graph, "Concat", [other, value], "head_both", axis=1)
+        _add(graph, "Identity", [value], "probabilities")
+        shape_out: list[str | int | None] = ["batch", max(self.columns, 2)]
+        output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, shape_out)
+        del graph.output[:]
+        graph.output.append(output)
+
+    @property
+    def note(self) -> str:
+        """What a user should know of it; empty where there is nothing."""
+        if self.step != "normalise":
+            return ""
+        return (
+            f"the network ends in {self.columns} sigmoids, which do not add up to 1: each is"
+            " divided by their sum"
+        )
+
+
+def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name: str) -> Head:
+    """How the values of a network become probabilities.
 
     Args:
-        values: (N, K), or (N, 1) of a network with one output for two labels.
-        logits: `values` have no softmax or sigmoid yet.
+        model: the network.
+        values: what the original gives for some crops, one row each.
+        logits: whether the user says that the last layer has no softmax or sigmoid.
+        name: what to call the model in errors.
 
-    Returns:
-        (N, K) or (N, 2) float32. One output p becomes 1 - p and p.
+    Raises:
+        ModelError: they cannot be probabilities, or the user's word is wrong.
     """
-    values = np.asarray(values, np.float64)
-    if logits and values.shape[1] == 1:
-        values = 1 / (1 + np.exp(-values))
-    elif logits:
-        powers = np.exp(values - values.max(axis=1, keepdims=True))
-        values = powers / powers.sum(axis=1, keepdims=True)
-    if values.shape[1] == 1:
-        values = np.hstack([1 - values, values])
-    return values.astype(np.float32)
-
-
-def append_head(model: onnx.ModelProto, columns: int, logits: bool) -> None:
-    """Make the output `probabilities`, float32 (batch, K), in place.
-
-    Args:
-        model: with one output, (N, columns).
-        columns: how many values the network gives for a crop.
-        logits: as of `to_probabilities`.
-    """
-    graph = model.graph
-    last = graph.output[0].name
-    if last == "probabilities":
-        last = _rename_output(graph, last)
+    if sum(side != 1 for side in values.shape[1:]) > 1:
+        raise ModelError(
+            f"{name} gives {values.shape[1:]} for one crop; a mask classifier gives one row, with"
+            " one value for each label"
+        )
+    columns, rank = int(np.prod(values.shape[1:])), values.ndim
+    rows = np.asarray(values, np.float64).reshape(len(values), -1)
+    activation = find_activation(model)
+    if not np.isfinite(rows).all():
+        raise ModelError(f"{name} gives values that are not finite; check --scale and --offset")
+    if activation == "Softmax" and columns == 1:
+        raise ModelError(
+            f"{name} ends in a softmax over a single value, which is 1 for every crop: it has"
+            " learnt nothing; train it with Dense(1, 'sigmoid') or Dense(2, 'softmax')"
+        )
+    if logits and activation:
+        raise ModelError(
+            f"{name} ends in a {activation.lower()} already, and --logits would add another;"
+            " leave --logits out"
+        )
+    if logits and columns > 1 and _are_distributions(rows):
+        raise ModelError(
+            f"{name} gives probabilities already, they add up to 1; leave --logits out"
+        )
     if logits:
-        last = _add(graph, "Sigmoid" if columns == 1 else "Softmax", [last], "head_activation")
-    if columns == 1:
-        graph.initializer.append(helper.make_tensor("head_one", TensorProto.FLOAT, [1], [1.0]))
-        other = _add(graph, "Sub", ["head_one", last], "head_complement")
-        last = _add(graph, "Concat", [other, last], "head_both", axis=1)
-    _add(graph, "Identity", [last], "probabilities")
-    shape: list[str | int | None] = ["batch", max(columns, 2)]
-    output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, shape)
-    del graph.output[:]
-    graph.output.append(output)
+        return Head(columns, rank, "sigmoid" if columns == 1 else "softmax")
+    if columns > 1 and activation in _SIGMOIDS:
+        return Head(columns, rank, "normalise")
+    require_probabilities(Head(columns, rank)(values), name)
+    return Head(columns, rank)
+
+
+def find_activation(model: onnx.ModelProto) -> str:
+    """The activation that a network ends in: Softmax, Sigmoid, HardSigmoid; empty for none."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in _PASS:
+        node = makers.get(node.input[0])
+    if node is None:
+        return ""
+    if node.op_type == "Div" and all(_is_exponential(source, makers) for source in node.input):
+        return "Softmax"
+    return node.op_type if node.op_type in ("Softmax", *_SIGMOIDS) else ""
+
+
+def _is_exponential(value: str, makers: dict[str, Any]) -> bool:
+    """Whether a value is exp(x), or the sum of that."""
+    node = makers.get(value)
+    while node is not None and node.op_type in ("ReduceSum", *_PASS):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Exp"
+
+
+def _are_distributions(rows: NDArray[np.float64]) -> bool:
+    return bool(rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 1e-3)
 
 
 def require_probabilities(values: NDArray[np.float32], name: str) -> None:
@@ -76,18 +188,12 @@ def require_probabilities(values: NDArray[np.float32], name: str) -> None:
     if np.abs(values.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
         raise ModelError(
             f"{name} gives values that do not add up to 1; a mask classifier gives one"
-            " probability for each label, so train it with a softmax"
+            " probability for each label; if its last layer has no softmax, add --logits"
         )
 
 
-def _rename_output(graph: Any, old: str) -> str:
-    new = "network_output"
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name == old:
-                    names[i] = new
-    return new
+def _number(name: str, value: float) -> onnx.TensorProto:
+    return helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
 
 
 def _add(graph: Any, operation: str, inputs: list[str], output: str, **attributes: Any) -> str:

@@ -1,7 +1,9 @@
 """Turn a trained mask classifier into ONNX: python -m convert_to_trt.keras_to_onnx mask.h5 ...
 
-Reads Keras (.h5, .model, .keras; Keras 1, 2 and 3), SavedModel folders, frozen .pb and .onnx.
-Shows the original and the result the same crops and writes nothing where they differ.
+Reads Keras (.h5, .model, .keras, .json; Keras 1, 2 and 3), TensorFlow Lite, TensorFlow.js,
+SavedModel folders, frozen .pb, .onnx, and zips of them such as Teachable Machine's. Shows the
+original and the result the same crops and writes nothing where they differ. Warns where another
+order of labels, colour or range fits the model clearly better than what was given.
 """
 
 from __future__ import annotations
@@ -13,9 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from convert_to_trt.containers import open_container
 from convert_to_trt.environment import change_into
-from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, find_kind
-from convert_to_trt.settings import PRESETS, read_labels, read_number
+from convert_to_trt.model_files import FROZEN_GRAPH, ONNX
+from convert_to_trt.process_limits import MEMORY_LIMIT_GB, TIME_LIMIT, limit_process
+from convert_to_trt.settings import (
+    AUTO,
+    GIVEN,
+    PRESETS,
+    read_channels,
+    read_labels,
+    read_number,
+    settle,
+)
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import ParameterError
 
@@ -27,19 +39,47 @@ def build_parser() -> argparse.ArgumentParser:
         description="Turn a trained mask classifier into the ONNX file that the node runs.",
     )
     parser.add_argument(
-        "input", type=Path, metavar="MODEL", help=".h5, .model, .keras, .pb, .onnx, or a folder"
+        "input",
+        type=Path,
+        metavar="MODEL",
+        help=".h5, .model, .keras, .json, .tflite, .pb, .onnx, a zip of one, or a folder",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="OUT.onnx", help="default: MODEL.onnx")
-    parser.add_argument("--labels", metavar="A,B,C", help="names of the outputs, in their order")
+    parser.add_argument(
+        "--labels",
+        metavar="A,B,C",
+        help="names of the outputs, in their order, or a file with one a line; default: labels.txt"
+        " beside the model",
+    )
+    parser.add_argument(
+        "--roles",
+        metavar="R,R,R",
+        help="what each label means: with_mask, without_mask, mask_worn_incorrectly, or - for"
+        " none; default: by the names",
+    )
+    parser.add_argument(
+        "--settings",
+        choices=(GIVEN, AUTO),
+        default=GIVEN,
+        help="auto: find what is not given by comparing with the shipped classifier",
+    )
     parser.add_argument(
         "--preprocess",
         choices=PRESETS,
-        help="what the model was trained with: mobilenet_v2 (x/127.5-1), unit (x/255), none;"
-        " all RGB",
+        help="what the model was trained with: mobilenet_v2 (x/127.5-1), unit (x/255), none,"
+        " imagenet (torchvision's), all RGB; caffe (Keras's VGG and ResNet50), BGR",
     )
     parser.add_argument("--color", choices=("BGR", "RGB"), help="order of the channels")
     parser.add_argument("--scale", type=read_number, help="input = pixel * SCALE + OFFSET")
     parser.add_argument("--offset", type=read_number, help="see --scale")
+    parser.add_argument(
+        "--mean",
+        type=read_channels,
+        metavar="M[,M,M]",
+        help="for each channel: input = (pixel - MEAN) / STD, of pixels from 0 to 1 where no"
+        " STD is above 1",
+    )
+    parser.add_argument("--std", type=read_channels, metavar="S[,S,S]", help="see --mean")
     parser.add_argument(
         "--margin", type=read_number, help="context around the face box, default 0: the box itself"
     )
@@ -48,24 +88,42 @@ def build_parser() -> argparse.ArgumentParser:
         "--logits", action="store_true", help="the last layer has no softmax or sigmoid: add it"
     )
     parser.add_argument("--inputs", metavar="NAME", help="input of a frozen .pb")
-    parser.add_argument("--outputs", metavar="NAME", help="output of a frozen .pb")
-    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face pictures to compare on")
+    parser.add_argument("--outputs", metavar="NAME", help="output, where there are several")
+    parser.add_argument(
+        "--crops",
+        type=Path,
+        metavar="FOLDER",
+        help="crops of faces to compare on, or one folder for each label; default: rendered faces",
+    )
     parser.add_argument(
         "--trust", action="store_true", help="load a model that carries code of its author"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=read_number,
+        default=MEMORY_LIMIT_GB,
+        metavar="GB",
+        help="end the conversion above it, default %(default)g",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=read_number,
+        default=TIME_LIMIT,
+        metavar="S",
+        help="end the conversion after so many seconds, default %(default)g",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
 
-def check(options: argparse.Namespace) -> str:
-    """The kind of the input, after what can be checked without loading it.
+def check(options: argparse.Namespace) -> tuple[str, ...]:
+    """The packages that the conversion needs, after what can be checked without loading the model.
 
     Raises:
         ParameterError: the options contradict each other or the input.
         ModelError: the input is no model.
     """
     options.input = options.input.expanduser()
-    kind = find_kind(options.input)
     if options.output is None:
         options.output = options.input.with_suffix(".onnx")
     if options.output.resolve() == options.input.resolve():
@@ -74,11 +132,23 @@ def check(options: argparse.Namespace) -> str:
         raise ParameterError(f"-o must name a file in a folder that exists, got {options.output}")
     if options.size is not None and options.size < 1:
         raise ParameterError(f"--size must be 1 or more, got {options.size}")
-    if kind != FROZEN_GRAPH and (options.inputs or options.outputs):
-        raise ParameterError(f"--inputs and --outputs are for a frozen .pb, this is a {kind}")
-    if options.labels is not None:
-        read_labels(options.labels)
-    return kind
+    if options.crops is not None and not options.crops.expanduser().is_dir():
+        raise ParameterError(f"--crops must be a folder of face crops, got {options.crops}")
+    with open_container(options.input) as container:
+        if container.kind != FROZEN_GRAPH and options.inputs:
+            raise ParameterError(f"--inputs is for a frozen .pb, this is a {container.kind}")
+        if container.kind != ONNX and options.settings != AUTO:
+            # Before the long work, whatever needs no look into the model.
+            _settle_early(options, container.metadata)
+        elif options.labels is not None:
+            read_labels(options.labels)
+    return ("onnx",) if container.kind == ONNX else ("tensorflow", "tf2onnx", "h5py")
+
+
+def _settle_early(options: argparse.Namespace, metadata: dict[str, str]) -> None:
+    # A network that scales by itself, or takes whole numbers, needs no preprocessing.
+    pixels = {"scale": "1", "offset": "0", "color": "RGB"}
+    settle(options, {**pixels, **metadata})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,18 +157,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
 
     def run() -> int:
-        kind = check(options)
-        needed = ("onnx",) if kind == ONNX else ("tensorflow", "tf2onnx", "h5py")
+        needed = check(options)
         if not all(importlib.util.find_spec(name) for name in needed):
             change_into("convert_to_trt.keras_to_onnx", arguments)
         from convert_to_trt.conversion import convert
 
-        report = convert(options, kind)
-        print(json.dumps(report.to_record()) if options.json else report.describe())
+        report = convert(options)
+        print(json.dumps(report.to_record()) if options.json else report.describe(), flush=True)
+        if report.warning:
+            print(f"warning: {report.warning}", file=sys.stderr)
         return 0
 
     return run_command(run)
 
 
+def _main_with_limits() -> int:
+    # They hold for the process's life, so not where another program calls `main`.
+    options, _ = build_parser().parse_known_args()
+    limit_process(options.memory_limit, options.time_limit)
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main_with_limits())

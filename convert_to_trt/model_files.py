@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.errors import ModelError
-
-HDF5, KERAS_ZIP, SAVED_MODEL, FROZEN_GRAPH, ONNX = (
-    *("Keras HDF5", "Keras archive", "SavedModel", "frozen graph", "ONNX"),
+from mask_detector_ros.foreign_files import (
+    HDF5_SIGNATURE,
+    PYTORCH,
+    TFLITE_SIGNATURE,
+    ZIP_SIGNATURE,
+    find_foreign,
 )
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_READS = "give an .h5, .model, .keras, .pb or .onnx file, or a SavedModel folder"
+HDF5, KERAS_ZIP, KERAS_JSON, SAVED_MODEL, FROZEN_GRAPH, TFLITE, TFJS, ONNX = (
+    *("Keras HDF5", "Keras archive", "Keras JSON", "SavedModel", "frozen graph"),
+    *("TensorFlow Lite", "TensorFlow.js", "ONNX"),
+)
+
+_READS = (
+    "give an .h5, .model, .keras, .tflite, .pb or .onnx file, a Keras or TensorFlow.js .json,"
+    " a zip of one of them, or a SavedModel folder"
+)
 
 
 def find_kind(path: Path) -> str:
@@ -32,20 +43,96 @@ def find_kind(path: Path) -> str:
         raise ModelError(f"{path} is a folder without saved_model.pb, no SavedModel; {_READS}")
     try:
         with path.open("rb") as file:
-            head = file.read(len(_HDF5_SIGNATURE))
+            head = file.read(4096)
     except OSError as error:
         raise ModelError(f"cannot read {path} ({error.strerror}); {_READS}") from error
-    if head == _HDF5_SIGNATURE:
+    if head.startswith(HDF5_SIGNATURE):
         return HDF5
-    if head.startswith(b"PK\x03\x04"):
-        return KERAS_ZIP
+    if head.startswith(ZIP_SIGNATURE):
+        return _find_archive_kind(path)
+    if head[4:8] == TFLITE_SIGNATURE:
+        return TFLITE
+    if problem := find_foreign(head):
+        raise ModelError(f"{path} is no model: {problem}")
+    if head.lstrip()[:1] == b"{":
+        return _find_json_kind(path)
     if path.name == "saved_model.pb":
         raise ModelError(f"{path} is a part of a SavedModel; give its folder, {path.parent}")
     # Protocol buffers have no signature.
     kind = {".pb": FROZEN_GRAPH, ".onnx": ONNX}.get(path.suffix.lower())
+    if kind == FROZEN_GRAPH and _is_saved_model(head):
+        raise ModelError(
+            f"{path} is the saved_model.pb of a SavedModel under another name; put it back into"
+            " its folder as saved_model.pb, beside variables/, and give the folder"
+        )
     if kind is None or not head:
-        raise ModelError(f"{path} is damaged, or a kind of file this cannot read; {_READS}")
+        what = "is empty" if not head else "is damaged, or of a kind that this cannot read"
+        raise ModelError(f"{path} {what}; {_READS}")
     return kind
+
+
+def _is_saved_model(head: bytes) -> bool:
+    """Whether a protocol buffer begins as a SavedModel: schema version 1, then a meta graph.
+
+    A GraphDef begins with a node, field 1 of bytes.
+    """
+    return head[:3] == b"\x08\x01\x12"
+
+
+def _find_archive_kind(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        # What is wrong with it is said on reading it.
+        return KERAS_ZIP
+    if "config.json" in names and "metadata.json" in names:
+        return KERAS_ZIP
+    if any(re.search(r"(^|/)data\.pkl$", name) for name in names):
+        raise ModelError(f"{path} is no model that this reads: {PYTORCH}")
+    # Damaged Keras archives lack a part; what is wrong with it is said on reading it.
+    if path.suffix.lower() == ".keras":
+        return KERAS_ZIP
+    shown = ", ".join(names[:5]) or "nothing"
+    raise ModelError(f"{path} is a zip of {shown}; unpack it and give the model within")
+
+
+def _find_json_kind(path: Path) -> str:
+    content = read_json(path)
+    if "modelTopology" in content or "weightsManifest" in content:
+        if content.get("format") == "graph-model":
+            raise ModelError(
+                f"{path} is a TensorFlow.js graph model, from which no Keras model can be made;"
+                " convert the SavedModel or .h5 that it was made from"
+            )
+        return TFJS
+    if "class_name" in content and "config" in content:
+        return KERAS_JSON
+    raise ModelError(f"{path} is a JSON file, but not of a Keras model; {_READS}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ModelError: there is none, or it is nested too deeply to be a model.
+    """
+    try:
+        return dict(parse_json(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON of a stranger.
+
+    Raises:
+        ValueError: it is malformed, or nested so deeply that Python's parser gives up.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
 
 
 @dataclass(frozen=True)
@@ -69,12 +156,27 @@ def read_keras_archive(path: Path) -> KerasFile:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
+            config = parse_json(archive.read("config.json"))
+            version = parse_json(archive.read("metadata.json"))["keras_version"]
         # Nobody trains it here, so losses and metrics are not loaded.
         config = {k: v for k, v in dict(config).items() if k != "compile_config"}
         return KerasFile(config, _major(version))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_keras_json(path: Path) -> KerasFile:
+    """The architecture that `model.to_json()` gave.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    content = read_json(path)
+    try:
+        # Keras 3 names no version, and describes each layer with its module.
+        version = str(content.get("keras_version") or ("3" if "module" in content else "2"))
+        return KerasFile(content, _major(version))
+    except ValueError as error:
         raise _damaged(path, error) from error
 
 
@@ -90,10 +192,11 @@ def read_keras_hdf5(path: Path) -> KerasFile:
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
                 raise ModelError(
-                    f"{path} holds no model, perhaps weights only;"
-                    " write the whole model with model.save(...)"
+                    f"{path} holds no model, perhaps weights only; write the whole model with"
+                    " model.save(...), or its architecture beside it with"
+                    f" open('{path.stem}.json', 'w').write(model.to_json()) and give that file"
                 )
-            config = json.loads(_text(file.attrs["model_config"]))
+            config = parse_json(_text(file.attrs["model_config"]))
             group = file["model_weights"]
             version = group.attrs.get("keras_version", file.attrs.get("keras_version", "1"))
             return KerasFile(dict(config), _major(_text(version)))

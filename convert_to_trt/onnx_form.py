@@ -13,7 +13,10 @@ from google.protobuf.message import DecodeError
 from onnx import helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from convert_to_trt.input_form import InputForm
+from convert_to_trt.network import Run
 from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference.base import Array
 
 OPSET = 17
 IR_VERSION = 8
@@ -30,7 +33,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """Read and check an ONNX file.
 
     Raises:
-        ModelError: it is damaged, or has not one input and one output.
+        ModelError: it is damaged.
     """
     try:
         model = onnx.load(path)
@@ -38,62 +41,43 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} is damaged or no ONNX file ({reason}); get it again") from error
-    # Old writers list the weights among the inputs too.
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [tensor for tensor in model.graph.input if tensor.name not in weights]
-    if len(inputs) != 1 or len(model.graph.output) != 1:
-        raise ModelError(
-            f"{path} has {len(inputs)} inputs and {len(model.graph.output)} outputs; a mask"
-            " classifier takes one batch of crops and gives one of probabilities"
-        )
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
     return model
 
 
-def find_layout(model: onnx.ModelProto, size: int | None, name: str) -> tuple[str, int]:
-    """Channel order and side of the crops that a network takes, by the shape of its input.
+def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
+    """What crops a network takes, by the shape and type of its input.
 
     Args:
         model: the network.
         size: the side, for a network that takes any; must agree with one that does not.
         name: what to call the model in errors.
 
-    Returns:
-        `NHWC` or `NCHW`, and the side in pixels.
-
     Raises:
-        ModelError: the input is no batch of square colour images, or the side is not known.
+        ModelError: the input is no batch of square images, or the side is not known.
     """
-    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-    if len(shape) != 4 or (shape[3] != 3 and shape[1] != 3):
+    tensor = model.graph.input[0].type.tensor_type
+    shape = [d.dim_value for d in tensor.shape.dim]
+    channels = (1, 3)
+    if len(shape) != 4 or (shape[3] not in channels and shape[1] not in channels):
         shown = ", ".join(str(side or "?") for side in shape)
-        raise ModelError(f"{name} takes ({shown}), not a batch of colour images (N, H, W, 3)")
-    layout, sides = ("NHWC", shape[1:3]) if shape[3] == 3 else ("NCHW", shape[2:])
+        raise ModelError(
+            f"{name} takes ({shown}), not a batch of colour images (N, H, W, 3) or grey ones"
+            " (N, H, W, 1)"
+        )
+    is_nhwc = shape[3] in channels and not (shape[3] == 1 and shape[1] == 3)
+    layout, sides = ("NHWC", shape[1:3]) if is_nhwc else ("NCHW", shape[2:])
     known = {side for side in (*sides, size) if side}
     if not known:
         raise ModelError(f"{name} takes crops of any size; say with --size which it was trained on")
     if len(known) > 1:
         raise ModelError(f"{name} takes crops of {sides[0]}x{sides[1]} pixels, not one square size")
-    return layout, known.pop()
+    return InputForm(layout, known.pop(), tensor.elem_type, shape[3 if is_nhwc else 1])
 
 
-def set_input(model: onnx.ModelProto, layout: str, side: int) -> None:
-    """Name the input `crops`, any number of them, in place."""
-    graph = model.graph
-    tensor = graph.input[0]
-    for node in graph.node:
-        for i, source in enumerate(node.input):
-            if source == tensor.name:
-                node.input[i] = "crops"
-    shape: list[str | int | None] = (
-        ["batch", side, side, 3] if layout == "NHWC" else ["batch", 3, side, side]
-    )
-    renamed = helper.make_tensor_value_info("crops", tensor.type.tensor_type.elem_type, shape)
-    del graph.input[:]
-    graph.input.append(renamed)
-    # Shapes noted by the writer of the file may hold the old batch size.
-    del graph.value_info[:]
+def batch_of(model: onnx.ModelProto) -> int:
+    """The batch size that a network is tied to; 0 for any."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if dims else 0
 
 
 def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -123,6 +107,37 @@ def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     del folded.graph.value_info[:]
     folded.ir_version = min(folded.ir_version, max(IR_VERSION, _oldest_ir(kept)))
     return folded
+
+
+def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
+    """Run a network with one input and one output, of whatever element types, on the CPU.
+
+    Raises:
+        ModelError: it cannot be loaded; on calling it, it does not run.
+    """
+    try:
+        session = ort.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+    except (RuntimeError, ValueError, *RUNTIME_ERRORS) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"ONNX Runtime cannot load {name} ({reason})") from error
+    fed = session.get_inputs()[0].name
+
+    def run(batch: Array) -> Array:
+        try:
+            result: Array = session.run(None, {fed: batch})[0]
+            return result
+        except RUNTIME_ERRORS as error:
+            raise not_any_number(name, " ".join(str(error).split())[:300]) from error
+
+    return run
+
+
+def not_any_number(name: str, reason: str) -> ModelError:
+    return ModelError(
+        f"{name} does not take any number of crops ({reason}); export it with a free batch size"
+    )
 
 
 def count_batch_normalisations(model: onnx.ModelProto) -> int:

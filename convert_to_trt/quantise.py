@@ -20,7 +20,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from convert_to_trt.parity import classify_crops, square_picture
+from convert_to_trt.parity import classify_crops, square_crop
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import create_session
@@ -120,7 +120,7 @@ def quantise(model: bytes, name: str, folder: Path) -> tuple[bytes, Cost]:
             f"{folder} holds {len(paths)} pictures, int8 needs {FEWEST_CROPS} or more;"
             " a few hundred of your own camera are best"
         )
-    crops = np.stack([square_picture(read_image(path), classifier.side) for path in paths])
+    crops = np.stack([square_crop(read_image(path), classifier.side) for path in paths])
     classify_crops(classifier, crops[::2])
     content = _quantise(model, name, session.fed)
     test = crops[1::2]

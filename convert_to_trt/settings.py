@@ -5,40 +5,67 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+from convert_to_trt.containers import read_label_file
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.roles import NO_ROLE, ROLES, read_roles
+
+Channels = tuple[float, float, float]
 
 
 class Preset(NamedTuple):
-    """How a family of networks is fed: input = pixel * scale + offset."""
+    """How a family of networks is fed: input = (pixel * scale + offset - mean) / std."""
 
     color: str
     scale: float
     offset: float
+    mean: Channels | None = None
+    std: Channels | None = None
 
 
 PRESETS = {
     "mobilenet_v2": Preset("RGB", 1 / 127.5, -1.0),
     "unit": Preset("RGB", 1 / 255, 0.0),
     "none": Preset("RGB", 1.0, 0.0),
+    "imagenet": Preset("RGB", 1 / 255, 0.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": Preset("BGR", 1.0, 0.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
 }
-"""`mobilenet_v2` also serves MobileNet, Inception, Xception and ResNetV2; `none` serves
-EfficientNet and networks with a Rescaling layer of their own.
-Source: `preprocess_input` of each, https://keras.io/api/applications/."""
+"""`mobilenet_v2` also serves MobileNet, Inception, Xception, ResNetV2 and Teachable Machine; `none`
+serves EfficientNet and networks with a Rescaling layer of their own; `imagenet` PyTorch's
+torchvision, `caffe` Keras's VGG and ResNet50. Source: `preprocess_input` of each,
+https://keras.io/api/applications/, and https://pytorch.org/vision/stable/models.html."""
+
+PIXELS = ("color", "scale", "offset")
+GIVEN, AUTO = "given", "auto"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Labels in the order of the outputs, and preprocessing; see models/README.md."""
+    """Labels in the order of the outputs, and preprocessing; see models/README.md.
+
+    Attributes:
+        labels: their names.
+        roles: what each means, one of `roles.ROLES` or `NO_ROLE`.
+        color: BGR or RGB.
+        scale, offset: what the node does: pixel * scale + offset.
+        margin: context around the face box, a share of its longer side.
+        mean, std: what the graph does then, for each channel in the order of `color`:
+            (value - mean) / std; None where nothing.
+    """
 
     labels: tuple[str, ...]
     color: str
     scale: float
     offset: float
     margin: float
+    roles: tuple[str, ...] = ()
+    mean: Channels | None = None
+    std: Channels | None = None
 
     def to_metadata(self, layout: str, side: int) -> dict[str, str]:
         """As ONNX metadata.
@@ -47,8 +74,10 @@ class Settings:
             layout: `NHWC` or `NCHW`.
             side: of the crops in pixels.
         """
+        roles = {"roles": json.dumps([role or None for role in self.roles])}
         return {
-            "labels": json.dumps(list(self.labels)),
+            "labels": json.dumps(list(self.labels), ensure_ascii=False),
+            **(roles if any(self.roles) else {}),
             "margin": str(self.margin),
             "color": self.color,
             "layout": layout,
@@ -57,33 +86,64 @@ class Settings:
             "input_size": str(side),
         }
 
+    @property
+    def parts(self) -> dict[str, object]:
+        """The three parts that may be wrong: order of labels, colour, and range."""
+        pixels = (self.scale, self.offset, self.mean, self.std)
+        return {"labels": self.roles, "color": self.color, "scale": pixels}
+
+    def count_changes(self, other: Settings) -> int:
+        """In how many of `parts` another setting differs."""
+        return sum(value != other.parts[name] for name, value in self.parts.items())
+
+    def to_options(self) -> str:
+        """The options of the command that give it."""
+        labels = ",".join(self.labels)
+        return f"--labels {shlex.quote(labels)} {self._pixel_options()}"
+
+    def _pixel_options(self) -> str:
+        for name, preset in PRESETS.items():
+            if self.parts["scale"] == (preset.scale, preset.offset, preset.mean, preset.std):
+                color = f" --color {self.color}" if self.color != preset.color else ""
+                return f"--preprocess {name}{color}"
+        text = f"--color {self.color} --scale {self.scale:.6g} --offset {self.offset:g}"
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            text += f" --{name} {','.join(f'{v:g}' for v in values)}" if values else ""
+        return text
+
+    def describe_pixels(self) -> str:
+        """The preprocessing in one phrase."""
+        text = f"{self.color}, pixel * {self.scale:.6g} + {self.offset:g}"
+        if self.mean is not None and self.std is not None:
+            mean, std = (", ".join(f"{v:g}" for v in values) for values in (self.mean, self.std))
+            text += f", then minus ({mean}) over ({std}) in the graph"
+        return text
+
 
 def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings:
     """Combine the options with what the file says already; an option wins over its preset,
     a preset over the file.
 
     Args:
-        options: has labels, preprocess, color, scale, offset and margin, each None if not given.
-        metadata: of the file; empty for all but ONNX.
+        options: has labels, roles, preprocess, color, scale, offset, mean, std and margin, each
+            None if not given.
+        metadata: of the file, or of what lies beside it; empty where it says nothing.
 
     Raises:
         ParameterError: something is not known, or out of range.
     """
-    labels = options.labels or _labels_of_file(metadata)
-    if labels is None:
-        raise ParameterError(
-            "--labels is needed: the names of the model's outputs in their order,"
-            " for example --labels with_mask,without_mask"
-        )
+    labels = _read_labels(options, metadata)
     preset = PRESETS[options.preprocess]._asdict() if options.preprocess else {}
-    file = {key: metadata[key] for key in ("color", "scale", "offset") if key in metadata}
-    given = {key: getattr(options, key) for key in ("color", "scale", "offset")}
+    file = {key: metadata[key] for key in PIXELS if key in metadata}
+    given = {key: getattr(options, key) for key in PIXELS}
     known = {**file, **preset, **{k: v for k, v in given.items() if v is not None}}
+    mean, std = _channels(options, known)
     missing = [f"--{key}" for key in given if key not in known]
     if missing:
         raise ParameterError(
             f"{', '.join(missing)} must be given, or --preprocess with one of"
-            f" {', '.join(PRESETS)}: what the model was trained with"
+            f" {', '.join(PRESETS)}: what the model was trained with; or --settings auto, to let"
+            " the shipped classifier find it"
         )
     try:
         margin = float(metadata.get("margin", 0) if options.margin is None else options.margin)
@@ -95,28 +155,88 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
         ) from error
     if not 0 <= margin < math.inf:
         raise ParameterError(f"--margin must be 0 or more, got {margin}")
-    return Settings(read_labels(labels), str(known["color"]), scale, offset, margin)
+    roles = _read_roles(getattr(options, "roles", None), labels, metadata)
+    return Settings(labels, str(known["color"]), scale, offset, margin, roles, mean, std)
 
 
-def _labels_of_file(metadata: Mapping[str, str]) -> str | None:
+def _channels(
+    options: argparse.Namespace, known: dict[str, object]
+) -> tuple[Channels | None, Channels | None]:
+    """Mean and deviation of each channel; completes `known` where they say the scale, too."""
+    mean, std = getattr(options, "mean", None), getattr(options, "std", None)
+    if mean is None and std is None:
+        preset_mean, preset_std = known.pop("mean", None), known.pop("std", None)
+        if options.scale is not None or options.offset is not None:
+            return None, None
+        return preset_mean, preset_std  # type: ignore[return-value]
+    known.pop("mean", None), known.pop("std", None)
+    mean, std = mean or (0.0,) * 3, std or (1.0,) * 3
+    if not all(value > 0 for value in std):
+        raise ParameterError(f"--std must be above 0, got {', '.join(map(str, std))}")
+    # A deviation of at most 1 is one of values from 0 to 1, as in torchvision's Normalize.
+    is_unit = max(std) <= 1 and max(map(abs, mean)) <= 1
+    known.setdefault("scale", 1 / 255 if is_unit else 1.0)
+    known.setdefault("offset", 0.0)
+    known.setdefault("color", "RGB")
+    return mean, std
+
+
+def _read_labels(options: argparse.Namespace, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    if options.labels is not None:
+        return read_labels(options.labels)
+    if "labels" not in metadata:
+        raise ParameterError(
+            "--labels is needed: the names of the model's outputs in their order, for example"
+            " --labels with_mask,without_mask, or a file with one name a line"
+        )
     try:
-        return ",".join(map(str, json.loads(metadata["labels"]))) if "labels" in metadata else None
+        names = [str(name) for name in json.loads(metadata["labels"])]
     except (ValueError, TypeError) as error:
         raise ParameterError(
             "the file's own metadata has unusable labels; give --labels"
         ) from error
+    return require_labels(names)
 
 
 def read_labels(text: str) -> tuple[str, ...]:
-    """Names from `a,b,c`.
+    """Names from `a,b,c`, or from a file with one a line.
 
     Raises:
         ParameterError: one is empty or there twice, or there is only one.
     """
-    labels = tuple(name.strip() for name in text.split(","))
+    path = Path(text).expanduser()
+    if "," not in text and text and (path.is_file() or path.suffix.lower() in (".txt", ".json")):
+        return read_label_file(path)
+    return require_labels(text.split(","))
+
+
+def require_labels(names: list[str]) -> tuple[str, ...]:
+    """Two or more different names, stripped.
+
+    Raises:
+        ParameterError: they are not.
+    """
+    labels = tuple(name.strip() for name in names)
     if len(labels) < 2 or not all(labels) or len(set(labels)) < len(labels):
-        raise ParameterError(f"--labels takes two or more different names, got {text!r}")
+        raise ParameterError(f"--labels takes two or more different names, got {','.join(names)!r}")
     return labels
+
+
+def _read_roles(
+    text: str | None, labels: tuple[str, ...], metadata: Mapping[str, str]
+) -> tuple[str, ...]:
+    try:
+        if text is not None:
+            names = [name.strip() for name in text.split(",")]
+            return read_roles(labels, [NO_ROLE if n in ("-", "none") else n for n in names])
+        stored = json.loads(metadata["roles"]) if "roles" in metadata else None
+        # Other labels than the file's have other roles.
+        belong = stored is not None and json.loads(metadata.get("labels", "0")) == list(labels)
+        return read_roles(labels, stored if belong else None)
+    except ValueError as error:
+        raise ParameterError(
+            f"--roles takes one of {', '.join(ROLES)} or - for each label, in their order ({error})"
+        ) from error
 
 
 def read_number(text: str) -> float:
@@ -133,3 +253,16 @@ def read_number(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"must be a number such as 0.5 or 1/255, got {text!r}")
     return number
+
+
+def read_channels(text: str) -> Channels:
+    """One number for all channels, or one for each.
+
+    Raises:
+        argparse.ArgumentTypeError: there are neither one nor three.
+    """
+    values = [read_number(part.strip()) for part in text.split(",")]
+    if len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"must be one number or three, got {text!r}")
+    a, b, c = values * (3 // len(values))
+    return a, b, c

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 import tensorflow as tf
@@ -25,14 +27,40 @@ def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:
     Raises:
         ModelError: the graph uses operations that ONNX has not.
     """
-    try:
-        model: onnx.ModelProto = tf2onnx.convert.from_graph_def(
+    return _translate(
+        lambda: tf2onnx.convert.from_graph_def(
             original.graph,
             input_names=original.inputs,
             output_names=original.outputs,
             opset=opset,
-        )[0]
-    except (ValueError, TypeError, KeyError, RuntimeError, tf.errors.OpError) as error:
+        )[0],
+        name,
+    )
+
+
+def translate_lite(path: Path, opset: int) -> onnx.ModelProto:
+    """A `.tflite` file as ONNX.
+
+    Raises:
+        ModelError: it uses operations that ONNX has not.
+    """
+    return _translate(lambda: tf2onnx.convert.from_tflite(str(path), opset=opset)[0], str(path))
+
+
+def _translate(work: Callable[[], onnx.ModelProto], name: str) -> onnx.ModelProto:
+    try:
+        model = work()
+    except (
+        AssertionError,
+        AttributeError,
+        IndexError,
+        NotImplementedError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RuntimeError,
+        tf.errors.OpError,
+    ) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"tf2onnx cannot translate {name} ({reason}); replace that layer and train it again"

@@ -12,6 +12,7 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference.base import Session
+from mask_detector_ros.roles import read_roles
 
 BATCH_LIMIT = 128
 """Crops in one call: bounds the memory that a crowd can take."""
@@ -24,10 +25,12 @@ class Classifier:
 
     Its ONNX metadata says how to feed it: `labels` (a JSON list of K names), `margin`,
     `color` (BGR or RGB), `layout` (NHWC or NCHW), and, where the input is not uint8, `scale`
-    and `offset` with input = pixel * scale + offset.
+    and `offset` with input = pixel * scale + offset. `roles` (a JSON list) says what the labels
+    mean; without it their names do.
 
     Attributes:
         label_names: names of the classes, in the order of the output.
+        label_roles: what each means, see `roles`.
         margin: context around a face that it was trained with.
         side: of its crops, in pixels.
 
@@ -42,6 +45,8 @@ class Classifier:
         (self._input,), (output,) = session.inputs, session.outputs
         try:
             self.label_names = _read_labels(session.metadata["labels"])
+            roles = json.loads(session.metadata.get("roles", "null"))
+            self.label_roles = read_roles(self.label_names, roles)
             self.margin = float(session.metadata["margin"])
             self._rgb = {"BGR": False, "RGB": True}[session.metadata["color"]]
             self._channels_first = {"NHWC": False, "NCHW": True}[session.metadata["layout"]]
@@ -68,7 +73,8 @@ class Classifier:
     def _misfit(self, what: str) -> ModelError:
         return ModelError(
             f"{self._session.name} {what}; a mask classifier carries labels, margin, color, layout,"
-            " scale and offset in its ONNX metadata (see models/README.md)"
+            " scale and offset in its ONNX metadata; python -m convert_to_trt.keras_to_onnx writes"
+            " them (see models/README.md)"
         )
 
     def __call__(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
@@ -87,7 +93,7 @@ class Classifier:
             crops = crop_squares(image, boxes, self.side, margin)
             batch = self._session.run(**{self._input.name: self._to_input(crops)})
             rows.append(batch[self._session.outputs[0].name])
-        return faces.with_probabilities(np.concatenate(rows), self.label_names)
+        return faces.with_probabilities(np.concatenate(rows), self.label_names, self.label_roles)
 
     def _to_input(self, crops: NDArray[np.uint8]) -> NDArray[np.generic]:
         values: NDArray[np.generic] = crops[..., ::-1] if self._rgb else crops

@@ -25,6 +25,7 @@ from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.networks import LoadedNetworks, load_networks, load_networks_on_gpu
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+from mask_detector_ros.roles import find_labels
 from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class MaskDetector:
     two images.
 
     Attributes:
-        label_names: the labels that the classifier knows.
+        label_names, label_roles: the labels that the classifier knows, and what each means.
         backend: the library that runs the networks now.
         device: where it runs them now.
         max_image_pixels: larger images are rejected.
@@ -60,7 +61,8 @@ class MaskDetector:
         self._engine_failure = ""
         self.backend_reason = ""
         self._serve_from(networks)
-        self.label_names = networks.label_names
+        self.label_names = networks.labeller.label_names
+        self.label_roles = networks.labeller.label_roles
         self.configure(values)
 
     @classmethod
@@ -249,7 +251,6 @@ class FaceStream:
         return self._tracker.missed_boxes()
 
     def raise_alerts(self, labels: Iterable[str], after: float) -> list[tuple[int, float]]:
-        """Who has had one of these labels for `after` seconds, once each: (track id, seconds)."""
-        names = self._detector.label_names
-        wanted = {names.index(label) for label in labels if label in names}
+        """(track id, seconds) of who has had such a label or role for `after` s, once each."""
+        wanted = find_labels(self._detector.label_names, self._detector.label_roles, labels)
         return self._tracker.raise_alerts(wanted, after)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mask_detector_ros.roles import guess_roles
+
 NO_LABEL = -1
 """`label_ids` of a face that no classifier has seen yet."""
 
@@ -26,6 +28,8 @@ class Faces:
         label_names: the K label names, in the order of the columns of `probabilities`.
         label_ids: (N,) int64, index into `label_names`; the most probable label unless
             given (a tracker gives smoothed ones), `NO_LABEL` where K is 0.
+        label_roles: what each of the K labels means, one of `roles.ROLES` or empty; by the
+            names unless given.
         track_ids: (N,) int64, or None where nobody tracks.
         track_ages: (N,) float64, seconds since each was first seen, or None likewise.
 
@@ -41,6 +45,7 @@ class Faces:
     label_ids: NDArray[np.int64] = None  # type: ignore[assignment]
     track_ids: NDArray[np.int64] | None = None
     track_ages: NDArray[np.float64] | None = None
+    label_roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, k = len(self.boxes), len(self.label_names)
@@ -51,6 +56,10 @@ class Faces:
         self._coerce("landmarks", np.float32, (n, 5, 2))
         self._coerce("probabilities", np.float32, (n, k))
         object.__setattr__(self, "label_names", tuple(self.label_names))
+        roles = tuple(self.label_roles) or guess_roles(self.label_names)
+        if len(roles) != k:
+            raise ValueError(f"Faces.label_roles must be {k}, one for each label, got {roles}")
+        object.__setattr__(self, "label_roles", roles)
         if self.label_ids is None:
             best = self.probabilities.argmax(axis=1) if k else np.full(n, NO_LABEL)
             object.__setattr__(self, "label_ids", best)
@@ -102,13 +111,17 @@ class Faces:
         )
 
     def with_probabilities(
-        self, probabilities: NDArray[np.float32], label_names: Sequence[str]
+        self,
+        probabilities: NDArray[np.float32],
+        label_names: Sequence[str],
+        label_roles: Sequence[str] = (),
     ) -> Faces:
         """The same faces, labelled by a classifier's (N, K) probabilities."""
         return replace(
             self,
             probabilities=probabilities,
             label_names=tuple(label_names),
+            label_roles=tuple(label_roles),
             label_ids=None,  # type: ignore[arg-type]
         )
 
@@ -116,6 +129,11 @@ class Faces:
     def labels(self) -> list[str]:
         """The label's name of every face; an empty string where there is none."""
         return [self.label_names[i] if i != NO_LABEL else "" for i in self.label_ids]
+
+    @property
+    def roles(self) -> list[str]:
+        """The role of every face's label; an empty string where there is none."""
+        return [self.label_roles[i] if i != NO_LABEL else "" for i in self.label_ids]
 
     @property
     def label_probabilities(self) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from mask_detector_ros.errors import ModelError
+from mask_detector_ros.foreign_files import find_foreign, is_other_framework
 from mask_detector_ros.shared_files import PACKAGE, find_shared
 
 TWO_STAGES = ("proposal", "decision")
@@ -183,7 +184,20 @@ def find_classifier(classifier_model: str) -> bytes:
     names = ", ".join(
         e.name for e in read_manifest().values() if e.labels and e.name not in TWO_STAGES
     )
-    return _read(path, f"classifier_model takes the path of an ONNX file, or one of: {names}")
+    content = _read(path, f"classifier_model takes the path of an ONNX file, or one of: {names}")
+    if problem := _find_mistake(path, content[:4096]):
+        raise ModelError(f"{path} is no ONNX file: {problem}")
+    return content
+
+
+def _find_mistake(path: Path, head: bytes) -> str:
+    """Why a file cannot be an ONNX network, and what to do; empty where it may be one."""
+    is_graph = path.suffix.lower() in (".pb", ".uff")
+    if path.suffix.lower() in (".engine", ".plan", ".trt"):
+        return "an engine fits one GPU; give the ONNX file that it was built from"
+    if is_other_framework(head) or is_graph:
+        return f"convert it first with python -m convert_to_trt.keras_to_onnx {path}"
+    return find_foreign(head)
 
 
 def _read(path: Path, hint: str) -> bytes:

@@ -42,14 +42,14 @@ class LoadedNetworks:
 
     Attributes:
         find: takes image, settings, and the boxes to search near (None for the whole frame).
-        label_names: the labels.
+        labeller: what names the labels, and what each means.
         session: the network that labels: what runs it runs them all.
         cascade: finds the faces.
         reason: why these libraries run them.
     """
 
     find: Find
-    label_names: tuple[str, ...]
+    labeller: Classifier | TwoStageCascade | CascadeGraph
     session: Session
     cascade: Cascade | TwoStageCascade | CascadeGraph
     reason: str = ""
@@ -73,11 +73,11 @@ def load_networks(
     if whole is not None:
         graph = CascadeGraph(load(whole, detector_name))
         logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
-        return LoadedNetworks(graph, graph.label_names, graph.session, graph)
+        return LoadedNetworks(graph, graph, graph.session, graph)
     stages = find_detector(detector_name)
     cascade = load_cascade(stages, backend, values["threads"], options)
     if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, chosen):
-        return LoadedNetworks(cascade, cascade.label_names, cascade.sessions[-1], cascade)
+        return LoadedNetworks(cascade, cascade, cascade.sessions[-1], cascade)
     # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
     session = load(find_classifier(chosen), classifier_name(chosen))
     classifier = Classifier(session)
@@ -86,7 +86,7 @@ def load_networks(
         pyramid = ImagePyramid(image)
         return classifier(pyramid, cascade(pyramid, settings, near), settings.margin)
 
-    return LoadedNetworks(find, classifier.label_names, session, cascade)
+    return LoadedNetworks(find, classifier, session, cascade)
 
 
 def load_networks_on_gpu(

@@ -176,3 +176,19 @@ def test_metadata_that_contradict_the_input_are_refused():
             entry.value = "NCHW"
     with pytest.raises(ModelError, match="any number of square colour crops"):
         load(model.SerializeToString())
+
+
+def test_roles_come_from_the_metadata_and_else_from_the_names():
+    told = json.dumps(["with_mask", "without_mask", None])
+    classifier = load(color_network(roles=told))
+    assert classifier.label_roles == ("with_mask", "without_mask", "")
+    faces = classifier(np.zeros((20, 20, 3), np.uint8), Faces([[0, 0, 9, 9]], [1], [[[0, 0]] * 5]))
+    assert faces.label_roles == classifier.label_roles
+    named = load(color_network(labels=json.dumps(["Sin máscara", "0 Mask", "background"])))
+    assert named.label_roles == ("without_mask", "with_mask", "")
+
+
+@pytest.mark.parametrize("roles", ["{", '["with_mask"]', '["x", null, null]'])
+def test_unusable_roles_are_an_error(roles):
+    with pytest.raises(ModelError, match="metadata"):
+        load(color_network(roles=roles))

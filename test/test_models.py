@@ -149,3 +149,23 @@ def test_a_network_without_metadata_is_refused_as_classifier():
     path = SHIPPED / "rnet.onnx"
     with pytest.raises(ModelError, match=r"rnet\.onnx .*; a mask classifier carries labels"):
         MaskDetector.load(classifier_model=str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("mine.h5", b"\x89HDF\r\n\x1a\n", "keras_to_onnx .*mine.h5"),
+        ("mine.keras", b"PK\x03\x04", "keras_to_onnx"),
+        ("mine.tflite", b"\x1c\0\0\0TFL3", "keras_to_onnx"),
+        ("model.json", b'{"modelTopology": {}}', "keras_to_onnx"),
+        ("graph.pb", b"\n\x10", "keras_to_onnx"),
+        ("mine.onnx", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("mine.onnx", b"<!DOCTYPE html><html>", "web page"),
+        ("mine.engine", b"ftrt", "give the ONNX file"),
+    ],
+)
+def test_a_model_of_another_framework_is_named_with_what_to_do(tmp_path, name, content, reason):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=reason):
+        find_classifier(str(path))

@@ -74,6 +74,7 @@ class Journal:
             np.array(entry["landmarks"], np.float32),
             np.array(entry["probabilities"], np.float32),
             tuple(entry["label_names"]),
+            label_roles=tuple(entry.get("label_roles", ())),
         )
 
     def note(self, seen: Faces | str) -> None:
@@ -84,7 +85,7 @@ class Journal:
         names = ("boxes", "scores", "landmarks", "probabilities")
         # A float32 is the same again after JSON, which writes numbers to their last digit.
         arrays = {name: getattr(seen, name).tolist() for name in names}
-        self._write({**arrays, "label_names": seen.label_names})
+        self._write({**arrays, "label_names": seen.label_names, "label_roles": seen.label_roles})
 
     def close(self) -> None:
         """Leave the file as it is."""

@@ -34,6 +34,7 @@ from mask_detector_ros.models import (
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
+from mask_detector_ros.roles import guess_roles
 from mask_detector_ros.sources import read_image
 
 CURVE_FLOOR = 0.05
@@ -45,6 +46,7 @@ class Labeller(Protocol):
     """What labels faces: a `Classifier`, or the detector itself."""
 
     label_names: tuple[str, ...]
+    label_roles: tuple[str, ...]
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces: ...
 
@@ -54,13 +56,13 @@ class OwnLabels:
 
     def __init__(self, cascade: TwoStageCascade) -> None:
         self._cascade = cascade
-        self.label_names = cascade.label_names
+        self.label_names, self.label_roles = cascade.label_names, cascade.label_roles
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
         if faces.label_names == self.label_names:
             return faces
         labels = self._cascade.label(image, faces.boxes, margin)
-        return faces.with_probabilities(labels, self.label_names)
+        return faces.with_probabilities(labels, self.label_names, self.label_roles)
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,31 @@ class Networks:
                 name = classifier_name(model)
                 session = create_session(find_classifier(name), name, backend, threads, options)
                 classifiers[name] = Classifier(session)
-            label_columns(classifiers[name].label_names, name)
+            label_columns(classifiers[name].label_names, name, classifiers[name].label_roles)
         return cls(cascade, DetectionSettings.of(values), classifiers, values["margin"])
 
 
-def label_columns(names: tuple[str, ...], model: str) -> list[int]:
-    """Where in `LABELS` each label of a model belongs.
+def label_columns(
+    names: tuple[str, ...], model: str, roles: tuple[str, ...] | None = None
+) -> list[int]:
+    """Where in `LABELS` each label of a model belongs, by its role.
+
+    Args:
+        names: the labels.
+        model: what to call it in errors.
+        roles: what each label means; by its name unless given.
 
     Raises:
-        ModelError: it knows another label, or not both mask and no mask.
+        ModelError: a label has none of these roles, or none has with and without mask.
     """
-    if not set(LABELS[:WORN_INCORRECTLY]) <= set(names) <= set(LABELS):
+    roles = guess_roles(names) if roles is None else roles
+    if not set(LABELS[:WORN_INCORRECTLY]) <= set(roles) <= set(LABELS):
         raise ModelError(
-            f"{model} labels faces {', '.join(names)}; evaluate needs {LABELS[0]} and {LABELS[1]},"
-            f" and may have {LABELS[2]}: write them into the model's metadata"
+            f"{model} labels faces {', '.join(names)}; evaluate needs labels that mean {LABELS[0]}"
+            f" and {LABELS[1]}, and may have one that means {LABELS[2]}: say which is which with"
+            " keras_to_onnx --roles, or as roles in the model's metadata"
         )
-    return [LABELS.index(name) for name in names]
+    return [LABELS.index(role) for role in roles]
 
 
 def observe(
@@ -178,7 +189,7 @@ def observe(
             found, matches, overlaps = found[counted], matches[counted], overlaps[counted]
         crop_margin = 0.0 if labelled.is_whole_image else networks.margin
         for name, classifier in names.items():
-            columns = label_columns(classifier.label_names, name)
+            columns = label_columns(classifier.label_names, name, classifier.label_roles)
             crop_parts[name].append(_classify(classifier, image, truth, crop_margin, columns))
             found_parts[name].append(_classify(classifier, image, found, networks.margin, columns))
         landmarks = place_landmarks(image, truth.boxes)
@@ -242,5 +253,9 @@ def _classify(
 ) -> NDArray[np.float32]:
     """(N, 3) probabilities in the order of `LABELS`; 0 for a label that the model lacks."""
     probabilities = np.zeros((len(faces), len(LABELS)), np.float32)
-    probabilities[:, columns] = classifier(image, faces, margin).probabilities
+    # Several labels may mean the same, such as kinds of masks.
+    for column, values in zip(
+        columns, classifier(image, faces, margin).probabilities.T, strict=True
+    ):
+        probabilities[:, column] += values
     return probabilities

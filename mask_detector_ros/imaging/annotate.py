@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ LABEL_COLORS: dict[str, Color] = {
     "without_mask": (40, 40, 220),
     "mask_worn_incorrectly": (0, 130, 240),
 }
-"""BGR: green, red and orange, all dark enough for white letters."""
+"""BGR by the role of a label: green, red and orange, all dark enough for white letters."""
 
 OTHER_COLOR: Color = (150, 90, 90)
 WHITE: Color = (255, 255, 255)
@@ -53,23 +55,30 @@ def annotate(
     # Letters and lines of a size that can be read at 640x480 and at 4K alike.
     unit = max(min(canvas.shape[:2]) / 480, 0.8)
     thickness = max(round(1.5 * unit), 1)
-    labels, probabilities = faces.labels, faces.label_probabilities
+    labels, roles, probabilities = faces.labels, faces.roles, faces.label_probabilities
     # So far out nothing is seen, and OpenCV's integers do not overflow.
     far = 4 * max(canvas.shape)
     for i in np.argsort(faces.boxes[:, 3]):
         if not np.isfinite(faces.boxes[i]).all():
             continue
-        color = LABEL_COLORS.get(labels[i], OTHER_COLOR)
+        color = LABEL_COLORS.get(roles[i], OTHER_COLOR)
         x1, y1, x2, y2 = np.rint(faces.boxes[i].clip(-far, far)).astype(int).tolist()
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
         points = faces.landmarks[i][np.isfinite(faces.landmarks[i]).all(axis=1)]
         for point in np.rint(points.clip(-far, far)).astype(int).tolist():
             cv2.circle(canvas, point, thickness, color, -1)
-        text = f"{labels[i].replace('_', ' ')} {probabilities[i]:.0%}".strip()
+        text = f"{_drawable(labels[i], roles[i])} {probabilities[i]:.0%}".strip()
         if faces.track_ids is not None:
             text = f"#{faces.track_ids[i]} {text}"
         _draw_tag(canvas, text, (x1, y1, y2), color, unit)
     return canvas
+
+
+def _drawable(label: str, role: str) -> str:
+    """A label in the letters that OpenCV's font has: without accents, or the words of its role."""
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
+    has_words = label.isascii() or sum(map(str.isalpha, plain)) > len(label) // 2
+    return (plain if has_words else role).replace("_", " ")
 
 
 def _hide(canvas: NDArray[np.uint8], box: NDArray[np.float32], interpolation: int) -> None:

@@ -14,6 +14,7 @@ from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.roles import read_roles
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class CascadeGraph:
         try:
             settings = json.loads(session.metadata["cascade"])
             self.label_names = tuple(settings["labels"])
+            self.label_roles = read_roles(self.label_names, settings.get("roles"))
             self._height, self._width = int(settings["height"]), int(settings["width"])
             self._min_face_size = int(settings["min_face_size"])
         except (KeyError, ValueError, TypeError) as error:
@@ -89,5 +91,6 @@ class CascadeGraph:
             out["landmarks"][found],
             out["probabilities"][found],
             self.label_names,
+            label_roles=self.label_roles,
         )
         return faces[: settings.max_faces] if settings.max_faces else faces

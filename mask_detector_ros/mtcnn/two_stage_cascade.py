@@ -24,6 +24,7 @@ from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.one_pass import decode_cells, letterboxes, suppress_candidates
 from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.roles import read_roles
 
 BATCH_LIMIT = 16
 """Crops in one call: what lies between two layers then stays in a core's cache."""
@@ -40,6 +41,7 @@ class TwoStageCascade:
 
     Attributes:
         label_names: the labels that the decision network gives, in the order of its output.
+        label_roles: what each means, see `mask_detector_ros.roles`.
         side: of its crops, in pixels.
         sessions: of both networks, in order.
         overrun: what the last frame had beyond `max_candidates`; None where it had not.
@@ -60,6 +62,8 @@ class TwoStageCascade:
             raise _misfit(proposal, "strides, smallest_face and largest_face", error) from error
         try:
             self.label_names = tuple(map(str, json.loads(decision.metadata["labels"])))
+            roles = json.loads(decision.metadata.get("roles", "null"))
+            self.label_roles = read_roles(self.label_names, roles)
             self._margin = float(decision.metadata["margin"])
         except (KeyError, ValueError, TypeError) as error:
             raise _misfit(decision, "labels and margin", error) from error
@@ -154,6 +158,7 @@ class TwoStageCascade:
             corner + sides * out["landmarks"][kept],
             out["probabilities"][kept],
             self.label_names,
+            label_roles=self.label_roles,
         )
         return faces[non_max_suppression(faces.boxes, faces.scores, FACE_OVERLAP)]
 

@@ -211,9 +211,11 @@ class MaskDetectorNode(LifecycleNode):
 
     def _unknown_alert_labels(self, values: dict[str, Any]) -> str:
         """What is wrong with `alert_labels` for the model that is loaded; empty where nothing."""
-        names = self._detector.label_names if self._detector is not None else ()
-        unknown = [n for n in split_names(values["alert_labels"]) if names and n not in names]
-        return f"alert_labels must be among {', '.join(names)}, got {unknown[0]}" if unknown else ""
+        if (detector := self._detector) is None:
+            return ""
+        known = dict.fromkeys((*detector.label_names, *filter(None, detector.label_roles)))
+        unknown = [name for name in split_names(values["alert_labels"]) if name not in known]
+        return f"alert_labels must be among {', '.join(known)}, got {unknown[0]}" if unknown else ""
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         for camera in self._cameras:

@@ -55,7 +55,7 @@ NODE_PARAMETERS = (
     Parameter(
         "alert_labels",
         "without_mask",
-        "Labels that count as without a mask for alerts, separated by commas.",
+        "Labels that count as without a mask for alerts, separated by commas: names or roles.",
         is_list=True,
         live=True,
     ),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from mask_detector_ros.cli import main
@@ -49,6 +50,22 @@ def test_json_is_the_manifest_and_the_state(capsys):
     assert [record["name"] for record in records] == list(read_manifest())
     assert all(record["intact"] for record in records)
     assert all(len(record["sha256"]) == 64 for record in records)
+
+
+def test_a_file_of_ones_own_is_shown_with_what_its_labels_mean(tmp_path, capsys):
+    model = onnx.load(models_directory() / "mask_classifier.onnx")
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    names = ["Con máscara", "b", "Mal puesta"]
+    roles = ["with_mask", None, "mask_worn_incorrectly"]
+    told |= {"labels": json.dumps(names), "roles": json.dumps(roles)}
+    onnx.helper.set_model_props(model, told)
+    path = tmp_path / "mine.onnx"
+    onnx.save(model, path)
+    assert main(["models", str(path)]) == 0
+    assert "Con máscara (with_mask), b (no role), Mal puesta" in capsys.readouterr().out
+    assert main(["models", "--json", str(path)]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["roles"] == ["with_mask", "", "mask_worn_incorrectly"]
 
 
 def test_damaged_and_missing_files_are_named_and_the_others_still_listed(copy):

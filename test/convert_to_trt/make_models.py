@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -98,6 +99,8 @@ def write_models(folder: Path) -> None:
     write_frozen_graph(keras2, folder / "frozen.pb")
     write_python_saved_model(folder / "python_saved")
     write_keras1(folder / "keras1.h5")
+    write_other_containers(folder, keras2)
+    write_faults(folder)
     for name in ("keras2.h5", "frozen.pb"):
         content = (folder / name).read_bytes()
         truncated = folder / f"truncated{Path(name).suffix}"
@@ -122,6 +125,126 @@ def write_python_saved_model(path: Path) -> None:
     module = tf.Module()
     module.call = call_python
     tf.saved_model.save(module, path, signatures=call_python)
+
+
+def write_other_containers(folder: Path, model) -> None:
+    """The network as TensorFlow Lite, as JSON with weights, for the browser, and in zips."""
+    (folder / "apart").mkdir()
+    (folder / "apart" / "mask.json").write_text(model.to_json())
+    model.save_weights(folder / "apart" / "mask.h5")
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    (folder / "float.tflite").write_bytes(converter.convert())
+    for name, element in (("int8.tflite", tf.int8), ("uint8.tflite", tf.uint8)):
+        (folder / name).write_bytes(quantise(model, element))
+    with zipfile.ZipFile(folder / "machine.zip", "w") as archive:
+        archive.write(folder / "keras2.h5", "keras_model.h5")
+        archive.writestr("labels.txt", "0 Con mascarilla\n1 Sin mascarilla\n")
+    write_browser_model(folder / "browser", model)
+
+
+def quantise(model, element) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    chance = np.random.default_rng(0)
+    crops = chance.uniform(0, 1, (50, 1, SIDE, SIDE, 3)).astype(np.float32)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([crop] for crop in crops)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = element
+    return converter.convert()
+
+
+def write_browser_model(folder: Path, model) -> None:
+    """As tensorflowjs writes it, with the weights in two shards and one of them quantised."""
+    folder.mkdir()
+    entries, content = [], b""
+    for variable in model.weights:
+        values = variable.numpy()
+        name = getattr(variable, "path", variable.name).removesuffix(":0")
+        entry = {"name": name, "shape": list(values.shape), "dtype": "float32"}
+        if "depthwise" in name:
+            entry["quantization"] = {"dtype": "float16", "original_dtype": "float32"}
+            values = values.astype(np.float16)
+        entries.append(entry)
+        content += values.tobytes()
+    (folder / "group1-shard1of2.bin").write_bytes(content[:100])
+    (folder / "group1-shard2of2.bin").write_bytes(content[100:])
+    paths = ["group1-shard1of2.bin", "group1-shard2of2.bin"]
+    topology = {"model_config": json.loads(model.to_json()), "keras_version": "2.15.0"}
+    manifest = [{"paths": paths, "weights": entries}]
+    whole = {"format": "layers-model", "modelTopology": topology, "weightsManifest": manifest}
+    (folder / "model.json").write_text(json.dumps(whole))
+
+
+def write_faults(folder: Path) -> None:
+    rescaled = [tf_keras.layers.Rescaling(1 / 255), tf_keras.layers.Normalization()]
+    for name, first in zip(("rescaling.h5", "normalization.h5"), rescaled, strict=True):
+        if name == "normalization.h5":
+            chance = np.random.default_rng(0)
+            first.adapt(chance.uniform(0, 255, (64, SIDE, SIDE, 3)).astype(np.float32))
+        inner = classifier(tf_keras)
+        tf_keras.Sequential([tf_keras.Input((SIDE, SIDE, 3)), first, inner]).save(folder / name)
+    constant = classifier(tf_keras, "softmax", 1)
+    constant.save(folder / "softmax_of_one.h5")
+    two = tf_keras.Model(
+        constant.input, {"box": constant.layers[-2].output, "mask": classifier_end(constant)}
+    )
+    two.save(folder / "two_outputs.h5")
+    fixed = classifier(tf_keras)
+    function = tf.function(lambda x: {"out": fixed(x, training=False)})
+    signature = function.get_concrete_function(tf.TensorSpec([1, SIDE, SIDE, 3], name="image"))
+    tf.saved_model.save(fixed, folder / "batch_of_one", signatures=signature)
+    write_phase_graph(folder / "phase.pb")
+    write_reaching_graphs(folder)
+    architecture = json.loads(classifier(tf_keras).to_json())
+    for wanted, (kind, config) in {
+        "vocabulary": ("StringLookup", {"vocabulary": "/etc/passwd"}),
+        "loader": ("load_model", {"filepath": "/tmp/other.keras"}),
+    }.items():
+        entry = {"class_name": kind, "module": "keras.models", "config": config}
+        layers = {**architecture["config"], "layers": [*architecture["config"]["layers"], entry]}
+        part = folder / wanted
+        part.mkdir()
+        (part / "mask.json").write_text(json.dumps({**architecture, "config": layers}))
+        (part / "mask.h5").write_bytes((folder / "weights.h5").read_bytes())
+
+
+def classifier_end(model):
+    return tf_keras.layers.Dense(2, "softmax", name="mask")(model.layers[-2].output)
+
+
+def write_phase_graph(path: Path) -> None:
+    """A frozen graph of TensorFlow 1 that asks whether it is being trained."""
+    chance = np.random.default_rng(0)
+    with tf.Graph().as_default() as graph:
+        images = tf.compat.v1.placeholder(tf.float32, [None, SIDE, SIDE, 3], "image")
+        phase = tf.compat.v1.placeholder(tf.bool, [], "keras_learning_phase")
+        means = tf.reduce_mean(images, [1, 2])
+        dropped = tf.cond(phase, lambda: tf.nn.dropout(means, 0.5), lambda: means)
+        weights = tf.constant(chance.normal(size=(3, 2)), tf.float32)
+        tf.nn.softmax(tf.matmul(dropped, weights), name="out")
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+
+
+def write_reaching_graphs(folder: Path) -> None:
+    """Graphs that would write a file beside what they compute."""
+    with tf.Graph().as_default() as graph:
+        images = tf.compat.v1.placeholder(tf.float32, [None, SIDE, SIDE, 3], "image")
+        rows = tf.nn.softmax(tf.reduce_mean(images, [1, 2])[:, :2], name="rows")
+        saved = tf.raw_ops.SaveV2(
+            prefix="/tmp/reached", tensor_names=["x"], shape_and_slices=[""], tensors=[rows]
+        )
+        with tf.control_dependencies([saved]):
+            tf.identity(rows, name="out")
+    (folder / "saving.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+    class Writing(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)])
+        def call(self, images):
+            tf.io.write_file("/tmp/reached", "x")
+            return {"probabilities": tf.nn.softmax(tf.reduce_mean(images, [1, 2])[:, :2])}
+
+    module = Writing()
+    tf.saved_model.save(module, folder / "writing_saved", signatures=module.call)
 
 
 def write_keras1(path: Path) -> None:

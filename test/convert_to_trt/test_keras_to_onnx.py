@@ -38,13 +38,24 @@ CONVERTED = {
     "Keras 3 as .keras": "keras3.keras",
     "Keras 3 exported": "keras3_exported",
     "one sigmoid": "sigmoid.h5",
+    "architecture in JSON": "apart/mask.json",
+    "TensorFlow Lite": "float.tflite",
+    "SavedModel of a batch of one": "batch_of_one",
+    "learning phase": "phase.pb",
 }
+QUANTISED = ["int8.tflite", "uint8.tflite"]
 WITH_OPTIONS = {
     "logits": ("logits.h5", "--logits"),
     "free size": ("any_size.keras", "--size", str(SIDE)),
     "trusted Lambda of Keras 2": ("lambda2.h5", "--trust"),
     "trusted Lambda of Keras 3": ("lambda3.keras", "--trust"),
     "named ends": ("frozen.pb", "--inputs", "image", "--outputs", "Identity"),
+    "one of two outputs": ("two_outputs.h5", "--outputs", "mask"),
+    "scaling by itself": ("rescaling.h5", "--preprocess", "none"),
+}
+WRONG_USE = {
+    "scaled twice, Rescaling": (("rescaling.h5",), "scales its input by itself"),
+    "scaled twice, Normalization": (("normalization.h5",), "scales its input by itself"),
 }
 REFUSED = {
     "weights only": (("weights.h5",), "weights only"),
@@ -55,6 +66,13 @@ REFUSED = {
     "Lambda of Keras 2": (("lambda2.h5",), "Lambda.*--trust"),
     "Lambda of Keras 3": (("lambda3.keras",), "Lambda.*--trust"),
     "Python in a SavedModel": (("python_saved",), "EagerPyFunc.*--trust"),
+    "a file written in a SavedModel": (("writing_saved",), "WriteFile.*--trust"),
+    "a checkpoint written in a graph": (("saving.pb",), "SaveV2.*--trust"),
+    "vocabulary of a file": (("vocabulary/mask.json",), "StringLookup.*vocabulary.*--trust"),
+    "another model loaded": (("loader/mask.json",), "load_model.*--trust"),
+    "softmax of one": (("softmax_of_one.h5",), "softmax over a single value"),
+    "logits of a softmax": (("keras2.h5", "--logits"), "ends in a softmax already"),
+    "two outputs": (("two_outputs.h5",), "--outputs which of these it is: .*mask"),
     "trusted, but not for ONNX": (("python_saved", "--trust"), "ONNX has not: EagerPyFunc"),
     "wrong name": (("frozen.pb", "--outputs", "nowhere"), "no operation 'nowhere'"),
 }
@@ -65,12 +83,23 @@ def job(folder: Path, name: str, *options: str) -> list[str]:
 
 
 def output(folder: Path, *words: str) -> Path:
-    return folder / ("_".join(words).replace("--", "") + ".onnx")
+    return folder / ("_".join(words).replace("--", "").replace("/", "_") + ".onnx")
 
 
 def python_variables() -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
     return {**kept, "PYTHONPATH": str(environment.REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+def run_command(*words) -> subprocess.CompletedProcess[str]:
+    """The command of this environment, which changes into the other one."""
+    return subprocess.run(
+        [sys.executable, "-m", "convert_to_trt.keras_to_onnx", *map(str, words)],
+        cwd=environment.REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +111,8 @@ def folder(tmp_path_factory):
 def answers(folder):
     """The command's answers to all jobs; one process, for TensorFlow takes long to start."""
     wanted = [(name,) for name in CONVERTED.values()]
-    wanted += [*WITH_OPTIONS.values(), *(words for words, _ in REFUSED.values())]
+    wanted += [*WITH_OPTIONS.values(), *((name,) for name in QUANTISED), ("browser/model.json",)]
+    wanted += [words for words, _ in (*REFUSED.values(), *WRONG_USE.values())]
     subprocess.run(
         [PYTHON, Path(__file__).with_name("make_models.py"), folder],
         input=json.dumps([job(folder, *words) for words in wanted]),
@@ -122,6 +152,35 @@ def test_one_network_gives_the_same_in_every_format(answers, folder):
     np.testing.assert_allclose(found, found[:1].repeat(len(found), 0), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", QUANTISED)
+def test_quantised_networks_differ_by_their_rounding_only(answers, folder, name):
+    answer = answers[(name,)]
+    assert answer["code"] == 0, answer["errors"]
+    assert "the original computes in int8" in answer["output"]
+    exact = classify(output(folder, "keras2.h5"))
+    np.testing.assert_allclose(classify(output(folder, name)), exact, atol=0.05)
+
+
+def test_a_model_for_the_browser_is_the_same_network(answers, folder):
+    answer = answers[("browser/model.json",)]
+    assert answer["code"] == 0, answer["errors"]
+    exact = classify(output(folder, "keras2.h5"))
+    # Its depthwise weights are stored in half precision.
+    np.testing.assert_allclose(classify(output(folder, "browser/model.json")), exact, atol=1e-3)
+
+
+def test_a_zip_of_teachable_machine_needs_no_option(answers, folder, tmp_path):
+    assert answers
+    target = tmp_path / "out.onnx"
+    done = run_command(folder / "machine.zip", "-o", target)
+    assert done.returncode == 0, done.stderr
+    assert "Con mascarilla (with_mask), Sin mascarilla (without_mask)" in done.stdout
+    assert "preprocessing of Teachable Machine" in done.stdout
+    metadata = {entry.key: entry.value for entry in onnx.load(target).metadata_props}
+    assert json.loads(metadata["labels"]) == ["Con mascarilla", "Sin mascarilla"]
+    assert float(metadata["scale"]) == pytest.approx(1 / 127.5)
+
+
 def test_a_network_of_keras_1_computes_what_keras_1_computed(answers, folder):
     """Parity cannot see this: there the original is what the translated layers compute."""
     assert answers
@@ -129,11 +188,17 @@ def test_a_network_of_keras_1_computes_what_keras_1_computed(answers, folder):
     np.testing.assert_allclose(classify(output(folder, "keras1.h5"))[0], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("words", [words for words, _ in REFUSED.values()], ids=list(REFUSED))
-def test_what_is_refused_leaves_no_file_and_one_line(answers, folder, words):
+@pytest.mark.parametrize(
+    ("words", "reason", "code"),
+    [
+        *((words, reason, 1) for words, reason in REFUSED.values()),
+        *((words, reason, 2) for words, reason in WRONG_USE.values()),
+    ],
+    ids=[*REFUSED, *WRONG_USE],
+)
+def test_what_is_refused_leaves_no_file_and_one_line(answers, folder, words, reason, code):
     answer = answers[words]
-    reason = next(reason for refused, reason in REFUSED.values() if refused == words)
-    assert answer["code"] == 1
+    assert answer["code"] == code
     last = answer["errors"].splitlines()[-1]
     assert last.startswith("error: ")
     assert re.search(reason, last)
@@ -143,15 +208,9 @@ def test_what_is_refused_leaves_no_file_and_one_line(answers, folder, words):
 def test_the_command_of_our_environment_changes_into_the_other_one(answers, folder, tmp_path):
     assert answers
     target = tmp_path / "out.onnx"
-    command = [sys.executable, "-m", "convert_to_trt.keras_to_onnx", folder / "keras2.h5"]
-    done = subprocess.run(
-        [*command, "-o", target, *USUAL],
-        cwd=environment.REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command(folder / "keras2.h5", "-o", target, *USUAL)
     assert done.returncode == 0, done.stderr
     assert "Keras 2" in done.stdout
-    assert [line[:5] for line in done.stderr.splitlines()] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    steps = [line[:5] for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert steps == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
     assert target.exists()

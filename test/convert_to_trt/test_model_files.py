@@ -8,9 +8,12 @@ import pytest
 from convert_to_trt.model_files import (
     FROZEN_GRAPH,
     HDF5,
+    KERAS_JSON,
     KERAS_ZIP,
     ONNX,
     SAVED_MODEL,
+    TFJS,
+    TFLITE,
     find_kind,
     read_keras_archive,
 )
@@ -51,6 +54,68 @@ def test_any_other_file_is_refused_with_what_is_read(tmp_path, name, content):
     path.write_bytes(content)
     with pytest.raises(ModelError, match="give"):
         find_kind(path)
+
+
+FOREIGN = {
+    "Git LFS pointer": ("mask.h5", b"version https://git-lfs.github.com/spec/v1\noid", "lfs pull"),
+    "web page": ("mask.h5", b"\n<!DOCTYPE html>\n<html>", "web page"),
+    "old PyTorch": (
+        "mask.pth",
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        r"torch\.onnx\.export",
+    ),
+    "pickle": ("mask.h5", b"\x80\x04\x95\x10\0\0", "pickle"),
+    "gzip": ("mask.h5", b"\x1f\x8b\x08", "unpack it"),
+    "image": ("mask.h5", b"\x89PNG\r\n", "an image"),
+    "other JSON": ("mask.json", b'{"a": 1}', "not of a Keras model"),
+    "graph model": ("m.json", b'{"format": "graph-model", "modelTopology": {}}', "graph model"),
+    "SavedModel's graph": ("mask.pb", b"\x08\x01\x12\xb0\x01", "under another name"),
+    "empty": ("mask.h5", b"", "is empty"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), FOREIGN.values(), ids=FOREIGN)
+def test_an_intact_file_of_another_kind_is_told_from_a_damaged_one(tmp_path, name, content, reason):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=reason) as caught:
+        find_kind(path)
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_file_of_pytorch_is_refused_with_how_to_export_it(tmp_path):
+    path = tmp_path / "mask.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mask/data.pkl", b"")
+    with pytest.raises(ModelError, match=r"torch\.onnx\.export"):
+        find_kind(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("model", b"\x1c\0\0\0TFL3", TFLITE),
+        ("mask.json", b'{"class_name": "Sequential", "config": {}}', KERAS_JSON),
+        ("model.json", b'{"modelTopology": {}, "weightsManifest": []}', TFJS),
+    ],
+)
+def test_more_kinds_are_told_by_their_content(tmp_path, name, content, kind):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert find_kind(path) == kind
+
+
+def test_json_that_is_nested_too_deeply_is_one_error(tmp_path):
+    path = tmp_path / "mask.json"
+    path.write_text('{"class_name": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ModelError, match="nested too deeply"):
+        find_kind(path)
+    archive = tmp_path / "mask.keras"
+    with zipfile.ZipFile(archive, "w") as entries:
+        entries.writestr("config.json", "[" * 100_000)
+        entries.writestr("metadata.json", "{}")
+    with pytest.raises(ModelError, match="nested too deeply"):
+        read_keras_archive(archive)
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):

@@ -8,7 +8,7 @@ from convert_to_trt.parity import (
     Parity,
     measure_parity,
     random_crops,
-    square_picture,
+    square_crop,
 )
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
@@ -65,7 +65,7 @@ def test_random_crops_are_the_same_each_time():
 
 
 def test_a_picture_that_is_not_square_keeps_its_shape():
-    crop = square_picture(np.full((60, 120, 3), 255, np.uint8), 32)
+    crop = square_crop(np.full((60, 120, 3), 255, np.uint8), 32)
     assert crop.shape == (32, 32, 3)
     assert not crop[0].any()
     assert crop[16].all()

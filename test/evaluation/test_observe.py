@@ -84,6 +84,11 @@ def test_probabilities_come_in_the_order_of_the_labels_of_data_sets():
     assert label_columns(("without_mask", "with_mask"), "two") == [1, 0]
 
 
+def test_labels_of_another_name_are_evaluated_by_their_role():
+    assert label_columns(("Sin máscara", "Con máscara"), "mine") == [1, 0]
+    assert label_columns(("a", "b"), "mine", ("with_mask", "without_mask")) == [0, 1]
+
+
 @pytest.mark.parametrize("names", [("with_mask",), ("with_mask", "without_mask", "helmet")])
 def test_a_model_with_other_labels_is_refused(names):
     with pytest.raises(ModelError, match=r"my model labels faces with_mask.* evaluate needs"):

@@ -63,6 +63,17 @@ def test_each_label_has_its_own_color(label):
     assert all(count_pixels(drawn, color) == 0 for color in others)
 
 
+def test_a_label_of_ones_own_is_drawn_by_its_role_in_letters_that_the_font_has():
+    box = [100, 100, 200, 200]
+    spanish = face(box, "Sin máscara", names=("Con máscara", "Sin máscara"))
+    plain_letters = face(box, "Sin mascara", names=("Con mascara", "Sin mascara"))
+    drawn = annotate(plain(), spanish)
+    assert count_pixels(drawn, LABEL_COLORS["without_mask"]) > 400
+    np.testing.assert_array_equal(drawn, annotate(plain(), plain_letters))
+    korean = annotate(plain(), face(box, "마스크 미착용", names=("마스크", "마스크 미착용")))
+    np.testing.assert_array_equal(korean, annotate(plain(), face(box, "without_mask")))
+
+
 def test_a_label_of_another_model_and_no_label_have_the_other_color():
     box = [100, 100, 200, 200]
     for faces in (face(box, "bearded", names=("bearded",)), face(box, names=())):

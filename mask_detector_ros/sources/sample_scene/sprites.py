@@ -40,7 +40,7 @@ def draw_sprites(person: Person, largest: float) -> list[Sprite]:
         SourceError: the portrait is not installed.
     """
     columns = round(max(x for x, _ in person.portrait.outline)) + 2
-    photograph = _dress(person, person.portrait.load()[:, :columns])
+    photograph = dress(person, person.portrait.load()[:, :columns])
     if person.mask is not None:
         photograph = draw_mask(photograph, person.portrait, person.mask)
     pixels = _cut_out(person, photograph)
@@ -70,7 +70,7 @@ def _halve(sprite: Sprite) -> Sprite:
     return Sprite(np.asarray(half, np.uint8), 2 * sprite.reduction)
 
 
-def _dress(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def dress(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The photograph with the person's colour of skin and clothes, and brightness."""
     portrait = person.portrait
     shape = photograph.shape[:2]

@@ -1,0 +1,132 @@
+"""The referee on the settings of a conversion: a warning, or what --settings auto takes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from convert_to_trt.evidence import gather
+from convert_to_trt.face_crops import FaceCrops
+from convert_to_trt.input_form import InputForm
+from convert_to_trt.onnx_form import not_any_number, onnx_runner
+from convert_to_trt.parity import CROPS_TOGETHER
+from convert_to_trt.referee import RARE_RANGES, Classify, Row, Verdict, judge
+from convert_to_trt.settings import AUTO, Settings
+from mask_detector_ros.errors import ParameterError
+
+if TYPE_CHECKING:
+    from convert_to_trt.conversion import Prepared
+
+
+def settle_by_referee(
+    options: argparse.Namespace, prepared: Prepared, crops: FaceCrops | None
+) -> tuple[Settings, Verdict | None]:
+    """Judge the settings, and with `--settings auto` take the best of what was not given.
+
+    Args:
+        options: of the command.
+        prepared: the network.
+        crops: the user's; None for the rendered ones alone.
+
+    Raises:
+        ModelError: the network does not take any number of crops.
+        ParameterError: `--settings auto`, and the evidence is not clear.
+    """
+    model, form, settings = prepared.model, prepared.form, prepared.settings
+    evidence = gather(crops)
+    classify = make_classify(model, form, evidence.crops, str(options.input))
+    verdict = judge(classify, settings, evidence, varied_parts(form))
+    if options.settings != AUTO:
+        return settings, verdict
+    return _take_best(options, prepared.known, settings, verdict)
+
+
+def make_classify(model: onnx.ModelProto, form: InputForm, crops: FaceCrops, name: str) -> Classify:
+    """What a network says of the crops under a setting; each colour and range is run once."""
+    run, pixels = onnx_runner(model, name), crops.at(form.side)
+    known: dict[tuple[object, ...], NDArray[np.float32]] = {}
+
+    def classify(settings: Settings) -> NDArray[np.float32]:
+        key = (settings.parts["color"], settings.parts["scale"])
+        if key not in known:
+            values = form.to_network(pixels, settings)
+            starts = range(0, len(values), CROPS_TOGETHER)
+            parts = [run(values[i : i + CROPS_TOGETHER]) for i in starts]
+            known[key] = np.concatenate(parts)
+            if len(known[key]) != len(values):
+                raise not_any_number(name, f"{len(known[key])} rows for {len(values)} crops")
+        return known[key]
+
+    return classify
+
+
+def varied_parts(form: InputForm) -> tuple[str, ...]:
+    """What may be given wrong for a network: grey has no colour, whole numbers have no range."""
+    color = ("color",) if form.channels == 3 else ()
+    return ("labels", *color, *(() if form.is_pixels else ("scale",)))
+
+
+def _take_best(
+    options: argparse.Namespace,
+    known: Mapping[str, str],
+    settings: Settings,
+    verdict: Verdict | None,
+) -> tuple[Settings, Verdict | None]:
+    fixed = _fixed(options, known)
+    if len(fixed) == 3:
+        return settings, verdict
+    wanted = [settings.parts[name] for name in fixed]
+    rows = [
+        row
+        for row in (verdict.rows if verdict else ())
+        if [row.settings.parts[name] for name in fixed] == wanted
+    ]
+    if verdict is None or not rows or rows[0].agreement < verdict.least_agreement:
+        raise ParameterError(
+            "--settings auto: the shipped classifier and this model agree under no setting; give"
+            " --labels and --preprocess, and --crops with faces like those it was trained on"
+        )
+    # A rare range must be clearly better than every common one.
+    common = [row for row in rows if row.settings.parts["scale"] not in RARE_RANGES] or rows
+    best = rows[0] if verdict.is_clear(rows[0], common[0]) else common[0]
+    unclear = [
+        f"--{'preprocess' if name == 'scale' else name}"
+        for name in ("labels", "color", "scale")
+        if name not in fixed and not _is_clear(verdict, best, rows, name)
+    ]
+    if unclear:
+        raise ParameterError(
+            f"--settings auto: the evidence is not clear for {', '.join(unclear)}; give it, or more"
+            f" crops with --crops; the best so far is {best.settings.to_options()}"
+            f" ({best.agreement:.0%})"
+        )
+    return best.settings, replace(verdict, given=best, chosen="taken")
+
+
+def _fixed(options: argparse.Namespace, known: Mapping[str, str]) -> list[str]:
+    """What is given, or said by the file: of `labels`, `color`, `scale`."""
+    has_channels = options.mean is not None or options.std is not None
+    given = {
+        "labels": options.labels is not None,
+        "color": bool(options.color or options.preprocess or has_channels),
+        "scale": options.scale is not None or bool(options.preprocess) or has_channels,
+    }
+    return [name for name, is_given in given.items() if is_given or name in known]
+
+
+def _is_clear(verdict: Verdict, best: Row, rows: list[Row], name: str) -> bool:
+    """Whether the best setting is clearly better than each with another value of this one."""
+    mine = best.settings.parts[name]
+    others = [
+        row
+        for row in rows
+        if row.settings.parts[name] != mine
+        and (name != "scale" or row.settings.parts[name] not in RARE_RANGES)
+    ]
+    return not others or verdict.is_clear(best, others[0])

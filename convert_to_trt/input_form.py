@@ -1,0 +1,208 @@
+"""From the pixels that the node gives to what a network takes: in the graph, before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from convert_to_trt.settings import Settings
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.inference.base import Array
+
+NODE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
+"""What the node gives by itself; it casts to the first two after scaling."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey, as OpenCV's and PIL's. Source: ITU-R BT.601."""
+
+SMALLEST_SPAN = 0.1
+"""Width of the range of a network's values, after its own scaling, over all pixel values. Below
+it the pixels were scaled twice: no network was trained on values so close together."""
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """What stands between the node and the network.
+
+    Attributes:
+        layout: `NHWC` or `NCHW`.
+        side: of the crops, in pixels.
+        element: ONNX type of the network's input.
+        channels: 3, or 1 for a network that sees grey.
+    """
+
+    layout: str
+    side: int
+    element: int
+    channels: int
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether the network takes whole numbers: pixels as they are, with no scale."""
+        return self.element not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+
+    @property
+    def fed(self) -> int:
+        """ONNX type of what the node is to give."""
+        if self.element in NODE_TYPES:
+            return self.element
+        return TensorProto.UINT8 if self.is_pixels else TensorProto.FLOAT
+
+    def shape(self, channels: int = 3) -> list[str | int]:
+        """The shape of a batch."""
+        if self.layout == "NHWC":
+            return ["batch", self.side, self.side, channels]
+        return ["batch", channels, self.side, self.side]
+
+    def prepare(self, crops: Array, settings: Settings) -> Array:
+        """What `add_to` adds to the graph, on (N, ...) crops as the node gives them."""
+        values = crops
+        if settings.mean is not None or self.channels == 1:
+            values = values.astype(np.float32)
+        if settings.mean is not None and settings.std is not None:
+            values = (values - self._by_channel(settings.mean)) / self._by_channel(settings.std)
+        if self.channels == 1:
+            axis = 3 if self.layout == "NHWC" else 1
+            values = (values * self._by_channel(_luma(settings.color))).sum(axis, keepdims=True)
+        return values.astype(helper.tensor_dtype_to_np_dtype(self.element))
+
+    def declare(self, model: onnx.ModelProto) -> None:
+        """Declare the network's input as any number of crops of this form, in place."""
+        graph = model.graph
+        name = graph.input[0].name
+        del graph.input[:]
+        shape = self.shape(self.channels)
+        graph.input.append(helper.make_tensor_value_info(name, self.element, shape))
+        # Shapes noted by the writer of the file may hold the old batch size.
+        del graph.value_info[:]
+
+    def to_network(self, pixels: Array, settings: Settings) -> Array:
+        """Crops as the network itself takes them: what the node does, and then `prepare`.
+
+        Args:
+            pixels: (N, side, side, 3) uint8, BGR.
+            settings: the preprocessing.
+        """
+        values: Array = pixels[..., ::-1] if settings.color == "RGB" else pixels
+        if not self.is_pixels:
+            values = values * np.float32(settings.scale) + np.float32(settings.offset)
+        if self.layout == "NCHW":
+            values = values.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(self.prepare(values, settings))
+
+    def add_to(self, model: onnx.ModelProto, settings: Settings) -> None:
+        """Name the input `crops`, of any number, and put before it what the node does not do."""
+        graph = model.graph
+        old = graph.input[0].name
+        nodes, value = [], "crops"
+        element = self.fed
+
+        def add(operation: str, *inputs: str, **attributes: Any) -> None:
+            nonlocal value
+            output = f"prepared_{len(nodes)}"
+            nodes.append(helper.make_node(operation, [value, *inputs], [output], **attributes))
+            value = output
+
+        def cast(wanted: int) -> None:
+            nonlocal element
+            if wanted != element:
+                add("Cast", to=wanted)
+                element = wanted
+
+        def constant(name: str, values: NDArray[Any]) -> str:
+            graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
+            return name
+
+        if settings.mean is not None and settings.std is not None:
+            cast(TensorProto.FLOAT)
+            add("Sub", constant("channel_mean", self._by_channel(settings.mean)))
+            add("Div", constant("channel_deviation", self._by_channel(settings.std)))
+        if self.channels == 1:
+            cast(TensorProto.FLOAT)
+            luma = _luma(settings.color)
+            if self.layout == "NHWC":
+                add("MatMul", constant("luma", luma.reshape(3, 1)))
+            else:
+                add("Conv", constant("luma", luma.reshape(1, 3, 1, 1)))
+        cast(self.element)
+        for node in graph.node:
+            for i, source in enumerate(node.input):
+                if source == old:
+                    node.input[i] = value
+        for i, node in enumerate(nodes):
+            graph.node.insert(i, node)
+        del graph.input[:]
+        graph.input.append(helper.make_tensor_value_info("crops", self.fed, self.shape()))
+
+    def _by_channel(self, values: Any) -> NDArray[np.float32]:
+        array = np.asarray(values, np.float32)
+        return array if self.layout == "NHWC" else array[:, None, None]
+
+
+def _luma(color: str) -> NDArray[np.float32]:
+    return np.array(LUMA if color == "RGB" else LUMA[::-1], np.float32)
+
+
+def find_own_scaling(model: onnx.ModelProto) -> tuple[float, float] | None:
+    """What a network does to its input before anything else: value * scale + offset.
+
+    A Rescaling or Normalization layer of Keras, or the same written by hand; of several channels
+    the mean.
+
+    Returns:
+        Scale and offset; None where it begins with something else.
+    """
+    graph = model.graph
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    value, scale, offset, found = graph.input[0].name, 1.0, 0.0, False
+    while True:
+        readers = [node for node in graph.node if value in node.input]
+        if len(readers) != 1:
+            break
+        (node,) = readers
+        others = [constants.get(name) for name in node.input if name != value]
+        if node.op_type in ("Mul", "Div", "Add", "Sub") and len(others) == 1:
+            if (
+                others[0] is None
+                or others[0].size not in (1, 3)
+                or (node.input[0] != value and (node.op_type in ("Div", "Sub")))
+            ):
+                break
+            factor = float(np.mean(others[0], dtype=np.float64))
+            found = True
+            if node.op_type in ("Mul", "Div"):
+                factor = factor if node.op_type == "Mul" else 1 / factor
+                scale, offset = scale * factor, offset * factor
+            else:
+                offset += factor if node.op_type == "Add" else -factor
+        elif node.op_type not in ("Cast", "Identity", "Transpose", "Reshape"):
+            break
+        value = node.output[0]
+    return (scale, offset) if found else None
+
+
+def require_single_scaling(model: onnx.ModelProto, settings: Settings, name: str) -> None:
+    """Raise where the network scales its input by itself, and the settings do so, too.
+
+    Raises:
+        ParameterError: says what the network does.
+    """
+    own = find_own_scaling(model)
+    if own is None:
+        return
+    std = 1.0 if settings.std is None else float(np.mean(settings.std))
+    span = 255 * abs(settings.scale) / std * abs(own[0])
+    if span < SMALLEST_SPAN:
+        raise ParameterError(
+            f"{name} scales its input by itself (value * {own[0]:.4g} + {own[1]:.4g}, a Rescaling"
+            " or Normalization layer), and the given preprocessing would scale it twice; give"
+            " --preprocess none, with --color BGR if it was trained so"
+        )

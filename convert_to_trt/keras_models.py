@@ -1,0 +1,146 @@
+"""Keras models: HDF5, archives, JSON with weights, and TensorFlow.js."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import tensorflow as tf
+
+from convert_to_trt.carried_code import refuse_keras_code
+from convert_to_trt.containers import Container
+from convert_to_trt.keras1 import translate_keras1
+from convert_to_trt.model_files import (
+    HDF5,
+    KERAS_JSON,
+    TFJS,
+    KerasFile,
+    read_keras_archive,
+    read_keras_hdf5,
+    read_keras_json,
+)
+from convert_to_trt.tensorflow_js import assign_weights, read_tensorflow_js
+from convert_to_trt.tensorflow_models import (
+    LOAD_ERRORS,
+    Original,
+    choose_one,
+    freeze,
+    unloadable,
+    unrunnable,
+)
+
+
+def load_keras(
+    container: Container, trust: bool, size: int | None, output: str | None = None
+) -> Original:
+    """Load a Keras model.
+
+    Args:
+        container: the model and, for one in JSON, its weights.
+        trust: load it even where it carries code.
+        size: height and width of the input, where the model leaves them free.
+        output: name of the output, where the model has several.
+
+    Raises:
+        ModelError: it carries code, or cannot be loaded.
+    """
+    path = container.path
+    description = _describe(container)
+    if not trust:
+        refuse_keras_code(description.config, str(path))
+    library = _keras_library(description.major)
+    framework = f"Keras {description.major}"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            model = _load(container, description, library, trust, Path(folder))
+        inputs, outputs = model.inputs or [], model.outputs or []
+        names = [tensor.name for tensor in inputs], list(getattr(model, "output_names", []))
+    except LOAD_ERRORS as error:
+        raise unloadable(path, framework, error) from error
+    choose_one(path, "inputs", names[0] or ["none"] * len(inputs))
+    index = choose_one(path, "outputs", names[1] or ["none"] * len(outputs), output)
+    shape = [None, *(side or size for side in inputs[0].shape[1:3]), *inputs[0].shape[3:]]
+    specification = tf.TensorSpec(shape, tf.as_dtype(inputs[0].dtype))
+
+    def call(batch: Any) -> Any:
+        result = model(batch, training=False)
+        if isinstance(result, dict):
+            return result[names[1][index]]
+        return result[index] if isinstance(result, (list, tuple)) else result
+
+    try:
+        concrete = tf.function(call).get_concrete_function(specification)
+    except LOAD_ERRORS as error:
+        raise unrunnable(path, error) from error
+    version = f"{framework} ({library.__name__} {library.__version__})"
+    if container.kind == TFJS:
+        version = f"TensorFlow.js, in {version}"
+    return freeze(path, concrete, version, call)
+
+
+def _describe(container: Container) -> KerasFile:
+    if container.kind == HDF5:
+        return read_keras_hdf5(container.path)
+    if container.kind == KERAS_JSON:
+        return read_keras_json(container.path)
+    if container.kind == TFJS:
+        return read_tensorflow_js(container.path)
+    return read_keras_archive(container.path)
+
+
+def _load(
+    container: Container, description: KerasFile, library: Any, trust: bool, folder: Path
+) -> Any:
+    # An activation that MobileNet of Keras 2.1 named and never registered.
+    known = {"relu6": tf.nn.relu6}
+    if container.kind in (KERAS_JSON, TFJS):
+        model = library.models.model_from_json(json.dumps(description.config), known)
+        if container.weights is None:
+            assign_weights(model, container.path)
+        else:
+            named = folder / _weights_name(container.weights)
+            named.symlink_to(container.weights.resolve())
+            model.load_weights(named)
+        return model
+    # Keras judges a file by its suffix.
+    named = folder / ("model.h5" if container.kind == HDF5 else "model.keras")
+    if description.major == 1:
+        _write_as_keras2(container.path, description, named)
+    else:
+        named.symlink_to(container.path.resolve())
+    return library.models.load_model(
+        named, custom_objects=known, compile=False, safe_mode=not trust
+    )
+
+
+def _weights_name(weights: Path) -> str:
+    """What a file of weights must be called for Keras 3 to know its form."""
+    with h5py.File(weights) as file:
+        is_old = "layer_names" in file.attrs or "model_weights" in file
+    return "weights.h5" if is_old else "model.weights.h5"
+
+
+def _keras_library(major: int) -> Any:
+    if major >= 3:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        import keras
+
+        return keras
+    import tf_keras
+
+    return tf_keras
+
+
+def _write_as_keras2(path: Path, description: KerasFile, target: Path) -> None:
+    shutil.copyfile(path, target)
+    with h5py.File(target, "r+") as file:
+        file.attrs["model_config"] = json.dumps(translate_keras1(description.config, str(path)))
+        # Its presence is what makes Keras 2 turn the kernels round where that is needed.
+        for owner in (file, file["model_weights"]):
+            owner.attrs.setdefault("keras_version", "1")
+            owner.attrs.setdefault("backend", "tensorflow")

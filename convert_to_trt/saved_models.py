@@ -1,0 +1,99 @@
+"""TensorFlow's own models, as graphs and without Keras: SavedModel folders and frozen graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from convert_to_trt.frozen_graphs import find_ends, free_batch, settle_phase
+from convert_to_trt.graph_operations import graph_operations, refuse_graph, saved_operations
+from convert_to_trt.model_files import SAVED_MODEL
+from convert_to_trt.tensorflow_models import (
+    LOAD_ERRORS,
+    Original,
+    choose_one,
+    freeze,
+    runner,
+    unloadable,
+)
+from mask_detector_ros.errors import ModelError
+
+
+def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Original:
+    """Load the serving signature of a SavedModel folder, as a graph, without Keras.
+
+    Args:
+        path: the folder.
+        trust: load it even where its operations reach out of the graph.
+        output: name of the output, where the signature has several.
+
+    Raises:
+        ModelError: it carries code, has several inputs or outputs, or cannot be loaded.
+    """
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as error:
+        raise unloadable(path, SAVED_MODEL, error) from error
+    if not trust:
+        refuse_graph(saved_operations(saved), str(path))
+    try:
+        loaded = tf.saved_model.load(str(path))
+        signatures = dict(loaded.signatures)
+    except LOAD_ERRORS as error:
+        raise unloadable(path, SAVED_MODEL, error) from error
+    signature = signatures.get("serving_default") or next(iter(signatures.values()), None)
+    if signature is None:
+        raise ModelError(f"{path} has no serving signature; export it with model.export(...)")
+    inputs = list(signature.structured_input_signature[1])
+    outputs = list(signature.structured_outputs)
+    choose_one(path, "inputs", inputs)
+    chosen = outputs[choose_one(path, "outputs", outputs, output)]
+
+    def run(batch: Any) -> Any:
+        # `loaded` owns the variables that the signature only refers to.
+        assert loaded is not None
+        return signature(**{inputs[0]: batch})[chosen]
+
+    name = f"TensorFlow {tf.__version__} SavedModel"
+    if len(outputs) == 1:
+        return freeze(path, signature, name, run)
+    specification = signature.structured_input_signature[1][inputs[0]]
+    return freeze(path, tf.function(run).get_concrete_function(specification), name, run)
+
+
+def load_frozen_graph(
+    path: Path, trust: bool, inputs: Sequence[str], outputs: Sequence[str]
+) -> Original:
+    """Load a frozen GraphDef.
+
+    Args:
+        path: the `.pb` file.
+        trust: load it even where its operations reach out of the graph.
+        inputs, outputs: names of its ends; empty to find them.
+
+    Raises:
+        ModelError: it carries code, its ends are not clear, or it cannot be loaded.
+    """
+    graph = tf.compat.v1.GraphDef()
+    try:
+        graph.ParseFromString(path.read_bytes())
+    except (OSError, ValueError, RuntimeError, DecodeError) as error:
+        raise unloadable(path, "frozen graph", error) from error
+    if not trust:
+        refuse_graph(graph_operations(graph), str(path))
+    settle_phase(graph)
+    ends = find_ends(graph, inputs, outputs, str(path))
+    free_batch(graph, ends[0])
+    try:
+        whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+        function = whole.prune(*(whole.graph.get_tensor_by_name(name) for name in ends))
+    except LOAD_ERRORS as error:
+        raise unloadable(path, "frozen graph", error) from error
+    name = f"TensorFlow {tf.__version__} frozen graph"
+    return Original(name, runner(path, function), graph, [ends[0]], [ends[1]])

@@ -1,0 +1,86 @@
+"""TensorFlow.js layers models: `model.json`, and its weights in shards beside it.
+
+Source of the format: the manifest of tfjs-converter, https://www.tensorflow.org/js/guide/save_load,
+and its quantisation, tfjs-core/src/io/io_utils.ts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert_to_trt.model_files import KerasFile, read_json
+from mask_detector_ros.errors import ModelError
+
+
+def read_tensorflow_js(path: Path) -> KerasFile:
+    """The architecture of a layers model, which is that of Keras 2.
+
+    Raises:
+        ModelError: it is no layers model.
+    """
+    topology = read_json(path).get("modelTopology")
+    if isinstance(topology, dict):
+        # The converter writes what Keras stores, the browser only the architecture.
+        config = topology.get("model_config", topology)
+        if isinstance(config, dict) and "class_name" in config:
+            return KerasFile({**config, "keras_version": "2.0", "backend": "tensorflow"}, 2)
+    raise ModelError(
+        f"{path} is no TensorFlow.js layers model; convert the .h5 or SavedModel it was made from"
+    )
+
+
+def assign_weights(model: Any, path: Path) -> None:
+    """Give a Keras model the weights in the shards beside its `model.json`, by their names.
+
+    Raises:
+        ModelError: a shard or a weight is missing, or does not fit.
+    """
+    weights = _read_weights(path)
+    values = []
+    for variable in model.weights:
+        name = str(getattr(variable, "path", variable.name)).removesuffix(":0")
+        found = weights.get(name)
+        if found is None or tuple(found.shape) != tuple(variable.shape):
+            got = "nothing" if found is None else str(found.shape)
+            raise ModelError(
+                f"{path} lacks the weight {name} of shape {tuple(variable.shape)}, got {got};"
+                " get the file and its shards again"
+            )
+        values.append(found)
+    model.set_weights(values)
+
+
+def _read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    weights = {}
+    for group in read_json(path).get("weightsManifest", []):
+        try:
+            shards = [path.parent / Path(name).name for name in group["paths"]]
+            content = b"".join(shard.read_bytes() for shard in shards)
+        except (OSError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{path} needs its weights beside it ({error}); copy all .bin files there"
+            ) from error
+        start = 0
+        for entry in group["weights"]:
+            array, start = _read_array(path, entry, content, start)
+            weights[entry["name"]] = array
+    return weights
+
+
+def _read_array(
+    path: Path, entry: dict[str, Any], content: bytes, start: int
+) -> tuple[NDArray[np.float32], int]:
+    quantised = entry.get("quantization", {})
+    kind = np.dtype(quantised.get("dtype", entry["dtype"])).newbyteorder("<")
+    shape = tuple(int(side) for side in entry["shape"])
+    end = start + int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    if end > len(content):
+        raise ModelError(f"{path} has shards that are too short; get the .bin files again")
+    values = np.frombuffer(content[start:end], kind).reshape(shape).astype(np.float32)
+    if "scale" in quantised:
+        values = values * np.float32(quantised["scale"]) + np.float32(quantised["min"])
+    return values, end

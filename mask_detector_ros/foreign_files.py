@@ -1,0 +1,52 @@
+"""What a file is that was given as a model and is none, or is one of another framework."""
+
+from __future__ import annotations
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
+TFLITE_SIGNATURE = b"TFL3"
+"""Of TensorFlow Lite, from the fifth byte on."""
+
+PYTORCH = (
+    "it is a PyTorch file, which only its own Python class can load; export it there: model.eval();"
+    " torch.onnx.export(model, torch.zeros(1, 3, S, S), 'mask.onnx', input_names=['input'],"
+    " dynamic_axes={'input': {0: 'n'}}); then convert mask.onnx"
+)
+_TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+"""Its classes, and the number that a file of PyTorch before 1.6 begins with."""
+
+
+def find_foreign(head: bytes) -> str:
+    """What some mistake put in the place of a model, and what to do; empty for anything else.
+
+    Args:
+        head: the first kilobytes of the file.
+    """
+    text = head.lstrip().lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, the file itself is elsewhere; run git lfs pull"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
+        return "it is a web page saved in place of the file; download it by its raw link"
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        if any(mark in head for mark in _TORCH_MARKS):
+            return PYTORCH
+        return (
+            "it is a Python pickle, which may run any code on loading; save the model itself,"
+            " for example with model.save(...)"
+        )
+    if head.startswith((b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")) or (
+        head[257:262] == b"ustar"
+    ):
+        return "it is an archive; unpack it and give the model within"
+    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")):
+        return "it is an image; give the model"
+    return ""
+
+
+def is_other_framework(head: bytes) -> bool:
+    """Whether a file is a model of Keras or TensorFlow, or an archive that may hold one."""
+    return (
+        head.startswith((HDF5_SIGNATURE, ZIP_SIGNATURE))
+        or head[4:8] == TFLITE_SIGNATURE
+        or head.lstrip()[:1] == b"{"
+    )

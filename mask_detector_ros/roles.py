@@ -1,0 +1,130 @@
+"""What a model's labels mean: with mask, without mask, or worn incorrectly, whatever their names.
+
+A model of one's own may call its classes "Con máscara" or "0 No Mask". Colours, alerts and
+evaluation go by the role of a label, never by its name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = ROLES = (
+    *("with_mask", "without_mask", "mask_worn_incorrectly"),
+)
+
+NO_ROLE = ""
+"""The role of a label that means none of the three, such as "background"."""
+
+_INCORRECT = (
+    *("incorr", "improper", "inproper", "wrong", "partial", "misplaced", "bad", "chin"),
+    *("nose", "below", "under", "half", "mal", "errad", "nariz", "menton", "nez"),  # en es pt fr
+    *("falsch", "nase", "sbagliat", "scorrett", "naso", "yanlis", "hatali"),  # de it tr
+    *("неправильн", "неверн", "подбород", "нос"),  # ru
+    *("不正确", "不正確", "不规范", "不規範", "错误", "錯誤", "露鼻", "鼻"),  # zh
+    *("不適切", "間違", "誤", "ずれ", "잘못", "틀린", "불량", "턱", "코스크"),  # ja ko
+    *("niepraw", "niewlas", "zle", "salah", "verkeerd", "onjuist", "sai"),  # pl id nl vi
+    *("गलत", "خطأ", "خاطئ"),  # hi ar
+)
+_CORRECT = ("correct", "proper", "correcta", "benar", "richtig", "properly", "correctly")
+_NEGATIONS = (
+    *("without", "no", "non", "not", "none", "never", "wo", "off", "un", "nomask"),
+    *("negative", "false", "sin", "sem", "sans", "pas", "ohne", "kein", "keine", "senza"),
+    *("yok", "degil", "без", "нет", "bez", "brak", "nie", "tanpa", "tidak", "khong"),
+    *("zonder", "geen", "बिना", "नहीं", "بدون", "لا"),
+)
+_NEGATIVE_PARTS = (
+    *("without", "unmask", "nomask", "nonmask", "maskless", "maskesiz", "maskeless", "maskoff"),
+    *(
+        "没",
+        "沒",
+        "无",
+        "無",
+        "未",
+        "なし",
+        "ない",
+        "없",
+        "미착용",
+        "안쓴",
+        "안 쓴",
+        "बिना",
+        "بدون",
+    ),
+)
+_MASK = (
+    *("mask", "mascar", "barbijo", "cubreboca", "tapaboca", "masque", "mascher"),
+    *("маск", "口罩", "マスク", "마스크", "khau trang", "mondkap", "मास्क", "كمام", "قناع"),
+)
+_POSITIVE = (
+    *("with", "con", "com", "avec", "mit", "yes", "on", "wearing", "covered", "true", "positive"),
+    *("si", "sim", "oui", "ja", "evet", "да", "착용", "着用", "佩戴", "戴"),
+)
+_BARE = ({"face"}, {"bare"}, {"bare", "face"}, {"naked", "face"}, {"normal", "face"})
+
+
+@cache
+def guess_roles(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The role that each name suggests, in some fifteen languages; `NO_ROLE` for any other name.
+
+    Args:
+        labels: names as they come from a model, numbered ("0 Mask") or not.
+    """
+    return tuple(_guess(label) for label in labels)
+
+
+def read_roles(labels: Sequence[str], roles: object) -> tuple[str, ...]:
+    """The roles that a model's metadata gives for its labels, or those that their names suggest.
+
+    Args:
+        labels: the model's labels.
+        roles: the metadata entry: a list as long as `labels`; None where there is none.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    if roles is None:
+        return guess_roles(tuple(labels))
+    if not isinstance(roles, list) or len(roles) != len(labels):
+        raise ValueError(f"roles must be a list of {len(labels)}, one for each label")
+    found = tuple(NO_ROLE if role is None else str(role) for role in roles)
+    unknown = set(found) - {*ROLES, NO_ROLE}
+    if unknown:
+        raise ValueError(f"a role is one of {', '.join(ROLES)} or null, got {unknown.pop()!r}")
+    return found
+
+
+def find_labels(names: Sequence[str], roles: Sequence[str], wanted: Iterable[str]) -> set[int]:
+    """Indices of the labels that are wanted by their name or by their role."""
+    kinds = set(wanted)
+    return {i for i, pair in enumerate(zip(names, roles, strict=True)) if kinds & {*pair}}
+
+
+def _guess(label: str) -> str:
+    text = _simplify(label)
+    words = text.split()
+    negative = any(word in _NEGATIONS for word in words) or any(p in text for p in _NEGATIVE_PARTS)
+    if any(word.startswith(_INCORRECT) for word in words) or any(
+        part in text for part in _INCORRECT if not part.isascii()
+    ):
+        return WORN_INCORRECTLY
+    if negative:
+        return WORN_INCORRECTLY if any(word in _CORRECT for word in words) else WITHOUT_MASK
+    if any(part in text for part in _MASK) or any(word in _POSITIVE + _CORRECT for word in words):
+        return WITH_MASK
+    return WITHOUT_MASK if set(words) in _BARE else NO_ROLE
+
+
+def _simplify(label: str) -> str:
+    """Lower case, without accents and leading number, one space between words."""
+    # WithMask and withMask are two words.
+    split = re.sub(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])", " ", label)
+    letters = unicodedata.normalize("NFKD", split.casefold().replace("ı", "i"))
+    plain = "".join(c for c in letters if not "\u0300" <= c <= "\u036f")
+    composed = unicodedata.normalize("NFKC", plain).replace("đ", "d").replace("w/o", "wo")
+    # The vowel signs of Hindi are marks, and belong to their words.
+    spaced = "".join(
+        c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in composed
+    )
+    return re.sub(r"^(class |label )?\d+ ", "", " ".join(spaced.split()))

@@ -1,0 +1,119 @@
+"""Labels and models are found where people have them: beside the model, and in zips."""
+
+import json
+import zipfile
+
+import pytest
+
+from convert_to_trt.containers import open_container, read_label_file
+from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS, TFLITE
+from mask_detector_ros.errors import ModelError, ParameterError
+
+HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
+TFLITE_HEAD = b"\x1c\0\0\0TFL3"
+
+
+LABEL_FILES = {
+    "numbered": ("labels.txt", "0 With Mask\n1 Without Mask\n", ("With Mask", "Without Mask")),
+    "plain": ("labels.txt", "face\nmask\n\n", ("face", "mask")),
+    "with a mark": ("labels.txt", "\ufeffmask\r\nno mask\r\n", ("mask", "no mask")),
+    "one number": ("labels.txt", "0 Mask\nother\n", ("0 Mask", "other")),
+    "list": ("names.json", '["a", "b"]', ("a", "b")),
+    "class indices": ("names.json", '{"b": 1, "a": 0}', ("a", "b")),
+    "by number": ("names.json", '{"10": "k", "9": "j"}', ("j", "k")),
+    "Teachable Machine": ("metadata.json", '{"labels": ["a", "b"]}', ("a", "b")),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "labels"), LABEL_FILES.values(), ids=LABEL_FILES)
+def test_labels_are_read_from_each_form(tmp_path, name, text, labels):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    assert read_label_file(path) == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *[("labels.txt", text) for text in (b"", b"one\n", b"a\na\n", b"\xff\xfe\0")],
+        *[("labels.json", text) for text in (b"{", b"3", b'{"a": [1]}')],
+    ],
+)
+def test_a_file_without_labels_is_an_error(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=name.replace(".", r"\.")):
+        read_label_file(path)
+
+
+def test_labels_beside_a_model_are_its_own(tmp_path):
+    (tmp_path / "mine.h5").write_bytes(HDF5_HEAD)
+    (tmp_path / "labels.txt").write_text("mask\nno mask\n")
+    with open_container(tmp_path / "mine.h5") as container:
+        assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
+        assert container.sources == {"labels": "labels.txt beside the model"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [("keras_model.h5", HDF5_HEAD, HDF5), ("model_unquant.tflite", TFLITE_HEAD, TFLITE)],
+)
+def test_a_zip_of_teachable_machine_says_labels_and_preprocessing(tmp_path, name, content, kind):
+    path = tmp_path / "converted.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+        archive.writestr("labels.txt", "0 Mask\n1 No Mask\n")
+    with open_container(path) as container:
+        assert container.kind == kind
+        assert json.loads(container.metadata["labels"]) == ["Mask", "No Mask"]
+        assert container.metadata["color"] == "RGB"
+        assert float(container.metadata["scale"]) == pytest.approx(1 / 127.5)
+        assert "Teachable Machine" in container.sources["preprocessing"]
+        inside = container.path
+    assert not inside.exists()
+
+
+def test_a_zip_of_tensorflow_js_is_one_model_with_its_shards(tmp_path):
+    path = tmp_path / "tm-my-image-model.zip"
+    told = {"packageName": "@teachablemachine/image", "labels": ["a", "b"]}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.json", json.dumps({"modelTopology": {}}))
+        archive.writestr("weights.bin", b"")
+        archive.writestr("metadata.json", json.dumps(told))
+    with open_container(path) as container:
+        assert container.kind == TFJS
+        assert json.loads(container.metadata["labels"]) == ["a", "b"]
+        assert "scale" in container.metadata
+
+
+@pytest.mark.parametrize("names", [(), ("a.h5", "b.h5")])
+def test_a_zip_with_no_or_several_models_is_refused_with_what_it_holds(tmp_path, names):
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.md", "")
+        for name in names:
+            archive.writestr(name, HDF5_HEAD)
+    with pytest.raises(ModelError, match="must hold one model"), open_container(path):
+        pass
+
+
+def test_a_zip_writes_nothing_outside_its_folder(tmp_path):
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../outside.h5", HDF5_HEAD)
+        archive.writestr("model.h5", HDF5_HEAD)
+    with open_container(path) as container:
+        assert container.path.name == "model.h5"
+    assert not list(tmp_path.parent.glob("outside.h5"))
+
+
+def test_an_architecture_in_json_takes_the_weights_of_its_name(tmp_path):
+    (tmp_path / "mask.json").write_text('{"class_name": "Sequential", "config": {}}')
+    lonely = open_container(tmp_path / "mask.json")
+    with pytest.raises(ModelError, match=r"beside one \.h5 of weights"), lonely:
+        pass
+    for name in ("mask.weights.h5", "other.h5"):
+        (tmp_path / name).write_bytes(HDF5_HEAD)
+    with open_container(tmp_path / "mask.json") as container:
+        assert container.kind == KERAS_JSON
+        assert container.weights == tmp_path / "mask.weights.h5"
