@@ -11,7 +11,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference.base import Session
+from mask_detector_ros.inference.base import Session, require_probabilities
 from mask_detector_ros.roles import read_roles
 
 BATCH_LIMIT = 128
@@ -92,7 +92,9 @@ class Classifier:
             boxes = faces.boxes[start : start + BATCH_LIMIT]
             crops = crop_squares(image, boxes, self.side, margin)
             batch = self._session.run(**{self._input.name: self._to_input(crops)})
-            rows.append(batch[self._session.outputs[0].name])
+            output = self._session.outputs[0].name
+            require_probabilities(batch[output], self._session.name, output)
+            rows.append(batch[output])
         return faces.with_probabilities(np.concatenate(rows), self.label_names, self.label_roles)
 
     def _to_input(self, crops: NDArray[np.uint8]) -> NDArray[np.generic]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +30,9 @@ OWN_LABELS = "auto"
 
 SHIPPED_CLASSIFIER = "mask_classifier"
 """What labels the faces of a detector that gives no labels, where nothing else is chosen."""
+
+MAX_MODEL_BYTES = 1 << 29
+"""A thousand times the size of the shipped models; reading more could take all memory."""
 
 _AGAIN = "reinstall mask_detector_ros, or check the file out again from its repository"
 
@@ -200,8 +205,25 @@ def _find_mistake(path: Path, head: bytes) -> str:
     return find_foreign(head)
 
 
+def is_shipped(model: bytes) -> bool:
+    """Whether a model's content is that of a file of the package."""
+    digest = hashlib.sha256(model).hexdigest()
+    return any(entry.sha256 == digest for entry in read_manifest().values())
+
+
 def _read(path: Path, hint: str) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read {path} ({error.strerror}); {hint}") from error
+        # Without O_NONBLOCK, a pipe would be waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError(f"{path} is no regular file; {hint}")
+            if status.st_size > MAX_MODEL_BYTES:
+                raise ModelError(
+                    f"{path} has {status.st_size:,} bytes, more than {MAX_MODEL_BYTES:,}; {hint}"
+                )
+            return file.read(MAX_MODEL_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise ModelError(
+            f"cannot read {path} ({getattr(error, 'strerror', error)}); {hint}"
+        ) from error

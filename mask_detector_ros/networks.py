@@ -18,11 +18,14 @@ from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_choice import load_on_gpu
 from mask_detector_ros.inference.gpus import Gpu
+from mask_detector_ros.inference.probe import probe_model
 from mask_detector_ros.models import (
     classifier_name,
     find_cascade_graph,
     find_classifier,
     find_detector,
+    find_networks,
+    is_shipped,
     takes_classifier,
 )
 from mask_detector_ros.mtcnn.cascade import Cascade
@@ -55,16 +58,44 @@ class LoadedNetworks:
     reason: str = ""
 
 
+PROBE_SIDE = 64
+
+PROBE = DetectionSettings(
+    min_face_size=20,
+    pyramid_factor=0.5,
+    detection_thresholds=(0.0, 0.0, 0.0),
+    max_faces=0,
+    max_candidates=10,
+)
+"""Every network is run: all that is seen counts as a face."""
+
+
 def load_networks(
     values: Mapping[str, Any], backend: str, options: EngineOptions
 ) -> LoadedNetworks:
-    """Load the networks that the parameters name.
+    """Load the networks that the parameters name, and try them out.
+
+    One that did not come with the package is run in a process of its own first.
 
     Raises:
         BackendError: the backend cannot serve on this machine.
-        ModelError: a model is missing, damaged, or not of the expected form.
+        ModelError: a model is missing, damaged, not of the expected form, does not end, or gives
+            no probabilities.
     """
+    networks = find_networks(values["detector_model"], values["classifier_model"])
+    for name, model in networks.items():
+        if not is_shipped(model):
+            probe_model(model, name)
+    loaded = _load_networks(values, backend, options)
+    height, width = getattr(loaded.cascade, "image_size", (PROBE_SIDE, PROBE_SIDE))
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    loaded.find(noise, PROBE, None)
+    return loaded
 
+
+def _load_networks(
+    values: Mapping[str, Any], backend: str, options: EngineOptions
+) -> LoadedNetworks:
     def load(model: bytes, name: str) -> Session:
         return create_session(model, name, backend, values["threads"], options)
 

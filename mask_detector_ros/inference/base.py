@@ -19,6 +19,27 @@ WORKSPACE_MB = 512
 makes them no faster, and a Jetson shares its memory with all else."""
 
 
+PROBABILITY_TOLERANCE = 1e-3
+"""By which rounding, of fp16 too, may take a probability out of 0 to 1."""
+
+
+def require_probabilities(values: Array, model: str, output: str) -> None:
+    """Raise a ModelError where an output holds anything but numbers from 0 to 1."""
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    # The comparisons are false for NaN.
+    if not (low >= -PROBABILITY_TOLERANCE and high <= 1 + PROBABILITY_TOLERANCE):
+        raise ModelError(
+            f"{model} gives {output} from {low:g} to {high:g}, which are no probabilities; the"
+            " network must end in a softmax or sigmoid and give finite numbers"
+        )
+
+
+def require_finite(values: Array, model: str, output: str) -> None:
+    """Raise a ModelError where an output holds NaN or infinity."""
+    if not np.isfinite(values).all():
+        raise ModelError(f"{model} gives NaN or infinity in {output}; give another model")
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Name, element type and shape of an input or output; -1 is a free dimension."""

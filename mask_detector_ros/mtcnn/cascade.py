@@ -21,7 +21,7 @@ from mask_detector_ros.imaging.boxes import (
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.near_search import draw_near
@@ -166,6 +166,7 @@ class Cascade:
         if not found:
             return np.empty((0, 4), np.float32)
         every = join_proposals([some for some, _ in found])
+        require_probabilities(every.scores, self.pnet.name, "scores")
         kept = suppress_neighbours(every.levels, every.rows, every.columns, every.scores)
         best = kept[best_scores(every.scores[kept], SUPPRESSION_BUDGET * limit)]
         dropped = sum(count for _, count in found) + len(kept) - len(best)
@@ -192,6 +193,8 @@ class Cascade:
         boxes, out = self._run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)
         corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
         # The network gives five x, then five y, as shares of the crop.
+        for name in ("offsets", "landmarks"):
+            require_finite(out[name], self.onet.name, name)
         landmarks = corner + sides * out["landmarks"].reshape(-1, 2, 5).transpose(0, 2, 1)
         faces = Faces(bbox_regression(boxes, out["offsets"]), out["scores"][:, 0], landmarks)
         return faces[suppress_contained(faces.boxes, faces.scores, LAST_OVERLAP)]
@@ -208,6 +211,7 @@ class Cascade:
 
         batches = self._pool.map(run, self._batches(squares))
         out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        require_probabilities(out["scores"], session.name, "scores")
         kept = out["scores"][:, 0] >= threshold
         return squares[kept].astype(np.float32), {n: values[kept] for n, values in out.items()}
 

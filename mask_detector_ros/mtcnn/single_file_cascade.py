@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.errors import ImageError, ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.inference.base import Session
+from mask_detector_ros.inference.base import Session, require_finite, require_probabilities
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.roles import read_roles
@@ -53,6 +53,7 @@ class CascadeGraph:
         self._input = tensor.name
         self._warned = False
         self.overrun: Overrun | None = None
+        self.image_size = self._height, self._width
 
     def __call__(
         self,
@@ -82,6 +83,10 @@ class CascadeGraph:
                 ", ".join(f"{lost:.0f}" for lost in out["dropped"]),
             )
             self._warned = True
+        for name in ("scores", "probabilities"):
+            require_probabilities(out[name], self.session.name, name)
+        for name in ("boxes", "landmarks"):
+            require_finite(out[name], self.session.name, name)
         found = out["scores"] > 0
         kept = int(found.sum())
         self.overrun = Overrun.of(kept, kept + int(out["dropped"].sum()))

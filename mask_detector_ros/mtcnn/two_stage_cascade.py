@@ -25,7 +25,7 @@ from mask_detector_ros.imaging.boxes import (
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.one_pass import decode_cells, letterboxes, suppress_candidates
 from mask_detector_ros.mtcnn.settings import DetectionSettings
@@ -201,6 +201,10 @@ class TwoStageCascade:
             for some in np.split(squares, range(BATCH_LIMIT, len(squares), BATCH_LIMIT))
         ]
         out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        for name in ("scores", "probabilities"):
+            require_probabilities(out[name], self._decision.name, name)
+        for name in ("offsets", "landmarks"):
+            require_finite(out[name], self._decision.name, name)
         return squares.astype(np.float32), out
 
 

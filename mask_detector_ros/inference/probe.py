@@ -1,0 +1,105 @@
+"""A first run of a model that did not come with the package, where it can do no harm.
+
+A network may compute for ever (an ONNX Loop), crash its library, or give no numbers. It is run in a
+process of its own, with a deadline, before it is loaded into one that has other work.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference.base import (
+    Array,
+    Session,
+    TensorInfo,
+    require_finite,
+    require_probabilities,
+)
+
+DEADLINE = 30.0
+"""Seconds that loading a network and running it twice may take; the shipped ones take one."""
+
+FREE_SIDE = 64
+"""For the free sides of an input: a multiple of the strides of all detectors."""
+
+_MISFIT = 3
+"""Exit code of the process where it has printed what is wrong."""
+
+_PROGRAM = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from mask_detector_ros.inference.probe import main
+sys.exit(main(sys.argv[2]))
+"""
+
+
+@lru_cache(maxsize=16)
+def probe_model(model: bytes, name: str, deadline: float = DEADLINE) -> None:
+    """Run a serialised ONNX model on zeros and on noise.
+
+    Raises:
+        ModelError: it does not load, does not end, or gives no probabilities.
+    """
+    arguments = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), name]
+    try:
+        done = subprocess.run(arguments, input=model, capture_output=True, timeout=deadline)
+    except subprocess.TimeoutExpired:
+        raise ModelError(
+            f"{name} did not give a result within {deadline:g} s: it computes for ever, or is too"
+            " large for this machine; give another model"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"{name} cannot be tried out ({error.strerror})") from error
+    if done.returncode == _MISFIT:
+        raise ModelError(done.stdout.decode(errors="replace").strip())
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ModelError(
+            f"{name} ended the process that tried it out (exit code {done.returncode}"
+            f"{''.join(f'; {line}' for line in last)}); give another model"
+        )
+
+
+def check_outputs(session: Session) -> None:
+    """Run a loaded network on zeros and on noise.
+
+    Raises:
+        ModelError: an output is not finite, or has scores or probabilities outside 0 to 1.
+    """
+    for fill in (0, 255):
+        out = session.run(**{t.name: _fill(t, fill, session.metadata) for t in session.inputs})
+        for name, values in out.items():
+            if len(out) == 1 or name.startswith(("scores", "probabilities")):
+                require_probabilities(values, session.name, name)
+            elif values.dtype.kind == "f":
+                require_finite(values, session.name, name)
+
+
+def _fill(tensor: TensorInfo, highest: int, metadata: Any) -> Array:
+    """Pixels from 0 to `highest`, scaled as the metadata says."""
+    free = [1, *[FREE_SIDE] * len(tensor.shape)]
+    shape = [free[i] if side < 0 else side for i, side in enumerate(tensor.shape)]
+    pixels: Array = np.random.default_rng(0).integers(0, highest + 1, shape)
+    if tensor.dtype.kind == "f":
+        scale, offset = (float(metadata.get(n, d)) for n, d in (("scale", 1), ("offset", 0)))
+        pixels = pixels * scale + offset
+    return pixels.astype(tensor.dtype)
+
+
+def main(name: str) -> int:
+    """In the process of its own; the model comes on standard input."""
+    from mask_detector_ros.inference import create_session
+
+    try:
+        check_outputs(create_session(sys.stdin.buffer.read(), name, "auto", 1))
+    except ModelError as error:
+        print(error)
+        return _MISFIT
+    return 0
