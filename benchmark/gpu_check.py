@@ -28,7 +28,7 @@ from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import GPU_BACKENDS, EngineOptions, create_session
 from mask_detector_ros.inference.gpu_choice import obstacle
 from mask_detector_ros.inference.gpus import driver_cuda_version, find_gpu
-from mask_detector_ros.models import find_detector
+from mask_detector_ros.models import OWN_LABELS, find_detector
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.speed.machine import describe_machine
 
@@ -160,6 +160,7 @@ def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, f
             "engine_cache_dir": folder,
             "device": arguments.device,
             "detector_model": arguments.detector_model,
+            "classifier_model": OWN_LABELS,
         }
         if arguments.detection_thresholds:
             common["detection_thresholds"] = tuple(arguments.detection_thresholds)
@@ -196,7 +197,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 checks.leave_out(backend, reason)
             else:
                 check_backend(checks, backend, arguments, folder)
-    parameters = {"backend": "onnxruntime", "detector_model": arguments.detector_model}
+    parameters = {
+        "backend": "onnxruntime",
+        "detector_model": arguments.detector_model,
+        "classifier_model": OWN_LABELS,
+    }
     if arguments.detection_thresholds:
         parameters["detection_thresholds"] = tuple(arguments.detection_thresholds)
     checks.run("CPU: one camera", time_detector, arguments.rounds // 20 or 1, parameters)

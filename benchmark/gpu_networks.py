@@ -17,7 +17,7 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.parity import check_parity
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.models import OWN_LABELS, find_detector, find_networks
 from mask_detector_ros.sources.sample_scene import SampleScene
 
 BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
@@ -27,8 +27,8 @@ Parameters = Mapping[str, Any]
 
 
 def networks(detector_model: str) -> dict[str, bytes]:
-    """The networks of a detector, and the classifier, by name."""
-    return find_detector(detector_model) | {"classifier": find_classifier("mask_classifier")}
+    """The networks of a detector, and the classifier where it needs one, by name."""
+    return find_networks(detector_model, OWN_LABELS)
 
 
 def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
@@ -89,18 +89,13 @@ def require_same_faces(pairs: Iterable[tuple[Faces, Faces]]) -> dict[str, float]
 
 def write_cascade(path: Path, parameters: Parameters, half: bool) -> None:
     """The whole cascade of a detector in one file, for images of 640x480."""
-    # The first says what to install where the package onnx is missing.
-    from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
-    from convert_to_trt.cascade_graph import compose_cascade
-    from convert_to_trt.cascade_settings import GraphSettings
-    from convert_to_trt.two_stage_graph import compose_two_stage
+    from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
+    from convert_to_trt.cascade_to_onnx import compose
 
-    stages = find_detector(parameters["detector_model"])
     settings = GraphSettings(640, 480, half=half)
     if "detection_thresholds" in parameters:
         settings = replace(settings, detection_thresholds=parameters["detection_thresholds"])
-    if "proposal" in stages:
-        model = compose_two_stage(stages, settings)
-    else:
-        model = compose_cascade(stages, find_classifier("mask_classifier"), settings)
+    if "proposal" in find_detector(parameters["detector_model"]):
+        settings = replace(settings, decide_slots=TWO_STAGE_SLOTS, half=False)
+    model = compose(parameters["detector_model"], OWN_LABELS, settings)
     path.write_bytes(model.SerializeToString())

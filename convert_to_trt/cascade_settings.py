@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TWO_STAGE_SLOTS = 32
+"""Crops of the two-stage cascade: its first stage proposes 1.5 a face."""
+
 
 @dataclass(frozen=True)
 class GraphSettings:
@@ -13,10 +16,10 @@ class GraphSettings:
         width, height: of the images.
         min_face_size, pyramid_factor, detection_thresholds, margin: the parameters of those
             names; margin negative for the classifier's own.
-        level_slots: windows of P-Net that each level of the pyramid may give, the best ones.
+        level_slots: proposals of P-Net that each level of the pyramid may give, the best ones.
         window_slots: of them all that are compared with each other after the levels.
         refine_slots: crops of R-Net.
-        decide_slots: crops of O-Net.
+        decide_slots: crops of O-Net, or of the decision network of the two-stage cascade.
         face_slots: faces.
         half: whether the classifier computes in float16.
     """

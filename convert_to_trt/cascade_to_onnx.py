@@ -10,16 +10,16 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
 from convert_to_trt.output_file import write_file
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
@@ -27,11 +27,19 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.agreement import Agreement
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.models import (
+    classifier_name,
+    find_classifier,
+    find_detector,
+    takes_classifier,
+)
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
+
+if TYPE_CHECKING:
+    import onnx
 
 MISSING_LIMIT = 0.05
 """Share of the faces that one of the two may find alone: those near a threshold."""
@@ -54,8 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--half", action="store_true", help="let the classifier compute in float16")
     slots = ("level_slots", "window_slots", "refine_slots", "decide_slots", "face_slots")
     for name in slots:
-        value = getattr(defaults, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, metavar="N")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            metavar="N",
+            help=f"default: {getattr(defaults, name)}"
+            + (f", of the two-stage cascade {TWO_STAGE_SLOTS}" if name == "decide_slots" else ""),
+        )
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs to compare on")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_options(parser, "as the node", PARAMETERS)
@@ -72,11 +85,39 @@ def read_settings(options: argparse.Namespace) -> GraphSettings:
     if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise ParameterError(f"--image must be such as 640x480, got {options.image!r}")
     given = {**vars(options), **option_values(options, PARAMETERS)}
-    fields = [name for name in GraphSettings.__dataclass_fields__ if name in given]
+    fields = [n for n in GraphSettings.__dataclass_fields__ if given.get(n) is not None]
     settings = GraphSettings(int(width), int(height), **{name: given[name] for name in fields})
-    if min(getattr(settings, name) for name in fields if name.endswith("slots")) < 1:
+    if min((getattr(settings, name) for name in fields if name.endswith("slots")), default=1) < 1:
         raise ParameterError("every number of slots must be 1 or more")
     return settings
+
+
+def compose(detector_model: str, classifier_model: str, settings: GraphSettings) -> onnx.ModelProto:
+    """The graph of a detector of three stages and a classifier, or of the two-stage cascade.
+
+    Raises:
+        ParameterError: no face can be found with these settings, or they do not fit the detector.
+        ModelError: a model is missing, or cannot be put into a graph.
+    """
+    # The first says what to install where the package onnx is missing.
+    from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
+    from convert_to_trt.cascade_graph import compose_cascade
+    from convert_to_trt.two_stage_graph import compose_two_stage
+
+    stages = find_detector(detector_model)
+    if "proposal" not in stages:
+        classifier = find_classifier(classifier_name(classifier_model))
+        return compose_cascade(stages, classifier, settings)
+    if takes_classifier(stages, classifier_model):
+        raise ParameterError(
+            "in one graph the two-stage cascade labels by itself; leave --classifier-model out"
+        )
+    if settings.half:
+        raise ParameterError(
+            "both networks of the two-stage cascade place faces and compute in float32; leave"
+            " --half out"
+        )
+    return compose_two_stage(stages, settings)
 
 
 def fit_picture(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -100,14 +141,12 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
         raise ParameterError(f"-o must name a file in a folder that exists, got {options.output}")
     if options.photos is not None and not options.photos.is_dir():
         raise ParameterError(f"--photos must be a folder of pictures, got {options.photos}")
-    # The first says what to install where the package onnx is missing.
-    from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
-    from convert_to_trt.cascade_graph import compose_cascade
-
     values = option_values(options, DETECTOR_PARAMETERS)
     values |= {"backend": "onnxruntime", "max_faces": settings.face_slots}
-    stages = find_detector(values["detector_model"])
-    model = compose_cascade(stages, find_classifier(values["classifier_model"]), settings)
+    is_two_stage = "proposal" in find_detector(values["detector_model"])
+    if is_two_stage and options.decide_slots is None:
+        settings = replace(settings, decide_slots=TWO_STAGE_SLOTS)
+    model = compose(values["detector_model"], values["classifier_model"], settings)
     content = model.SerializeToString()
     graph = CascadeGraph(create_session(content, options.output.name, "onnxruntime"))
     report: dict[str, Any] = {"output": str(options.output), "bytes": len(content)}

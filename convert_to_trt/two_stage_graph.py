@@ -30,9 +30,7 @@ Levels = list[tuple[str, int, int]]
 """(1, 3, height, width) image, height and width of each halving."""
 
 
-def compose_two_stage(
-    stages: Mapping[str, bytes], settings: GraphSettings, decide_slots: int | None = None
-) -> onnx.ModelProto:
+def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> onnx.ModelProto:
     """One graph from a (H, W, 3) uint8 BGR `image` to the faces in it, best first.
 
     Outputs, all float32, for the F slots of faces: `boxes` (F, 4), `scores` (F,), 0 where a
@@ -42,13 +40,12 @@ def compose_two_stage(
     Args:
         stages: proposal and decision, serialised.
         settings: what the graph is made for.
-        decide_slots: crops of the decision network; by default those of the settings.
 
     Raises:
         ParameterError: no face can be found with these settings.
         ModelError: a network lacks its metadata.
     """
-    composer = _Composer(stages, settings, decide_slots or settings.decide_slots)
+    composer = _Composer(stages, settings)
     outputs = composer.compose()
     image = (TensorProto.UINT8, (settings.height, settings.width, 3))
     model = composer.g.finish({"image": image}, outputs, OPSET, IR_VERSION)
@@ -59,9 +56,7 @@ def compose_two_stage(
 
 
 class _Composer:
-    def __init__(
-        self, stages: Mapping[str, bytes], settings: GraphSettings, decide_slots: int
-    ) -> None:
+    def __init__(self, stages: Mapping[str, bytes], settings: GraphSettings) -> None:
         self.g, self.settings = GraphBuilder(), settings
         self._models = {name: onnx.load_from_string(model) for name, model in stages.items()}
         proposal, decision = (_metadata(self._models[name]) for name in ("proposal", "decision"))
@@ -77,7 +72,7 @@ class _Composer:
             ) from error
         shape = self._models["decision"].graph.input[0].type.tensor_type.shape
         self._side = shape.dim[1].dim_value
-        self._decide_slots = decide_slots
+        self._decide_slots = settings.decide_slots
         self._dropped: list[str] = []
 
     def compose(self) -> dict[str, tuple[str, tuple[int, ...]]]:
