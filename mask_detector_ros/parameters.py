@@ -120,7 +120,7 @@ DETECTOR_PARAMETERS = (
         "backend",
         "auto",
         "Inference library. auto starts on the CPU and, where there is a GPU, switches to TensorRT "
-        "as soon as its engines are built.",
+        "or else CUDA (ONNX Runtime) as soon as it is ready.",
         choices=("auto", *BACKENDS),
     ),
     Parameter(
@@ -138,7 +138,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "device",
         0,
-        "Number of the GPU that TensorRT uses.",
+        "Number of the GPU to use.",
         minimum=0,
         maximum=63,
     ),

@@ -56,6 +56,12 @@ def check_provider() -> None:
     path = provider_library()
     if path is None:
         raise BackendError(f"backend cuda is not installed; do: {install_hint()}")
+    import onnxruntime
+
+    if PROVIDER not in onnxruntime.get_available_providers():
+        raise BackendError(
+            f"onnxruntime for the CPU was installed over onnxruntime-gpu; do: {install_hint()}"
+        )
     needed, driver = _built_for(), driver_cuda_version()
     if needed is not None and driver[0] < needed[0]:
         raise BackendError(

@@ -64,8 +64,19 @@ class FakeGpu:
         self._install_driver()
         self._monkeypatch.setattr(cuda_provider, "provider_library", lambda: STAND_IN)
         self._monkeypatch.setattr(cuda_provider, "_load", lambda library: None)
+        import onnxruntime
+
+        self._monkeypatch.setattr(
+            onnxruntime, "get_available_providers", lambda: fake_onnxruntime.PROVIDERS
+        )
         self._monkeypatch.setattr(onnxruntime_cuda, "ort", fake_onnxruntime)
         return fake_onnxruntime
+
+    def remove_provider(self):
+        """Let ONNX Runtime be the one for the CPU."""
+        from mask_detector_ros.inference import cuda_provider
+
+        self._monkeypatch.setattr(cuda_provider, "provider_library", lambda: None)
 
     def _install_driver(self):
         from pycuda.driver import FakeDriver

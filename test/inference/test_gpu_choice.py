@@ -1,0 +1,130 @@
+"""What auto goes over to: a table of GPUs and libraries, and what is said of each choice."""
+
+import pytest
+
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.inference import gpu_choice
+from mask_detector_ros.inference.gpu_choice import find_serving_gpu, load_on_gpu, obstacle
+from mask_detector_ros.inference.gpus import Gpu
+
+NOT_INSTALLED = "TensorRT is not installed"
+NO_CUDA = "ONNX Runtime CUDA is not installed"
+
+
+def not_served(library, capability):
+    return f"{library} does not serve compute capability {capability}"
+
+
+CASES = [
+    # GPU, TensorRT, with CUDA?, what serves, and the first reason
+    ("Nano", [5, 3], "8.2.1", False, "tensorrt", ""),
+    ("V100", [7, 0], "10.3.0", False, "tensorrt", ""),
+    ("V100", [7, 0], "10.13.3", True, "cuda", not_served("TensorRT 10.13.3", "7.0")),
+    ("GTX 1080", [6, 1], "10.3.0", True, "cuda", not_served("TensorRT 10.3.0", "6.1")),
+    ("T4", [7, 5], "11.4.0", True, "tensorrt", ""),
+    ("RTX 4090", [8, 9], "rtx-1.7.1", True, "tensorrt", ""),
+    ("Orin", [8, 7], "10.3.0", True, "tensorrt", ""),
+    ("Orin", [8, 7], "rtx-1.7.1", True, "cuda", not_served("TensorRT-RTX 1.7.1", "8.7")),
+    ("H100", [9, 0], "rtx-1.7.1", True, "cuda", not_served("TensorRT-RTX 1.7.1", "9.0")),
+    ("H100", [9, 0], "rtx-1.7.1", False, "", not_served("TensorRT-RTX 1.7.1", "9.0")),
+    ("H100", [9, 0], "10.13.3", True, "tensorrt", ""),
+    ("H100", [9, 0], None, True, "cuda", NOT_INSTALLED),
+    ("RTX 5090", [12, 0], "rtx-1.7.1", True, "tensorrt", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "capability", "tensorrt", "has_cuda", "served", "reason"), CASES)
+def test_the_table(bare_gpu, name, capability, tensorrt, has_cuda, served, reason):
+    if tensorrt:
+        bare_gpu.install(tensorrt)
+    if has_cuda:
+        bare_gpu.install_cuda()
+    bare_gpu.set(gpu=name, capability=capability)
+    gpu, why_not = find_serving_gpu(0)
+    assert (gpu.name, why_not) == (name, "")
+    if served:
+        library = gpu_choice.LIBRARIES[served]
+        expected = "; ".join(filter(None, [reason, f"using {library} on {name}"]))
+        assert load_on_gpu(gpu, lambda backend: backend) == (served, expected)
+    else:
+        with pytest.raises(BackendError, match=f"{reason}; {NO_CUDA}"):
+            load_on_gpu(gpu, lambda backend: backend)
+
+
+def test_a_gpu_without_libraries_stays_idle_and_the_log_says_what_to_install(bare_gpu):
+    bare_gpu.install_cuda()
+    bare_gpu.remove_provider()
+    gpu, reason = find_serving_gpu(0)
+    assert gpu is None
+    assert reason.startswith("staying on the CPU: Orin is there, but TensorRT and ONNX Runtime")
+    assert "onnxruntime-gpu[cuda,cudnn]" in reason
+
+
+def test_without_libraries_and_without_a_gpu_the_reason_is_short(bare_gpu):
+    bare_gpu.remove_driver()
+    assert find_serving_gpu(0) == (None, "staying on the CPU: no NVIDIA GPU was found")
+
+
+def test_where_loading_fails_the_next_backend_is_taken_and_both_reasons_stay(gpu):
+    gpu.install_cuda()
+
+    def load(backend):
+        if backend == "tensorrt":
+            raise BackendError("TensorRT cannot build pnet")
+        return backend
+
+    expected = "TensorRT cannot build pnet; using ONNX Runtime CUDA on Orin"
+    assert load_on_gpu(Gpu(0, "Orin", "8.7"), load) == ("cuda", expected)
+
+
+def test_a_broken_tensorrt_is_an_obstacle_not_a_crash(gpu, tmp_path):
+    for file in tmp_path.rglob("tensorrt.py"):
+        file.write_text("raise ImportError('libnvinfer.so.10 is missing')")
+    reason = obstacle("tensorrt", Gpu(0, "Orin", "8.7"))
+    assert "tensorrt is installed but cannot be imported (libnvinfer.so.10 is missing)" in reason
+
+
+@pytest.fixture
+def h100(bare_gpu):
+    bare_gpu.install("rtx-1.7.1")
+    bare_gpu.install_cuda()
+    bare_gpu.set(gpu="H100", capability=[9, 0])
+    return bare_gpu
+
+
+def test_auto_goes_over_to_cuda_and_log_and_detector_name_the_reason(h100, astronaut, caplog):
+    caplog.set_level("INFO")
+    detector = MaskDetector.load(threads=1)
+    assert detector.backend_reason == "serving until H100 is ready"
+    expected = detector(astronaut)
+    detector.wait_for_engines()
+    assert detector(astronaut).labels == expected.labels
+    reason = f"{not_served('TensorRT-RTX 1.7.1', '9.0')}; using ONNX Runtime CUDA on H100"
+    assert (detector.backend, detector.engine_state) == ("cuda", "ready")
+    assert detector.backend_reason == reason
+    assert reason in caplog.text
+
+
+def test_a_gpu_lost_in_mid_stream_costs_no_frame_under_auto(h100, astronaut):
+    detector = MaskDetector.load(threads=1)
+    detector.wait_for_engines()
+    assert len(detector(astronaut)) == 1
+    h100.set(gpu="H100", capability=[9, 0], run_fault="lost")
+    assert len(detector(astronaut)) == 1
+    assert detector.backend == "onnxruntime"
+    assert "Xid" in detector.backend_reason
+
+
+def test_an_explicit_cuda_that_is_lost_is_an_error(h100, astronaut):
+    detector = MaskDetector.load(threads=1, backend="cuda")
+    assert detector.backend_reason == "chosen by the parameter backend"
+    h100.set(gpu="H100", capability=[9, 0], run_fault="lost")
+    with pytest.raises(BackendError, match=r"failed on H100 .*CUDA failure 719.*Xid"):
+        detector(astronaut)
+    assert detector.backend == "cuda"
+
+
+def test_an_explicit_tensorrt_on_a_gpu_that_it_does_not_serve_is_an_error(h100):
+    with pytest.raises(BackendError, match=r"RTX 1.7.1 does not serve compute capability 9.0"):
+        MaskDetector.load(threads=1, backend="tensorrt")
