@@ -1,0 +1,69 @@
+"""What the decision network is taught of a batch of crops."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.decision_settings import Settings
+from training.decision_views import Crops
+from training.face_data import LABELS
+from training.view_geometry import efficient_overlap_loss, overlaps
+
+QUALITY = (0.35, 0.65)
+"""Overlap of a predicted box with the face from which, and up to which, the score counts it: the
+order of scores is then that of how well boxes fit."""
+
+
+def predicted_boxes(offsets: Tensor) -> Tensor:
+    """(B, 4) offsets from the edges of the crop to boxes in sides of the crop."""
+    return offsets + offsets.new_tensor([0.0, 0.0, 1.0, 1.0])
+
+
+def decision_loss(
+    outputs: dict[str, Tensor],
+    crops: Crops,
+    settings: Settings,
+    progress: float,
+) -> Tensor:
+    """The loss of a batch.
+
+    Args:
+        outputs: of the network, see `OUTPUTS`.
+        crops: what they show.
+        settings: the weights of the parts.
+        progress: share of the training that is done.
+    """
+    boxes = predicted_boxes(outputs["offsets"])
+    certain = crops.is_face.float()
+    if progress >= settings.quality_from:
+        overlap = overlaps(boxes.detach()[:, None], crops.boxes[:, None])[:, 0, 0]
+        quality = ((overlap - QUALITY[0]) / (QUALITY[1] - QUALITY[0])).clamp(0.05, 1)
+        certain = torch.where(crops.box_weight > 0, certain * quality, certain)
+    score = functional.binary_cross_entropy_with_logits(
+        outputs["scores"][:, 0], certain, reduction="none"
+    )
+    loss = settings.score_weight * _mean(score, crops.score_weight)
+
+    placed = efficient_overlap_loss(boxes, crops.boxes)
+    near = functional.smooth_l1_loss(boxes, crops.boxes, reduction="none", beta=0.05).sum(1)
+    loss = loss + settings.box_weight * _mean(placed + 2 * near, crops.box_weight)
+
+    points = outputs["landmarks"].unflatten(1, (2, 5)).transpose(1, 2)
+    known = crops.landmarks.isfinite().all(2).all(1).float()
+    wanted = crops.landmarks.nan_to_num(0.0)
+    misplaced = functional.smooth_l1_loss(points, wanted, reduction="none", beta=0.02).sum((1, 2))
+    loss = loss + settings.landmark_weight * _mean(misplaced, known)
+
+    smoothing = settings.label_smoothing
+    one_hot = functional.one_hot(crops.labels.clamp(min=0), len(LABELS)).float()
+    targets = (1 - smoothing) * one_hot + smoothing / len(LABELS)
+    share = settings.teacher_share
+    targets = (1 - share) * targets + share * crops.taught
+    label = functional.cross_entropy(outputs["labels"], targets, reduction="none")
+    return loss + settings.label_weight * _mean(label, crops.label_weight)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1)

@@ -1,0 +1,91 @@
+"""Stage two of the two-stage cascade: one crop a face, and all that is said of it.
+
+A small residual network (He et al., 2015, https://arxiv.org/abs/1512.03385) with the four tasks
+of an O-Net of today's kind on one trunk: face or not, exact box, five landmarks (Zhang et al.,
+2016, https://arxiv.org/abs/1604.02878), and the mask label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.face_data import LABELS
+from training.mask_network import Stage
+
+OUTPUTS = {"scores": 1, "offsets": 4, "landmarks": 10, "labels": len(LABELS)}
+"""Numbers that each task gives; `scores` and `labels` are logits."""
+
+HALVINGS = 4
+"""Of the crop, before the head."""
+
+
+class TaskHead(nn.Module):
+    """A map of features to the four tasks.
+
+    Where a face lies is read from the map as it is, what it wears also from its mean.
+
+    Args:
+        channels: of the map.
+        side: of the map, in cells.
+        squeezed: channels to which the map is cut down before it is read cell by cell.
+        hidden: numbers that the cells are summed up in.
+    """
+
+    def __init__(self, channels: int, side: int, squeezed: int, hidden: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.read = nn.Conv2d(squeezed, hidden, side)
+        self.tasks = nn.Conv2d(hidden + channels, sum(OUTPUTS.values()), 1)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, side, side) to (N, sum of `OUTPUTS`)."""
+        cells = functional.relu(self.read(functional.relu(self.squeeze(features))))
+        mean = features.mean(dim=(2, 3), keepdim=True)
+        joined = self.dropout(torch.cat([cells, mean], dim=1))
+        with torch.autocast(joined.device.type, enabled=False):
+            outputs: Tensor = self.tasks(joined.float())
+        return outputs.flatten(1)
+
+
+class DecisionNetwork(nn.Module):
+    """Crops of proposals to the four tasks.
+
+    Pixels are only divided by 255, so that black padding is zero everywhere.
+
+    Args:
+        crop_size: side of the crops in pixels, a multiple of 16.
+        widths: channels after each of the four halvings.
+        blocks: residual blocks at each of these sizes.
+        squeezed, hidden: of the head.
+    """
+
+    def __init__(
+        self,
+        crop_size: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        squeezed: int,
+        hidden: int,
+    ) -> None:
+        super().__init__()
+        inputs = (3, *widths[:-1])
+        self.stages = nn.Sequential(
+            *(Stage(*shape) for shape in zip(inputs, widths, blocks, strict=True))
+        )
+        self.head = TaskHead(widths[-1], crop_size >> HALVINGS, squeezed, hidden)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """(N, 3, S, S) BGR pixels 0 to 255 to the outputs of each task, float32 (N, count)."""
+        return split_outputs(self.head(self.stages(pixels / 255)))
+
+
+def split_outputs(outputs: Tensor) -> dict[str, Tensor]:
+    """(N, sum of `OUTPUTS`) to each task's own."""
+    return dict(
+        zip(OUTPUTS, outputs.float().split(list(OUTPUTS.values()), dim=1), strict=True)
+    )

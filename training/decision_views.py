@@ -1,0 +1,243 @@
+"""Crops that the decision network learns from, as the proposal network frames faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.decision_settings import Settings
+from training.harvest import BACKGROUND, FACE_OVERLAP, Proposals, judge
+from training.image_store import ImageStore, cut_views, levels_for
+from training.face_data import LABELS
+from training.photographs import IGNORE, LABELS_ONLY
+from training.training_run import LAYOUT, mixed_precision
+from training.view_changes import change_light, degrade, occlude
+from training.view_geometry import (
+    boxes_in_views,
+    draw_angles,
+    mirrored_landmarks,
+    overlaps,
+    points_in_views,
+    view_matrices,
+)
+
+NO_LABEL = -1
+
+LEAST_OVERLAP = 0.2
+"""Of a crop's box with the face, from which the crop teaches where the face lies."""
+
+TEACHER_VIEWS = 4
+"""Jittered and mirrored views of a face whose labels by the teacher are averaged."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops and what a network should say of them.
+
+    Attributes:
+        pixels: (B, 3, S, S) float32 BGR, 0 to 255.
+        labels: (B,) index into `LABELS`, `NO_LABEL` for background.
+        taught: (B, K) probabilities that a teacher gives the labels; zeros where there is none.
+        is_face: (B,) bool.
+        score_weight: (B,) 0 where it is unclear whether it is a face.
+        label_weight: (B,) how far the label is to be trusted; 0 for background.
+        boxes: (B, 4) of the face, in sides of the crop.
+        box_weight: (B,) 0 for background, and where the box is no ground truth.
+        landmarks: (B, 5, 2) in sides of the crop, NaN where unknown.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    taught: Tensor
+    is_face: Tensor
+    score_weight: Tensor
+    label_weight: Tensor
+    boxes: Tensor
+    box_weight: Tensor
+    landmarks: Tensor
+
+
+@dataclass(frozen=True)
+class _View:
+    pixels: Tensor
+    matrices: Tensor
+    mirrored: Tensor
+
+
+class CropMaker:
+    """Draws crops of a store.
+
+    Args:
+        store: the images.
+        sources: the names that its `sources` index.
+        proposals: of the proposal network in it.
+        settings: how.
+    """
+
+    def __init__(
+        self, store: ImageStore, sources: list[str], proposals: Proposals, settings: Settings
+    ) -> None:
+        self._store, self._settings = store, settings
+        device = store.pixels.device
+        trust = [settings.source_weights.get(source, 1.0) for source in sources]
+        weight = torch.tensor(trust, device=device)[store.sources]
+        weight = weight * torch.where(store.suspect, settings.suspect_weight, 1.0)
+        weight = weight * torch.where(store.painted, settings.painted_weight, 1.0)
+        self._image_weight = weight
+        only = torch.tensor([source in LABELS_ONLY for source in sources], device=device)
+        self._labels_only = only[store.sources]
+
+        side = (store.boxes[..., 2:] - store.boxes[..., :2]).amax(-1)
+        known = (store.kinds >= 0) & (store.kinds < IGNORE) & (side >= settings.smallest_face)
+        rows, faces = torch.nonzero(known, as_tuple=True)
+        self._faces = Proposals(rows, store.boxes[rows, faces], faces)
+        self._face_weights = self._balance(self._faces)
+        # A photograph with many proposals of a kind must not crowd out the others.
+        framed = proposals.chosen(torch.nonzero(proposals.faces >= 0)[:, 0])
+        framed = framed.chosen(torch.nonzero(known[framed.images, framed.faces])[:, 0])
+        self._framed, self._framed_weights = framed, self._balance(framed)
+        mistaken = proposals.chosen(torch.nonzero(proposals.faces == BACKGROUND)[:, 0])
+        self._mistaken, self._mistaken_weights = mistaken, self._spread(mistaken.images, 0.5)
+        self._taught = torch.zeros(*store.kinds.shape, len(LABELS), device=device)
+        self._photographs = torch.nonzero(~self._labels_only & ~store.painted)[:, 0]
+
+    def _spread(self, images: Tensor, power: float) -> Tensor:
+        count = torch.bincount(images, minlength=len(self._store))[images].float()
+        return count.clamp(min=1) ** -power
+
+    def _balance(self, proposals: Proposals) -> Tensor:
+        """Weights by which labels are drawn in their shares."""
+        labels = self._store.kinds[proposals.images, proposals.faces]
+        weights = self._image_weight[proposals.images] * self._spread(proposals.images, 0.5)
+        for label, share in enumerate(self._settings.label_shares):
+            of_label = labels == label
+            weights[of_label] *= share / weights[of_label].sum().clamp(min=1e-6)
+        return weights
+
+    @torch.no_grad()
+    def learn_from(self, teacher: nn.Module, side: int, batch_size: int = 256) -> None:
+        """Let a teacher look at every face, several times, and keep what it says of the labels.
+
+        Args:
+            teacher: in evaluation mode, on the store's device; see `DecisionTeacher`.
+            side: of its crops, in pixels.
+            batch_size: crops at a time.
+        """
+        total = torch.zeros_like(self._taught)
+        for _ in range(TEACHER_VIEWS):
+            for rows in torch.arange(len(self._faces), device=total.device).split(batch_size):
+                places = self._jitter(self._faces.chosen(rows), self._settings.jitter)
+                view = self._view(places, side, torch.zeros(len(rows), device=total.device))
+                with mixed_precision(total.device):
+                    said = teacher(view.pixels.contiguous(memory_format=LAYOUT))["labels"]
+                total[places.images, places.faces] += said.softmax(1) / TEACHER_VIEWS
+        self._taught = total
+
+    def draw(self, count: int, side: int) -> Crops:
+        """`count` crops of `side` pixels; all chance is torch's."""
+        store, settings = self._store, self._settings
+        places = self._draw_places(count)
+        device = places.images.device
+        angle = draw_angles(count, settings.slight_turns, settings.strong_turns, device)
+        view = self._view(places, side, angle, settings.coarse_share)
+        pixels = occlude(view.pixels, settings.changes.occlusion)
+        pixels = degrade(change_light(pixels, settings.changes.grey), settings.changes)
+
+        images, has_face = places.images, places.faces >= 0
+        face = places.faces.clamp(min=0)
+        known = store.boxes[images, face]
+        boxes = boxes_in_views(known[:, None], view.matrices)[:, 0] / side
+        landmarks = points_in_views(store.landmarks[images, face], view.matrices) / side
+        landmarks = mirrored_landmarks(landmarks, view.mirrored)
+        landmarks = torch.where(has_face[:, None, None], landmarks, float("nan"))
+        overlap = overlaps(places.boxes[:, None], known[:, None])[:, 0, 0]
+        is_truth = has_face & ~self._labels_only[images]
+        clear = ~is_truth | (overlap >= FACE_OVERLAP)
+        usable = has_face | (places.faces == BACKGROUND)
+        return Crops(
+            pixels,
+            torch.where(has_face, store.kinds[images, face], NO_LABEL),
+            torch.where(has_face[:, None], self._taught[images, face], 0.0),
+            has_face,
+            (clear & usable).float(),
+            (has_face & clear).float(),
+            boxes,
+            (is_truth & (overlap > LEAST_OVERLAP)).float(),
+            landmarks,
+        )
+
+    def _view(
+        self, places: Proposals, side: int, angle: Tensor, coarse_share: float = 0.0
+    ) -> _View:
+        """The squares about the boxes of `places`, as the library cuts them, turned by `angle`."""
+        store, settings = self._store, self._settings
+        images, count = places.images, len(places)
+        device = images.device
+        only = self._labels_only[images] & (places.faces >= 0)
+        extent = (places.boxes[:, 2:] - places.boxes[:, :2]).amax(1)
+        # Heads that end at the image's edge: with less context, or its edge gone on, so that
+        # black borders betray no label.
+        margin = torch.where(
+            only, settings.margin * torch.rand(count, device=device), settings.margin
+        )
+        extended = only & (torch.rand(count, device=device) < 0.6)
+        scale = (extent * (1 + 2 * margin) / side).clamp(min=1e-3)
+        mirrored = torch.rand(count, device=device) < 0.5
+        middle = (places.boxes[:, :2] + places.boxes[:, 2:]) / 2
+        matrices = view_matrices(middle, scale, angle, mirrored, side)
+        coarse = torch.rand(count, device=device)
+        coarser = (coarse < coarse_share).long() + (coarse < coarse_share / 3)
+        level = (levels_for(scale) + coarser).clamp(max=store.offsets.shape[1] - 1)
+        return _View(cut_views(store, images, matrices, level, side, extended), matrices, mirrored)
+
+    def _draw_places(self, count: int) -> Proposals:
+        """Images, the boxes to cut crops about, and what those show."""
+        settings = self._settings
+        background = round(count * settings.background_share)
+        blind = round(background * settings.random_share)
+        if not len(self._mistaken):
+            blind = background
+        framed = round((count - background) * settings.proposed_share) if len(self._framed) else 0
+        drawn = self._pick(self._faces, self._face_weights, count - background - framed)
+        wide = torch.rand(len(drawn), 1, device=drawn.images.device) < settings.wide_share
+        near, far = self._jitter(drawn, settings.jitter), self._jitter(drawn, settings.wide_jitter)
+        parts = [Proposals(drawn.images, torch.where(wide, far.boxes, near.boxes), drawn.faces)]
+        if framed:
+            parts.append(self._pick(self._framed, self._framed_weights, framed))
+        if background > blind:
+            parts.append(self._pick(self._mistaken, self._mistaken_weights, background - blind))
+        if blind:
+            parts.append(self._random(blind))
+        return Proposals(
+            torch.cat([p.images for p in parts]),
+            torch.cat([p.boxes for p in parts]),
+            torch.cat([p.faces for p in parts]),
+        )
+
+    def _pick(self, proposals: Proposals, weights: Tensor, count: int) -> Proposals:
+        return proposals.chosen(torch.multinomial(weights, count, replacement=True))
+
+    def _jitter(self, faces: Proposals, deviations: list[float]) -> Proposals:
+        """Boxes moved and stretched about as much as proposals miss a face."""
+        move, grow, stretch = deviations
+        size = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        middle = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 + move * torch.randn_like(size) * size
+        growth = grow * torch.randn_like(size[:, :1]) + stretch * torch.randn_like(size)
+        half = size / 2 * growth.exp()
+        return Proposals(faces.images, torch.cat([middle - half, middle + half], 1), faces.faces)
+
+    def _random(self, count: int) -> Proposals:
+        """Squares anywhere, judged by the boxes that they touch."""
+        store = self._store
+        device = store.pixels.device
+        at = torch.randint(len(self._photographs), (count,), device=device)
+        images = self._photographs[at]
+        size = store.sizes[images, 0].float()
+        limit = size.amin(1) / self._settings.smallest_face
+        side = self._settings.smallest_face * limit.clamp(min=1) ** torch.rand_like(limit)
+        corner = torch.rand(count, 2, device=device) * (size - side[:, None]).clamp(min=0)
+        boxes = torch.cat([corner, corner + side[:, None]], 1)
+        shown = judge(boxes[:, None], store.boxes[images], store.kinds[images])[:, 0]
+        return Proposals(images, boxes, shown)

@@ -1,0 +1,113 @@
+"""The decision network as the ONNX file that the library ships."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.decision_network import DecisionNetwork, split_outputs
+from training.export_onnx import IR_VERSION, OPSET
+from training.face_data import LABELS
+from training.mask_network import ConvBatchNorm
+
+NAMES = ("scores", "offsets", "landmarks", "probabilities")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns logits into probabilities.
+
+    Attributes:
+        score: factor and addend of the face score's logit.
+        temperature: divides the logits of the labels.
+        label_biases: added to them then, one a label.
+    """
+
+    score: tuple[float, float] = (1.0, 0.0)
+    temperature: float = 1.0
+    label_biases: tuple[float, ...] = (0.0,) * len(LABELS)
+
+
+class _Exported(nn.Module):
+    def __init__(self, network: DecisionNetwork, calibration: Calibration) -> None:
+        super().__init__()
+        self.stages, self.head = network.stages, network.head
+        self.calibration = calibration
+        self.register_buffer("biases", torch.tensor([calibration.label_biases]))
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        raw = split_outputs(self.head(self.stages(crops.float().permute(0, 3, 1, 2))))
+        factor, addend = self.calibration.score
+        scores = (raw["scores"].flatten() * factor + addend).sigmoid()
+        landmarks = raw["landmarks"].unflatten(1, (2, 5)).transpose(1, 2)
+        labels = raw["labels"] / self.calibration.temperature + self.biases
+        return scores, raw["offsets"], landmarks, labels.softmax(dim=1)
+
+
+def _fold(module: nn.Module) -> None:
+    """Put batch normalisation, and the division of pixels by 255, into the convolutions."""
+    first = True
+    for child in module.modules():
+        if isinstance(child, ConvBatchNorm):
+            child.conv, child.norm = fuse_conv_bn_eval(child.conv, child.norm), nn.Identity()
+            if first:
+                child.conv.weight.data /= 255
+            first = False
+
+
+def export_decision(
+    network: DecisionNetwork,
+    path: Path,
+    *,
+    crop_size: int,
+    margin: float,
+    calibration: Calibration,
+    properties: Mapping[str, str],
+) -> None:
+    """Write `network` as one graph.
+
+    Input `crops`, uint8 (batch, S, S, 3), BGR. Outputs, float32: `scores` (batch,), the
+    probability of a face; `offsets` (batch, 4), what to add to the crop's xmin, ymin, xmax, ymax,
+    in sides of the crop; `landmarks` (batch, 5, 2), x and y in the crop, 0 to 1, in the order left
+    eye, right eye, nose, left and right corner of the mouth as the image shows them;
+    `probabilities` (batch, K).
+    """
+    exported = copy.deepcopy(_Exported(network, calibration)).eval()
+    _fold(exported)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            exported,
+            (torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8),),
+            path,
+            input_names=["crops"],
+            output_names=list(NAMES),
+            dynamic_axes={name: {0: "batch"} for name in ("crops", *NAMES)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load(path)
+    model.ir_version = IR_VERSION
+    model.producer_name = "mask_detector_ros"
+    metadata = {
+        "labels": json.dumps(list(LABELS)),
+        "margin": str(margin),
+        "color": "BGR",
+        "layout": "NHWC",
+        "scale": "1.0",
+        "offset": "0.0",
+        **properties,
+    }
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)

@@ -1,0 +1,113 @@
+"""The proposal network as the ONNX file that the library ships."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.export_onnx import IR_VERSION, OPSET
+from training.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
+
+OUTPUTS = [f"{name}_{stride}" for name in ("scores", "boxes") for stride in STRIDES]
+
+
+class _Exported(nn.Module):
+    """uint8 frames to scores and boxes of each stride."""
+
+    def __init__(self, network: ProposalNetwork) -> None:
+        super().__init__()
+        self.backbone, self.neck = network.backbone, network.neck
+        head = network.bbox_head
+        self.shared = head.multi_level_share_convs if head.shared_layer else None
+        self.branches = nn.ModuleList(
+            _join_branches([getattr(head, f"multi_level_{b}")[level] for b in ("cls", "obj", "bbox")])
+            for level in range(len(STRIDES))
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = self.neck(self.backbone(images.float().permute(0, 3, 1, 2)))
+        if self.shared is not None:
+            maps = [conv(x) for conv, x in zip(cast(nn.ModuleList, self.shared), maps, strict=True)]
+        rows = [conv(x).flatten(2) for conv, x in zip(self.branches, maps, strict=True)]
+        scores = [(r[:, 0].sigmoid() * r[:, 1].sigmoid()).sqrt() for r in rows]
+        boxes = [r[:, 2:].transpose(1, 2) for r in rows]
+        return (*scores, *boxes)
+
+
+def _join_branches(branches: list[SeparableConv]) -> SeparableConv:
+    """One layer that computes several side by side: fewer, wider convolutions are faster."""
+    width = sum(b.conv1.out_channels for b in branches)
+    joined = SeparableConv(branches[0].conv1.in_channels, width, activated=False)
+    for name in ("conv1", "conv2"):
+        layer = getattr(joined, name)
+        layer.weight = nn.Parameter(torch.cat([getattr(b, name).weight for b in branches]))
+        layer.bias = nn.Parameter(torch.cat([getattr(b, name).bias for b in branches]))
+    return joined
+
+
+def _fold_normalisation(module: nn.Module) -> None:
+    for child in module.modules():
+        if isinstance(child, SeparableConv) and child.bn is not None:
+            child.conv2, child.bn = fuse_conv_bn_eval(child.conv2, child.bn), nn.Identity()
+        if isinstance(child, Stem):
+            child.conv1, child.bn1 = fuse_conv_bn_eval(child.conv1, child.bn1), nn.Identity()
+
+
+def export_proposal(
+    network: ProposalNetwork, path: Path, *, smallest_face: int, properties: Mapping[str, str]
+) -> None:
+    """Write `network` as one graph, uint8 frames to proposals.
+
+    Input `images`, uint8 (batch, H, W, 3), BGR, H and W multiples of 32. Outputs for each stride
+    s, cells in rows: `scores_s` (batch, P) float32, and `boxes_s` (batch, P, 4): centre and size,
+    where cell (x, y) has its centre at (x + dx) * s, (y + dy) * s and the size exp(dw) * s,
+    exp(dh) * s.
+
+    Args:
+        network: in evaluation mode, on the CPU; it is left as it is.
+        path: the file to write.
+        smallest_face: in pixels of the input, what the network was trained to find.
+        properties: more metadata, such as title, license and source.
+    """
+    exported = copy.deepcopy(_Exported(network)).eval()
+    _fold_normalisation(exported)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sides = {0: "batch", 1: "height", 2: "width"}
+    with warnings.catch_warnings():
+        # torch's newer exporter would fix the size of the frame.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            exported,
+            (torch.zeros(1, 96, 128, 3, dtype=torch.uint8),),
+            path,
+            input_names=["images"],
+            output_names=OUTPUTS,
+            dynamic_axes={
+                "images": sides,
+                **{name: {0: "batch", 1: f"cells_{name.split('_')[1]}"} for name in OUTPUTS},
+            },
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load(path)
+    model.ir_version = IR_VERSION
+    model.producer_name = "mask_detector_ros"
+    metadata = {
+        "strides": json.dumps(STRIDES),
+        "smallest_face": str(smallest_face),
+        "color": "BGR",
+        "layout": "NHWC",
+        **properties,
+    }
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)

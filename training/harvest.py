@@ -1,0 +1,116 @@
+"""What the proposal network proposes in the training photographs: faces as it frames them, and
+what it takes for faces (hard negatives)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.image_store import NOTHING, ImageStore, cut_views, levels_for
+from training.photographs import IGNORE
+from training.proposal_network import ProposalNetwork, decode_boxes, make_priors
+from training.view_geometry import intersections, overlaps, view_matrices
+
+FACE_OVERLAP, BACKGROUND_OVERLAP = 0.4, 0.25
+"""Overlap from which a box shows a face, and below which it shows none."""
+
+IGNORED_SHARE = 0.3
+"""Of a box inside an ignored one, from which it shows neither face nor background."""
+
+BACKGROUND = -1
+UNCLEAR = -2
+
+VIEW_SIDE = 640
+SCALES = (0.5, 1.0, 2.0)
+"""Pixels of a photograph to one of the view; the largest ones leave what does not fit."""
+
+MOST_PROPOSALS = 80
+"""Of one view."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """M boxes in images of a store.
+
+    Attributes:
+        images: (M,) which image.
+        boxes: (M, 4) xmin, ymin, xmax, ymax in its pixels.
+        faces: (M,) index of the face in the image that the box shows, or `BACKGROUND`.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    faces: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def chosen(self, rows: Tensor) -> Proposals:
+        """Those of some rows."""
+        return Proposals(self.images[rows], self.boxes[rows], self.faces[rows])
+
+
+@torch.no_grad()
+def harvest(
+    network: ProposalNetwork,
+    store: ImageStore,
+    candidates: Tensor,
+    *,
+    threshold: float,
+    doubtful: float,
+    smallest: int,
+    batch_size: int = 16,
+) -> Proposals:
+    """The proposals in some images of a store.
+
+    Args:
+        network: in evaluation mode, on the store's device.
+        store: the images.
+        candidates: (K,) which images.
+        threshold: of the score.
+        doubtful: score from which a box without a label, in a photograph with faces, may show a
+            face that the labels lack.
+        smallest: shorter side of a box in pixels.
+        batch_size: images at a time.
+    """
+    device = store.pixels.device
+    priors = make_priors(VIEW_SIDE, VIEW_SIDE, device)
+    parts = []
+    for scale in SCALES:
+        for images in candidates.split(batch_size):
+            size = store.sizes[images, 0].float()
+            scales = torch.full((len(images),), scale, device=device)
+            upright = torch.zeros_like(scales)
+            matrices = view_matrices(size / 2, scales, upright, upright.bool(), VIEW_SIDE)
+            pixels = cut_views(store, images, matrices, levels_for(scales), VIEW_SIDE)
+            outputs = network(pixels)
+            scores = (outputs["cls"].sigmoid() * outputs["obj"].sigmoid()).sqrt()[..., 0]
+            scores, cells = scores.topk(MOST_PROPOSALS, dim=1)
+            boxes = decode_boxes(outputs["bbox"], priors)
+            boxes = boxes.gather(1, cells[..., None].expand(-1, -1, 4)) * scale
+            boxes = boxes + matrices[:, None, :, 2].repeat(1, 1, 2)
+            faces = judge(boxes, store.boxes[images], store.kinds[images])
+            crowd = (store.kinds[images] != NOTHING).any(1)[:, None]
+            unlabelled = (faces == BACKGROUND) & crowd & (scores >= doubtful)
+            faces = torch.where(unlabelled, UNCLEAR, faces)
+            large = (boxes[..., 2:] - boxes[..., :2]).amin(-1) >= smallest
+            row, column = torch.nonzero(
+                (scores >= threshold) & large & (faces != UNCLEAR), as_tuple=True
+            )
+            parts.append((images[row], boxes[row, column], faces[row, column]))
+    return Proposals(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def judge(boxes: Tensor, known: Tensor, kinds: Tensor) -> Tensor:
+    """What (B, N, 4) boxes show of (B, G, 4) labelled ones: (B, N) face, or one of the above."""
+    is_face = ((kinds >= 0) & (kinds < IGNORE))[:, None]
+    overlap = overlaps(boxes, known).masked_fill((kinds == NOTHING)[:, None], 0)
+    best, face = overlap.masked_fill(~is_face, 0).max(2)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1).clamp(min=1e-6)
+    inside = intersections(boxes, known) / area[..., None]
+    ignored = inside.masked_fill((kinds != IGNORE)[:, None], 0).amax(2) >= IGNORED_SHARE
+    none = (overlap.amax(2) < BACKGROUND_OVERLAP) & ~ignored
+    shown = torch.where(none, BACKGROUND, UNCLEAR)
+    return torch.where(best >= FACE_OVERLAP, face, shown)

@@ -1,0 +1,179 @@
+"""All photographs of a training on one device, so that views of them are cut there in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mask_detector_ros.mipmap import Mipmap
+from training.face_data import read_image
+from training.mtcnn_views import paint_masks
+from training.photographs import Photograph
+
+HALVINGS = 4
+"""Levels of each image's mipmap: what a crop shows is read from the one that is just large enough,
+as in `mask_detector_ros`."""
+
+NOTHING = -1
+"""Kind of the rows that fill up an image's boxes."""
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """N images with their boxes, as tensors on one device.
+
+    Attributes:
+        pixels: (T, 3) uint8 BGR, all pixels of all levels of all images.
+        offsets: (N, HALVINGS) int64, the row of `pixels` at which a level begins.
+        sizes: (N, HALVINGS, 2) int64, width and height of each level.
+        boxes: (N, G, 4) float32, xmin, ymin, xmax, ymax in pixels of level 0.
+        kinds: (N, G) int64, index into `LABELS`, `IGNORE`, or `NOTHING`.
+        landmarks: (N, G, 5, 2) float32 pixels, NaN where unknown.
+        sources: (N,) int64, index into the list of sources given.
+        suspect: (N,) bool, whether a label in the image is in doubt.
+        painted: (N,) bool, whether masks were painted on it.
+    """
+
+    pixels: Tensor
+    offsets: Tensor
+    sizes: Tensor
+    boxes: Tensor
+    kinds: Tensor
+    landmarks: Tensor
+    sources: Tensor
+    suspect: Tensor
+    painted: Tensor
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def to(self, device: torch.device | str) -> ImageStore:
+        """The same on another device."""
+        return ImageStore(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    levels: list[NDArray[np.uint8]]
+    kinds: NDArray[np.int64]
+
+
+def load_store(
+    photographs: Sequence[Photograph],
+    sources: Sequence[str],
+    *,
+    painted: Sequence[int] = (),
+    painted_share: float = 0.0,
+    seed: int = 0,
+    workers: int = 1,
+) -> ImageStore:
+    """Read photographs, and some of them once more with painted masks.
+
+    Args:
+        photographs: in the order of the store.
+        sources: names that `sources` of the store indexes.
+        painted: indices of photographs to add again, with masks painted on bare faces.
+        painted_share: of the bare faces in these, how many get one.
+        seed: of the painting.
+        workers: processes.
+    """
+    jobs = [(photo, 0.0, seed) for photo in photographs]
+    jobs += [(photographs[index], painted_share, seed + index) for index in painted]
+    if workers > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            loaded = list(pool.map(_load, jobs, chunksize=16))
+    else:
+        loaded = [_load(job) for job in jobs]
+    photos = [job[0] for job in jobs]
+    most = max(1, *(len(p.boxes) for p in photos))
+    boxes = torch.zeros(len(photos), most, 4)
+    kinds = torch.full((len(photos), most), NOTHING)
+    landmarks = torch.full((len(photos), most, 5, 2), float("nan"))
+    for row, (photo, image) in enumerate(zip(photos, loaded, strict=True)):
+        count = len(photo.boxes)
+        boxes[row, :count] = torch.from_numpy(photo.boxes)
+        kinds[row, :count] = torch.from_numpy(image.kinds)
+        landmarks[row, :count] = torch.from_numpy(photo.landmarks)
+    levels = [level.reshape(-1, 3) for image in loaded for level in image.levels]
+    starts = np.cumsum([0, *(len(level) for level in levels)])[:-1]
+    sizes = [level.shape[1::-1] for image in loaded for level in image.levels]
+    return ImageStore(
+        torch.from_numpy(np.concatenate(levels)),
+        torch.from_numpy(starts).reshape(-1, HALVINGS),
+        torch.tensor(sizes).reshape(-1, HALVINGS, 2),
+        boxes,
+        kinds,
+        landmarks,
+        torch.tensor([sources.index(photo.source) for photo in photos]),
+        torch.tensor([photo.suspect for photo in photos]),
+        torch.arange(len(photos)) >= len(photographs),
+    )
+
+
+def _load(job: tuple[Photograph, float, int]) -> _Loaded:
+    photo, painted_share, seed = job
+    image, kinds = read_image(photo.path), photo.kinds.astype(np.int64)
+    if painted_share > 0:
+        rng = np.random.default_rng(seed)
+        image, kinds = paint_masks(image, photo.boxes, kinds, painted_share, rng)
+    mipmap = Mipmap(image)
+    return _Loaded([mipmap[power] for power in range(HALVINGS)], kinds)
+
+
+def cut_views(
+    store: ImageStore,
+    images: Tensor,
+    matrices: Tensor,
+    levels: Tensor,
+    side: int,
+    extended: Tensor | None = None,
+) -> Tensor:
+    """Square views of images, bilinear, black outside the image.
+
+    Args:
+        store: the images.
+        images: (B,) which ones.
+        matrices: (B, 2, 3) from points of the view (pixels, corners at 0 and `side`) to points of
+            level 0 of the image.
+        levels: (B,) the level to read.
+        side: of the views, in pixels.
+        extended: (B,) bool, where the image's edge goes on outside it instead of black.
+
+    Returns:
+        (B, 3, side, side) float32, BGR, 0 to 255.
+    """
+    device = store.pixels.device
+    middles = torch.arange(side, device=device, dtype=torch.float32) + 0.5
+    grid_y, grid_x = torch.meshgrid(middles, middles, indexing="ij")
+    grid = torch.stack([grid_x, grid_y, torch.ones_like(grid_x)]).reshape(3, -1)
+    scale = (2.0**levels)[:, None]
+    points = matrices @ grid
+    x, y = points[:, 0] / scale - 0.5, points[:, 1] / scale - 0.5
+    left, top = x.floor(), y.floor()
+    start = store.offsets[images, levels][:, None]
+    width, height = store.sizes[images, levels].T[..., None]
+    total = torch.zeros(len(images), side * side, 3, device=device)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            column, row = left.long() + dx, top.long() + dy
+            inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+            if extended is not None:
+                inside = inside | extended[:, None]
+            index = start + row.clamp(min=0).minimum(height - 1) * width
+            index = index + column.clamp(min=0).minimum(width - 1)
+            share_x = x - left if dx else 1 - (x - left)
+            share_y = y - top if dy else 1 - (y - top)
+            share = share_x * share_y * inside
+            total += store.pixels[index].float() * share[..., None]
+    return total.transpose(1, 2).reshape(len(images), 3, side, side)
+
+
+def levels_for(scale: Tensor) -> Tensor:
+    """The level to read where one pixel of a view is `scale` pixels of the image: (B,) int64."""
+    return scale.clamp(min=1).log2().floor().long().clamp(max=HALVINGS - 1)

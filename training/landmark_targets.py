@@ -1,0 +1,120 @@
+"""Landmarks for the decision network to learn: no photograph's labels have any.
+
+Bare faces take those of the cascade `mtcnn_masked`, which users of the landmarks know; faces with
+masks, on which that cascade guesses, those of the published YuNet, whose labels marked such faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from tqdm import tqdm
+
+from mask_detector_ros import MaskDetector
+from training.augment import WITHOUT_MASK
+from training.checkpoints import write_whole
+from training.face_data import read_image
+from training.photographs import Boxes, Photograph
+from training.proposal_network import ProposalNetwork, decode_boxes, make_priors
+
+SAME_FACE = 0.45
+"""Overlap from which a detection gives its landmarks to a labelled face."""
+
+Found = tuple[Boxes, NDArray[np.float32]]
+"""(N, 4) boxes and (N, 5, 2) landmarks."""
+
+Finder = Callable[[NDArray[np.uint8]], Found]
+
+
+def with_landmarks(
+    photographs: list[Photograph], network: ProposalNetwork, cache: Path
+) -> list[Photograph]:
+    """The same photographs with the landmarks that today's detectors find.
+
+    Args:
+        photographs: their boxes say which faces.
+        network: the published YuNet.
+        cache: a .npz file that is read if it exists, and written else.
+    """
+    if not cache.is_file():
+        cascade = MaskDetector.load(min_face_size=16, backend="onnxruntime", threads=1)
+
+        def find_bare(image: NDArray[np.uint8]) -> Found:
+            faces = cascade(image)
+            return faces.boxes, faces.landmarks
+
+        targets = {
+            photo.path.name: match_landmarks(
+                photo, read_image(photo.path), find_bare, lambda image: _run_yunet(network, image)
+            )
+            for photo in tqdm(photographs, "landmarks")
+        }
+        write_whole(cache, lambda path: _save(path, targets))
+    known = np.load(cache)
+    return [
+        replace(p, landmarks=known[p.path.name]) if p.path.name in known else p
+        for p in photographs
+    ]
+
+
+def _save(path: Path, targets: dict[str, NDArray[np.float32]]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **targets)
+
+
+def match_landmarks(
+    photo: Photograph, image: NDArray[np.uint8], find_bare: Finder, find_masked: Finder
+) -> NDArray[np.float32]:
+    """(N, 5, 2) landmarks of the boxes of a photograph, NaN where neither finder sees the face."""
+    landmarks = np.full((len(photo.boxes), 5, 2), np.nan, np.float32)
+    if not len(photo.boxes):
+        return landmarks
+    # The first finder that sees a face has it: on bare faces the cascade, else YuNet.
+    bare, masked = find_bare(image), find_masked(image)
+    for index, box in enumerate(photo.boxes):
+        order = (bare, masked) if photo.kinds[index] == WITHOUT_MASK else (masked, bare)
+        for boxes, points in order:
+            overlap = _overlaps(box, boxes)
+            if overlap.max(initial=0) >= SAME_FACE:
+                landmarks[index] = points[overlap.argmax()]
+                break
+    return landmarks
+
+
+def _overlaps(box: Boxes, boxes: Boxes) -> NDArray[np.float32]:
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return np.asarray(both / (areas - both), np.float32)
+
+
+def _run_yunet(
+    network: ProposalNetwork, image: NDArray[np.uint8], threshold: float = 0.4
+) -> Found:
+    """What YuNet finds, at the image's size and, for small faces, at twice it."""
+    found_boxes, found_points = [], []
+    for scale in (1, 2) if max(image.shape) <= 700 else (1,):
+        pixels = cv2.resize(image, None, fx=scale, fy=scale) if scale > 1 else image
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+        height, width = tensor.shape[2:]
+        tensor = functional.pad(tensor, (0, -width % 32, 0, -height % 32))
+        with torch.no_grad():
+            outputs = network(tensor)
+        priors = make_priors(*tensor.shape[2:])
+        scores = (outputs["cls"].sigmoid() * outputs["obj"].sigmoid()).sqrt()[0, :, 0]
+        chosen = scores >= threshold
+        stride = priors[chosen, 2][:, None, None]
+        points = outputs["kps"][0, chosen].unflatten(1, (5, 2)) * stride
+        points = points + priors[chosen, None, :2]
+        boxes = decode_boxes(outputs["bbox"][0, chosen], priors[chosen])
+        order = scores[chosen].argsort(descending=True)
+        found_boxes.append(boxes[order].numpy() / scale)
+        found_points.append(points[order].numpy() / scale)
+    return np.concatenate(found_boxes), np.concatenate(found_points)

@@ -1,0 +1,95 @@
+"""The photographs that the two-stage cascade learns from: boxes, labels, what to ignore."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.errors import SourceError
+from training.face_data import LABELS
+
+IGNORE = len(LABELS)
+"""Kind of a box that is neither face nor background; the other kinds index `LABELS`."""
+
+LABELS_ONLY = ("chandrikadeb7", "notadithyabhat", "jamesnogra")
+"""Sources whose photographs are crops of a head: their boxes are no ground truth."""
+
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image file with its labelled boxes.
+
+    Attributes:
+        path: of the image.
+        source: the collection it comes from.
+        boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels.
+        kinds: (N,) int8, index into `LABELS`, or `IGNORE`.
+        suspect: whether a label in it is in doubt.
+        landmarks: (N, 5, 2) float32 pixels, NaN where unknown.
+    """
+
+    path: Path
+    source: str
+    boxes: Boxes
+    kinds: NDArray[np.int8]
+    suspect: bool = False
+    landmarks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5, 2), np.float32))
+
+    @property
+    def is_labels_only(self) -> bool:
+        """Whether its box is no ground truth for a detector."""
+        return self.source in LABELS_ONLY
+
+
+def read_photographs(folder: Path, split: str) -> list[Photograph]:
+    """The photographs of a split (`train`, `val`): those with boxes, then those without a face.
+
+    Args:
+        folder: with images/, labels.csv, and negatives.csv if there are photographs without a face.
+        split: the name in the files.
+
+    Raises:
+        SourceError: there is no labels.csv, or it has no such split.
+    """
+    rows = _read_rows(folder / "labels.csv", split)
+    if not rows:
+        raise SourceError(f"{folder}/labels.csv has no rows of split {split!r}")
+    by_file: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        by_file[row["file"]].append(row)
+    kinds = (*LABELS, "ignore")
+    photographs = [
+        Photograph(
+            folder / "images" / file,
+            faces[0]["source"],
+            np.array(
+                [[float(r[k]) for k in ("xmin", "ymin", "xmax", "ymax")] for r in faces], np.float32
+            ),
+            np.array([kinds.index(r["label"]) for r in faces], np.int8),
+            any(r["suspect"] == "1" for r in faces),
+            np.full((len(faces), 5, 2), np.nan, np.float32),
+        )
+        for file, faces in by_file.items()
+    ]
+    negatives = folder / "negatives.csv"
+    if negatives.is_file():
+        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int8)
+        photographs += [
+            Photograph(folder / "images" / row["file"], f"negatives {row['source']}", *nothing)
+            for row in _read_rows(negatives, split)
+        ]
+    return photographs
+
+
+def _read_rows(path: Path, split: str) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; give the folder with labels.csv and images/")
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]

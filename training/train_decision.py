@@ -1,0 +1,242 @@
+"""Train the decision network and export it: python -m training.train_decision --data DIR.
+
+The network learns from labels and from a teacher, which comes first:
+`--settings training/decision_teacher.yaml --output out/decision_teacher.pt`. Both need the proposal
+network, whose proposals they learn from: --proposal is the checkpoint of training.train_proposal.
+A checkpoint is written as it goes, and carried on from when started again. All chance comes from
+the seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mask_detector_ros.errors import MaskDetectorError, ModelError
+from training.augment import WITHOUT_MASK
+from training.decision_loss import decision_loss
+from training.decision_network import DecisionNetwork
+from training.decision_settings import Settings, read_settings
+from training.decision_teacher import DecisionTeacher
+from training.decision_views import CropMaker
+from training.export_decision import Calibration, export_decision
+from training.harvest import harvest
+from training.image_store import ImageStore, load_store
+from training.landmark_targets import with_landmarks
+from training.photographs import LABELS_ONLY, read_photographs
+from training.proposal_network import ProposalNetwork, load_published
+from training.training_run import LAYOUT, TrainingRun, mixed_precision
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SETTINGS_FILE = Path(__file__).with_name("decision.yaml")
+TEACHER = "efficientnet_lite"
+
+
+def make_network(settings: Settings, pretrained: bool = True) -> nn.Module:
+    """The network that the settings name.
+
+    Raises:
+        ModelError: there is no network of that name.
+    """
+    if settings.network == "residual":
+        return DecisionNetwork(settings.crop_size, **settings.shape)
+    if settings.network == TEACHER:
+        return DecisionTeacher(
+            crop_size=settings.crop_size, pretrained=pretrained, **settings.shape
+        )
+    raise ModelError(f"network {settings.network!r} is neither residual nor {TEACHER}")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained teacher.
+
+    Attributes:
+        network: in evaluation mode.
+        crop_size: side of its crops in pixels.
+    """
+
+    network: nn.Module
+    crop_size: int
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> Teacher:
+        """Read what `train` wrote for a teacher.
+
+        Raises:
+            ModelError: there is no such file.
+        """
+        if not path.is_file():
+            raise ModelError(
+                f"{path} does not exist; make it first: python -m training.train_decision"
+                f" --settings training/decision_teacher.yaml --output {path} --data DIR"
+            )
+        state = torch.load(path, map_location=device, weights_only=True)
+        network = DecisionTeacher(
+            size=state["size"], crop_size=state["crop_size"], pretrained=False
+        )
+        network.load_state_dict(state["network"])
+        network.to(device).eval().requires_grad_(False)
+        return cls(network, state["crop_size"])
+
+
+class DecisionTraining:
+    """Trains one network on one device."""
+
+    def __init__(self, maker: CropMaker, settings: Settings, device: str) -> None:
+        self._maker, self._settings, self._device = maker, settings, torch.device(device)
+        torch.manual_seed(settings.seed)
+        network = make_network(settings).to(device)
+        network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
+        self.run = TrainingRun(
+            network,
+            asdict(settings),
+            seed=settings.seed,
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            warm_up=settings.warm_up,
+            weight_decay=settings.weight_decay,
+            gradient_limit=settings.gradient_limit,
+            weight_average=settings.weight_average,
+            freeze=False,
+        )
+
+    def loss(self, step: int) -> Tensor:
+        """The loss of the step with that number."""
+        settings = self._settings
+        crops = self._maker.draw(settings.batch_size, settings.crop_size)
+        with mixed_precision(self._device):
+            outputs = self.run.network(crops.pixels.contiguous(memory_format=LAYOUT))
+        return decision_loss(outputs, crops, settings, step / settings.steps)
+
+
+def load_crops(
+    args: argparse.Namespace, settings: Settings, proposer: ProposalNetwork
+) -> CropMaker:
+    """Read the photographs and run the proposal network over them."""
+    published = load_published(args.published / "yunet_n.pth", "n").eval()
+    photographs = with_landmarks(
+        read_photographs(args.data, "train"), published, args.landmarks
+    )
+    sources = sorted({p.source for p in photographs})
+    bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
+    store = load_store(
+        photographs,
+        sources,
+        painted=bare,
+        painted_share=settings.painted_share,
+        seed=settings.seed,
+        workers=args.workers,
+    ).to(args.device)
+    return make_crop_maker(store, sources, proposer.to(args.device), settings)
+
+
+def make_crop_maker(
+    store: ImageStore, sources: list[str], proposer: ProposalNetwork, settings: Settings
+) -> CropMaker:
+    """The source of crops; label-only photographs and painted ones have no proposals."""
+    only = torch.tensor([s in LABELS_ONLY for s in sources], device=store.sources.device)
+    searched = torch.nonzero(~only[store.sources] & ~store.painted)[:, 0]
+    proposals = harvest(
+        proposer.eval(),
+        store,
+        searched,
+        threshold=settings.harvest_score,
+        doubtful=settings.doubtful_score,
+        smallest=settings.smallest_face,
+    )
+    return CropMaker(store, sources, proposals, settings)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train and export."""
+    settings = read_settings(args.settings)
+    maker = load_crops(args, settings, load_proposer(args.proposal))
+    if settings.teacher_share > 0:
+        teacher = Teacher.load(args.teacher, args.device)
+        maker.learn_from(teacher.network, teacher.crop_size)
+    training = DecisionTraining(maker, settings, args.device)
+    if args.checkpoint.is_file():
+        training.run.load(args.checkpoint)
+    training.run.run(
+        training.loss,
+        args.checkpoint,
+        every=args.save_every,
+        report=lambda step, loss: print(f"step {step}: loss {loss:.3f}", flush=True),
+    )
+    write_network(training.run.average.cpu(), settings, args.output)
+
+
+def load_proposer(path: Path) -> ProposalNetwork:
+    """The network of a checkpoint of `training.train_proposal`.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; run training.train_proposal first")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = ProposalNetwork(state["settings"]["variant"])
+    network.load_state_dict(state["average"])
+    return network
+
+
+def write_network(network: nn.Module, settings: Settings, path: Path) -> None:
+    """Export the network, or save the teacher."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(network, DecisionTeacher):
+        state = {"network": network.state_dict(), "crop_size": settings.crop_size}
+        torch.save({**state, **settings.shape}, path)
+    else:
+        assert isinstance(network, DecisionNetwork)
+        export_decision(
+            network,
+            path,
+            crop_size=settings.crop_size,
+            margin=settings.margin,
+            calibration=Calibration(),
+            properties={
+                "title": "Decision network: face, box, landmarks and mask label of a crop",
+                "license": "Apache-2.0",
+                "source": "training/train_decision.py",
+            },
+        )
+    print(f"wrote {path}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    out = REPOSITORY / "out"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
+    parser.add_argument("--published", type=Path, default=out / "yunet")
+    parser.add_argument("--proposal", type=Path, default=out / "proposal.ckpt")
+    parser.add_argument("--teacher", type=Path, default=out / "decision_teacher.pt")
+    parser.add_argument("--landmarks", type=Path, default=out / "landmarks.npz")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "models" / "decision.onnx")
+    parser.add_argument("--checkpoint", type=Path, help="default: out/NAME.ckpt, as the settings'")
+    parser.add_argument("--save-every", type=int, default=200, help="steps")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that read photographs")
+    args = parser.parse_args(argv)
+    args.checkpoint = args.checkpoint or out / f"{args.settings.stem}.ckpt"
+    torch.set_num_threads(args.threads)
+    torch.backends.cudnn.benchmark = True
+    try:
+        train(args)
+    except MaskDetectorError as error:
+        print(f"train_decision: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

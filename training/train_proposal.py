@@ -1,0 +1,158 @@
+"""Train the proposal network and export it: python -m training.train_proposal --data DIR.
+
+Fine-tunes the published YuNet (its weights must lie where --published says; see
+training/README.md) on faces with and without masks, writes a checkpoint as it goes and carries on
+from it when started again, then writes models/proposal.onnx: weights between the published ones
+and the fine-tuned ones. All chance comes from the seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mask_detector_ros.errors import MaskDetectorError
+from training.augment import WITHOUT_MASK
+from training.export_proposal import export_proposal
+from training.image_store import ImageStore, load_store
+from training.photographs import Photograph, read_photographs
+from training.proposal_loss import proposal_loss
+from training.proposal_network import (
+    ProposalNetwork,
+    interpolate_weights,
+    load_published,
+    make_priors,
+)
+from training.proposal_settings import Settings, read_settings
+from training.proposal_views import ViewMaker
+from training.training_run import LAYOUT, TrainingRun, mixed_precision
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
+
+
+def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]:
+    """The photographs of split `train` whose boxes a detector may learn."""
+    return [
+        photo
+        for photo in read_photographs(folder, "train")
+        if not photo.is_labels_only and photo.source not in left_out
+    ]
+
+
+def load_views(folder: Path, settings: Settings, workers: int) -> ImageStore:
+    """The store of a training: photographs, and copies with painted masks."""
+    photographs = detection_photographs(folder, settings.left_out)
+    bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
+    return load_store(
+        photographs,
+        sorted({p.source for p in photographs}),
+        painted=bare,
+        painted_share=settings.painted_share,
+        seed=settings.seed,
+        workers=workers,
+    )
+
+
+class ProposalTraining:
+    """Fine-tunes one network on one device."""
+
+    def __init__(
+        self, store: ImageStore, published: ProposalNetwork, settings: Settings, device: str
+    ) -> None:
+        self._settings, self._device = settings, torch.device(device)
+        self._maker = ViewMaker(store.to(device), settings)
+        self._published = published.to(device).eval().requires_grad_(False)
+        network = ProposalNetwork(settings.variant).to(device)
+        network.load_state_dict(published.state_dict())
+        network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
+        self.run = TrainingRun(
+            network,
+            asdict(settings),
+            seed=settings.seed,
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            warm_up=settings.warm_up,
+            weight_decay=settings.weight_decay,
+            gradient_limit=settings.gradient_limit,
+            weight_average=settings.weight_average,
+            freeze=True,
+        )
+        self._priors = {s: make_priors(s, s, device) for s in settings.view_sides}
+
+    def loss(self, step: int) -> Tensor:
+        """The loss of the step with that number."""
+        settings = self._settings
+        turn = step % len(settings.view_sides)
+        side = settings.view_sides[turn]
+        views = self._maker.draw(settings.batch_sizes[turn], side)
+        pixels = views.pixels.contiguous(memory_format=LAYOUT)
+        with mixed_precision(self._device):
+            outputs = self.run.network(pixels)
+            with torch.no_grad():
+                published = self._published(pixels)
+        return proposal_loss(outputs, published, self._priors[side], views, settings)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, interpolate, export."""
+    settings = read_settings(args.settings)
+    published = load_published(args.published / f"yunet_{settings.variant}.pth", settings.variant)
+    start = {name: value.clone() for name, value in published.state_dict().items()}
+    store = load_views(args.data, settings, args.workers)
+    training = ProposalTraining(store, published, settings, args.device)
+    if args.checkpoint.is_file():
+        training.run.load(args.checkpoint)
+    training.run.run(
+        training.loss,
+        args.checkpoint,
+        every=args.save_every,
+        report=lambda step, loss: print(f"step {step}: loss {loss:.3f}", flush=True),
+    )
+    tuned = {name: value.cpu() for name, value in training.run.average.state_dict().items()}
+    network = ProposalNetwork(settings.variant).eval()
+    network.load_state_dict(interpolate_weights(start, tuned, settings.interpolation))
+    export_proposal(
+        network,
+        args.output,
+        smallest_face=settings.smallest_face,
+        properties={
+            "title": "Proposal network: YuNet, fine-tuned for faces with masks",
+            "license": "MIT",
+            "source": "training/train_proposal.py",
+        },
+    )
+    print(f"wrote {args.output}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
+    parser.add_argument("--published", type=Path, default=REPOSITORY / "out" / "yunet")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "models" / "proposal.onnx")
+    parser.add_argument("--checkpoint", type=Path, default=REPOSITORY / "out" / "proposal.ckpt")
+    parser.add_argument("--save-every", type=int, default=200, help="steps")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that read photographs")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    torch.backends.cudnn.benchmark = True
+    try:
+        train(args)
+    except MaskDetectorError as error:
+        print(f"train_proposal: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

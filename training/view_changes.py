@@ -1,0 +1,144 @@
+"""What light, lens, sensor and compression do to pixels, on batches of tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LUMA = (0.114, 0.587, 0.299)
+"""Weights of blue, green and red (ITU-R BT.601)."""
+
+QUANTISATION = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+"""JPEG's table for luminance (ITU-T T.81, annex K), here for all channels."""
+
+BLUR_REACH = 4
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How often, and how much, pixels change. Shares are of the views.
+
+    Attributes:
+        grey, blur, noise, jpeg, occlusion: shares that get each.
+        blur_sigma: largest, in pixels.
+        noise_sigma: largest.
+        jpeg_quality: lowest and highest.
+    """
+
+    grey: float
+    blur: float
+    noise: float
+    jpeg: float
+    occlusion: float
+    blur_sigma: float
+    noise_sigma: float
+    jpeg_quality: Sequence[int]
+
+
+def change_light(pixels: Tensor, grey: float) -> Tensor:
+    """(B, 3, H, W) pixels 0 to 255 in other light: gain, offset, gamma, tint, saturation."""
+    like = pixels[:, :1, :1, :1]
+    luma = pixels.new_tensor(LUMA)[:, None, None]
+    mean = (pixels * luma).sum(1, keepdim=True)
+    saturation = _uniform(like, 0.5, 1.4)
+    saturation = torch.where(torch.rand_like(like) < 0.5, saturation, 1.0)
+    saturation = torch.where(torch.rand_like(like) < grey, 0.0, saturation)
+    pixels = mean + saturation * (pixels - mean)
+    # Now and then as dark as a cellar, or as flat as fog.
+    dark = torch.where(torch.rand_like(like) < 0.08, _uniform(like, 0.2, 0.6), 1.0)
+    gain = _uniform(like, 0.7, 1.3) * dark * (1 + 0.05 * torch.randn_like(pixels[:, :, :1, :1]))
+    pixels = pixels / 255 * gain + _uniform(like, -0.12, 0.12) * dark
+    gamma = (0.25 * torch.randn_like(like)).exp()
+    return (pixels.clamp(1e-4, 1) ** gamma) * 255
+
+
+def degrade(pixels: Tensor, changes: Changes) -> Tensor:
+    """Blurred, noisy, compressed (B, 3, H, W) pixels; sides are multiples of 8."""
+    like = pixels[:, :1, :1, :1]
+    pixels = _blur(pixels, changes)
+    noisy = torch.rand_like(like) < changes.noise
+    sigma = _uniform(like, 1.0, changes.noise_sigma) * noisy
+    pixels = pixels + sigma * torch.randn_like(pixels)
+    quality = _uniform(like, *changes.jpeg_quality)
+    compressed = compress(pixels.clamp(0, 255), quality)
+    pixels = torch.where(torch.rand_like(like) < changes.jpeg, compressed, pixels)
+    return pixels.clamp(0, 255).round()
+
+
+def compress(pixels: Tensor, quality: Tensor) -> Tensor:
+    """What JPEG leaves of (B, 3, H, W) pixels, without subsampled chroma.
+
+    Args:
+        pixels: 0 to 255, sides multiples of 8.
+        quality: (B, 1, 1, 1), 1 to 100, as libjpeg counts it.
+    """
+    order = torch.arange(8, device=pixels.device, dtype=torch.float32)
+    basis = torch.cos((2 * order[None] + 1) * order[:, None] * math.pi / 16) / 2
+    basis[0] /= math.sqrt(2)
+    factor = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
+    table = (pixels.new_tensor(QUANTISATION) * factor).clamp(min=1)[:, :, None, :, None, :]
+    count, channels, height, width = pixels.shape
+    blocks = (pixels - 128).reshape(count, channels, height // 8, 8, width // 8, 8)
+    frequencies = torch.einsum("ku,bchuwv,lv->bchkwl", basis, blocks, basis)
+    frequencies = (frequencies / table[:, :, :, :, :, :]).round() * table
+    blocks = torch.einsum("ku,bchkwl,lv->bchuwv", basis, frequencies, basis)
+    return blocks.reshape(pixels.shape) + 128
+
+
+def _blur(pixels: Tensor, changes: Changes) -> Tensor:
+    count, channels, height, width = pixels.shape
+    like = pixels[:, 0, 0, :1]
+    sigma = _uniform(like, 0.3, changes.blur_sigma)
+    sigma = torch.where(torch.rand_like(like) < changes.blur, sigma, 0.01)
+    # Motion is a blur of one direction.
+    other = torch.where(torch.rand_like(like) < 0.3, 0.01, sigma)
+    swapped = torch.rand_like(like) < 0.5
+    taps = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=pixels.device)
+    flat = pixels.reshape(1, count * channels, height, width)
+    for axis, width_of in enumerate(
+        (torch.where(swapped, sigma, other), torch.where(swapped, other, sigma))
+    ):
+        kernel = (-0.5 * (taps / width_of) ** 2).exp()
+        kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+        shape = (-1, 1, 1, len(taps)) if axis else (-1, 1, len(taps), 1)
+        pad = (BLUR_REACH, BLUR_REACH, 0, 0) if axis else (0, 0, BLUR_REACH, BLUR_REACH)
+        flat = functional.conv2d(
+            functional.pad(flat, pad, mode="replicate"),
+            kernel.reshape(shape),
+            groups=count * channels,
+        )
+    return flat.reshape(pixels.shape)
+
+
+def occlude(pixels: Tensor, share: float) -> Tensor:
+    """Cover a part of some (B, 3, S, S) views: by a plain patch, or by a piece of another view."""
+    count, _, side, _ = pixels.shape
+    device = pixels.device
+    draw = torch.rand(6, count, 1, 1, 1, device=device)
+    width, height = 0.15 + 0.3 * draw[0], 0.15 + 0.3 * draw[1]
+    left, top = draw[2] * 1.2 - 0.2, draw[3] * 1.2 - 0.2
+    place = torch.arange(side, device=device) / side
+    x, y = place[None, None, None, :], place[None, None, :, None]
+    covered = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
+    covered = covered & (draw[4] < share)
+    plain = 255 * torch.rand(count, 3, 1, 1, device=device)
+    cover = torch.where(draw[5] < 0.5, plain, pixels.roll(1, 0))
+    return torch.where(covered, cover, pixels)
+
+
+def _uniform(like: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * torch.rand_like(like)

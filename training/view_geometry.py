@@ -1,0 +1,102 @@
+"""Where views lie in their images, and where boxes and points of the images lie in the views."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def view_matrices(
+    centres: Tensor, scale: Tensor, angle: Tensor, mirrored: Tensor, side: int
+) -> Tensor:
+    """(B, 2, 3) from points of a view to points of its image, as `cut_views` takes them.
+
+    Args:
+        centres: (B, 2) points of the images that the views' middles show.
+        scale: (B,) pixels of the image that a pixel of the view covers.
+        angle: (B,) radians by which the view is turned.
+        mirrored: (B,) whether left and right are exchanged.
+        side: of the views, in pixels.
+    """
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    flip = 1 - 2 * mirrored.float()
+    linear = torch.stack(
+        [torch.stack([cos * flip, -sin], dim=1), torch.stack([sin * flip, cos], dim=1)], dim=1
+    )
+    shift = centres[..., None] - linear.sum(2, keepdim=True) * (side / 2)
+    return torch.cat([linear, shift], dim=2)
+
+
+def points_in_views(points: Tensor, matrices: Tensor) -> Tensor:
+    """(B, ..., 2) points of images to points of views."""
+    count = len(points)
+    inverse = torch.linalg.inv(matrices[:, :, :2])
+    moved = points.reshape(count, -1, 2) - matrices[:, None, :, 2]
+    return (moved @ inverse.transpose(1, 2)).reshape(points.shape)
+
+
+def boxes_in_views(boxes: Tensor, matrices: Tensor) -> Tensor:
+    """(B, G, 4) boxes of images to boxes of views; a turned face is an ellipse that turns."""
+    centres = points_in_views((boxes[..., :2] + boxes[..., 2:]) / 2, matrices)
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2
+    inverse = torch.linalg.inv(matrices[:, :, :2])
+    reach = (half**2 @ (inverse**2).transpose(1, 2)).clamp(min=0).sqrt()
+    return torch.cat([centres - reach, centres + reach], dim=-1)
+
+
+def mirrored_landmarks(landmarks: Tensor, mirrored: Tensor) -> Tensor:
+    """(B, ..., 5, 2) landmarks, left and right exchanged where the view is mirrored."""
+    swapped = landmarks[..., [1, 0, 2, 4, 3], :]
+    return torch.where(
+        mirrored.reshape(-1, *(1,) * (landmarks.ndim - 1)), swapped, landmarks
+    )
+
+
+def draw_angles(count: int, slight: float, strong: float, device: torch.device) -> Tensor:
+    """(count,) radians: mostly upright, a share turned a little, and a share as far as 45 degrees.
+
+    Args:
+        count: how many.
+        slight: share turned by a normal deviation of 10 degrees.
+        strong: share turned by up to 45 degrees.
+        device: of the result.
+    """
+    draw = torch.rand(count, device=device)
+    little = torch.randn(count, device=device) * math.radians(10)
+    far = (torch.rand(count, device=device) * 2 - 1) * math.radians(45)
+    angle = torch.where(draw < slight, little, 0.0)
+    return torch.where(draw > 1 - strong, far, angle)
+
+
+def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+    """(B, N, M) intersection over union of (B, N, 4) and (B, M, 4) boxes."""
+    both = intersections(boxes, others)
+    areas = _areas(boxes)[:, :, None] + _areas(others)[:, None]
+    return both / (areas - both).clamp(min=1e-6)
+
+
+def intersections(boxes: Tensor, others: Tensor) -> Tensor:
+    """(B, N, M) shared areas of (B, N, 4) and (B, M, 4) boxes."""
+    low = torch.maximum(boxes[:, :, None, :2], others[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], others[:, None, :, 2:])
+    return (high - low).clamp(min=0).prod(-1)
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def efficient_overlap_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """(N,) 1 - EIoU of (N, 4) boxes (Zhang et al., 2021, https://arxiv.org/abs/2101.08158)."""
+    low = torch.maximum(boxes[:, :2], targets[:, :2])
+    high = torch.minimum(boxes[:, 2:], targets[:, 2:])
+    both = (high - low).clamp(min=0).prod(1)
+    size, wanted = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
+    union = size.prod(1) + wanted.prod(1) - both
+    hull = torch.maximum(boxes[:, 2:], targets[:, 2:]) - torch.minimum(boxes[:, :2], targets[:, :2])
+    between = (boxes[:, :2] + boxes[:, 2:] - targets[:, :2] - targets[:, 2:]) / 2
+    far = between.square().sum(1) / hull.square().sum(1).clamp(min=1e-6)
+    shape = ((size - wanted).square() / hull.square().clamp(min=1e-6)).sum(1)
+    return 1 - both / union.clamp(min=1e-6) + far + shape
