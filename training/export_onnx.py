@@ -50,7 +50,7 @@ def export_onnx(
     x = graph.add("Transpose", [x], perm=[0, 3, 1, 2])
     input_scale = 1 / 255
     for stage in cast(Iterable[Stage], network.stages):
-        x = graph.add("Relu", [graph.convolution(x, stage.level, input_scale)])
+        x = graph.add("Relu", [graph.convolution(x, stage.halving, input_scale)])
         input_scale = 1.0
         for block in cast(Iterable[Residual], stage.blocks):
             y = graph.add("Relu", [graph.convolution(x, block.first)])

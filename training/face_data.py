@@ -58,7 +58,11 @@ def read_faces(folder: Path, split: str) -> list[FaceRow]:
     if not path.is_file():
         raise SourceError(f"{path} does not exist; give the folder with labels.csv and images/")
     with path.open(newline="") as file:
-        rows = [_parse(row, folder) for row in csv.DictReader(file) if row["split"] == split]
+        rows = [
+            _parse(row, folder)
+            for row in csv.DictReader(file)
+            if row["split"] == split and row["label"] != "ignore"
+        ]
     if not rows:
         raise SourceError(f"{path} has no rows of split {split!r}")
     return rows

@@ -42,11 +42,11 @@ class Stage(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, block_count: int) -> None:
         super().__init__()
-        self.level = ConvBatchNorm(channels_in, channels_out, stride=2)
+        self.halving = ConvBatchNorm(channels_in, channels_out, stride=2)
         self.blocks = nn.Sequential(*(Residual(channels_out) for _ in range(block_count)))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.blocks(functional.relu(self.level(x)))
+        y: Tensor = self.blocks(functional.relu(self.halving(x)))
         return y
 
 

@@ -15,23 +15,31 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mask_detector_ros.errors import MaskDetectorError, ModelError
 from training.augment import WITHOUT_MASK
-from training.decision_loss import decision_loss
-from training.decision_network import DecisionNetwork
-from training.decision_settings import Settings, read_settings
-from training.decision_teacher import DecisionTeacher
-from training.decision_views import CropMaker
-from training.export_decision import Calibration, export_decision
-from training.harvest import harvest
-from training.image_store import ImageStore, load_store
-from training.landmark_targets import with_landmarks
-from training.photographs import LABELS_ONLY, read_photographs
-from training.proposal_network import ProposalNetwork, load_published
-from training.training_run import LAYOUT, TrainingRun, mixed_precision
+from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
+from training.face_data import read_faces
+from training.two_stage.decision_loss import decision_loss
+from training.two_stage.decision_network import DecisionNetwork
+from training.two_stage.decision_settings import Settings, read_settings
+from training.two_stage.decision_teacher import DecisionTeacher
+from training.two_stage.decision_views import CropMaker
+from training.two_stage.export_decision import calibrate, export_decision
+from training.two_stage.harvest import harvest
+from training.two_stage.image_store import ImageStore, load_store
+from training.two_stage.landmark_targets import with_landmarks
+from training.two_stage.photographs import LABELS_ONLY, read_photographs
+from training.two_stage.proposal_network import (
+    ProposalNetwork,
+    interpolate_weights,
+    load_published,
+)
+from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS_FILE = Path(__file__).with_name("decision.yaml")
@@ -98,7 +106,7 @@ class DecisionTraining:
             network,
             asdict(settings),
             seed=settings.seed,
-            steps=settings.steps,
+            cycles=settings.cycles,
             learning_rate=settings.learning_rate,
             warm_up=settings.warm_up,
             weight_decay=settings.weight_decay,
@@ -113,17 +121,14 @@ class DecisionTraining:
         crops = self._maker.draw(settings.batch_size, settings.crop_size)
         with mixed_precision(self._device):
             outputs = self.run.network(crops.pixels.contiguous(memory_format=LAYOUT))
-        return decision_loss(outputs, crops, settings, step / settings.steps)
+        return decision_loss(outputs, crops, settings, step / self.run.steps)
 
 
-def load_crops(
-    args: argparse.Namespace, settings: Settings, proposer: ProposalNetwork
-) -> CropMaker:
+def load_crops(args: argparse.Namespace, settings: Settings) -> CropMaker:
     """Read the photographs and run the proposal network over them."""
     published = load_published(args.published / "yunet_n.pth", "n").eval()
-    photographs = with_landmarks(
-        read_photographs(args.data, "train"), published, args.landmarks
-    )
+    proposer = load_proposer(args.proposal, published)
+    photographs = with_landmarks(read_photographs(args.data, "train"), published, args.landmarks)
     sources = sorted({p.source for p in photographs})
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
     store = load_store(
@@ -157,7 +162,7 @@ def make_crop_maker(
 def train(args: argparse.Namespace) -> None:
     """Train and export."""
     settings = read_settings(args.settings)
-    maker = load_crops(args, settings, load_proposer(args.proposal))
+    maker = load_crops(args, settings)
     if settings.teacher_share > 0:
         teacher = Teacher.load(args.teacher, args.device)
         maker.learn_from(teacher.network, teacher.crop_size)
@@ -170,11 +175,13 @@ def train(args: argparse.Namespace) -> None:
         every=args.save_every,
         report=lambda step, loss: print(f"step {step}: loss {loss:.3f}", flush=True),
     )
-    write_network(training.run.average.cpu(), settings, args.output)
+    network = training.run.average.cpu()
+    network.load_state_dict(training.run.result())
+    write_network(network, settings, args)
 
 
-def load_proposer(path: Path) -> ProposalNetwork:
-    """The network of a checkpoint of `training.train_proposal`.
+def load_proposer(path: Path, published: ProposalNetwork) -> ProposalNetwork:
+    """The network that `training.train_proposal` exported, from its checkpoint.
 
     Raises:
         ModelError: there is no such file.
@@ -182,32 +189,50 @@ def load_proposer(path: Path) -> ProposalNetwork:
     if not path.is_file():
         raise ModelError(f"{path} does not exist; run training.train_proposal first")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    network = ProposalNetwork(state["settings"]["variant"])
-    network.load_state_dict(state["average"])
+    weights = interpolate_weights(
+        published.state_dict(), state["result"], state["settings"]["interpolation"]
+    )
+    network = ProposalNetwork(state["settings"]["variant"]).eval()
+    network.load_state_dict(weights)
     return network
 
 
-def write_network(network: nn.Module, settings: Settings, path: Path) -> None:
-    """Export the network, or save the teacher."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_network(network: nn.Module, settings: Settings, args: argparse.Namespace) -> None:
+    """Calibrate and export the network, or save the teacher."""
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(network, DecisionTeacher):
         state = {"network": network.state_dict(), "crop_size": settings.crop_size}
-        torch.save({**state, **settings.shape}, path)
+        torch.save({**state, **settings.shape}, args.output)
     else:
         assert isinstance(network, DecisionNetwork)
+        rows = [row for row in read_faces(args.data, "val") if row.side >= MIN_SIDE]
+        calibration = calibrate(
+            label_logits(network, evaluation_crops(rows, settings.crop_size, settings.margin)),
+            torch.tensor([row.label for row in rows]),
+            settings.label_biases,
+            settings.operating_point,
+        )
         export_decision(
             network,
-            path,
+            args.output,
             crop_size=settings.crop_size,
             margin=settings.margin,
-            calibration=Calibration(),
+            calibration=calibration,
             properties={
                 "title": "Decision network: face, box, landmarks and mask label of a crop",
                 "license": "Apache-2.0",
                 "source": "training/train_decision.py",
             },
         )
-    print(f"wrote {path}")
+    print(f"wrote {args.output}")
+
+
+@torch.no_grad()
+def label_logits(network: DecisionNetwork, crops: NDArray[np.uint8]) -> Tensor:
+    """(N, K) of (N, S, S, 3) uint8 crops."""
+    parts = torch.from_numpy(crops).split(256)
+    outputs = [network(part.permute(0, 3, 1, 2).float())["labels"] for part in parts]
+    return torch.cat(outputs)
 
 
 def main(argv: list[str] | None = None) -> int:

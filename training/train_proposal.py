@@ -19,19 +19,19 @@ from torch import Tensor
 
 from mask_detector_ros.errors import MaskDetectorError
 from training.augment import WITHOUT_MASK
-from training.export_proposal import export_proposal
-from training.image_store import ImageStore, load_store
-from training.photographs import Photograph, read_photographs
-from training.proposal_loss import proposal_loss
-from training.proposal_network import (
+from training.two_stage.export_proposal import export_proposal
+from training.two_stage.image_store import ImageStore, load_store
+from training.two_stage.photographs import Photograph, read_photographs
+from training.two_stage.proposal_loss import proposal_loss
+from training.two_stage.proposal_network import (
     ProposalNetwork,
     interpolate_weights,
     load_published,
     make_priors,
 )
-from training.proposal_settings import Settings, read_settings
-from training.proposal_views import ViewMaker
-from training.training_run import LAYOUT, TrainingRun, mixed_precision
+from training.two_stage.proposal_settings import Settings, read_settings
+from training.two_stage.proposal_views import ViewMaker
+from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
@@ -76,7 +76,7 @@ class ProposalTraining:
             network,
             asdict(settings),
             seed=settings.seed,
-            steps=settings.steps,
+            cycles=settings.cycles,
             learning_rate=settings.learning_rate,
             warm_up=settings.warm_up,
             weight_decay=settings.weight_decay,
@@ -115,16 +115,17 @@ def train(args: argparse.Namespace) -> None:
         every=args.save_every,
         report=lambda step, loss: print(f"step {step}: loss {loss:.3f}", flush=True),
     )
-    tuned = {name: value.cpu() for name, value in training.run.average.state_dict().items()}
+    tuned = {name: value.cpu() for name, value in training.run.result().items()}
     network = ProposalNetwork(settings.variant).eval()
     network.load_state_dict(interpolate_weights(start, tuned, settings.interpolation))
     export_proposal(
         network,
         args.output,
-        smallest_face=settings.smallest_face,
+        face_range=(settings.smallest_face, settings.largest_face),
+        operating_point=settings.operating_point,
         properties={
             "title": "Proposal network: YuNet, fine-tuned for faces with masks",
-            "license": "MIT",
+            "license": "Apache-2.0",
             "source": "training/train_proposal.py",
         },
     )

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.decision_settings import Settings
-from training.decision_views import Crops
 from training.face_data import LABELS
-from training.view_geometry import efficient_overlap_loss, overlaps
+from training.two_stage.decision_settings import Settings
+from training.two_stage.decision_views import Crops
+from training.two_stage.view_geometry import efficient_overlap_loss, overlaps
 
 QUALITY = (0.35, 0.65)
 """Overlap of a predicted box with the face from which, and up to which, the score counts it: the

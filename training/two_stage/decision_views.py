@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.decision_settings import Settings
-from training.harvest import BACKGROUND, FACE_OVERLAP, Proposals, judge
-from training.image_store import ImageStore, cut_views, levels_for
 from training.face_data import LABELS
-from training.photographs import IGNORE, LABELS_ONLY
-from training.training_run import LAYOUT, mixed_precision
-from training.view_changes import change_light, degrade, occlude
-from training.view_geometry import (
+from training.two_stage.decision_settings import Settings
+from training.two_stage.harvest import BACKGROUND, FACE_OVERLAP, Proposals, judge
+from training.two_stage.image_store import ImageStore, cut_views, levels_for
+from training.two_stage.photographs import IGNORE, LABELS_ONLY
+from training.two_stage.training_run import LAYOUT, mixed_precision
+from training.two_stage.view_changes import change_light, degrade, occlude
+from training.two_stage.view_geometry import (
     boxes_in_views,
     draw_angles,
     mirrored_landmarks,
@@ -223,7 +223,9 @@ class CropMaker:
         """Boxes moved and stretched about as much as proposals miss a face."""
         move, grow, stretch = deviations
         size = faces.boxes[:, 2:] - faces.boxes[:, :2]
-        middle = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 + move * torch.randn_like(size) * size
+        middle = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 + move * torch.randn_like(
+            size
+        ) * size
         growth = grow * torch.randn_like(size[:, :1]) + stretch * torch.randn_like(size)
         half = size / 2 * growth.exp()
         return Proposals(faces.images, torch.cat([middle - half, middle + half], 1), faces.faces)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.image_store import NOTHING, ImageStore, cut_views, levels_for
-from training.photographs import IGNORE
-from training.proposal_network import ProposalNetwork, decode_boxes, make_priors
-from training.view_geometry import intersections, overlaps, view_matrices
+from training.two_stage.image_store import NOTHING, ImageStore, cut_views, levels_for
+from training.two_stage.photographs import IGNORE
+from training.two_stage.proposal_network import ProposalNetwork, decode_boxes, make_priors
+from training.two_stage.view_geometry import intersections, overlaps, view_matrices
 
 FACE_OVERLAP, BACKGROUND_OVERLAP = 0.4, 0.25
 """Overlap from which a box shows a face, and below which it shows none."""

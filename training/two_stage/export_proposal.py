@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.export_onnx import IR_VERSION, OPSET
-from training.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
+from training.two_stage.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
+
+DEFAULT_THRESHOLD = 0.6
+"""Of the first stage, in the parameter `detection_thresholds`."""
 
 OUTPUTS = [f"{name}_{stride}" for name in ("scores", "boxes") for stride in STRIDES]
 
@@ -23,13 +27,16 @@ OUTPUTS = [f"{name}_{stride}" for name in ("scores", "boxes") for stride in STRI
 class _Exported(nn.Module):
     """uint8 frames to scores and boxes of each stride."""
 
-    def __init__(self, network: ProposalNetwork) -> None:
+    def __init__(self, network: ProposalNetwork, power: float) -> None:
         super().__init__()
+        self.power = power
         self.backbone, self.neck = network.backbone, network.neck
         head = network.bbox_head
         self.shared = head.multi_level_share_convs if head.shared_layer else None
         self.branches = nn.ModuleList(
-            _join_branches([getattr(head, f"multi_level_{b}")[level] for b in ("cls", "obj", "bbox")])
+            _join_branches(
+                [getattr(head, f"multi_level_{b}")[level] for b in ("cls", "obj", "bbox")]
+            )
             for level in range(len(STRIDES))
         )
 
@@ -38,9 +45,15 @@ class _Exported(nn.Module):
         if self.shared is not None:
             maps = [conv(x) for conv, x in zip(cast(nn.ModuleList, self.shared), maps, strict=True)]
         rows = [conv(x).flatten(2) for conv, x in zip(self.branches, maps, strict=True)]
-        scores = [(r[:, 0].sigmoid() * r[:, 1].sigmoid()).sqrt() for r in rows]
+        scores = [(r[:, 0].sigmoid() * r[:, 1].sigmoid()).pow(self.power) for r in rows]
         boxes = [r[:, 2:].transpose(1, 2) for r in rows]
         return (*scores, *boxes)
+
+
+def _power(operating_point: float) -> float:
+    """Of the product of objectness and class, whose root is the score: such that a score of
+    `operating_point` becomes the default threshold."""
+    return 0.5 * math.log(DEFAULT_THRESHOLD) / math.log(operating_point)
 
 
 def _join_branches(branches: list[SeparableConv]) -> SeparableConv:
@@ -63,7 +76,12 @@ def _fold_normalisation(module: nn.Module) -> None:
 
 
 def export_proposal(
-    network: ProposalNetwork, path: Path, *, smallest_face: int, properties: Mapping[str, str]
+    network: ProposalNetwork,
+    path: Path,
+    *,
+    face_range: tuple[int, int],
+    operating_point: float,
+    properties: Mapping[str, str],
 ) -> None:
     """Write `network` as one graph, uint8 frames to proposals.
 
@@ -75,10 +93,11 @@ def export_proposal(
     Args:
         network: in evaluation mode, on the CPU; it is left as it is.
         path: the file to write.
-        smallest_face: in pixels of the input, what the network was trained to find.
+        face_range: smallest and largest face that it was trained to find, in pixels of the input.
+        operating_point: the score that the default threshold is to mean.
         properties: more metadata, such as title, license and source.
     """
-    exported = copy.deepcopy(_Exported(network)).eval()
+    exported = copy.deepcopy(_Exported(network, _power(operating_point))).eval()
     _fold_normalisation(exported)
     path.parent.mkdir(parents=True, exist_ok=True)
     sides = {0: "batch", 1: "height", 2: "width"}
@@ -103,7 +122,8 @@ def export_proposal(
     model.producer_name = "mask_detector_ros"
     metadata = {
         "strides": json.dumps(STRIDES),
-        "smallest_face": str(smallest_face),
+        "smallest_face": str(face_range[0]),
+        "largest_face": str(face_range[1]),
         "color": "BGR",
         "layout": "NHWC",
         **properties,

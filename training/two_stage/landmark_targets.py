@@ -21,8 +21,8 @@ from mask_detector_ros import MaskDetector
 from training.augment import WITHOUT_MASK
 from training.checkpoints import write_whole
 from training.face_data import read_image
-from training.photographs import Boxes, Photograph
-from training.proposal_network import ProposalNetwork, decode_boxes, make_priors
+from training.two_stage.photographs import Boxes, Photograph
+from training.two_stage.proposal_network import ProposalNetwork, decode_boxes, make_priors
 
 SAME_FACE = 0.45
 """Overlap from which a detection gives its landmarks to a labelled face."""
@@ -59,8 +59,7 @@ def with_landmarks(
         write_whole(cache, lambda path: _save(path, targets))
     known = np.load(cache)
     return [
-        replace(p, landmarks=known[p.path.name]) if p.path.name in known else p
-        for p in photographs
+        replace(p, landmarks=known[p.path.name]) if p.path.name in known else p for p in photographs
     ]
 
 
@@ -95,9 +94,7 @@ def _overlaps(box: Boxes, boxes: Boxes) -> NDArray[np.float32]:
     return np.asarray(both / (areas - both), np.float32)
 
 
-def _run_yunet(
-    network: ProposalNetwork, image: NDArray[np.uint8], threshold: float = 0.4
-) -> Found:
+def _run_yunet(network: ProposalNetwork, image: NDArray[np.uint8], threshold: float = 0.4) -> Found:
     """What YuNet finds, at the image's size and, for small faces, at twice it."""
     found_boxes, found_points = [], []
     for scale in (1, 2) if max(image.shape) <= 700 else (1,):

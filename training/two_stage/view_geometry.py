@@ -49,9 +49,7 @@ def boxes_in_views(boxes: Tensor, matrices: Tensor) -> Tensor:
 def mirrored_landmarks(landmarks: Tensor, mirrored: Tensor) -> Tensor:
     """(B, ..., 5, 2) landmarks, left and right exchanged where the view is mirrored."""
     swapped = landmarks[..., [1, 0, 2, 4, 3], :]
-    return torch.where(
-        mirrored.reshape(-1, *(1,) * (landmarks.ndim - 1)), swapped, landmarks
-    )
+    return torch.where(mirrored.reshape(-1, *(1,) * (landmarks.ndim - 1)), swapped, landmarks)
 
 
 def draw_angles(count: int, slight: float, strong: float, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def cosine(step: int, steps: int, warm_up: int) -> float:
 class TrainingRun:
     """A network, the running mean of its weights, and an optimiser, step by step.
 
+    The steps come in cycles of a falling learning rate. Each starts from the running mean of the
+    one before, with half its rate; the result is the mean of what all of them ended with (Izmailov
+    et al., 2018, https://arxiv.org/abs/1803.05407).
+
     All chance in a step comes from the seed and the number of the step, so that a resumed run
     goes on as an uninterrupted one.
 
@@ -62,8 +67,9 @@ class TrainingRun:
         network: on its device.
         settings: what a checkpoint must have been made with.
         seed: of all chance.
-        steps: how many.
-        learning_rate, warm_up, weight_decay, gradient_limit: of AdamW.
+        cycles: the steps of each.
+        learning_rate: peak of the first cycle.
+        warm_up, weight_decay, gradient_limit: of AdamW.
         weight_average: decay of the running mean, per step.
         freeze: whether the statistics of batch normalisation stay as they are.
     """
@@ -74,7 +80,7 @@ class TrainingRun:
         settings: dict[str, Any],
         *,
         seed: int,
-        steps: int,
+        cycles: list[int],
         learning_rate: float,
         warm_up: int,
         weight_decay: float,
@@ -82,13 +88,48 @@ class TrainingRun:
         weight_average: float,
         freeze: bool,
     ) -> None:
-        self.network, self.settings, self.seed, self.steps = network, settings, seed, steps
+        self.network, self.settings, self.seed, self.cycles = network, settings, seed, cycles
         self._peak, self._warm_up, self._limit = learning_rate, warm_up, gradient_limit
         self._decay, self._freeze = weight_average, freeze
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
-        groups = parameter_groups(network, weight_decay)
-        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+        self._weight_decay = weight_decay
+        self.optimizer = self._make_optimizer()
         self.step = 0
+        self._ends: list[dict[str, Tensor]] = []
+
+    @property
+    def steps(self) -> int:
+        """Of all cycles."""
+        return sum(self.cycles)
+
+    def result(self) -> dict[str, Tensor]:
+        """The mean of the weights that the cycles ended with."""
+        ends = self._ends or [self.average.state_dict()]
+        return {
+            name: torch.stack([end[name] for end in ends]).mean(0)
+            if value.is_floating_point()
+            else value
+            for name, value in ends[-1].items()
+        }
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        groups = parameter_groups(self.network, self._weight_decay)
+        return torch.optim.AdamW(groups, lr=self._peak)
+
+    def _rate(self) -> float:
+        """The learning rate of the step to come."""
+        start, peak = 0, self._peak
+        for length in self.cycles:
+            if self.step < start + length:
+                return peak * cosine(self.step - start, length, min(self._warm_up, length // 10))
+            start, peak = start + length, peak / 2
+        return 0.0
+
+    def _end_cycle(self) -> None:
+        """Keep the running mean, and go on from it."""
+        self._ends.append({n: v.clone() for n, v in self.average.state_dict().items()})
+        self.network.load_state_dict(self._ends[-1])
+        self.optimizer = self._make_optimizer()
 
     def run(
         self,
@@ -113,7 +154,7 @@ class TrainingRun:
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         while self.step < self.steps:
             torch.manual_seed(self.seed * 1_000_003 + self.step)
-            rate = self._peak * cosine(self.step, self.steps, self._warm_up)
+            rate = self._rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = loss_of_step(self.step)
@@ -123,6 +164,8 @@ class TrainingRun:
             self.optimizer.step()
             self._update_average()
             self.step += 1
+            if self.step in accumulate(self.cycles):
+                self._end_cycle()
             if self.step % every == 0 or self.step == self.steps:
                 report(self.step, float(loss.detach()))
                 self.save(checkpoint)
@@ -133,9 +176,7 @@ class TrainingRun:
         decay = min(self._decay, (1 + self.step) / (10 + self.step))
         averaged, current = self.average.state_dict(), self.network.state_dict()
         names = [n for n, value in averaged.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [averaged[n] for n in names], [current[n] for n in names], 1 - decay
-        )
+        torch._foreach_lerp_([averaged[n] for n in names], [current[n] for n in names], 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the old one."""
@@ -145,6 +186,8 @@ class TrainingRun:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "ends": self._ends,
+            "result": self.result(),
         }
         write_whole(path, partial(torch.save, state))
 
@@ -161,3 +204,4 @@ class TrainingRun:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._ends = state["ends"]

@@ -1,57 +1,51 @@
-"""What decision.yaml holds; the file explains each."""
+"""What proposal.yaml holds; the file explains each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from training.view_changes import Changes
+from training.two_stage.view_changes import Changes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the decision network, or its teacher, is trained."""
+    """How the proposal network is trained."""
 
-    network: str
+    variant: str
     seed: int
-    crop_size: int
-    margin: float
-    shape: dict[str, Any]
-    steps: int
-    batch_size: int
+    left_out: list[str]
+    cycles: list[int]
+    view_sides: list[int]
+    batch_sizes: list[int]
     learning_rate: float
     warm_up: int
     weight_decay: float
     gradient_limit: float
     weight_average: float
-    teacher_share: float
+    interpolation: float
     label_shares: list[float]
-    source_weights: dict[str, float]
-    suspect_weight: float
-    background_share: float
-    random_share: float
-    proposed_share: float
+    negative_share: float
     painted_share: float
     painted_weight: float
-    harvest_score: float
-    doubtful_score: float
-    jitter: list[float]
-    wide_jitter: list[float]
-    wide_share: float
+    scales: list[float]
+    smallest_target: int
+    smallest_box: int
+    visible_share: float
+    most_faces: int
+    padded_share: float
+    coarse_share: float
     slight_turns: float
     strong_turns: float
-    coarse_share: float
     changes: Changes
-    label_smoothing: float
-    quality_from: float
-    score_weight: float
     box_weight: float
     landmark_weight: float
-    label_weight: float
+    bare_weight: float
     smallest_face: int
+    largest_face: int
+    operating_point: float
 
 
 def read_settings(path: Path) -> Settings:

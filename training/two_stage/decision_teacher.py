@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mask_detector_ros.errors import ModelError
-from training.decision_network import TaskHead, split_outputs
 from training.mask_teacher import IMAGENET_DEVIATION, IMAGENET_MEAN
+from training.two_stage.decision_network import TaskHead, split_outputs
 
 FEATURES = 1280
 """Channels of the last map of EfficientNet-Lite0 to Lite2."""

@@ -86,6 +86,4 @@ class DecisionNetwork(nn.Module):
 
 def split_outputs(outputs: Tensor) -> dict[str, Tensor]:
     """(N, sum of `OUTPUTS`) to each task's own."""
-    return dict(
-        zip(OUTPUTS, outputs.float().split(list(OUTPUTS.values()), dim=1), strict=True)
-    )
+    return dict(zip(OUTPUTS, outputs.float().split(list(OUTPUTS.values()), dim=1), strict=True))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.image_store import NOTHING, ImageStore, cut_views, levels_for
-from training.photographs import IGNORE
-from training.proposal_settings import Settings
-from training.view_changes import change_light, degrade
-from training.view_geometry import (
+from training.two_stage.image_store import NOTHING, ImageStore, cut_views, levels_for
+from training.two_stage.photographs import IGNORE
+from training.two_stage.proposal_settings import Settings
+from training.two_stage.view_changes import change_light, degrade
+from training.two_stage.view_geometry import (
     boxes_in_views,
     draw_angles,
     view_matrices,
@@ -94,7 +94,9 @@ class ViewMaker:
         level = levels_for(scale)
         coarser = torch.rand(count, device=device) < settings.coarse_share
         level = (level + coarser.long()).clamp(max=store.offsets.shape[1] - 1)
-        pixels = change_light(cut_views(store, images, matrices, level, side), settings.changes.grey)
+        pixels = change_light(
+            cut_views(store, images, matrices, level, side), settings.changes.grey
+        )
         pixels = degrade(pixels, settings.changes)
         return Views(pixels, *self._targets(images, matrices, side))
 
@@ -127,7 +129,9 @@ class ViewMaker:
         )
         is_face = is_shown & clear & (kinds != IGNORE)
         # The first places go to the faces; what does not fit is ignored.
-        order = is_face.long().argsort(dim=1, descending=True, stable=True)[:, : settings.most_faces]
+        order = is_face.long().argsort(dim=1, descending=True, stable=True)[
+            :, : settings.most_faces
+        ]
         chosen = torch.zeros_like(is_face).scatter(1, order, True) & is_face
         ignored = torch.where((is_shown & ~chosen)[..., None], shown, float("nan"))
         kept = is_face.gather(1, order)

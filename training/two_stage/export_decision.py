@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.decision_network import DecisionNetwork, split_outputs
 from training.export_onnx import IR_VERSION, OPSET
 from training.face_data import LABELS
 from training.mask_network import ConvBatchNorm
+from training.two_stage.decision_network import DecisionNetwork, split_outputs
 
 NAMES = ("scores", "offsets", "landmarks", "probabilities")
 
@@ -27,17 +29,60 @@ class Calibration:
     """What turns logits into probabilities.
 
     Attributes:
-        score: factor and addend of the face score's logit.
+        score_addend: added to the logit of the face score.
         temperature: divides the logits of the labels.
         label_biases: added to them then, one a label.
     """
 
-    score: tuple[float, float] = (1.0, 0.0)
+    score_addend: float = 0.0
     temperature: float = 1.0
     label_biases: tuple[float, ...] = (0.0,) * len(LABELS)
 
 
+DEFAULT_THRESHOLD = 0.7
+"""Of the last stage, in the parameter `detection_thresholds`."""
+
+
+def calibrate(
+    logits: Tensor, labels: Tensor, label_biases: Sequence[float], operating_point: float
+) -> Calibration:
+    """What makes labels most likely (Guo et al., 2017, https://arxiv.org/abs/1706.04599, with a
+    bias for each label, since training draws them in other shares than photographs show them).
+
+    Args:
+        logits: (N, K) of known faces.
+        labels: (N,) what they wear.
+        label_biases: added then, for what mistakes cost.
+        operating_point: the score that the default threshold is to mean.
+    """
+    log_temperature = torch.zeros((), requires_grad=True)
+    biases = torch.zeros(logits.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [log_temperature, biases], max_iter=200, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = functional.cross_entropy(logits / log_temperature.exp() + biases, labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    fitted = (biases - biases[0]).detach() + torch.tensor(label_biases)
+    return Calibration(
+        score_addend=_logit(DEFAULT_THRESHOLD) - _logit(operating_point),
+        temperature=float(log_temperature.detach().exp()),
+        label_biases=tuple(fitted.tolist()),
+    )
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
 class _Exported(nn.Module):
+    """uint8 crops to what is said of them."""
+
     def __init__(self, network: DecisionNetwork, calibration: Calibration) -> None:
         super().__init__()
         self.stages, self.head = network.stages, network.head
@@ -46,8 +91,7 @@ class _Exported(nn.Module):
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         raw = split_outputs(self.head(self.stages(crops.float().permute(0, 3, 1, 2))))
-        factor, addend = self.calibration.score
-        scores = (raw["scores"].flatten() * factor + addend).sigmoid()
+        scores = (raw["scores"].flatten() + self.calibration.score_addend).sigmoid()
         landmarks = raw["landmarks"].unflatten(1, (2, 5)).transpose(1, 2)
         labels = raw["labels"] / self.calibration.temperature + self.biases
         return scores, raw["offsets"], landmarks, labels.softmax(dim=1)

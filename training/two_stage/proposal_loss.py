@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.augment import WITHOUT_MASK
-from training.image_store import NOTHING
-from training.proposal_network import decode_boxes
-from training.proposal_settings import Settings
-from training.proposal_views import Views
-from training.view_geometry import efficient_overlap_loss, intersections, overlaps
+from training.two_stage.image_store import NOTHING
+from training.two_stage.proposal_network import decode_boxes
+from training.two_stage.proposal_settings import Settings
+from training.two_stage.proposal_views import Views
+from training.two_stage.view_geometry import efficient_overlap_loss, intersections, overlaps
 
 CENTRE_RADIUS, CANDIDATES, OVERLAP_COST, OUTSIDE_COST = 2.5, 10, 3.0, 1e5
 """Of SimOTA, as YuNet was trained: cells within so many strides of the middle of a face may answer

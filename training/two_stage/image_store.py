@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mask_detector_ros.mipmap import Mipmap
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from training.face_data import read_image
 from training.mtcnn_views import paint_masks
-from training.photographs import Photograph
+from training.two_stage.photographs import Photograph
 
 HALVINGS = 4
-"""Levels of each image's mipmap: what a crop shows is read from the one that is just large enough,
+"""Levels of each image's pyramid: a crop reads the one that is just large enough for it,
 as in `mask_detector_ros`."""
 
 NOTHING = -1
@@ -122,8 +122,8 @@ def _load(job: tuple[Photograph, float, int]) -> _Loaded:
     if painted_share > 0:
         rng = np.random.default_rng(seed)
         image, kinds = paint_masks(image, photo.boxes, kinds, painted_share, rng)
-    mipmap = Mipmap(image)
-    return _Loaded([mipmap[power] for power in range(HALVINGS)], kinds)
+    pyramid = ImagePyramid(image)
+    return _Loaded([pyramid[level] for level in range(HALVINGS)], kinds)
 
 
 def cut_views(
