@@ -2,8 +2,8 @@
 
 The architecture is YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine
 Intelligence Research 2023, https://doi.org/10.1007/s11633-023-1423-y), so that its published
-weights (Apache-2.0) can be the start. Their landmark branch is kept in training, where it steadies the
-features, and left out of the exported file: the second stage places the landmarks.
+weights (Apache-2.0) can be the start. Their landmark branch is kept in training, where it steadies
+the features, and left out of the exported file: the second stage places the landmarks.
 """
 
 from __future__ import annotations
