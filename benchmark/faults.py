@@ -20,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
+from benchmark.hostile import HOSTILE
 from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig, wait_for
 from mask_detector_ros.ros.run_node import sending
 
@@ -195,6 +196,7 @@ FAULTS = (
     lifecycle_cycles,
     parameters_change,
     node_killed,
+    *HOSTILE,
 )
 
 

@@ -119,9 +119,10 @@ class Rig(Processes):
 
     Args:
         folder: for the nodes' output and logs.
+        backend: of the detector.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "auto") -> None:
         super().__init__(folder)
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
@@ -138,7 +139,7 @@ class Rig(Processes):
             Detection2DArray, "/mask_detector/detections", self._on_detections, 100
         )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self.detector = self.start("mask_detector_node", **PARAMETERS)
+        self.detector = self.start("mask_detector_node", backend=backend, **PARAMETERS)
         self.camera = self.node.create_publisher(Image, "/image_raw", 1)
         self.recover()
 

@@ -150,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=10.0, help="of faults")
     length.add_argument("--cycles", type=int, help="whole lifecycle cycles, instead of faults")
+    parser.add_argument("--backend", default="auto", help="of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/soak.json"))
     arguments = parser.parse_args(argv)
     if arguments.cycles is not None and arguments.cycles < 1:
@@ -157,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         # Both processes must join the same graph, and the DDS profile must be there at start.
         os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
-        rig = Rig(Path(folder))
+        rig = Rig(Path(folder), arguments.backend)
         start = time.monotonic()
         try:
             report = (

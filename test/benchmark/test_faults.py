@@ -24,6 +24,7 @@ QUICK = (
     faults.clock_jumps,
     faults.subscribers_come_and_go,
     faults.parameters_change,
+    *faults.HOSTILE,
 )
 """Those that no other test brings about, or not while images come."""
 

@@ -1,0 +1,154 @@
+"""What an enemy, a bug or a shortage can do to a detector node; see `benchmark.faults`."""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParametersAtomically
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from benchmark.rig import Rig, wait_for
+from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
+
+
+def adversarial_images(rig: Rig, scale: float) -> None:
+    """Noise, checkerboards, text, one face again and again, and long thin images."""
+    chance = np.random.default_rng(rig.frames)
+    for _ in range(max(1, round(5 * scale))):
+        for image in _adversarial(chance):
+            header = Header(frame_id="hostile")
+            rig.camera.publish(image_to_message(image, header))
+            time.sleep(0.05)
+
+
+def _adversarial(chance: np.random.Generator) -> list[np.ndarray]:
+    noise = chance.integers(0, 256, (720, 1280, 3), np.uint8)
+    y, x = np.indices((720, 1280))
+    board = np.repeat((((x // 7 + y // 7) % 2) * 255).astype(np.uint8)[..., None], 3, 2)
+    text = np.full((720, 1280, 3), 255, np.uint8)
+    for row in range(20, 720, 22):
+        cv2.putText(text, "oO0@8&%B" * 12, (5, row), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2)
+    face = np.zeros((24, 24, 3), np.uint8)
+    cv2.ellipse(face, (12, 12), (8, 11), 0, 0, 360, (150, 170, 210), -1)
+    for centre in ((9, 10), (15, 10)):
+        cv2.circle(face, centre, 1, (30, 30, 30), -1)
+    cv2.line(face, (9, 17), (15, 17), (60, 60, 120), 1)
+    faces = np.tile(face, (30, 53, 1))
+    return [noise, board, text, faces, noise.reshape(20, -1, 3), noise.reshape(-1, 20, 3)]
+
+
+def everything_is_a_face(rig: Rig, scale: float) -> None:
+    """All thresholds are 0, so that each window of an image is a candidate."""
+
+    def set_thresholds(*values: float) -> None:
+        value = ParameterValue(type=8, double_array_value=values)
+        change = Parameter(name="detection_thresholds", value=value)
+        request = SetParametersAtomically.Request(parameters=[change])
+        service = "/mask_detector/set_parameters_atomically"
+        assert rig.call(SetParametersAtomically, service, request).result.successful
+
+    set_thresholds(0.0, 0.0, 0.0)
+    try:
+        for _ in range(max(1, round(5 * scale))):
+            rig.camera.publish(rig.image(720, 1280))
+            rig.recover()
+    finally:
+        set_thresholds(0.6, 0.7, 0.7)
+
+
+def compressed_bombs(rig: Rig, scale: float) -> None:
+    """JPEGs that claim 12000x12000 pixels, cut off or spoilt ones, between good ones."""
+    chance = random.Random(rig.frames)
+    good = image_to_compressed(np.zeros((48, 64, 3), np.uint8), Header(frame_id="jpeg"))
+    data = bytes(good.data)
+    with rig.silent_camera():
+        publisher = rig.safely(
+            rig.node.create_publisher, CompressedImage, "/image_raw/compressed", 1
+        )
+        _expect_more(rig, publisher, good)
+        for _ in range(round(50 * scale)):
+            spoilt = bytearray(data)
+            if chance.random() < 0.5:
+                place = spoilt.index(b"\xff\xc0") + 5
+                spoilt[place : place + 4] = struct.pack(">HH", 12000, 12000)
+            else:
+                spoilt[chance.randrange(2, len(spoilt))] ^= chance.randrange(1, 256)
+                del spoilt[chance.randrange(2, len(spoilt)) :]
+            message = CompressedImage(header=good.header, format="jpeg")
+            message.data.frombytes(bytes(spoilt))
+            publisher.publish(message)
+            time.sleep(0.005)
+        _expect_more(rig, publisher, good)
+        rig.safely(rig.node.destroy_publisher, publisher)
+
+
+def _expect_more(rig: Rig, publisher: Any, message: CompressedImage) -> None:
+    goal = rig.frames + 1
+
+    def answered() -> bool:
+        publisher.publish(message)
+        time.sleep(0.01)
+        return rig.frames >= goal
+
+    wait_for(answered, "results of compressed images")
+
+
+def time_runs_backwards(rig: Rig, scale: float) -> None:
+    """A second detector takes its time from a clock that goes below 0, and jumps."""
+    results: list[Any] = []
+    topic = "/timeless/mask_detector/detections"
+    subscription = rig.safely(
+        rig.node.create_subscription, Detection2DArray, topic, results.append, 10
+    )
+    images = rig.safely(rig.node.create_publisher, Image, "/timeless/image_raw", 1)
+    clock = rig.safely(rig.node.create_publisher, Clock, "/clock", 10)
+    victim = rig.start("mask_detector_node", "-r", "__ns:=/timeless", threads=1, use_sim_time=True)
+    for sec in (5, -5, 2**31 - 1, -(2**31), 1, 0):
+        message = Clock()
+        message.clock.sec = sec
+        results.clear()
+        wait_for(
+            lambda message=message: (
+                (clock.publish(message), images.publish(rig.image())) and results
+            ),
+            "results whatever the time",
+        )
+    assert rig.end(victim, signal.SIGINT) == 0
+    for publisher in (images, clock):
+        rig.safely(rig.node.destroy_publisher, publisher)
+    rig.safely(rig.node.destroy_subscription, subscription)
+
+
+def no_descriptors_left(rig: Rig, scale: float) -> None:
+    """The process may open no more files for a while; images go on."""
+    pid = rig.detector.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+    try:
+        end = time.monotonic() + 5 * scale
+        while time.monotonic() < end:
+            rig.recover()
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+HOSTILE = (
+    adversarial_images,
+    everything_is_a_face,
+    compressed_bombs,
+    time_runs_backwards,
+    no_descriptors_left,
+)
