@@ -39,5 +39,5 @@ def compiled() -> dict[str, Any]:
 
 
 # The interface files are what bags are written with where there is no ROS.
-FOLDERS = ("models", "config", "msg", "underlay/vision_msgs/msg")
+FOLDERS = ("models", "config", "msg", "underlay/vision_msgs/msg", "underlay/foxglove_msgs/msg")
 setup(data_files=[shared(folder) for folder in FOLDERS], **compiled())

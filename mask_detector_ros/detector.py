@@ -199,19 +199,21 @@ class FaceStream:
     ) -> None:
         self._detector = detector
         self._tracker = Tracker(smoothing)
+        # Without tracking: so that a face that is missed for a moment stays hidden.
+        self._untold = Tracker(smoothing=0)
         self._tracking, self._search_every = tracking, search_every
         self.reset()
 
     def configure(self, *, tracking: bool, smoothing: float, search_every: int) -> None:
         """Take over the parameters from the next image on."""
-        if not tracking:
-            self._tracker.reset()
+        (self._untold if tracking else self._tracker).reset()
         self._tracking, self._tracker.smoothing = tracking, smoothing
         self._search_every = search_every
 
     def reset(self) -> None:
         """Forget everybody seen so far; ids are not used again."""
         self._tracker.reset()
+        self._untold.reset()
         self._last_boxes = np.empty((0, 4), np.float32)
         self._frames = 0
         self._stamp = 0.0
@@ -237,9 +239,14 @@ class FaceStream:
         """Follow the faces that `see` gave for this frame, or did when it was seen before."""
         self._frames += 1
         self._stamp = stamp
-        followed = self._tracker.update(faces, stamp) if self._tracking else faces
+        tracked = self._follower.update(faces, stamp)
+        followed = tracked if self._tracking else faces
         self._last_boxes = np.concatenate([faces.boxes, self.missed_boxes()])
         return followed
+
+    @property
+    def _follower(self) -> Tracker:
+        return self._tracker if self._tracking else self._untold
 
     def count_people(self) -> dict[str, int]:
         """How many people were seen since the start or the last reset, by label."""
@@ -248,7 +255,11 @@ class FaceStream:
 
     def missed_boxes(self) -> NDArray[np.float32]:
         """(M, 4) where people should be whose face the last image did not show."""
-        return self._tracker.missed_boxes()
+        return self._follower.missed_boxes()
+
+    def unseen_boxes(self) -> NDArray[np.float32]:
+        """(M, 4) where any followed face should be that the last image did not show."""
+        return self._follower.unseen_boxes()
 
     def raise_alerts(self, labels: Iterable[str], after: float) -> list[tuple[int, float]]:
         """(track id, seconds) of who has had such a label or role for `after` s, once each."""

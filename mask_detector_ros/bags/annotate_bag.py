@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mask_detector_ros.bags.journal import Journal
+from mask_detector_ros.annotation_messages import ANNOTATIONS
 from mask_detector_ros.bags.messages import DRAWING, MessageWriter, message_types
 from mask_detector_ros.bags.reading import Bag
 from mask_detector_ros.bags.storage import Damage, DamageError, RawMessage
@@ -130,7 +131,12 @@ class _Run:
         self._privacy, self._drawings = privacy, drawings
         self._messages = MessageWriter()
         self._streams = {topic: detector.stream(**tracking) for topic in topics}
-        kinds = {"detections": DETECTIONS, "faces": FACES, "summary": SUMMARY}
+        kinds = {
+            "detections": DETECTIONS,
+            "faces": FACES,
+            "summary": SUMMARY,
+            "annotations": ANNOTATIONS,
+        }
         if drawings:
             kinds["image_annotated/compressed"] = DRAWING
         self._outputs = {
@@ -172,9 +178,11 @@ class _Run:
             "faces": self._messages.faces(faces, header),
             "summary": self._messages.summary(faces, stream.count_people(), header),
         }
+        image = read_image(message) if image is None else image
+        size = (image.shape[1], image.shape[0])
+        written["annotations"] = self._messages.annotations(faces, header, size)
         if self._drawings:
-            image = read_image(message) if image is None else image
-            drawing = annotate(image, faces, self._privacy, stream.missed_boxes())
+            drawing = annotate(image, faces, self._privacy, stream.unseen_boxes())
             written["image_annotated/compressed"] = self._messages.drawing(drawing, header)
         for name, data in written.items():
             self._writer.write(self._outputs[topic][name], raw.time, data)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mask_detector_ros.annotation_messages import ANNOTATIONS, AnnotationMessages
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.encodings import compressed_format, encode_compressed
@@ -21,6 +22,7 @@ from mask_detector_ros.shared_files import find_shared
 
 INTERFACES = {
     "vision_msgs": ("underlay/vision_msgs/msg", "Detection2DArray.msg"),
+    "foxglove_msgs": ("underlay/foxglove_msgs/msg", "ImageAnnotations.msg"),
     "mask_detector_ros": ("msg", "FaceArray.msg"),
 }
 """Packages whose messages `rosbags` does not know: their folder, and a file in it."""
@@ -30,7 +32,7 @@ DRAWING = "sensor_msgs/msg/CompressedImage"
 
 @cache
 def message_types() -> Typestore:
-    """The types of ROS 2 with those of vision_msgs and of this package.
+    """The types of ROS 2 with those of vision_msgs, foxglove_msgs and this package.
 
     Raises:
         SourceError: the interface files are missing.
@@ -54,6 +56,7 @@ class MessageWriter:
     def __init__(self) -> None:
         self._store = message_types()
         self._results = ResultMessages(self.make)
+        self._annotations = AnnotationMessages(self.make)
 
     def make(self, kind: str, /, **fields: Any) -> Any:
         """A message of a type, such as `std_msgs/msg/Header`, with all its fields given."""
@@ -77,6 +80,11 @@ class MessageWriter:
     def summary(self, faces: Faces, people: dict[str, int], header: Any) -> memoryview:
         """A MaskSummary. Its times are 0: nobody waited for the result."""
         return self._store.serialize_cdr(self._results.summary(faces, people, header), SUMMARY)
+
+    def annotations(self, faces: Faces, header: Any, size: tuple[int, int]) -> memoryview:
+        """An ImageAnnotations, for an image of this width and height."""
+        message = self._annotations.annotations(faces, header, size)
+        return self._store.serialize_cdr(message, ANNOTATIONS)
 
     def drawing(self, image: NDArray[np.uint8], header: Any) -> memoryview:
         """A CompressedImage, as `ros.conversions.image_to_compressed` makes it."""

@@ -43,19 +43,20 @@ def annotate(
         image: (H, W, 3) uint8 BGR; it is left as it is.
         faces: in pixels of this image; what leaves it is cut off, what is not finite left out.
         privacy: one of `PRIVACY`; whether and how faces are hidden.
-        missed: (M, 4) further boxes to hide: people whose face was missed in this image.
+        missed: (M, 4) further boxes to hide: faces that this image does not show as such.
 
     Returns:
         A copy with the drawing.
     """
-    canvas: NDArray[np.uint8] = np.array(image, order="C")
-    if privacy != "off":
-        for box in faces.boxes if missed is None else np.concatenate([faces.boxes, missed]):
-            _hide(canvas, box, cv2.INTER_NEAREST if privacy == "pixelate" else cv2.INTER_CUBIC)
+    if privacy == "off":
+        canvas: NDArray[np.uint8] = np.array(image, order="C")
+    else:
+        boxes = faces.boxes if missed is None else np.concatenate([faces.boxes, missed])
+        canvas = hide_faces(image, boxes, privacy)
     # Letters and lines of a size that can be read at 640x480 and at 4K alike.
-    unit = max(min(canvas.shape[:2]) / 480, 0.8)
+    unit = drawing_unit(canvas.shape[1], canvas.shape[0])
     thickness = max(round(1.5 * unit), 1)
-    labels, roles, probabilities = faces.labels, faces.roles, faces.label_probabilities
+    labels, roles, tags = faces.labels, faces.roles, face_tags(faces)
     # So far out nothing is seen, and OpenCV's integers do not overflow.
     far = 4 * max(canvas.shape)
     for i in np.argsort(faces.boxes[:, 3]):
@@ -67,10 +68,44 @@ def annotate(
         points = faces.landmarks[i][np.isfinite(faces.landmarks[i]).all(axis=1)]
         for point in np.rint(points.clip(-far, far)).astype(int).tolist():
             cv2.circle(canvas, point, thickness, color, -1)
-        text = f"{_drawable(labels[i], roles[i])} {probabilities[i]:.0%}".strip()
-        if faces.track_ids is not None:
-            text = f"#{faces.track_ids[i]} {text}"
-        _draw_tag(canvas, text, (x1, y1, y2), color, unit)
+        _draw_tag(canvas, tags[i], (x1, y1, y2), color, unit)
+    return canvas
+
+
+def drawing_unit(width: int, height: int) -> float:
+    """The scale of letters and lines for an image, 1 at 640x480."""
+    return max(min(width, height) / 480, 0.8)
+
+
+def face_tags(faces: Faces) -> list[str]:
+    """Track id, label and probability of every face, in words."""
+    tags = [
+        f"{_drawable(label, role)} {probability:.0%}" if label else ""
+        for label, role, probability in zip(
+            faces.labels, faces.roles, faces.label_probabilities, strict=True
+        )
+    ]
+    if faces.track_ids is None:
+        return tags
+    return [f"#{track} {tag}".strip() for track, tag in zip(faces.track_ids, tags, strict=True)]
+
+
+def hide_faces(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], privacy: str = "off"
+) -> NDArray[np.uint8]:
+    """Hide faces, and draw nothing.
+
+    Args:
+        image: (H, W, 3) uint8 BGR; it is left as it is.
+        boxes: (N, 4) xyxy pixels of the image; those that are not finite are left out.
+        privacy: one of `PRIVACY`; off is taken for pixelate, since this is for hiding.
+
+    Returns:
+        A copy.
+    """
+    canvas: NDArray[np.uint8] = np.array(image, order="C")
+    for box in boxes:
+        _hide(canvas, box, cv2.INTER_CUBIC if privacy == "blur" else cv2.INTER_NEAREST)
     return canvas
 
 

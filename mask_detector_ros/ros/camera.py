@@ -12,30 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
-from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, ParameterError
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.imaging.annotate import annotate
-from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
+from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
-from mask_detector_ros.ros.conversions import (
-    image_from_compressed,
-    image_from_message,
-    image_to_compressed,
-    image_to_message,
-)
+from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
 from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
-from mask_detector_ros.ros.messages import RESULTS, nanoseconds
+from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS, nanoseconds
 from mask_detector_ros.ros.parameters import split_names
+from mask_detector_ros.ros.results import Results
 from mask_detector_ros.ros.subscription import ImageSubscription
 from mask_detector_ros.ros.worker import Work
 
@@ -77,36 +68,23 @@ class Camera:
         self._detector = detector
         self._publishing = publishing
         self._subscription: ImageSubscription | None = None
+        self._idle = "not active"
         self._forget = False
         self._activation = 0
         self.statistics = FrameStatistics()
         self._stream = detector.stream()
-        place = f"{name}/{node.get_name()}" if name else "~"
+        self._results = Results(node, f"{name}/{node.get_name()}" if name else "~")
 
-        def make(kind: type, topic: str, depth: int, **qos: Any) -> Any:
-            try:
-                return node.create_lifecycle_publisher(
-                    kind,
-                    f"{place}/{topic}",
-                    QoSProfile(depth=depth, **qos),
-                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                )
-            # rclpy raises a RuntimeError for a policy that it does not know.
-            except (ParameterException, RuntimeError) as error:
-                raise ParameterError(
-                    f"the QoS of {place}/{topic} cannot be overridden: {error}"
-                ) from error
+    def activate(self) -> None:
+        """Start with no people and no counts."""
+        self._activation += 1
+        self._stream = self._detector.stream()
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        labels = RESULTS.label_info(self._detector.label_names, header)
+        self._results.publish("label_info", labels)
 
-        self._detections = make(Detection2DArray, "detections", 10)
-        self._faces = make(FaceArray, "faces", 10)
-        self._summary = make(MaskSummary, "summary", 10)
-        self._alerts = make(MaskAlert, "alerts", 10)
-        self._drawing = make(Image, "image_annotated", 2)
-        self._compressed_drawing = make(CompressedImage, "image_annotated/compressed", 2)
-        self._labels = make(LabelInfo, "label_info", 1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-    def activate(self, receive: Callable[[Camera, Arrival], None], values: Values) -> None:
-        """Start with no people and no counts; `receive` gets the images."""
+    def subscribe(self, receive: Callable[[Camera, Arrival], None], values: Values) -> None:
+        """Hand the images that come from now on to `receive`."""
 
         def arrive(message: Image | CompressedImage) -> None:
             now = self._node.get_clock().now().nanoseconds
@@ -114,11 +92,8 @@ class Camera:
             fault = find_clock_fault(stamp, now)
             receive(self, Arrival(message, LatencyBreakdown(now - stamp, fault)))
 
-        self._activation += 1
+        self.unsubscribe()
         self.statistics = FrameStatistics()
-        self._stream = self._detector.stream()
-        header = Header(stamp=self._node.get_clock().now().to_msg())
-        self._labels.publish(RESULTS.label_info(self._detector.label_names, header))
         self._subscription = ImageSubscription(
             self._node,
             self._topic,
@@ -127,8 +102,9 @@ class Camera:
             values["image_reliability"],
         )
 
-    def deactivate(self) -> None:
-        """Stop receiving images."""
+    def unsubscribe(self, why: str = "not active") -> None:
+        """Stop receiving images; `why` goes into the diagnostics."""
+        self._idle = why
         if self._subscription is not None:
             self._subscription.destroy()
             self._subscription = None
@@ -136,16 +112,7 @@ class Camera:
     def destroy(self) -> None:
         """Destroy the publishers; a frame that is still in progress will publish nothing."""
         self._activation += 1
-        for publisher in (
-            self._detections,
-            self._faces,
-            self._summary,
-            self._alerts,
-            self._drawing,
-            self._compressed_drawing,
-            self._labels,
-        ):
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._results.destroy()
 
     def forget(self) -> None:
         """From the next image on, start again with no people and no counts."""
@@ -193,26 +160,28 @@ class Camera:
         breakdown: LatencyBreakdown,
         values: Values,
     ) -> None:
-        """Publish everything about an image; annotated images only while someone subscribes."""
-        self._detections.publish(RESULTS.detections(faces, header))
+        """Publish everything about an image; what is drawn, only while someone subscribes."""
+        results = self._results
+        results.publish("detections", RESULTS.detections(faces, header))
         breakdown.end("publish")
-        self._faces.publish(RESULTS.faces(faces, header))
+        results.publish("faces", RESULTS.faces(faces, header))
         people = self._stream.count_people()
-        self._summary.publish(RESULTS.summary(faces, people, header, breakdown.parts))
+        results.publish("summary", RESULTS.summary(faces, people, header, breakdown.parts))
         if values["alert_after"] > 0 and faces.track_ids is not None:
             labels = split_names(values["alert_labels"])
             for track_id, seconds in self._stream.raise_alerts(labels, values["alert_after"]):
                 i = faces.track_ids.tolist().index(track_id)
-                self._alerts.publish(RESULTS.alert(faces, i, seconds, header))
-        wants_image = self._drawing.get_subscription_count() > 0
-        wants_compressed = self._compressed_drawing.get_subscription_count() > 0
-        if wants_image or wants_compressed:
-            missed = self._stream.missed_boxes()
-            drawing = annotate(image, faces, values["privacy"], missed)
-            if wants_image:
-                self._drawing.publish(image_to_message(drawing, header))
-            if wants_compressed:
-                self._compressed_drawing.publish(image_to_compressed(drawing, header))
+                results.publish("alerts", RESULTS.alert(faces, i, seconds, header))
+        if results.has_subscribers("annotations"):
+            size = (image.shape[1], image.shape[0])
+            results.publish("annotations", ANNOTATIONS.annotations(faces, header, size))
+        unseen = self._stream.unseen_boxes()
+        if results.has_subscribers("image_annotated", "image_annotated/compressed"):
+            drawing = annotate(image, faces, values["privacy"], unseen)
+            results.publish_image("image_annotated", drawing, header)
+        if results.has_subscribers("image_private", "image_private/compressed"):
+            hidden = hide_faces(image, np.concatenate([faces.boxes, unseen]), values["privacy"])
+            results.publish_image("image_private", hidden, header)
 
     def fail(self, error: Exception) -> None:
         """Count a frame whose processing broke off, and log why."""
@@ -236,7 +205,7 @@ class Camera:
         """
         part = f"{self.name}: frames" if self.name else "frames"
         if self._subscription is None:
-            return Status(part, DiagnosticStatus.OK, "not active", {})
+            return Status(part, DiagnosticStatus.OK, self._idle, {})
         timeout = values["image_timeout"]
         limit = values["frame_timeout"]
         stuck = ""
@@ -256,3 +225,27 @@ class Camera:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"
             self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
         return Status(part, level, text, numbers, hardware=topic)
+
+
+def make_cameras(
+    node: LifecycleNode,
+    detector: MaskDetector,
+    values: Values,
+    publishing: Callable[[], AbstractContextManager[bool]],
+) -> list[Camera]:
+    """The cameras that the parameters name, or the one without a name.
+
+    Raises:
+        ParameterError: the parameters do not fit together.
+    """
+    names = split_names(values["cameras"]) or [""]
+    topics = split_names(values["camera_topics"]) or [""] * len(names)
+    if len(topics) != len(names):
+        raise ParameterError(
+            f"camera_topics has {len(topics)} topics for {len(names)} cameras; give one for each,"
+            " or none"
+        )
+    return [
+        Camera(node, name, topic, detector, publishing)
+        for name, topic in zip(names, topics, strict=True)
+    ]

@@ -6,8 +6,6 @@ each `Camera`; `Camera.process` is the whole way of an image.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import sys
 import threading
@@ -20,12 +18,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.errors import MaskDetectorError, ParameterError
+from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.ros.camera import Arrival, Camera
+from mask_detector_ros.ros.camera import Arrival, Camera, make_cameras
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
 from mask_detector_ros.ros.library_log import forward_library_log
 from mask_detector_ros.ros.parameters import (
@@ -36,7 +34,7 @@ from mask_detector_ros.ros.parameters import (
     plain_value,
     split_names,
 )
-from mask_detector_ros.ros.run_node import report_exceptions, run_node, sending
+from mask_detector_ros.ros.run_node import report_exceptions, return_memory, run_node, sending
 from mask_detector_ros.ros.watchdog import Watchdog
 from mask_detector_ros.ros.worker import NewestItemWorker
 
@@ -60,6 +58,7 @@ class MaskDetectorNode(LifecycleNode):
         self._cameras: list[Camera] = []
         self._lock = threading.Lock()
         self._active = False
+        self._enabled = True
         self.failed = False
         self.callback_errors = 0
         self._values = parameter_values(self, NODE_PARAMETERS)
@@ -67,6 +66,7 @@ class MaskDetectorNode(LifecycleNode):
         self._reporter = StatusReporter(self, self._statuses)
         self._watchdog = Watchdog(self, self._stuck_for, self._count_processed, self._recovery)
         self.create_service(Trigger, "~/reset", self._reset)
+        self.create_service(SetBool, "~/enable", self._enable)
 
     # Lifecycle
 
@@ -93,7 +93,7 @@ class MaskDetectorNode(LifecycleNode):
                 cancelled=lambda: not rclpy.ok(),
                 **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
-            self._cameras = self._make_cameras(values, detector)
+            self._cameras = make_cameras(self, detector, values, self._publishing)
         except MaskDetectorError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -107,25 +107,14 @@ class MaskDetectorNode(LifecycleNode):
             self.get_logger().warning(reason)
         return TransitionCallbackReturn.SUCCESS
 
-    def _make_cameras(self, values: dict[str, Any], detector: MaskDetector) -> list[Camera]:
-        names = split_names(values["cameras"]) or [""]
-        topics = split_names(values["camera_topics"]) or [""] * len(names)
-        if len(topics) != len(names):
-            raise ParameterError(
-                f"camera_topics has {len(topics)} topics for {len(names)} cameras; give one for"
-                " each, or none"
-            )
-        return [
-            Camera(self, name, topic, detector, self._publishing)
-            for name, topic in zip(names, topics, strict=True)
-        ]
-
     @report_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         self._active = True
         for camera in self._cameras:
-            camera.activate(self._receive, self._values)
+            camera.activate()
+            if self._enabled:
+                camera.subscribe(self._receive, self._values)
         return result
 
     @report_exceptions
@@ -156,7 +145,7 @@ class MaskDetectorNode(LifecycleNode):
         if self._lock.acquire(timeout=LOCK_TIMEOUT):
             self._lock.release()
         for camera in self._cameras:
-            camera.deactivate()
+            camera.unsubscribe()
         if self._worker is not None:
             self._worker.clear()
 
@@ -176,7 +165,7 @@ class MaskDetectorNode(LifecycleNode):
         for camera in self._cameras:
             camera.destroy()
         self._cameras = []
-        _return_memory()
+        return_memory()
 
     def close(self) -> None:
         """End the process's work at once; called once, last."""
@@ -224,6 +213,24 @@ class MaskDetectorNode(LifecycleNode):
         response.message = "people are counted anew" if self._cameras else "not configured"
         return response
 
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Turn the work on or off, models kept: off, the node does not even receive images."""
+        with self._lock:
+            self._enabled = request.data
+        if self._active:
+            for camera in self._cameras:
+                if request.data:
+                    camera.subscribe(self._receive, self._values)
+                else:
+                    camera.unsubscribe("switched off; ~/enable switches on")
+        if not request.data and self._worker is not None:
+            self._worker.clear()
+        response.success = True
+        response.message = "on" if request.data else "off"
+        if not self._active:
+            response.message += ", once the node is active"
+        return response
+
     # Frames
 
     def _receive(self, camera: Camera, arrival: Arrival) -> None:
@@ -242,7 +249,7 @@ class MaskDetectorNode(LifecycleNode):
     def _publishing(self) -> Iterator[bool]:
         """Whether messages may go out: once deactivated, not one more does."""
         with self._lock:
-            if not self._active:
+            if not (self._active and self._enabled):
                 yield False
                 return
             with sending(self):
@@ -278,17 +285,6 @@ class MaskDetectorNode(LifecycleNode):
         )
         if not all(step() == TransitionCallbackReturn.SUCCESS for step in steps):
             self.get_logger().error("the node could not recover; the reason is logged above")
-
-
-def _return_memory() -> None:
-    """Give freed memory back to the system.
-
-    Images of changing size, and models loaded between them, leave holes that glibc keeps:
-    without this a node that is cycled while it works grows by megabytes each time.
-    """
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
 
 
 def main(args: list[str] | None = None) -> int:

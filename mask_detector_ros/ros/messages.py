@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 
+from mask_detector_ros.annotation_messages import AnnotationMessages
 from mask_detector_ros.result_messages import ResultMessages
 
 
@@ -36,6 +37,7 @@ def make_message(kind: str, /, **fields: Any) -> Any:
 
 
 RESULTS = ResultMessages(make_message)
+ANNOTATIONS = AnnotationMessages(make_message)
 
 
 def nanoseconds(stamp: Time) -> int:

@@ -125,6 +125,14 @@ class Tracker:
         boxes = [t.box for t in self._tracks if t.last_seen != self._stamp and t.is_person]
         return np.array(boxes, np.float32).reshape(-1, 4)
 
+    def unseen_boxes(self) -> NDArray[np.float32]:
+        """(M, 4) where any face that was followed should be, if the last image did not show it.
+
+        Also those of tracks that are no people yet: whoever hides faces must not wait for that.
+        """
+        boxes = [t.box for t in self._tracks if t.last_seen != self._stamp]
+        return np.array(boxes, np.float32).reshape(-1, 4)
+
     def raise_alerts(self, label_ids: set[int], after: float) -> list[tuple[int, float]]:
         """Who has had one of these labels for `after` seconds, once a track.
 

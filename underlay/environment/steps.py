@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -19,6 +20,7 @@ from environment.surroundings import Surroundings
 UNDERLAY = Path(__file__).resolve().parent.parent
 REPOSITORY = UNDERLAY.parent
 EXTRAS = ("dev", "sample")
+INTERFACE_PACKAGES = ("vision_msgs", "foxglove_msgs")
 INSTALLED_DIRECTORIES = ("mask_detector_ros", "launch", "config", "models")
 
 
@@ -56,12 +58,11 @@ class Environment:
             Step("venv", "virtual environment", base, self.make_venv),
             Step("packages", "Python packages", packages, self.install_packages),
         ]
-        if not self.here.provides("vision_msgs"):
-            source = UNDERLAY / "vision_msgs"
-            ros = fingerprint([ros], [*files_below(source), UNDERLAY / "wheels.cmake"])
-            steps.append(
-                Step("vision_msgs", "vision_msgs", ros, lambda: self.build_vision_msgs(source))
-            )
+        for name in INTERFACE_PACKAGES:
+            if self.here.provides(name):
+                continue
+            ros = fingerprint([ros], [*files_below(UNDERLAY / name), UNDERLAY / "wheels.cmake"])
+            steps.append(Step(name, name, ros, functools.partial(self.build_interfaces, name)))
         messages = fingerprint(
             [ros],
             [
@@ -108,10 +109,10 @@ class Environment:
             "installing the Python packages",
         )
 
-    def build_vision_msgs(self, source: Path) -> None:
-        """Build and install the interfaces that no ROS here provides."""
-        self.build("vision_msgs", source)
-        self.install("vision_msgs")
+    def build_interfaces(self, name: str) -> None:
+        """Build and install the interfaces of a package that no ROS here provides."""
+        self.build(name, UNDERLAY / name)
+        self.install(name)
 
     def build_messages(self) -> None:
         """Build our own messages; they are installed together with the sources."""

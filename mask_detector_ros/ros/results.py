@@ -1,0 +1,90 @@
+"""The publishers of one camera's results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from foxglove_msgs.msg import ImageAnnotations
+from numpy.typing import NDArray
+from rclpy.exceptions import ParameterException
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
+from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
+
+TOPICS: dict[str, type] = {
+    "detections": Detection2DArray,
+    "faces": FaceArray,
+    "summary": MaskSummary,
+    "alerts": MaskAlert,
+    "annotations": ImageAnnotations,
+    "image_annotated": Image,
+    "image_annotated/compressed": CompressedImage,
+    "image_private": Image,
+    "image_private/compressed": CompressedImage,
+    "label_info": LabelInfo,
+}
+
+DEPTH, IMAGE_DEPTH = 10, 2
+"""Messages that a publisher keeps for a slow subscriber."""
+
+
+class Results:
+    """Publishes what is known about one camera's images.
+
+    Args:
+        node: that publishes.
+        place: the namespace of the topics, such as `~`.
+
+    Raises:
+        ParameterError: a parameter overrides the QoS of a topic in a way that does not exist.
+    """
+
+    def __init__(self, node: LifecycleNode, place: str) -> None:
+        self._node = node
+        self._publishers: dict[str, Any] = {}
+        for topic, kind in TOPICS.items():
+            qos = QoSProfile(depth=IMAGE_DEPTH if kind in (Image, CompressedImage) else DEPTH)
+            if kind is LabelInfo:
+                qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            try:
+                self._publishers[topic] = node.create_lifecycle_publisher(
+                    kind,
+                    f"{place}/{topic}",
+                    qos,
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
+            # rclpy raises a RuntimeError for a policy that it does not know.
+            except (ParameterException, RuntimeError) as error:
+                self.destroy()
+                raise ParameterError(
+                    f"the QoS of {place}/{topic} cannot be overridden: {error}"
+                ) from error
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish a message on one of `TOPICS`."""
+        self._publishers[topic].publish(message)
+
+    def has_subscribers(self, *topics: str) -> bool:
+        """Whether someone subscribes to one of these topics."""
+        return any(self._publishers[t].get_subscription_count() > 0 for t in topics)
+
+    def publish_image(self, topic: str, image: NDArray[np.uint8], header: Header) -> None:
+        """Publish an image raw, compressed, or both, as someone subscribes."""
+        if self.has_subscribers(topic):
+            self.publish(topic, image_to_message(image, header))
+        if self.has_subscribers(f"{topic}/compressed"):
+            self.publish(f"{topic}/compressed", image_to_compressed(image, header))
+
+    def destroy(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = {}
