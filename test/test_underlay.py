@@ -1,4 +1,4 @@
-"""The vision_msgs we build where no ROS has one must be upstream's, as far as the wire can tell."""
+"""The messages we build where no ROS has them must be upstream's, as far as the wire can tell."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,22 @@ import pytest
 ament_packages = pytest.importorskip("ament_index_python.packages")
 vision_msgs = pytest.importorskip("vision_msgs.msg")
 
-UPSTREAM_HASH = "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968"
-"""Of vision_msgs/msg/Detection2DArray in vision_msgs 4.1.1, from its own unchanged files."""
+UPSTREAM_HASHES = {
+    "vision_msgs/msg/Detection2DArray": (
+        "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968"
+    ),
+    "vision_msgs/msg/Detection3DArray": (
+        "RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018"
+    ),
+    "foxglove_msgs/msg/ImageAnnotations": (
+        "RIHS01_47c6c0891ba263ec1b20d9b785c4261d4bc41051cbcc01668130e36aa2dcaee3"
+    ),
+}
+"""Of vision_msgs 4.1.1 and foxglove_msgs 3.1.0, from their own unchanged files."""
 
 
-def type_description(name: str) -> dict[str, Any]:
-    share = Path(ament_packages.get_package_share_directory("vision_msgs"))
+def type_description(package: str, name: str) -> dict[str, Any]:
+    share = Path(ament_packages.get_package_share_directory(package))
     file = share / "msg" / f"{name}.json"
     if not file.exists():
         pytest.skip(f"this ROS installs no type descriptions (no {file.name})")
@@ -22,12 +32,14 @@ def type_description(name: str) -> dict[str, Any]:
     return description
 
 
-def test_detection_2d_array_has_the_type_hash_of_upstream() -> None:
+@pytest.mark.parametrize("kind", UPSTREAM_HASHES)
+def test_a_message_has_the_type_hash_of_upstream(kind: str) -> None:
+    package, _, name = kind.split("/")
     hashes = {
         entry["type_name"]: entry["hash_string"]
-        for entry in type_description("Detection2DArray")["type_hashes"]
+        for entry in type_description(package, name)["type_hashes"]
     }
-    assert hashes["vision_msgs/msg/Detection2DArray"] == UPSTREAM_HASH
+    assert hashes[kind] == UPSTREAM_HASHES[kind]
 
 
 def test_label_info_maps_numbers_to_names() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from mask_detector_ros.bags.journal import Journal
 from mask_detector_ros.annotation_messages import ANNOTATIONS
+from mask_detector_ros.bags.journal import Journal
 from mask_detector_ros.bags.messages import DRAWING, MessageWriter, message_types
 from mask_detector_ros.bags.reading import Bag
 from mask_detector_ros.bags.storage import Damage, DamageError, RawMessage

@@ -56,7 +56,7 @@ def annotate(
     # Letters and lines of a size that can be read at 640x480 and at 4K alike.
     unit = drawing_unit(canvas.shape[1], canvas.shape[0])
     thickness = max(round(1.5 * unit), 1)
-    labels, roles, tags = faces.labels, faces.roles, face_tags(faces)
+    roles, tags = faces.roles, face_tags(faces)
     # So far out nothing is seen, and OpenCV's integers do not overflow.
     far = 4 * max(canvas.shape)
     for i in np.argsort(faces.boxes[:, 3]):

@@ -43,6 +43,7 @@ def test_a_reader_that_is_not_ours_finds_every_image_with_its_stamp(tmp_path, ki
     heard = {}
     for view in mcap.read_ros2_messages(str(file)):
         heard.setdefault(view.channel.topic, []).append(view)
+    annotations = heard.pop("/front/mask_detector/annotations")
     assert sorted(heard) == [
         "/front/mask_detector/detections",
         "/front/mask_detector/faces",
@@ -59,6 +60,16 @@ def test_a_reader_that_is_not_ours_finds_every_image_with_its_stamp(tmp_path, ki
     assert counts == [1, 1, 1, 0, 1, 1]
     ids = {d.id for v in heard["/front/mask_detector/detections"] for d in v.ros_msg.detections}
     assert ids == {"1"}
+    for view, detections in zip(annotations, heard["/front/mask_detector/detections"], strict=True):
+        boxes = [p for p in view.ros_msg.points if p.type == 2]
+        for box, detection in zip(boxes, detections.ros_msg.detections, strict=True):
+            stamp = detection.header.stamp
+            assert (box.timestamp.sec, box.timestamp.nanosec) == (stamp.sec, stamp.nanosec)
+            corners = np.array([(p.x, p.y) for p in box.points])
+            centre = detection.bbox.center.position
+            np.testing.assert_allclose(corners.mean(axis=0), (centre.x, centre.y), atol=1e-3)
+            size = (detection.bbox.size_x, detection.bbox.size_y)
+            np.testing.assert_allclose(np.ptp(corners, axis=0), size, atol=1e-3)
 
 
 @pytest.mark.parametrize("search_every", [1, 3])
@@ -116,7 +127,9 @@ def test_images_that_cannot_be_used_are_counted_and_left_out(tmp_path, walk, det
     assert "nv99" in reason
     assert (totals.images, count) == (2, 1)
     topics = [topic for topic, _, _ in read(tmp_path / "out")]
-    assert sorted(topics) == [f"/mask_detector/{n}" for n in ("detections", "faces", "summary")]
+    assert sorted(topics) == [
+        f"/mask_detector/{n}" for n in ("annotations", "detections", "faces", "summary")
+    ]
 
 
 def test_damaged_messages_are_left_out_and_said(tmp_path, walk, detector):

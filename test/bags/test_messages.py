@@ -41,13 +41,14 @@ def test_the_type_of_the_detections_is_upstreams():
 @pytest.mark.parametrize("faces", CASES.values(), ids=CASES.keys())
 def test_ros_reads_what_its_own_messages_hold(faces):
     serialization = pytest.importorskip("rclpy.serialization", reason="needs ROS 2")
+    from foxglove_msgs.msg import ImageAnnotations
     from mask_detector_ros.msg import FaceArray, MaskSummary
     from sensor_msgs.msg import CompressedImage
     from std_msgs.msg import Header
     from vision_msgs.msg import Detection2DArray
 
     from mask_detector_ros.ros.conversions import image_to_compressed
-    from mask_detector_ros.ros.messages import RESULTS
+    from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS
 
     header = Header(frame_id="camera")
     header.stamp.sec, header.stamp.nanosec = 12, 345678901
@@ -58,8 +59,12 @@ def test_ros_reads_what_its_own_messages_hold(faces):
         (writer.detections(faces, ours), RESULTS.detections(faces, header)),
         (writer.faces(faces, ours), RESULTS.faces(faces, header)),
         (writer.summary(faces, PEOPLE, ours), RESULTS.summary(faces, PEOPLE, header, {})),
+        (
+            writer.annotations(faces, ours, (640, 480)),
+            ANNOTATIONS.annotations(faces, header, (640, 480)),
+        ),
         (writer.drawing(image, ours), image_to_compressed(image, header)),
     ):
         kind = type(expected)
-        assert kind in (Detection2DArray, FaceArray, MaskSummary, CompressedImage)
+        assert kind in (Detection2DArray, FaceArray, MaskSummary, CompressedImage, ImageAnnotations)
         assert serialization.deserialize_message(bytes(data), kind) == expected

@@ -1,0 +1,89 @@
+"""What the node publishes beside detections: annotations, the private image; and its switch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ros_graph import wait_until
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from detector_client import NODE, make_image, settle
+from diagnostic_msgs.msg import DiagnosticArray
+from foxglove_msgs.msg import ImageAnnotations
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
+
+
+def test_annotations_have_the_stamp_of_the_image_and_a_box_around_its_face(
+    active_detector: Any, portrait: np.ndarray
+) -> None:
+    _, client, images, _ = active_detector
+    heard = client.listen(ImageAnnotations, f"{NODE}/annotations")
+    wait_until(lambda: images.publish(make_image(portrait, sec=77)) or heard)
+    wait_until(lambda: heard[-1].points)
+    box = heard[-1].points[0]
+    corners = np.array([(p.x, p.y) for p in box.points])
+    assert np.abs(corners.mean(axis=0) - (223, 116)).max() < 20
+    assert box.timestamp.sec == 77
+    assert "without mask" in heard[-1].texts[0].text
+
+
+def test_the_private_image_hides_the_face_and_draws_nothing(
+    active_detector: Any, portrait: np.ndarray
+) -> None:
+    _, client, images, _ = active_detector
+    raw = client.listen(Image, f"{NODE}/image_private")
+    compressed = client.listen(CompressedImage, f"{NODE}/image_private/compressed")
+    wait_until(lambda: images.publish(make_image(portrait)) or (raw and compressed))
+    wait_until(lambda: images.publish(make_image(portrait)) or len(raw) > 3, what="more images")
+    private = image_from_message(raw[-1])
+    changed = (private != portrait).any(axis=2)
+    face = np.zeros_like(changed)
+    face[40:195, 160:290] = True
+    assert changed[80:150, 190:255].mean() > 0.95, "the face is hidden"
+    assert not (changed & ~face).any(), "nothing is drawn"
+    assert image_from_compressed(compressed[-1]).shape == portrait.shape
+
+
+def test_a_face_that_is_missed_for_a_moment_stays_hidden(
+    active_detector: Any, portrait: np.ndarray
+) -> None:
+    """Given one frame with the face, and one in which a bar over eyes and mouth hides it so far
+    that the detector misses it."""
+    _, client, images, detections = active_detector
+    raw = client.listen(Image, f"{NODE}/image_private")
+    wait_until(lambda: images.publish(make_image(portrait, sec=100)) or raw)
+    wait_until(lambda: detections and detections[-1].detections)
+    covered = portrait.copy()
+    covered[100:135, 195:255] = 0
+    message = make_image(covered, sec=100, nanosec=200_000_000)
+    settle(detections)
+    wait_until(lambda: images.publish(message) or raw[-1].header.stamp.nanosec)
+    assert not detections[-1].detections, "the detector must miss it for this test"
+    private = image_from_message(raw[-1])
+    assert (private != covered)[70:95, 200:245].any(axis=2).mean() > 0.95
+
+
+def test_switched_off_the_node_receives_nothing_and_on_it_goes_on(
+    active_detector: Any, portrait: np.ndarray
+) -> None:
+    _, client, images, detections = active_detector
+    status = client.listen(DiagnosticArray, "/diagnostics")
+    off = client.call(SetBool, f"{NODE}/enable", SetBool.Request(data=False))
+    assert (off.success, off.message) == (True, "off")
+    settle(detections)
+    wait_until(lambda: images.get_subscription_count() == 0, what="the subscription's end")
+    status.clear()
+    wait_until(
+        lambda: any("~/enable switches on" in s.message for m in status for s in m.status),
+        what="diagnostics that say so",
+    )
+    assert not detections
+    on = client.call(SetBool, f"{NODE}/enable", SetBool.Request(data=True))
+    assert on.success
+    wait_until(lambda: images.publish(make_image(portrait)) or detections)
