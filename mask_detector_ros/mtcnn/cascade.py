@@ -41,10 +41,6 @@ face lie together, and fewer crops find more faces (docs/measured/accuracy/suppr
 
 RNET_SIDE, ONET_SIDE = 24, 48
 
-BATCH_LIMIT = 16
-"""Crops in one call: what lies between two layers then stays in a core's cache, which takes a
-quarter off the time of 128; and an image full of candidates takes no more memory."""
-
 MIN_CROPS_PER_THREAD = 4
 """Crops that are worth another thread."""
 
@@ -209,19 +205,19 @@ class Cascade:
         def run(some: NDArray[np.int64]) -> dict[str, Array]:
             return session.run(images=_channels_first(cut_squares(image, some, side)))
 
-        batches = self._pool.map(run, self._batches(squares))
+        batches = self._pool.map(run, self._batches(squares, session.batch_limit))
         out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         require_probabilities(out["scores"], session.name, "scores")
         kept = out["scores"][:, 0] >= threshold
         return squares[kept].astype(np.float32), {n: values[kept] for n, values in out.items()}
 
-    def _batches(self, squares: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    def _batches(self, squares: NDArray[np.int64], limit: int) -> list[NDArray[np.int64]]:
         """At least one; where threads share them, as many for each."""
         count = len(squares)
         threads = min(self._pool.count, -(-count // MIN_CROPS_PER_THREAD))
         if threads < 2:
-            return np.split(squares, range(BATCH_LIMIT, count, BATCH_LIMIT))
-        return np.array_split(squares, -(-count // (BATCH_LIMIT * threads)) * threads)
+            return np.split(squares, range(limit, count, limit))
+        return np.array_split(squares, -(-count // (limit * threads)) * threads)
 
 
 def _channels_first(images: Image) -> Image:

@@ -31,9 +31,6 @@ from mask_detector_ros.mtcnn.one_pass import decode_cells, letterboxes, suppress
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.roles import read_roles
 
-BATCH_LIMIT = 16
-"""Crops in one call: what lies between two layers then stays in a core's cache."""
-
 FACE_OVERLAP = 0.4
 """Intersection over union above which the better of two faces stays."""
 
@@ -196,9 +193,10 @@ class TwoStageCascade:
     ) -> tuple[FloatArray, dict[str, Array]]:
         """The squares about the boxes, and what the decision network says of them."""
         squares = square_slices(boxes, margin, self.side)
+        limit = self._decision.batch_limit
         batches = [
             self._decision.run(crops=cut_squares(image, some, self.side))
-            for some in np.split(squares, range(BATCH_LIMIT, len(squares), BATCH_LIMIT))
+            for some in np.split(squares, range(limit, len(squares), limit))
         ]
         out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         for name in ("scores", "probabilities"):

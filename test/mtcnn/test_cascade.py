@@ -214,9 +214,11 @@ def test_every_face_reaches_the_last_threshold(cascade, astronaut):
 
 def test_many_candidates_in_batches_give_the_same_faces(cascade, noise, monkeypatch):
     accept_all = replace(SETTINGS, min_face_size=30, detection_thresholds=(0.0, 0.0, 0.0))
-    monkeypatch.setattr(module, "BATCH_LIMIT", 10**6)
+    for session in (cascade.rnet, cascade.onet):
+        monkeypatch.setattr(session, "batch_limit", 10**6)
     at_once = cascade(noise, accept_all)
-    monkeypatch.setattr(module, "BATCH_LIMIT", 16)
+    for session in (cascade.rnet, cascade.onet):
+        monkeypatch.setattr(session, "batch_limit", 16)
     in_batches = cascade(noise, accept_all)
     assert_well_formed(in_batches)
     assert len(at_once) > 16
@@ -249,7 +251,7 @@ def test_lanes_find_what_one_thread_finds(threads, cascade, astronaut):
 )
 def test_crops_go_in_batches_and_as_many_to_each_lane(crops, threads, sizes, cascade, monkeypatch):
     monkeypatch.setattr(cascade, "_pool", ThreadPool(threads))
-    batches = cascade._batches(np.arange(4 * crops).reshape(crops, 4))
+    batches = cascade._batches(np.arange(4 * crops).reshape(crops, 4), 16)
     assert [len(batch) for batch in batches] == sizes
     np.testing.assert_array_equal(np.concatenate(batches).ravel(), np.arange(4 * crops))
 

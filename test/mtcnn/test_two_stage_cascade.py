@@ -10,9 +10,10 @@ from two_stage_networks import LABELS, decision_network, proposal_network
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.base import CPU_BATCH
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
-from mask_detector_ros.mtcnn.two_stage_cascade import BATCH_LIMIT, TwoStageCascade
+from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
 SETTINGS = DetectionSettings(16, 0.709, (0.6, 0.7, 0.7), max_faces=0)
 
@@ -114,7 +115,7 @@ def test_no_frame_has_more_crops_than_the_budget(cascade):
 
 def test_many_crops_are_as_right_as_few(cascade):
     white = frame((0, 0, 160, 128))
-    boxes = np.float32([[8 * i, 40, 8 * i + 16, 56] for i in range(BATCH_LIMIT)] * 3)
+    boxes = np.float32([[8 * i, 40, 8 * i + 16, 56] for i in range(CPU_BATCH)] * 3)
     several = cascade.label(white, boxes)
     one = np.concatenate([cascade.label(white, boxes[[i]]) for i in range(len(boxes))])
     np.testing.assert_allclose(several, one, atol=1e-6)

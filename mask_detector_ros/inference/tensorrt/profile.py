@@ -8,8 +8,7 @@ from mask_detector_ros.inference.base import Array, TensorInfo
 from mask_detector_ros.inference.tensorrt.builder import Profile, Shapes
 
 BATCHES = (1, 8, 128)
-"""Smallest, usual and largest number of crops: the larger `BATCH_LIMIT` of the cascade and the
-classifier."""
+"""Smallest, usual and largest number of crops: `GPU_BATCH`, and the classifier's limit."""
 
 TILE_SIZES = ((12, 12), (144, 640), (256, 2560))
 """Height and width of what P-Net sees: its window; a usual tile of the pyramid; the largest tile,

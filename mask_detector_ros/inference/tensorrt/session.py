@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
-from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
+from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session, TensorInfo
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
 from mask_detector_ros.inference.parity import check_parity
@@ -180,6 +180,7 @@ class TensorRtSession(Session):
     """
 
     backend = "tensorrt"
+    batch_limit = GPU_BATCH
 
     def __init__(
         self,

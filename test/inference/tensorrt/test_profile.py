@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_detector_ros import classifier
-from mask_detector_ros.inference.base import TensorInfo
+from mask_detector_ros.inference.base import GPU_BATCH, TensorInfo
 from mask_detector_ros.inference.tensorrt.profile import (
     BATCHES,
     TILE_SIZES,
@@ -15,7 +15,7 @@ from mask_detector_ros.inference.tensorrt.profile import (
     make_profile,
     parity_shapes,
 )
-from mask_detector_ros.mtcnn import cascade, pyramid
+from mask_detector_ros.mtcnn import pyramid
 
 FLOAT = np.dtype(np.float32)
 CROPS = TensorInfo("crops", FLOAT, (-1, 96, 96, 3))
@@ -25,7 +25,7 @@ PROFILE = make_profile([CROPS])
 
 
 def test_batches_reach_as_far_as_the_stages_send_them():
-    assert BATCHES[2] == max(classifier.BATCH_LIMIT, cascade.BATCH_LIMIT)
+    assert BATCHES[2] == max(classifier.BATCH_LIMIT, GPU_BATCH)
     assert TILE_SIZES[0] == (pyramid.WINDOW, pyramid.WINDOW)
     assert TILE_SIZES[2] == (pyramid.MAX_TILE_ROWS, pyramid.MAX_TILE_COLUMNS)
     for sides in ((480, 640), (1080, 1920), (1920, 1080), (2160, 3840)):
