@@ -140,7 +140,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     if not folder.is_dir():
         raise ParameterError(f"-o must name a file in a folder that exists, got {options.output}")
     if options.photos is not None and not options.photos.is_dir():
-        raise ParameterError(f"--photos must be a folder of pictures, got {options.photos}")
+        raise ParameterError(f"--photos must be a folder of images, got {options.photos}")
     values = option_values(options, DETECTOR_PARAMETERS)
     values |= {"backend": "onnxruntime", "max_faces": settings.face_slots}
     is_two_stage = "proposal" in find_detector(values["detector_model"])
@@ -178,7 +178,7 @@ def describe(report: dict[str, Any]) -> str:
         boxes = [f"{a['box_px'][share]:.1f}" for share in ("50%", "95%", "99%")]
         changes = [f"{a['probability'][share]:.3f}" for share in ("50%", "95%", "99%")]
         lines.append(
-            f"against the cascade on {a['pictures']} pictures: {a['faces']} faces, {a['missing']}"
+            f"against the cascade on {a['images']} images: {a['faces']} faces, {a['missing']}"
             f" missing, {a['extra']} extra, {a['labels']} labels differ; 50, 95, 99 % of the boxes"
             f" within {', '.join(boxes)} px, of the probabilities within {', '.join(changes)}"
         )

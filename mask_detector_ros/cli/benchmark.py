@@ -50,9 +50,7 @@ def add_parser(commands: Any) -> None:
         " named stays at 640x480, 6 faces, minimum face 40, 1 thread. The other packages are"
         " installed by `make bench` in the repository; what is missing is named and left out.",
     )
-    parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="pictures of yours, as more cases"
-    )
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="your own images, as more cases")
     what = parser.add_argument_group("what to measure; several values with commas between them")
     what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="of the frames")
     what.add_argument(
@@ -154,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if home & set(timings.absent) else 0
 
 
-def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: bool) -> list[Run]:
+def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: bool) -> list[Run]:
     """The cases that the options ask for, and who takes part in each.
 
     Raises:
@@ -162,17 +160,17 @@ def plan(arguments: argparse.Namespace, backends: Sequence[str], own_pictures: b
     """
     named = [name for name in AXES if getattr(arguments, name) is not None]
     if arguments.four_way:
-        if arguments.full or named or own_pictures:
+        if arguments.full or named or own_images:
             raise ParameterError("--four-way has one case of its own: give no other cases with it")
         return four_way(Case(LABEL, plans.SIZES[0], 6, 40, peers=True), backends)
     if not named and not arguments.full:
-        cases = plans.selection(own_pictures)
+        cases = plans.selection(own_images)
         return comparison(cases, backends, arguments.peers, arguments.yunet)
     every: tuple[Any, ...] = (plans.SIZES, plans.MIN_FACE_SIZES, plans.FACES, plans.THREADS)
     usual: tuple[Any, ...] = (plans.SIZES[:1], (40,), (6,), (1,))
     rest = dict(zip(AXES, every if arguments.full else usual, strict=True))
     sizes, least, faces, threads = (getattr(arguments, name) or rest[name] for name in AXES)
-    cases = plans.axes(sizes, least, faces, threads, own_pictures)
+    cases = plans.axes(sizes, least, faces, threads, own_images)
     return comparison(cases, backends, arguments.peers, arguments.yunet)
 
 

@@ -1,4 +1,4 @@
-"""How the faces of one detector agree with those of another on the same pictures."""
+"""How the faces of one detector agree with those of another on the same images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Agreement:
     """What the faces of a first and a second detector have in common.
 
     Attributes:
-        pictures: how many were looked at.
+        images: how many were compared.
         faces: that the first found.
         missing: of these, that the second did not find.
         extra: that only the second found.
@@ -30,7 +30,7 @@ class Agreement:
         probabilities: (C,) the same of the probabilities.
     """
 
-    pictures: int
+    images: int
     faces: int
     missing: int
     extra: int
@@ -40,15 +40,15 @@ class Agreement:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Faces, Faces]]) -> Agreement:
-        """Compare faces of the first and the second detector, picture by picture."""
-        pictures = faces = missing = extra = labels = 0
+        """Compare faces of the first and the second detector, frame by frame."""
+        images = faces = missing = extra = labels = 0
         boxes = [np.empty(0, np.float32)]
         probabilities = [np.empty(0, np.float32)]
         for first, second in pairs:
             partners = match_faces(second, first)
             common = np.flatnonzero(partners >= 0)
             a, b = first[common], second[partners[common]]
-            pictures += 1
+            images += 1
             faces += len(first)
             missing += len(first) - len(common)
             extra += len(second) - len(common)
@@ -57,14 +57,14 @@ class Agreement:
             differences = np.abs(a.probabilities - b.probabilities)
             probabilities.append(differences.max(axis=1, initial=0))
         return cls(
-            *(pictures, faces, missing, extra, labels),
+            *(images, faces, missing, extra, labels),
             *(np.concatenate(boxes), np.concatenate(probabilities)),
         )
 
     def to_record(self) -> dict[str, object]:
         """As JSON takes it: the counts, and of both differences how they are spread."""
         return {
-            "pictures": self.pictures,
+            "images": self.images,
             "faces": self.faces,
             "missing": self.missing,
             "extra": self.extra,

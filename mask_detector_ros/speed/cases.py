@@ -26,8 +26,8 @@ class Case:
 
     Attributes:
         job: `DETECT` or `LABEL`.
-        size: width and height of the frames; None for the user's own pictures as they are.
-        faces: people in each frame; None for the user's own pictures.
+        size: width and height of the frames; None for the user's own images as they are.
+        faces: people in each frame; None for the user's own images.
         min_face_size: in pixels.
         threads: that each candidate may use.
         room: people that a frame is laid out for, which fixes how large their faces are.
@@ -43,12 +43,12 @@ class Case:
     peers: bool = False
 
     def __str__(self) -> str:
-        size = "own pictures" if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        size = "own images" if self.size is None else f"{self.size[0]}x{self.size[1]}"
         faces = "" if self.faces is None else f", {self.faces} faces"
         return f"{self.job}, {size}{faces}, min face {self.min_face_size}, threads {self.threads}"
 
 
-def selection(own_pictures: bool = False) -> list[Case]:
+def selection(own_images: bool = False) -> list[Case]:
     """The cases of a plain run: some minutes that answer the usual questions."""
     cases = [
         Case(DETECT, size, 6, face, peers=True) for size in SIZES[:2] for face in MIN_FACE_SIZES[:2]
@@ -57,7 +57,7 @@ def selection(own_pictures: bool = False) -> list[Case]:
     cases += [Case(LABEL, SIZES[1], faces, 40, room=max(FACES)) for faces in FACES]
     cases += [Case(LABEL, size, 6, face) for face in MIN_FACE_SIZES[:2] for size in SIZES]
     cases += [Case(LABEL, size, 6, 20, threads) for size in SIZES[:2] for threads in THREADS]
-    if own_pictures:
+    if own_images:
         cases += own_cases((20, 40), (1,))
     return without_repeats(cases)
 
@@ -67,7 +67,7 @@ def axes(
     min_face_sizes: Sequence[int],
     faces: Sequence[int],
     threads: Sequence[int],
-    own_pictures: bool = False,
+    own_images: bool = False,
 ) -> list[Case]:
     """Both jobs at every combination of the values."""
     room = max(PLACES, *faces)
@@ -77,11 +77,11 @@ def axes(
             (DETECT, LABEL), sizes, min_face_sizes, faces, threads
         )
     ]
-    return cases + (own_cases(min_face_sizes, threads) if own_pictures else [])
+    return cases + (own_cases(min_face_sizes, threads) if own_images else [])
 
 
 def own_cases(min_face_sizes: Iterable[int], threads: Iterable[int]) -> list[Case]:
-    """Both jobs on the user's own pictures."""
+    """Both jobs on the user's own images."""
     return [
         Case(job, None, None, min_face_size, number, peers=True)
         for job, min_face_size, number in product((DETECT, LABEL), min_face_sizes, threads)

@@ -22,7 +22,7 @@ from mask_detector_ros.speed.cases import Case, Size
 
 Image = NDArray[np.uint8]
 Source = tuple[Size, int, int] | None
-"""Size, people and room of composed frames; None for the user's own pictures."""
+"""Size, people and room of composed frames; None for the user's own images."""
 
 _FACE_IN_CELL = np.array((0.62, 0.52))
 """Height of a face as a share of the width and the height of the cell it has: heads and what
@@ -36,17 +36,17 @@ _STEP = 37
 
 
 def people_in_rows(size: Size, faces: int, room: int) -> list[Person]:
-    """People of the sample scene, in rows, each with a cell of the picture to themselves.
+    """People of the sample scene, in rows, each with a cell of the frame to themselves.
 
     Args:
-        size: width and height of the picture.
+        size: width and height of the frame.
         faces: how many.
         room: how many there are cells for; more room, smaller faces.
     """
     random = np.random.default_rng([*size, faces, room])
     columns = max(1, round(math.sqrt(room * size[0] / size[1])))
     rows = math.ceil(room / columns)
-    # The scene is laid out for its own size and stretched to the picture's, faces are not.
+    # The scene is laid out for its own size and stretched to the frame's, faces are not.
     across, down = SCENE_WIDTH / columns, SCENE_HEIGHT / rows
     stretch = np.divide(size, (SCENE_WIDTH, SCENE_HEIGHT))
     height = float(min(_FACE_IN_CELL * stretch / stretch.min() * (across, down)))

@@ -79,7 +79,7 @@ def time_table(rows: Sequence[Row], job: str) -> Table:
 def describe_case(row: Row) -> str:
     """What a row's frames and settings are, in short."""
     if row["size"] is None:
-        return f"own pictures, min {row['min_face_size']}, {row['threads']} thr."
+        return f"own images, min {row['min_face_size']}, {row['threads']} thr."
     width, height = row["size"]
     faces, least, threads = row["faces"], row["min_face_size"], row["threads"]
     # More places, smaller faces.

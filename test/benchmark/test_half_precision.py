@@ -40,7 +40,7 @@ def test_the_report_compares_and_traces(photographs, capsys):
     assert half_precision.main([*options, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     built = report["rows"]["float16, as it is built"]
-    assert (built["pictures"], built["missing"], built["extra"], built["labels"]) == (2, 0, 0, 0)
+    assert (built["images"], built["missing"], built["extra"], built["labels"]) == (2, 0, 0, 0)
     assert built["faces"] >= 2
     assert built["box_px"]["100%"] == 0
     assert built["probability"]["100%"] <= 0.04

@@ -78,7 +78,7 @@ def test_it_finds_what_the_cascade_finds(tmp_path, photos, capsys):
     assert code == 0
     assert path.is_file()
     agreement = report["agreement"]
-    assert agreement["pictures"] == 3
+    assert agreement["images"] == 3
     assert agreement["faces"] >= 2
     assert (agreement["missing"], agreement["extra"], agreement["labels"]) == (0, 0, 0)
     assert agreement["box_px"]["99%"] < 3
@@ -155,7 +155,7 @@ def test_too_few_slots_are_said_once(tmp_path, astronaut, caplog):
         (("--min-face-size", "300"), "an image of 256x256 holds no face of 300 pixels"),
         (("--face-slots", "0"), "every number of slots must be 1 or more"),
         (("--face-slots", "30"), "30 slots for faces need as many for O-Net, not 24"),
-        (("--photos", "/nowhere"), "--photos must be a folder of pictures"),
+        (("--photos", "/nowhere"), "--photos must be a folder of images"),
         (("-o", "/nowhere/c.onnx"), "-o must name a file in a folder that exists"),
     ],
 )

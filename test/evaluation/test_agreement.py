@@ -19,7 +19,7 @@ def test_common_missing_and_extra_faces_are_counted():
     first = faces([0, 0, 10, 10], [50, 50, 60, 60])
     second = faces([1, 0, 10, 10], [100, 0, 110, 10], [200, 0, 210, 10], mask=0.4)
     found = Agreement.of([(first, second), (faces(), faces())])
-    assert (found.pictures, found.faces) == (2, 2)
+    assert (found.images, found.faces) == (2, 2)
     assert (found.missing, found.extra, found.labels) == (1, 2, 1)
     assert found.boxes.tolist() == [1]
     assert found.probabilities.tolist() == pytest.approx([0.5])

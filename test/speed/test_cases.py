@@ -29,7 +29,7 @@ def test_the_selection_has_what_the_readme_states():
     assert {c.size for c in mine} == set(SIZES)
     assert {c.threads for c in mine} == set(THREADS)
     assert not [c for c in cases if c.size is None]
-    assert [c for c in selection(own_pictures=True) if c.size is None]
+    assert [c for c in selection(own_images=True) if c.size is None]
 
 
 def test_a_product_has_every_combination_once():
@@ -57,9 +57,9 @@ def test_peers_take_part_in_the_jobs_that_they_can_do():
 
 def test_the_four_variants_are_compared_with_the_vanilla_one():
     ((_, candidates),) = four_way(selection()[4], ["onnxruntime"])
-    assert [e.is_reference for e in candidates] == [True] + [False] * 8
-    assert sum(e.needs_gpu for e in candidates) == 4
-    assert sum(e.environment == "cython" for e in candidates) == 2
+    assert [e.is_reference for e in candidates] == [True] + [False] * 12
+    assert sum(e.needs_gpu for e in candidates) == 8
+    assert sum(e.environment == "cython" for e in candidates) == 3
 
 
 def test_yunet_stands_beside_ours_in_every_case_where_its_file_is_given():

@@ -58,10 +58,10 @@ def test_cases_share_the_frames_that_they_have_in_common():
     a, b = Case("detect", (160, 120), 1, 20), Case("label", (160, 120), 1, 40, threads=2)
     own = Case("detect", None, None, 20)
     assert source_of(a) == source_of(b)
-    picture = np.zeros((9, 9, 3), np.uint8)
-    frames = make_frames(dict.fromkeys(map(source_of, (a, own))), 2, [picture])
+    frame = np.zeros((9, 9, 3), np.uint8)
+    frames = make_frames(dict.fromkeys(map(source_of, (a, own))), 2, [frame])
     assert len(frames[source_of(a)]) == 2
-    assert frames[None] == [picture]
+    assert frames[None] == [frame]
 
 
 def test_the_digest_tells_pixels_and_shapes_apart():

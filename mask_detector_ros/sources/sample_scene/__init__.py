@@ -1,7 +1,7 @@
 """A small moving scene with faces, with and without masks, whose ground truth is known.
 
 It serves where there is no camera: as the source of the demo and as the judge in tests.
-The picture of an index is always the same, so two processes can agree on the truth
+The frame of an index is always the same, so two processes can agree on the truth
 without talking to each other.
 
 The pixels come from two public-domain portraits that installed packages carry

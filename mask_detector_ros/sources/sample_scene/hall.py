@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _SKIRTING = 0.42
-"""Where wall and floor meet, in heights of the picture."""
+"""Where wall and floor meet, in heights of the frame."""
 _HORIZON = -0.07
-"""Above the picture, for the camera looks down; agrees with `Person.pose`."""
+"""Above the frame, for the camera looks down; agrees with `Person.pose`."""
 
 
 def draw_hall(width: int, height: int) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ RATE_HZ = 15.0
 LABEL_NAMES = ("with_mask", "without_mask", "mask_worn_incorrectly")
 
 SCENE_WIDTH, SCENE_HEIGHT = 640, 480
-"""Size of the picture, in pixels, that the numbers in `PEOPLE` are meant for."""
+"""Size of the frame, in pixels, that the numbers in `PEOPLE` are meant for."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Person:
         return "mask_worn_incorrectly" if self.mask.nose_out else "with_mask"
 
     def pose(self, seconds: float, width: int, height: int) -> NDArray[np.float64]:
-        """The (2, 3) affine map from the portrait's pixels to a picture of width x height."""
+        """The (2, 3) affine map from the portrait's pixels to a frame of width x height."""
         size = self.size.at(seconds)
         # The camera looks down from above: who is nearer appears larger and lower.
         y = 45 + 3 * (size - 26) + self.drop + 0.03 * size * math.sin(7 * seconds)
@@ -96,7 +96,7 @@ _RUDDY = (0.86, 0.9, 1.02)
 _PALE = (1.14, 1.05, 0.94)
 
 # Three rows by distance. Nobody's head ever hides another's face: within a row each has a
-# stretch of x, and the rows lie one above the other in the picture.
+# stretch of x, and the rows lie one above the other in the frame.
 # fmt: off
 PEOPLE = (
     # Far.

@@ -85,7 +85,7 @@ class Portrait:
         path = self.find()
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
-            raise SourceError(f"{path} is not a picture: install {self.package} again")
+            raise SourceError(f"{path} is not a frame: install {self.package} again")
         return np.asarray(image, np.uint8)
 
 

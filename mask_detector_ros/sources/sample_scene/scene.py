@@ -26,7 +26,7 @@ from mask_detector_ros.sources.sample_scene.sprites import Sprite, choose_sprite
 MIN_VISIBLE = 0.7
 """A face of which less than this share of its box is in view is not in the ground truth."""
 
-_SMALLEST, _LARGEST = 64, 8192  # of a side of the picture, pixels
+_SMALLEST, _LARGEST = 64, 8192  # of a side of the frame, pixels
 _NOISE_SIGMA = 2.5  # of the simulated sensor, grey levels
 _NOISE_MEAN = 16  # kept unsigned for speed; taken off again where it is added
 _NOISE_SHIFTS = 64
@@ -44,7 +44,7 @@ class SampleScene:
     """Renders a hall where masked and bare faces of several sizes move, and tells their truth.
 
     Args:
-        width, height: size of the picture in pixels, 64 to 8192. The scene is laid out
+        width, height: size of the frame in pixels, 64 to 8192. The scene is laid out
             for 640x480, where faces are 24 to 130 pixels high, and scales with the size.
         people: who is in it.
 
@@ -77,30 +77,30 @@ class SampleScene:
         return draw_sprites(person, largest / person.portrait.face_height)
 
     def render(self, index: int) -> tuple[NDArray[np.uint8], Faces]:
-        """One picture and what is to be seen in it.
+        """One frame and what is to be seen in it.
 
         Args:
-            index: number of the picture; meant to be shown at `RATE_HZ`. The same index
-                always gives the same picture, in any order; the scene has no end.
+            index: number of the frame; meant to be shown at `RATE_HZ`. The same index
+                always gives the same frame, in any order; the scene has no end.
 
         Returns:
-            The picture, (height, width, 3) uint8 BGR, and its faces: boxes of the face
-            ovals from hairline to chin, clipped to the picture; landmarks of which a few
+            The frame, (height, width, 3) uint8 BGR, and its faces: boxes of the face
+            ovals from hairline to chin, clipped to the frame; landmarks of which a few
             may lie outside where a face is partly out of view; probabilities that are 1
             for the true label; scores of 1; track ids that number the people. A face of
             which less than 70 % is in view, or not behind others, is left out.
         """
         seconds = index / RATE_HZ
-        picture = self._hall.copy()
+        frame = self._hall.copy()
         # Who is nearer stands before who is farther.
         actors = sorted(self._actors, key=lambda actor: actor.person.size.at(seconds))
         for actor in actors:
             pose = actor.person.pose(seconds, self.width, self.height)
-            _set_in(picture, actor.sprites, pose)
-        return self._expose(picture, index), self.ground_truth(index)
+            _set_in(frame, actor.sprites, pose)
+        return self._expose(frame, index), self.ground_truth(index)
 
     def ground_truth(self, index: int) -> Faces:
-        """The faces of picture `index`, as `render` returns them, without rendering."""
+        """The faces of frame `index`, as `render` returns them, without rendering."""
         seconds = index / RATE_HZ
         boxes, landmarks, label_ids, numbers = [], [], [], []
         people = [actor.person for actor in self._actors]
@@ -128,24 +128,24 @@ class SampleScene:
             track_ids=np.array(numbers, np.int64),
         )
 
-    def _expose(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+    def _expose(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
         """What a camera makes of the scene: slowly varying exposure, and noise."""
         exposure = 1 + 0.07 * math.sin(2 * math.pi * index / RATE_HZ / 13)
         x, y = np.random.default_rng(abs(index)).integers(_NOISE_SHIFTS, size=2)
         noise = self._noise[y : y + self.height, x : x + self.width]
-        exposed = cv2.addWeighted(picture, exposure, noise, 1, -_NOISE_MEAN)
+        exposed = cv2.addWeighted(frame, exposure, noise, 1, -_NOISE_MEAN)
         return np.asarray(exposed, np.uint8)
 
 
-def _set_in(picture: NDArray[np.uint8], sprites: list[Sprite], pose: NDArray[np.float64]) -> None:
-    """Blend a sprite into the picture, touching only the rectangle it covers."""
+def _set_in(frame: NDArray[np.uint8], sprites: list[Sprite], pose: NDArray[np.float64]) -> None:
+    """Blend a sprite into the frame, touching only the rectangle it covers."""
     scale = math.sqrt(abs(float(np.linalg.det(pose[:, :2]))))
     sprite = choose_sprite(sprites, scale)
     factor = sprite.reduction
     height, width = sprite.pixels.shape[:2]
     corners = np.array([(0, 0), (width, 0), (0, height), (width, height)]) * factor
     placed = corners @ pose[:, :2].T + pose[:, 2]
-    limit = (picture.shape[1], picture.shape[0])
+    limit = (frame.shape[1], frame.shape[0])
     left, top = np.clip(np.floor(placed.min(axis=0)) - 2, 0, limit).astype(int)
     right, bottom = np.clip(np.ceil(placed.max(axis=0)) + 2, 0, limit).astype(int)
     if left >= right or top >= bottom:
@@ -154,7 +154,7 @@ def _set_in(picture: NDArray[np.uint8], sprites: list[Sprite], pose: NDArray[np.
     offset = pose[:, :2] @ np.full(2, (factor - 1) / 2) + pose[:, 2] - (left, top)
     to_region = np.column_stack([pose[:, :2] * factor, offset])
     layer = cv2.warpAffine(sprite.pixels, to_region, (right - left, bottom - top))
-    region = picture[top:bottom, left:right]
+    region = frame[top:bottom, left:right]
     see_through = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2BGR)
     cv2.multiply(region, see_through, dst=see_through, scale=1 / 255)
     region[:] = cv2.add(see_through, cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR))
@@ -168,7 +168,7 @@ def _oval_box(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _landmarks(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(5, 2) landmarks after the affine map; left and right as seen in the picture."""
+    """(5, 2) landmarks after the affine map; left and right as seen in the frame."""
     points = np.asarray(person.portrait.landmarks) @ pose[:, :2].T + pose[:, 2]
     return np.asarray(points[[1, 0, 2, 4, 3]] if person.mirrored else points)
 

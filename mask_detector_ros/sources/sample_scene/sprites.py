@@ -1,4 +1,4 @@
-"""A person as a picture with transparency, ready to be set into the scene."""
+"""A person as a frame with transparency, ready to be set into the scene."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_sprites(person: Person, largest: float) -> list[Sprite]:
 
     Args:
         person: whom to draw.
-        largest: the largest scale, picture over portrait pixels, that will be asked for.
+        largest: the largest scale, frame over portrait pixels, that will be asked for.
             Resolutions finer than it needs are left out.
 
     Raises:
@@ -56,7 +56,7 @@ def draw_sprites(person: Person, largest: float) -> list[Sprite]:
 def choose_sprite(sprites: list[Sprite], scale: float) -> Sprite:
     """The coarsest that need not be enlarged when drawn at a scale, else the finest.
 
-    Bilinear sampling of a picture reduced to more than half its size does not alias.
+    Bilinear sampling of a frame reduced to more than half its size does not alias.
     """
     fitting = [sprite for sprite in sprites if sprite.reduction * scale <= 1]
     return fitting[-1] if fitting else sprites[0]
