@@ -1,6 +1,9 @@
 # The base interpreter; with a ROS 2 sourced, the one it was built for.
 PYTHON ?= python3
-VENV_PYTHON := .venv/bin/python
+# The ROS to install from Python wheels where none is sourced: jazzy or kilted.
+export ROS_WHEELS ?= jazzy
+VENV := .venv$(patsubst %,-%,$(filter-out jazzy,$(ROS_WHEELS)))
+VENV_PYTHON := $(VENV)/bin/python
 OUT ?= out
 
 # Plugins of a sourced ROS hook into pytest and lag behind its versions; no test needs one.
@@ -30,11 +33,12 @@ help:
 	@echo "make gpu-check   on a machine with an NVIDIA GPU: build engines, compare, time (options: ARGS)"
 	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
 	@echo "make clean    remove .venv and everything that was made"
-	@echo "All of them take PYTHON=python3.x, the interpreter to build on."
+	@echo "All of them take PYTHON=python3.x, the interpreter to build on, and ROS_WHEELS=kilted,"
+	@echo "which installs ROS 2 Kilted into .venv-kilted instead of Jazzy into .venv."
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on the PATH; do: sudo apt-get install python3 python3-venv python3-dev g++" >&2; exit 1; }
-	@$(PYTHON) underlay/setup_environment.py
+	@$(PYTHON) underlay/setup_environment.py --venv "$(VENV)"
 
 demo: setup
 	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $(if $(SOURCE),--source "$(SOURCE)") $(if $(DURATION),--duration "$(DURATION)")
@@ -83,4 +87,4 @@ tensorrt-names:
 	@$(PYTHON) test/support/tensorrt_names/write_names.py
 
 clean:
-	rm -rf .venv build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,8 +49,8 @@ PACKAGES = (
     "opencv-python-headless",
     "onnxruntime",
     "openvino",
-    "ros-kilted-rclpy",
-    "ros-kilted-rmw-fastrtps-cpp",
+    *(f"ros-{distro}-rclpy" for distro in ("jazzy", "kilted")),
+    *(f"ros-{distro}-rmw-fastrtps-cpp" for distro in ("jazzy", "kilted")),
 )
 
 

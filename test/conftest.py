@@ -1,5 +1,7 @@
 """Pictures and detectors that many tests share."""
 
+import signal
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,11 @@ from hypothesis import settings
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade
+
+# A suite that is started in the background may ignore SIGINT, and its children would inherit
+# that. A handler that does nothing ignores it too, but not in a program that is started.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda number, frame: None)
 
 # A busy machine is no failure.
 settings.register_profile("no deadline", deadline=None)

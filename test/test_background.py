@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from gpu_stand_in import wait_until
+from waiting import wait_until
 
 from mask_detector_ros.background import BackgroundLoad
 from mask_detector_ros.errors import ModelError

@@ -155,6 +155,31 @@ def test_a_sourced_ros_is_asked_for_vision_msgs(tmp_path: Path) -> None:
     assert not surroundings.look_around({}, tmp_path).provides("vision_msgs")
 
 
+def test_jazzy_is_the_default_and_another_name_is_one_line(tmp_path: Path) -> None:
+    assert surroundings.look_around({}, tmp_path).wheels == "jazzy"
+    assert surroundings.look_around({"ROS_WHEELS": "kilted"}, tmp_path).wheels == "kilted"
+    result = run_setup(tmp_path / ".venv", without_ros(ROS_WHEELS="noetic"))
+    assert_one_line(result, "ROS_WHEELS is 'noetic'", "set it to one of jazzy, kilted")
+
+
+@pytest.mark.parametrize("name", surroundings.WHEELS)
+def test_every_list_of_wheels_is_pinned_and_of_one_distribution(name: str) -> None:
+    lines = (UNDERLAY / "ros_wheels" / f"{name}.txt").read_text().splitlines()
+    packages = [line for line in lines if line and not line.startswith(("#", "-r"))]
+    assert len(packages) > 10
+    assert all(re.fullmatch(rf"ros-{name}-[a-z0-9-]+==[0-9.]+", line) for line in packages)
+    assert "-r build_tools.txt" in lines
+
+
+def test_other_wheels_make_the_environment_anew(tmp_path: Path) -> None:
+    first, second = (
+        steps.Environment(tmp_path, surroundings.look_around({"ROS_WHEELS": name}, tmp_path))
+        for name in surroundings.WHEELS
+    )
+    for one, other in zip(first.steps(), second.steps(), strict=True):
+        assert one.fingerprint != other.fingerprint
+
+
 @pytest.fixture
 def step() -> Callable[[Callable[[], None]], steps.Step]:
     return lambda action: steps.Step("step", "a step", "fingerprint", action)

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from mask_detector_ros.result_messages import LATENCY_PARTS
+from mask_detector_ros.ros.distribution import count_nodes_called
 from mask_detector_ros.ros.latency import LatencyBreakdown
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
@@ -188,7 +189,7 @@ class StatusReporter:
     def _report(self) -> None:
         statuses = self._statuses()
         name = self._node.get_fully_qualified_name()
-        twins = self._node.get_fully_qualified_node_names().count(name)
+        twins = count_nodes_called(self._node, name)
         if twins > 1:
             text = f"{twins} nodes are called {name}: give each a name (-r __node:=) or a namespace"
             level = max(statuses[0].level, DiagnosticStatus.WARN)

@@ -13,7 +13,6 @@ from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -24,6 +23,7 @@ from vision_msgs.msg import Detection2DArray
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_to_message
+from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS
 from mask_detector_ros.ros.parameters import descriptor
 from mask_detector_ros.ros.run_node import run_node, sending
@@ -141,7 +141,7 @@ class ImageSourceNode(Node):
             self._failure = None
         except SourceError as error:
             self._failure = error
-        except (rclpy_implementation.RCLError, rclpy_implementation.InvalidHandle):
+        except (RCLError, InvalidHandle):
             # A signal has shut the context down, or closed the node, under the publisher.
             if self.context.ok():
                 raise

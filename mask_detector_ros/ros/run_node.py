@@ -17,11 +17,11 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
 
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
+from mask_detector_ros.ros.distribution import RCLError, UnknownROSArgsError
 from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory
 
 WAKE_PERIOD = 0.5
@@ -77,7 +77,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         print(f"warning: {warning}", file=sys.stderr)
     try:
         rclpy.init(args=args)
-    except (_rclpy.RCLError, _rclpy.UnknownROSArgsError, RuntimeError) as error:
+    except (RCLError, UnknownROSArgsError, RuntimeError) as error:
         return _report(explain_start_error(error))
     node = None
     code = 0
@@ -93,7 +93,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         code = _report(_describe(error))
     except ExternalShutdownException:
         pass
-    except (_rclpy.RCLError, OSError, MemoryError, RuntimeError) as error:
+    except (RCLError, OSError, MemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "start new thread" not in str(error):
             raise
         # The signal handler shuts the context down under whatever is being called.
@@ -167,7 +167,7 @@ def explain_start_error(error: Exception) -> str:
     for words, advice in _START_ERRORS:
         if words in text:
             return f"{advice} ({first})"
-    if isinstance(error, _rclpy.UnknownROSArgsError) or "arse" in first:
+    if isinstance(error, UnknownROSArgsError) or "arse" in first:
         return f"wrong ROS arguments: {first}"
     if isinstance(error, MemoryError):
         return "there is not enough memory; close other programs"
@@ -193,7 +193,7 @@ def sending(node: Node) -> Iterator[None]:
     """
     try:
         yield
-    except _rclpy.RCLError as error:
+    except RCLError as error:
         if node.context.ok():
             reason = str(error).splitlines()[0]
             node.get_logger().warning(

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from mask_detector_ros.ros.shared_memory import private_shared_memory_hint
+
+from mask_detector_ros.ros.distribution import ClockType
 
 MATCH_PERIOD = 0.5
 """Seconds between two checks of the publishers."""

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags"
 import numpy as np
 from bag_maker import START, BagMaker, make_bag
 from rosbags.highlevel import AnyReader
+from waiting import wait_until
 
 from mask_detector_ros.cli import main
 
@@ -91,11 +91,13 @@ def test_an_interrupted_run_goes_on_when_the_command_is_repeated(tmp_path, walk)
     command += ["-o", str(tmp_path / "out"), *FAST]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out.partial" / "journal.jsonl"
-    end = time.monotonic() + 60
-    while not (journal.is_file() and journal.read_bytes().count(b"\n") > 10):
-        assert time.monotonic() < end
-        assert running.poll() is None
-        time.sleep(0.01)
+    wait_until(
+        lambda: (
+            running.poll() is not None
+            or (journal.is_file() and journal.read_bytes().count(b"\n") > 10)
+        )
+    )
+    assert running.poll() is None
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=60)
     assert running.returncode == 130

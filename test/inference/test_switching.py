@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gpu_stand_in import wait_until
+from waiting import wait_until
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import BackendError, ImageError

@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ros_graph import Graph, wait_until
+from ros_graph import Graph
+from waiting import wait_until
 
 from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT
 

@@ -18,9 +18,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from detector_client import NODE, make_image
 from onnx import TensorProto, helper, numpy_helper
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_graph import ROOT, wait_until
+from ros_graph import ROOT
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
+from waiting import wait_until
 
 from convert_to_trt import environment
 from mask_detector_ros import MaskDetector

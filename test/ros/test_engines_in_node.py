@@ -17,9 +17,9 @@ from detector_client import NODE, make_image
 from diagnostic_msgs.msg import DiagnosticArray
 from gpu_stand_in import FakeGpu, has_ended
 from ros_graph import ROOT
-from ros_graph import wait_until as wait_for
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
+from waiting import wait_until as wait_for
 
 BUILDING = 180.0
 """Seconds that four builds, each a process that loads ONNX Runtime, may take on a busy machine."""

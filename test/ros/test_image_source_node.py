@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from network_camera import NetworkCamera
-from ros_graph import wait_until
+from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ros_graph import wait_until
+from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
@@ -114,14 +114,20 @@ def test_bad_frames_are_counted_and_do_not_stop_the_node(graph: Any, active_dete
 
 def test_parameters_and_state_answer_while_a_frame_is_processed(active_detector: Any) -> None:
     _, client, images, detections = active_detector
-    images.publish(busy_image())
-    answer = client.call(
-        GetParameters, f"{NODE}/get_parameters", GetParameters.Request(names=["min_face_size"])
-    )
-    assert answer.values[0].integer_value == 20
-    assert state(client) == "active"
-    assert detections == [], "the frame was done before the questions; make it larger"
-    wait_until(lambda: detections, timeout=120)
+    request = GetParameters.Request(names=["min_face_size"])
+
+    def answers_come_first() -> bool:
+        detections.clear()
+        images.publish(busy_image())
+        answer = client.call(GetParameters, f"{NODE}/get_parameters", request)
+        assert answer.values[0].integer_value == 20
+        assert state(client) == "active"
+        first = not detections
+        wait_until(lambda: detections, timeout=120)
+        return first
+
+    # On a busy machine the test itself may be the slower one.
+    assert any(answers_come_first() for _ in range(5))
 
 
 def test_the_newest_frame_wins(active_detector: Any) -> None:

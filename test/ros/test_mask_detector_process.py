@@ -17,7 +17,7 @@ from detector_client import busy_image, change_state, make_image, set_parameter,
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import GetParameters
-from ros_graph import wait_until
+from waiting import wait_until
 
 
 @pytest.mark.parametrize(

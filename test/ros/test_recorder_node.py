@@ -14,10 +14,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
-from ros_graph import ROOT, wait_until
+from ros_graph import ROOT
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
+from waiting import wait_until
 
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.ros.conversions import image_to_message

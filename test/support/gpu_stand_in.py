@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +104,6 @@ class FakeGpu:
         """How many engines were built, by any process."""
         file = self._folder / "builds.txt"
         return len(file.read_text().splitlines()) if file.exists() else 0
-
-
-def wait_until(condition, timeout=60.0):
-    """Poll until the condition gives something true."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, f"waited {timeout:g} s for {condition}"
-        time.sleep(0.01)
 
 
 def has_ended(pid):

@@ -8,25 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from waiting import TIMEOUT, wait_until
+
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 30.0
-"""Seconds that anything may take on a busy machine before a test gives up."""
-
 _domains = itertools.count()
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = TIMEOUT, what: str = "") -> Any:
-    """Poll until the condition gives something true; return it."""
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < end, f"waited {timeout:g} s for {what or condition}"
-        time.sleep(0.01)
-    return value
 
 
 class Graph:

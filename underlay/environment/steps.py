@@ -46,12 +46,12 @@ class Environment:
     def steps(self) -> list[Step]:
         """All steps in order."""
         base = fingerprint(
-            [str(self.venv), str(self.here.python), sys.version, str(self.here.ros_distro)],
+            [str(self.venv), str(self.here.python), sys.version, self._ros()],
             [UNDERLAY / "environment" / "ros_workspace_prefix.py"],
         )
         ros = fingerprint(
             [base, *map(str, self.here.ros_prefixes)],
-            [] if self.here.ros_distro else [UNDERLAY / "ros_wheels.txt"],
+            [] if self.here.ros_distro else self._wheel_lists(),
         )
         packages = fingerprint([ros, *self._own_packages()], [REPOSITORY / "pyproject.toml"])
         steps = [
@@ -103,7 +103,7 @@ class Environment:
             check=True,
         )
         wanted = [w for w in listing.stdout.splitlines() if not self._ros_brings(w)]
-        wheels = [] if self.here.ros_distro else ["-r", UNDERLAY / "ros_wheels.txt"]
+        wheels = [] if self.here.ros_distro else ["-r", self._wheel_lists()[0]]
         self.run(
             [self.python, "-m", "pip", "install", *wheels, *wanted, *self._own_packages()],
             "installing the Python packages",
@@ -170,6 +170,15 @@ class Environment:
         environ["CMAKE_PREFIX_PATH"] = os.pathsep.join(map(str, prefixes))
         environ["PATH"] = os.pathsep.join([str(self.venv / "bin"), os.environ.get("PATH", "")])
         return environ
+
+    def _ros(self) -> str:
+        """Where ROS comes from; another one needs an environment made anew."""
+        return f"sourced {self.here.ros_distro}" if self.here.ros_distro else self.here.wheels
+
+    def _wheel_lists(self) -> list[Path]:
+        """The requirements of the ROS wheels: the list to install, and the one it includes."""
+        folder = UNDERLAY / "ros_wheels"
+        return [folder / f"{self.here.wheels}.txt", folder / "build_tools.txt"]
 
     def _own_packages(self) -> list[str]:
         """Requirements that hold only beside a sourced ROS."""

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from environment.errors import SetupError
 
+WHEELS = ("jazzy", "kilted")
+"""The ROS distributions whose wheels are listed in `ros_wheels/`; the first is the default."""
+
 WHEEL_PYTHONS = [(3, 10), (3, 11), (3, 12), (3, 13)]
 WHEEL_MACHINE = "x86_64"
 NEEDED_DISK_BYTES = 2 * 1024**3
@@ -29,11 +32,13 @@ class Surroundings:
         ros_distro: name of the sourced ROS 2 distribution; None where none is sourced.
         ros_prefixes: the sourced ament prefixes, first match wins.
         python: the base interpreter, not one of a virtual environment.
+        wheels: the distribution to install from Python wheels where none is sourced.
     """
 
     ros_distro: str | None
     ros_prefixes: tuple[Path, ...]
     python: Path
+    wheels: str
 
     def provides(self, package: str) -> bool:
         """Whether the sourced ROS has this ament package."""
@@ -42,13 +47,21 @@ class Surroundings:
 
 
 def look_around(environ: Mapping[str, str], venv: Path) -> Surroundings:
-    """Read the surroundings from environment variables; `venv` itself is no ROS."""
+    """Read the surroundings from environment variables; `venv` itself is no ROS.
+
+    Raises:
+        SetupError: `ROS_WHEELS` names no distribution of which there is a list of wheels.
+    """
+    wheels = environ.get("ROS_WHEELS") or WHEELS[0]
+    if wheels not in WHEELS:
+        raise SetupError(f"ROS_WHEELS is {wheels!r}", f"set it to one of {', '.join(WHEELS)}")
     prefixes = [Path(p) for p in environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     distro = environ.get("ROS_DISTRO") or None
     return Surroundings(
         ros_distro=distro,
         ros_prefixes=tuple(p for p in prefixes if distro and p != venv),
         python=Path(getattr(sys, "_base_executable", None) or sys.executable),
+        wheels=wheels,
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_stand_in import has_ended, network, wait_until
+from gpu_stand_in import has_ended, network
 from onnx import TensorProto, helper
+from waiting import wait_until
 
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference.tensorrt.builder import (

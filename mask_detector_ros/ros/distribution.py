@@ -1,0 +1,27 @@
+"""What differs between the ROS distributions, and what rclpy keeps in private places.
+
+No other file imports these from rclpy; a test compares all other names with lists of what each
+distribution has.
+"""
+
+from __future__ import annotations
+
+# ClockType has a module of its own from Jazzy on, and is here in all distributions.
+from rclpy.clock import ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+
+InvalidHandle = rclpy_implementation.InvalidHandle
+RCLError = rclpy_implementation.RCLError
+UnknownROSArgsError = rclpy_implementation.UnknownROSArgsError
+
+__all__ = ["ClockType", "InvalidHandle", "RCLError", "UnknownROSArgsError", "count_nodes_called"]
+
+
+def count_nodes_called(node: Node, name: str) -> int:
+    """How many nodes of the graph have this fully qualified name, this one included.
+
+    Humble has no `get_fully_qualified_node_names`.
+    """
+    nodes = node.get_node_names_and_namespaces()
+    return [f"{space.rstrip('/')}/{own}" for own, space in nodes].count(name)
