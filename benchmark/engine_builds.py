@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -48,7 +47,7 @@ def run_there(
     """
     return subprocess.run(
         [str(TENSORRT_ENVIRONMENT / "bin" / "python"), *map(str, arguments)],
-        env={**clean_variables(os.environ), "PYTHONPATH": str(REPOSITORY)},
+        env={**clean_variables(), "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=limit,

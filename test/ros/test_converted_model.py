@@ -56,7 +56,7 @@ def save_keras(path: Path) -> None:
     subprocess.run(
         [environment.ENVIRONMENT / "bin" / "python", "-c", code, path],
         env={
-            **environment.clean_variables(os.environ),
+            **environment.clean_variables(),
             "PYTHONPATH": os.pathsep.join(map(str, folders)),
         },
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mask_detector_ros import virtual_environments
 from mask_detector_ros.speed import peer_environments
 from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, PEERS, ours
 from mask_detector_ros.speed.peer_environments import (
@@ -41,7 +42,7 @@ def test_a_peer_sees_nothing_of_our_environment(monkeypatch):
 def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(
-        peer_environments, "_run", lambda command, **variables: made.append(command)
+        virtual_environments, "_run", lambda command, **variables: made.append(command)
     )
     (tmp_path / OPENCV.name).mkdir()
     prepare(OPENCV, tmp_path)
@@ -55,7 +56,7 @@ def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypat
 def test_the_compiled_package_is_made_again_when_a_source_changes(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(
-        peer_environments, "_run", lambda command, **variables: made.append(variables)
+        virtual_environments, "_run", lambda command, **variables: made.append(variables)
     )
     compiled = ALL[-1]
     (tmp_path / compiled.name).mkdir()
