@@ -2,10 +2,12 @@
 
 import ast
 import re
+import runpy
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock, patch
 
 import pytest
 
@@ -92,8 +94,24 @@ def test_package_xml_names_every_package_that_cmake_looks_for() -> None:
     assert wanted <= named
 
 
-def test_package_xml_names_what_launch_starts() -> None:
-    assert {"v4l2_camera", "rviz2", "ros2launch"} <= run_dependencies()
+@pytest.mark.parametrize("camera", ["v4l2", "source", "none"])
+def test_package_xml_names_what_launch_starts(camera: str) -> None:
+    """The launch file runs with a stand-in for `launch`, which need not be installed."""
+    started: list[str] = []
+    launch = MagicMock()
+    launch.actions.DeclareLaunchArgument = lambda name, **options: (name, options)
+    launch.Node = lambda **options: started.append(options["package"])
+    modules = ("launch", "launch_ros", "launch_ros.actions", "launch_ros.parameter_descriptions")
+    modules += ("ament_index_python", "ament_index_python.packages")
+    stand_ins = {name: launch for name in modules} | {"launch.actions": launch.actions}
+    with patch.dict(sys.modules, stand_ins):
+        script = runpy.run_path(str(ROOT / "launch" / "mask.launch.py"))
+        arguments = {name: options["default_value"] for name, options in script["ARGUMENTS"]}
+        context = MagicMock(launch_configurations=arguments | {"camera": camera, "rviz": "true"})
+        script["start_nodes"](context)
+    assert {"mask_detector_ros", "rviz2"} <= set(started)
+    assert ("v4l2_camera" in started) == (camera == "v4l2")
+    assert {*started, "ros2launch"} - {"mask_detector_ros"} <= run_dependencies()
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -1,0 +1,86 @@
+"""Virtual environments beside this one, for packages that must not come into it.
+
+The peers of the benchmark and the converters have theirs. `underlay/` makes the one that this
+runs in, before any package is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mask_detector_ros.errors import MaskDetectorError
+
+_OF_THIS_ENVIRONMENT = (
+    *("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH"),
+    *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"),
+)
+"""Variables by which the environment of this process would leak into another one."""
+
+
+class InstallError(MaskDetectorError):
+    """Packages cannot be installed; the text is pip's reason."""
+
+
+def clean_variables(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables for a child process that runs in another environment."""
+    return {k: v for k, v in variables.items() if k not in _OF_THIS_ENVIRONMENT}
+
+
+def python_of(home: Path) -> Path:
+    """The interpreter of an environment."""
+    return home / "bin" / "python"
+
+
+def is_current(stamp: Path, facts: Sequence[str]) -> bool:
+    """Whether `stamp` was written by `set_stamp` for these facts and this Python."""
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == _fingerprint(facts)
+
+
+def set_stamp(stamp: Path, facts: Sequence[str]) -> None:
+    """Note what an environment was made from, once it is whole."""
+    stamp.write_text(_fingerprint(facts), encoding="utf-8")
+
+
+def make(home: Path, *installs: Sequence[str]) -> None:
+    """Make an environment anew.
+
+    Args:
+        home: its folder.
+        installs: the arguments of one `pip install` after the other.
+
+    Raises:
+        InstallError: the packages cannot be installed.
+    """
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    _run([base, "-m", "venv", "--clear", str(home)])
+    for arguments in installs:
+        install(home, *arguments)
+
+
+def install(home: Path, *arguments: str, **variables: str) -> None:
+    """Run `pip install` with these arguments and variables in an environment.
+
+    Raises:
+        InstallError: the packages cannot be installed.
+    """
+    pip = [str(python_of(home)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, *arguments], **variables)
+
+
+def _fingerprint(facts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([sys.version, *facts]).encode()).hexdigest()
+
+
+def _run(command: list[str], **variables: str) -> None:
+    done = subprocess.run(
+        command, env=clean_variables() | variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error:")]
+        reason = errors[0][len("error:") :].strip() if errors else done.stderr.strip()[-200:]
+        raise InstallError(f"cannot be installed: {reason or 'pip gave no reason'}")
