@@ -21,7 +21,8 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.hostile import HOSTILE
-from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig, wait_for
+from benchmark.processes import wait_for
+from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig
 from mask_detector_ros.ros.run_node import sending
 
 ENCODINGS = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")

@@ -19,7 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.latency_measures import Frames, match_frames
-from benchmark.rig import LIMIT, Lost, Processes, wait_for
+from benchmark.processes import LIMIT, Lost, Processes, wait_for
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.messages import nanoseconds
 

@@ -25,7 +25,7 @@ from typing import Any
 from benchmark.latency_graph import LatencyGraph, Measurement
 from benchmark.latency_measures import search_rate
 from benchmark.latency_report import TABLES, plot, to_row
-from benchmark.rig import Lost
+from benchmark.processes import Lost
 from mask_detector_ros.ros.demo.graph import graph_environment
 from mask_detector_ros.speed.machine import describe_machine
 

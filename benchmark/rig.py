@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,95 +20,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from benchmark.processes import LIMIT, Lost, Processes, wait_for
 from mask_detector_ros.ros.conversions import image_to_message
-
-LIMIT = 60.0
-"""Seconds that a recovery may take, on a busy machine too."""
 
 PARAMETERS = {"min_face_size": 40, "threads": 1, "image_timeout": 1.0}
 DEACTIVATE, ACTIVATE = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
 CLEANUP, CONFIGURE = Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE
-
-
-class Lost(Exception):  # noqa: N818
-    """Something did not recover; the message says what was waited for."""
-
-
-def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
-    """Poll until the condition gives something true; return it.
-
-    Raises:
-        Lost: it did not in time.
-    """
-    end = time.monotonic() + limit
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise Lost(f"waited {limit:g} s for {what}")
-        time.sleep(0.005)
-    return value
-
-
-class Processes:
-    """Starts processes in the domain of the environment; ends what it started.
-
-    Args:
-        folder: for their output and logs.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._processes: list[subprocess.Popen[Any]] = []
-        self._logs: list[Path] = []
-
-    def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[Any]:
-        """Run a node of the package."""
-        command = ["--ros-args", *arguments]
-        for name, value in parameters.items():
-            command += ["-p", f"{name}:={str(value).lower() if value in (True, False) else value}"]
-        return self.run(f"mask_detector_ros.ros.{module}", *command)
-
-    def run(self, module: str, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
-        """Run any module; `options` are those of Popen. Without one, its output goes to a log."""
-        path = self.folder / f"{len(self._processes)}_{module.rpartition('.')[2]}.log"
-        with path.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                **{"stdout": log, "stderr": log, **options},
-            )
-        self._processes.append(process)
-        self._logs.append(path)
-        return process
-
-    def last_words(self, process: subprocess.Popen[Any]) -> str:
-        """The end of what a process left in its log."""
-        log = self._logs[self._processes.index(process)].read_text(errors="replace")
-        return "\n".join(log.splitlines()[-3:])
-
-    def end(self, process: subprocess.Popen[Any], how: signal.Signals) -> int:
-        """Send a signal; return the exit code.
-
-        Raises:
-            Lost: the process goes on.
-        """
-        process.send_signal(how)
-        try:
-            return process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise Lost(f"{process.args} did not end on {how.name}") from None
-
-    def close(self) -> None:
-        """End everything that still runs."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.send_signal(signal.SIGINT)
-        for process in self._processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 class Rig(Processes):

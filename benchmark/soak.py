@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from benchmark.faults import FAULTS
 from benchmark.memory import resident_memory
+from benchmark.processes import Lost
 from benchmark.rig import (
     ACTIVATE,
     CLEANUP,
     CONFIGURE,
     DEACTIVATE,
-    Lost,
     Rig,
 )
 from mask_detector_ros.ros.demo.graph import graph_environment

@@ -28,6 +28,12 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "graph" in item.fixturenames or item.path.parent.name == "launch":
+            item.add_marker("graph")
+
+
 @pytest.fixture(scope="session")
 def astronaut():
     """The portrait of scikit-image: (512, 512, 3) BGR, one bare face of about 100 pixels."""

@@ -103,7 +103,7 @@ def test_package_xml_names_what_launch_starts(camera: str) -> None:
     launch.Node = lambda **options: started.append(options["package"])
     modules = ("launch", "launch_ros", "launch_ros.actions", "launch_ros.parameter_descriptions")
     modules += ("ament_index_python", "ament_index_python.packages")
-    stand_ins = {name: launch for name in modules} | {"launch.actions": launch.actions}
+    stand_ins = dict.fromkeys(modules, launch) | {"launch.actions": launch.actions}
     with patch.dict(sys.modules, stand_ins):
         script = runpy.run_path(str(ROOT / "launch" / "mask.launch.py"))
         arguments = {name: options["default_value"] for name, options in script["ARGUMENTS"]}

@@ -11,7 +11,8 @@ import errno
 import json
 import os
 import sys
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
 from mask_detector_ros.ros.run_node import run_node
+from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PARAMETERS = (
     Parameter("folder", "out", "Where the files go; those of an earlier run are replaced."),
@@ -48,6 +50,9 @@ LOG_NAME = "detections.jsonl"
 
 TRUTHS_KEPT = 100
 """Ground truths that wait for their detections: a few seconds' worth."""
+
+TRUTH_WAIT = 1.0
+"""Seconds that detections wait for their ground truth: topics have no common order."""
 
 LONGEST_STILL = 10.0
 """Seconds that a frame stands in the video, at most, while no other comes."""
@@ -70,9 +75,11 @@ class RecorderNode(Node):
         self._log: FileIO | None = None
         self._first_stamp: int | None = None
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
-        # First, since the executor serves subscriptions in this order: where both wait, a frame's
-        # truth must be there before its detections.
-        self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
+        self._newest_truth = 0
+        self._waiting_records: deque[tuple[int, float, dict[str, Any]]] = deque()
+        truths = self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
+        self._truth_topic = truths.topic_name
+        self.create_timer(TRUTH_WAIT / 4, self._write_settled, clock=STEADY_CLOCK)
         detections = self.create_subscription(
             Detection2DArray, "detections", self._on_detections, 50
         )
@@ -96,6 +103,10 @@ class RecorderNode(Node):
 
     def close(self) -> None:
         """Finish both files."""
+        try:
+            self._write_settled(everything=True)
+        except SourceError as error:
+            self.get_logger().error(str(error))
         if self._log is not None:
             self._log.close()
         try:
@@ -104,9 +115,11 @@ class RecorderNode(Node):
             self.destroy_node()
 
     def _on_truth(self, message: Detection2DArray) -> None:
-        self._truths[nanoseconds(message.header.stamp)] = to_records(message)
+        self._newest_truth = nanoseconds(message.header.stamp)
+        self._truths[self._newest_truth] = to_records(message)
         if len(self._truths) > TRUTHS_KEPT:
             self._truths.popitem(last=False)
+        self._write_settled()
 
     def _on_detections(self, message: Detection2DArray) -> None:
         if self._log is None:
@@ -119,9 +132,8 @@ class RecorderNode(Node):
             "latency_ms": round(latency / 1e6, 3),
             "faces": to_records(message),
         }
-        if stamp in self._truths:
-            record["truth"] = self._truths.pop(stamp)
-        self._write_line(json.dumps(record).encode() + b"\n")
+        self._waiting_records.append((stamp, time.monotonic(), record))
+        self._write_settled()
 
     def _write_line(self, line: bytes) -> None:
         """Append a line as a whole, or leave the file as it was."""
@@ -133,12 +145,29 @@ class RecorderNode(Node):
             reason = os.strerror(errno.ENOSPC)
         except OSError as error:
             reason = str(error.strerror)
+        self._waiting_records.clear()
         with contextlib.suppress(OSError):
             self._log.truncate(end)
         raise SourceError(
             f"cannot write {self._folder / LOG_NAME} ({reason}); what is in it is whole: make room"
             " and start the recorder again with another folder"
         )
+
+    def _write_settled(self, everything: bool = False) -> None:
+        """Write the records whose ground truth is there, or will not come."""
+        while self._waiting_records and self._log is not None:
+            stamp, since, record = self._waiting_records[0]
+            if not (
+                everything
+                or stamp <= self._newest_truth
+                or time.monotonic() - since > TRUTH_WAIT
+                or self.count_publishers(self._truth_topic) == 0
+            ):
+                return
+            self._waiting_records.popleft()
+            if stamp in self._truths:
+                record["truth"] = self._truths.pop(stamp)
+            self._write_line(json.dumps(record).encode() + b"\n")
 
     def _on_image(self, message: Image) -> None:
         stamp = nanoseconds(message.header.stamp)

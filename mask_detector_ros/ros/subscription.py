@@ -10,9 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from mask_detector_ros.ros.shared_memory import private_shared_memory_hint
-
 from mask_detector_ros.ros.distribution import ClockType
+from mask_detector_ros.ros.shared_memory import private_shared_memory_hint
 
 MATCH_PERIOD = 0.5
 """Seconds between two checks of the publishers."""

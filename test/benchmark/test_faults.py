@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from benchmark import faults
-from benchmark.rig import Lost, Rig, wait_for
+from benchmark.processes import Lost, wait_for
+from benchmark.rig import Rig
 from benchmark.soak import Report, cycle
 from mask_detector_ros.ros.demo.graph import graph_environment
 

@@ -24,9 +24,10 @@ from lifecycle_msgs.srv import GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from running_launch import DOMAIN_ID, START_LIMIT_S, RunningLaunch
+from running_launch import DOMAIN_ID, RunningLaunch
 from vision_msgs.msg import Detection2DArray
 
+from benchmark.processes import LIMIT
 from mask_detector_ros.inference import BACKENDS
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "mask.launch.py"
@@ -160,7 +161,7 @@ def test_what_cannot_be_started_is_refused_before_any_node_starts(
     defaults = ["camera:=none", f"params_file:={params_file}"]
     others = [other for other in defaults if other.split(":=")[0] != argument.split(":=")[0]]
     running = start_launch(str(LAUNCH_FILE), *argument.split(), *others)
-    assert running.process.wait(START_LIMIT_S) == 1
+    assert running.process.wait(LIMIT) == 1
     assert message in running.output
     assert "process started" not in running.output
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from waiting import happens, wait_until
+from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
@@ -23,6 +23,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from benchmark.processes import happens
 
 
 def play(images: Any, picture: np.ndarray, heard: list[Any], count: int, start: float) -> None:
@@ -231,7 +233,7 @@ def test_parameters_can_be_dumped_and_loaded_again(graph: Any, tmp_path: Any) ->
     refused = [r.reason for r in results if not r.successful]
     assert all("read-only" in reason for reason in refused), "rclpy's own, not ours"
     assert len(refused) <= 1
-    assert graph.stop(first) == 0
+    assert graph.end(first) == 0
 
     path = tmp_path / "dump.yaml"
     path.write_text(yaml.safe_dump({NODE: {"ros__parameters": plain}}))

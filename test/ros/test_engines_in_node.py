@@ -62,7 +62,7 @@ def test_auto_serves_at_once_and_diagnostics_say_what_serves(graph: Any, gpu: Fa
     wait_until(lambda: latest().get("engine", "").startswith("building pnet"), what="the building")
     assert latest()["backend"] == "onnxruntime"
     # That build would take ten minutes: without it the next start is quick.
-    assert graph.stop(process) == 0
+    assert graph.end(process) == 0
     gpu.set()
     process = graph.start("mask_detector_node", threads=1)
     wait_until(
@@ -84,7 +84,7 @@ def test_an_interrupt_while_an_explicit_engine_is_built_ends_node_and_builder(
     wait_until(lambda: gpu.builds == 1, what="the build")
     assert "building the engine of pnet (fp32): none is stored" in graph.output(process)
     (builder,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert graph.stop(process, signal.SIGINT) == 0
+    assert graph.end(process, signal.SIGINT) == 0
     wait_until(lambda: has_ended(builder), what="the end of the builder")
     assert "Traceback" not in graph.output(process)
 

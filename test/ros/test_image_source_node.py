@@ -113,7 +113,7 @@ def test_where_nobody_knows_the_truth_none_is_published(graph, images, photograp
 def test_a_signal_ends_the_process_with_0_and_without_a_traceback(graph, images, how):
     node = graph.start(NODE, **SMALL_SCENE)
     wait_until(lambda: len(images) > 2, what="images")
-    assert graph.stop(node, how) == 0
+    assert graph.end(node, how) == 0
     assert "Traceback" not in graph.output(node)
 
 
@@ -150,7 +150,7 @@ def test_a_missing_camera_is_waited_for(graph):
     node = graph.start(NODE, source=4242)
     graph.wait_for_output(node, "there is no camera /dev/video4242")
     graph.wait_for_output(node, "Trying again")
-    assert graph.stop(node) == 0
+    assert graph.end(node) == 0
     assert "Traceback" not in graph.output(node)
 
 
@@ -175,6 +175,6 @@ def test_a_signal_ends_the_process_while_its_camera_keeps_silent(graph, images):
     node = graph.start(NODE, source=camera.url)
     wait_until(lambda: len(images) > 2, what="images")
     camera.silent.set()
-    assert graph.stop(node, signal.SIGTERM) == 0
+    assert graph.end(node, signal.SIGTERM) == 0
     assert "Traceback" not in graph.output(node)
     camera.disappear()

@@ -46,26 +46,22 @@ def test_detections_truth_and_images_are_recorded(graph: Any, tmp_path: Path) ->
     )
     picture = np.full((31, 41, 3), 128, np.uint8)
 
-    truths.publish(RESULTS.detections(faces, header_at(100.0)))
     log = folder / "detections.jsonl"
 
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
-    # Three topics have no common order: the truth must have come before its detections.
-    wait_until(
-        lambda: (
-            detections.publish(RESULTS.detections(faces, header_at(100.0)))
-            or any("truth" in line for line in lines())
-        ),
-        what="detections with their truth",
-    )
+    # Topics have no common order: the detections come first here.
+    detections.publish(RESULTS.detections(faces, header_at(100.0)))
+    detections.wait_for_all_acked()
+    truths.publish(RESULTS.detections(faces, header_at(100.0)))
+    wait_until(lambda: [line for line in lines() if "truth" in line], what="the truth")
     detections.publish(RESULTS.detections(Faces.empty(LABELS), header_at(101.5)))
     wait_until(lambda: lines()[-1]["stamp"] == 101.5, what="the empty array")
     for seconds in (100.0, 100.1, 101.5):
         images.publish(image_to_message(picture, header_at(seconds)))
     images.wait_for_all_acked()
-    assert graph.stop(recorder) == 0
+    assert graph.end(recorder) == 0
 
     (with_truth,) = [line for line in lines() if "truth" in line]
     # The records of `--json`, but for what a Detection2D does not hold.

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ros_graph import Graph, wait_until
+from ros_graph import Graph
+from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
@@ -96,14 +97,14 @@ def test_deactivate_and_cleanup_do_not_wait_for_a_stuck_frame(graph: Graph, faul
     faulty.release.touch()
     faulty.expect_results()
     assert all(d.header.frame_id != "stuck" for d in faulty.detections)
-    assert graph.stop(faulty.process) == 0
+    assert graph.end(faulty.process) == 0
     assert "Traceback" not in graph.output(faulty.process)
 
 
 def test_a_signal_ends_a_process_whose_frame_is_stuck(graph: Graph, faulty: Faulty) -> None:
     faulty.images.publish(image(faulty_node.STUCK))
     faulty.wait_for_status(DiagnosticStatus.ERROR, "stuck in inference")
-    assert graph.stop(faulty.process) == 0
+    assert graph.end(faulty.process) == 0
 
 
 def test_a_rate_of_zero_is_not_ok_while_images_arrive(faulty: Faulty) -> None:

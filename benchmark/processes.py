@@ -1,0 +1,124 @@
+"""Processes that are started, watched and ended, and waiting for what they do."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+LIMIT = 60.0
+"""Seconds that anything may take, on a busy machine too."""
+
+
+class Lost(Exception):  # noqa: N818
+    """Something did not happen; the message says what was waited for."""
+
+
+def happens(condition: Callable[[], Any], within: float) -> Any:
+    """Poll until the condition gives something true or so many seconds are over; its value."""
+    end = time.monotonic() + within
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.005)
+    return value
+
+
+def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
+    """Poll until the condition gives something true; return it.
+
+    Raises:
+        Lost: it did not in time.
+    """
+    value = happens(condition, limit)
+    if not value:
+        raise Lost(f"waited {limit:g} s for {what}")
+    return value
+
+
+class Processes:
+    """Starts processes and ends what it started.
+
+    Args:
+        folder: for their output and logs.
+        environment: their variables; by default those of this process.
+
+    Attributes:
+        folder, environment: the same; a change holds for the processes that start later.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.environment = None if environment is None else dict(environment)
+        self._logs: dict[int, Path] = {}
+        self._processes: list[subprocess.Popen[Any]] = []
+
+    def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[Any]:
+        """Run a node of the package, or a script."""
+        command = ["--ros-args", *arguments]
+        for name, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else value
+            command += ["-p", f"{name}:={text}"]
+        name = module if module.endswith(".py") else f"mask_detector_ros.ros.{module}"
+        return self.run(name, *command)
+
+    def run(self, module: str, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+        """Run any module, or a script that ends in .py; its output goes to a log.
+
+        `options` are those of Popen.
+        """
+        what = [module] if module.endswith(".py") else ["-m", module]
+        name = Path(module).stem if module.endswith(".py") else module.rpartition(".")[2]
+        path = self.folder / f"{len(self._processes)}_{name}.log"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *what, *arguments],
+                **{"stdout": log, "stderr": log, "env": self.environment, **options},
+            )
+        self._processes.append(process)
+        self._logs[process.pid] = path
+        return process
+
+    def output(self, process: subprocess.Popen[Any]) -> str:
+        """What a process has printed so far."""
+        return self._logs[process.pid].read_text(encoding="utf-8", errors="replace")
+
+    def wait_for_output(self, process: subprocess.Popen[Any], text: str) -> None:
+        """Wait until a process has printed a text.
+
+        Raises:
+            Lost: it did not in time.
+        """
+        wait_for(lambda: text in self.output(process), f"{text!r} in the output")
+
+    def last_words(self, process: subprocess.Popen[Any]) -> str:
+        """The end of what a process left in its log."""
+        return "\n".join(self.output(process).splitlines()[-3:])
+
+    def end(self, process: subprocess.Popen[Any], how: signal.Signals = signal.SIGINT) -> int:
+        """Send a signal; return the exit code.
+
+        Raises:
+            Lost: the process goes on.
+        """
+        process.send_signal(how)
+        try:
+            return process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Lost(f"{process.args} did not end on {how.name}") from None
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGINT)
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
