@@ -145,7 +145,6 @@ class RecorderNode(Node):
             reason = os.strerror(errno.ENOSPC)
         except OSError as error:
             reason = str(error.strerror)
-        self._waiting_records.clear()
         with contextlib.suppress(OSError):
             self._log.truncate(end)
         raise SourceError(
@@ -167,7 +166,11 @@ class RecorderNode(Node):
             self._waiting_records.popleft()
             if stamp in self._truths:
                 record["truth"] = self._truths.pop(stamp)
-            self._write_line(json.dumps(record).encode() + b"\n")
+            try:
+                self._write_line(json.dumps(record).encode() + b"\n")
+            except SourceError:
+                self._waiting_records.clear()
+                raise
 
     def _on_image(self, message: Image) -> None:
         stamp = nanoseconds(message.header.stamp)

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "mask_detector_ros" / "ros").rglob("*.py"))
 PRIVATE = "rclpy.impl.implementation_singleton"
 """Only `distribution.py` may know where rclpy hides things."""
 
-OWN = {"start", "failed", "close", "describe_publishers"}
+OWN = {"start", "failed", "close", "callback_errors", "describe_publishers"}
 """Members that classes of this package add to those of rclpy."""
 
 VARIABLES = {

@@ -64,7 +64,7 @@ def test_a_parameter_file_reaches_the_node_in_any_namespace_and_unknown_names_ar
         values = graph.client().call(GetParameters, service, request).values
         assert values[0].double_value == 77.5
         assert list(values[1].string_array_value) == ["front", "left/rear"]
-        assert graph.stop(process) == 0
+        assert graph.end(process) == 0
 
 
 def test_without_autostart_a_manager_can_correct_a_wrong_model(graph: Any) -> None:
