@@ -19,7 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from benchmark.rig import Rig, wait_for
+from benchmark.processes import wait_for
+from benchmark.rig import Rig
 from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
 
 

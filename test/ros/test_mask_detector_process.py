@@ -25,7 +25,7 @@ from waiting import wait_until
     [
         ({"min_face_size": 5}, "min_face_size must be an integer from 12 to 2000"),
         ({"min_face_size": "abc"}, "min_face_size must be an integer from 12 to 2000"),
-        ({"backend": "caffe"}, "backend must be one of auto, onnxruntime, openvino, tensorrt, cuda"),
+        ({"backend": "caffe"}, "backend must be one of auto, onnxruntime, openvino"),
         ({"margin": 1000.0}, "margin must be a number from -1 to 2"),
         ({"classifier_model": "/nowhere/model.onnx"}, "cannot read /nowhere/model.onnx"),
         ({"detector_model": "yolo"}, "nor one of: mtcnn_masked, mtcnn"),
