@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ros_graph import wait_until
+from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
