@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
@@ -19,35 +18,21 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from benchmark.adversarial import KINDS, adversarial
 from benchmark.processes import wait_for
 from benchmark.rig import Rig
 from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
 
 
 def adversarial_images(rig: Rig, scale: float) -> None:
-    """Noise, checkerboards, text, one face again and again, and long thin images."""
-    chance = np.random.default_rng(rig.frames)
+    """Noise, checkerboards, text, one face again and again, in all shapes."""
+    chance = random.Random(rig.frames)
     for _ in range(max(1, round(5 * scale))):
-        for image in _adversarial(chance):
-            header = Header(frame_id="hostile")
-            rig.camera.publish(image_to_message(image, header))
+        for kind in KINDS:
+            height, width = chance.choice([(720, 1280), (20, 46080), (46080, 20)])
+            image = adversarial(kind, height, width, chance.randrange(2, 20))
+            rig.camera.publish(image_to_message(image, Header(frame_id="hostile")))
             time.sleep(0.05)
-
-
-def _adversarial(chance: np.random.Generator) -> list[np.ndarray]:
-    noise = chance.integers(0, 256, (720, 1280, 3), np.uint8)
-    y, x = np.indices((720, 1280))
-    board = np.repeat((((x // 7 + y // 7) % 2) * 255).astype(np.uint8)[..., None], 3, 2)
-    text = np.full((720, 1280, 3), 255, np.uint8)
-    for row in range(20, 720, 22):
-        cv2.putText(text, "oO0@8&%B" * 12, (5, row), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2)
-    face = np.zeros((24, 24, 3), np.uint8)
-    cv2.ellipse(face, (12, 12), (8, 11), 0, 0, 360, (150, 170, 210), -1)
-    for centre in ((9, 10), (15, 10)):
-        cv2.circle(face, centre, 1, (30, 30, 30), -1)
-    cv2.line(face, (9, 17), (15, 17), (60, 60, 120), 1)
-    faces = np.tile(face, (30, 53, 1))
-    return [noise, board, text, faces, noise.reshape(20, -1, 3), noise.reshape(-1, 20, 3)]
 
 
 def everything_is_a_face(rig: Rig, scale: float) -> None:

@@ -1,5 +1,6 @@
 """Does the detector process stay flat? Feed the real node over real DDS and watch its memory.
 
+    python -m benchmark.memory --bound
     python -m benchmark.memory [--backends NAME ...] [--frames N] [--rate HZ] [--size WxH]
 
 One run for each backend on the CPU that is installed. Exit code 1 when one grew by
@@ -27,6 +28,7 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 from vision_msgs.msg import Detection2DArray
 
+from benchmark import memory_bound
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import CPU_BACKENDS, is_installed
 from mask_detector_ros.ros.conversions import image_to_message
@@ -202,6 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most, of each")
     parser.add_argument("--threads", type=int, default=0, help="of the networks; 0: all cores")
     parser.add_argument("--size", default="640x480", metavar="WxH", help="of the images")
+    parser.add_argument(
+        "--bound",
+        action="store_true",
+        help="instead: what one image can take, whatever it shows, for images up to 7680x4320",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_memory.json"))
     arguments = parser.parse_args(argv)
     if arguments.frames < 2 * WARM_UP_FRAMES or arguments.rate < 0:
@@ -209,6 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     width, cross, height = arguments.size.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
         parser.error(f"--size must be such as 640x480, got {arguments.size!r}")
+    if arguments.bound:
+        return memory_bound.run(memory_bound.SIZES, arguments.backends, arguments.threads or 1)
     # Both processes must join the same graph, and the DDS profile must be there when it starts.
     os.environ.update(graph_environment())
     runs = {}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.background import BackgroundLoad
 from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.heap import HeapKeeper
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_size import require_pixels
 from mask_detector_ros.inference import (
@@ -59,6 +60,7 @@ class MaskDetector:
         self._engines = engines
         self._on_cpu: LoadedNetworks | None = None
         self._engine_failure = ""
+        self._heap = HeapKeeper()
         self.backend_reason = ""
         self._serve_from(networks)
         self.label_names = networks.labeller.label_names
@@ -145,6 +147,7 @@ class MaskDetector:
         if image.shape[2] != 3 or image.size == 0:
             raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {image.shape}")
         require_pixels(image.shape[1], image.shape[0], self.max_image_pixels)
+        self._heap.see(image.shape[0] * image.shape[1])
         if self._engines is not None and (engines := self._engines.take()) is not None:
             self._on_cpu = self._networks
             self._serve_from(engines)

@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.heap import return_memory
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.camera import Arrival, Camera, make_cameras
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
@@ -34,7 +35,7 @@ from mask_detector_ros.ros.parameters import (
     plain_value,
     split_names,
 )
-from mask_detector_ros.ros.run_node import report_exceptions, return_memory, run_node, sending
+from mask_detector_ros.ros.run_node import report_exceptions, run_node, sending
 from mask_detector_ros.ros.watchdog import Watchdog
 from mask_detector_ros.ros.worker import NewestItemWorker
 

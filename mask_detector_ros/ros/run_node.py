@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import gc
 import os
 import re
 import signal
@@ -215,14 +213,3 @@ def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Argumen
             raise
 
     return run
-
-
-def return_memory() -> None:
-    """Give freed memory back to the system.
-
-    Images of changing size, and models loaded between them, leave holes that glibc keeps:
-    without this a node that is cycled while it works grows by megabytes each time.
-    """
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)

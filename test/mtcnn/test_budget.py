@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.adversarial import KINDS, adversarial
 from mask_detector_ros.imaging.boxes import merge_boxes
 from mask_detector_ros.mtcnn.cascade import SUPPRESSION_BUDGET
 from mask_detector_ros.mtcnn.settings import DetectionSettings
@@ -40,40 +41,15 @@ def counted(cascade, monkeypatch):
     return [CountedRuns(s, monkeypatch) for s in (cascade.pnet, cascade.rnet, cascade.onet)]
 
 
-def adversarial(kind: str, height: int, width: int, side: int, face: np.ndarray) -> np.ndarray:
-    """An image made to have as many candidates as it can."""
-    if kind == "noise":
-        return np.random.default_rng(side).integers(0, 256, (height, width, 3), np.uint8)
-    y, x = np.indices((height, width))
-    if kind == "checkerboard":
-        return np.repeat(((x // side + y // side) % 2 * 255).astype(np.uint8)[..., None], 3, 2)
-    if kind == "stripes":
-        return np.repeat((x // side % 2 * 255).astype(np.uint8)[..., None], 3, 2)
-    if kind == "flat":
-        return np.full((height, width, 3), side % 256, np.uint8)
-    rows, columns = -(-height // face.shape[0]), -(-width // face.shape[1])
-    return np.tile(face, (rows, columns, 1))[:height, :width]
-
-
-KINDS = ("noise", "checkerboard", "stripes", "flat", "faces")
-
-
-@pytest.fixture(scope="module")
-def small_face(astronaut):
-    import cv2
-
-    return cv2.resize(astronaut[60:190, 165:285], (24, 26), interpolation=cv2.INTER_AREA)
-
-
 @settings(max_examples=25)
 @given(
     st.sampled_from(KINDS), st.integers(1, 400), st.integers(1, 600), st.integers(1, 40), st.data()
 )
-def test_no_image_has_more_crops_examined(cascade, small_face, kind, height, width, side, data):
+def test_no_image_has_more_crops_examined(cascade, kind, height, width, side, data):
     limit = data.draw(st.sampled_from([10, 50, 500]))
     with pytest.MonkeyPatch.context() as patch:
         stages = [CountedRuns(s, patch) for s in (cascade.rnet, cascade.onet)]
-        image = adversarial(kind, height, width, side, small_face)
+        image = adversarial(kind, height, width, side)
         thresholds = data.draw(st.sampled_from([SETTINGS, EVERYTHING]))
         faces = cascade(image, replace(thresholds, max_candidates=limit))
     assert all(stage.crops <= limit for stage in stages)

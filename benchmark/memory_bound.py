@@ -1,0 +1,98 @@
+"""How much memory and time one image can take, whatever it shows.
+
+    python -m benchmark.memory --bound [--size WxH ...] [--backends NAME ...]
+
+Each run is a process of its own that loads the detector, is warmed up at 640x480, and is then given
+one image of each kind of `benchmark.adversarial`; its memory is what the system counts (VmHWM).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.adversarial import KINDS, adversarial
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import MaskDetectorError
+
+SIZES = ("640x480", "1920x1080", "3840x2160", "7680x4320")
+WARM_UP = 20
+
+LIMIT_MB, LIMIT_BYTES_A_PIXEL = 160, 12
+"""The stated bound: what an image may take beyond a warm detector, and itself, is this many
+megabytes and so many bytes a pixel, with min_face_size 20 (docs/reference/limits.md)."""
+
+
+def bound_mb(width: int, height: int) -> float:
+    """Megabytes (2**20 bytes) that one image may take, the image itself included."""
+    return LIMIT_MB + (LIMIT_BYTES_A_PIXEL + 3) * width * height / 2**20
+
+
+def measure(width: int, height: int, backend: str, threads: int) -> dict[str, Any]:
+    """In a process of its own: megabytes and seconds of images of one size.
+
+    Returns:
+        `base` of the warm detector, `peak` over all images, `after` them, and `seconds` by kind.
+    """
+    detector = MaskDetector.load(backend=backend, threads=threads, max_image_pixels=10**9)
+    usual = adversarial("faces", 480, 640, 14)
+    for _ in range(WARM_UP):
+        detector(usual)
+    base = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    seconds = {}
+    for kind in KINDS:
+        image = adversarial(kind, height, width)
+        start = time.monotonic()
+        detector(image)
+        seconds[kind] = round(time.monotonic() - start, 3)
+        del image
+    peak = _memory("VmHWM")
+    for _ in range(WARM_UP):
+        detector(usual)
+    return {"base": base, "peak": peak, "after": _memory("VmRSS"), "seconds": seconds}
+
+
+def _memory(kind: str) -> float:
+    from benchmark.memory import resident_memory
+
+    return resident_memory(Path("/proc/self/status").read_text(encoding="ascii"))[kind]
+
+
+def run(sizes: Sequence[str], backends: Sequence[str], threads: int) -> int:
+    """Measure all, print a table; 1 where an image took more than the bound."""
+    print("| backend | images | warm | peak | of one image | bound | left after | slowest |")
+    print("|---|---|---|---|---|---|---|---|")
+    broken = False
+    for backend in backends:
+        for size in sizes:
+            width, height = map(int, size.split("x"))
+            command = [sys.executable, "-m", "benchmark.memory_bound", size, backend, str(threads)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise MaskDetectorError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
+            found = json.loads(done.stdout.splitlines()[-1])
+            taken, limit = found["peak"] - found["base"], bound_mb(width, height)
+            kind = max(found["seconds"], key=found["seconds"].get)
+            broken |= taken > limit
+            print(
+                f"| {backend} | {size} | {found['base']:.0f} MB | {found['peak']:.0f} MB"
+                f" | {taken:.0f} MB | {limit:.0f} MB{' BROKEN' if taken > limit else ''}"
+                f" | {found['after'] - found['base']:+.0f} MB"
+                f" | {found['seconds'][kind]:.2f} s ({kind}) |",
+                flush=True,
+            )
+    return int(broken)
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    across, down = map(int, sys.argv[1].split("x"))
+    print(json.dumps(measure(across, down, sys.argv[2], int(sys.argv[3]))))
