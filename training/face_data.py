@@ -14,6 +14,9 @@ from mask_detector_ros.errors import SourceError
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 
+LABELS_ONLY = ("chandrikadeb7", "notadithyabhat", "jamesnogra")
+"""Sources whose photographs are crops of a head: their boxes are no ground truth of a detector."""
+
 PATCH_REACH = 1.1
 """Half the side of the square kept around a face, in longer sides of its box: enough for
 margin, box jitter and rotation together."""

@@ -19,7 +19,7 @@ from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.cascade import Cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from training.augment import WITHOUT_MASK
-from training.face_data import FaceRow
+from training.face_data import LABELS_ONLY, FaceRow
 from training.mtcnn_settings import Settings
 from training.mtcnn_views import Boxes, Image, compress, paint_masks, rescale
 
@@ -79,10 +79,10 @@ def join_samples(parts: list[Samples]) -> Samples:
 
 
 def group_by_photograph(rows: list[FaceRow]) -> list[Photograph]:
-    """The photographs of some rows; those that are a mere crop of a face are left out."""
+    """The photographs of some rows; those that are a mere crop of a head are left out."""
     by_image: dict[Path, list[FaceRow]] = {}
     for row in rows:
-        if not row.is_whole_image:
+        if row.source not in LABELS_ONLY:
             by_image.setdefault(row.image, []).append(row)
     return [
         Photograph(path, np.stack([r.box for r in faces]), np.array([r.label for r in faces]))

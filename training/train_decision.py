@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mask_detector_ros.errors import MaskDetectorError, ModelError
 from training.augment import WITHOUT_MASK
 from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
-from training.face_data import read_faces
+from training.face_data import LABELS_ONLY, read_faces
 from training.two_stage.decision_loss import decision_loss
 from training.two_stage.decision_network import DecisionNetwork
 from training.two_stage.decision_settings import Settings, read_settings
@@ -33,7 +33,7 @@ from training.two_stage.export_decision import calibrate, export_decision
 from training.two_stage.harvest import harvest
 from training.two_stage.image_store import ImageStore, load_store
 from training.two_stage.landmark_targets import with_landmarks
-from training.two_stage.photographs import LABELS_ONLY, read_photographs
+from training.two_stage.photographs import read_photographs
 from training.two_stage.proposal_network import (
     ProposalNetwork,
     interpolate_weights,
@@ -127,7 +127,7 @@ class DecisionTraining:
 def load_crops(args: argparse.Namespace, settings: Settings) -> CropMaker:
     """Read the photographs and run the proposal network over them."""
     published = load_published(args.published / "yunet_n.pth", "n").eval()
-    proposer = load_proposer(args.proposal, published)
+    proposer = load_proposer(args.proposal, args.published)
     photographs = with_landmarks(read_photographs(args.data, "train"), published, args.landmarks)
     sources = sorted({p.source for p in photographs})
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
@@ -180,8 +180,12 @@ def train(args: argparse.Namespace) -> None:
     write_network(network, settings, args)
 
 
-def load_proposer(path: Path, published: ProposalNetwork) -> ProposalNetwork:
+def load_proposer(path: Path, published: Path) -> ProposalNetwork:
     """The network that `training.train_proposal` exported, from its checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        published: folder with the weights that it started from.
 
     Raises:
         ModelError: there is no such file.
@@ -189,11 +193,12 @@ def load_proposer(path: Path, published: ProposalNetwork) -> ProposalNetwork:
     if not path.is_file():
         raise ModelError(f"{path} does not exist; run training.train_proposal first")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    weights = interpolate_weights(
-        published.state_dict(), state["result"], state["settings"]["interpolation"]
+    variant = state["settings"]["variant"]
+    network = load_published(published / f"yunet_{variant}.pth", variant).eval()
+    interpolation = state["settings"]["interpolation"]
+    network.load_state_dict(
+        interpolate_weights(network.state_dict(), state["result"], interpolation)
     )
-    network = ProposalNetwork(state["settings"]["variant"]).eval()
-    network.load_state_dict(weights)
     return network
 
 

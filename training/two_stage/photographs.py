@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-from training.face_data import LABELS
+from training.face_data import LABELS, LABELS_ONLY
 
 IGNORE = len(LABELS)
 """Kind of a box that is neither face nor background; the other kinds index `LABELS`."""
-
-LABELS_ONLY = ("chandrikadeb7", "notadithyabhat", "jamesnogra")
-"""Sources whose photographs are crops of a head: their boxes are no ground truth."""
 
 Boxes = NDArray[np.float32]
 
