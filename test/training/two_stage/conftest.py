@@ -4,8 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="needs the extra `train`")
-pytest.importorskip("onnx", reason="needs the extra `train`")
 
 ROWS = (
     "bare.png,20,16,60,66,without_mask,some,train,0",
