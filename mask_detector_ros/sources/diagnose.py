@@ -20,7 +20,8 @@ from mask_detector_ros.sources.urls import credentials, playable, scheme_of
 TIMEOUT = 3.0
 """Seconds that the server gets for each answer."""
 
-RTSP_PORT = 554
+PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "ftp": 21, "tcp": 0, "tls": 0}
+"""Of the schemes over TCP, where the URL names none."""
 
 _REASONS = {
     401: "wants another user or password (401)",
@@ -52,6 +53,8 @@ def _ask(url: str) -> str:
     elif scheme == "rtsp":
         code = _rtsp_status(url)
     else:
+        if scheme in PORTS:
+            socket.create_connection(_address(_without_user(playable(url))), TIMEOUT).close()
         return "check the address and that its sender runs"
     if code == 401 and credentials(url) is None:
         return (
@@ -150,4 +153,4 @@ def _address(url: str) -> tuple[str, int]:
     authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
     match = re.fullmatch(r"\[?(?P<host>[^\[\]]*?)\]?(:(?P<port>\d+))?", authority)
     assert match is not None, "playable() has checked the host"
-    return match["host"], int(match["port"] or RTSP_PORT)
+    return match["host"], int(match["port"] or PORTS[scheme_of(url)])

@@ -61,8 +61,9 @@ class LiveSource(FrameSource):
         self._index = 0
         self._waiting: deque[Frame] = deque()
         self._changed = threading.Condition()
-        self._ended = self._closed = False
+        self._ended = self._closed = self._was_silent = False
         self._clock = StreamClock()
+        self._began: float | None = None
         self._thread = threading.Thread(target=self._receive, name="live-source", daemon=True)
         self._thread.start()
 
@@ -70,11 +71,15 @@ class LiveSource(FrameSource):
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended, SILENCE_TIMEOUT)
             if not self._waiting:
-                silence = "" if self._ended else f", which sent nothing for {SILENCE_TIMEOUT:g} s"
+                silent = not self._ended or self._was_silent
+                silence = f", which sent nothing for {SILENCE_TIMEOUT:g} s" if silent else ""
                 raise SourceError(f"{self._lost}{silence}; {self._advice}")
             frame = self._waiting.popleft()
             self._changed.notify_all()
-        return frame
+        assert frame.time is not None
+        if self._began is None:
+            self._began = frame.time
+        return replace(frame, time=frame.time - self._began)
 
     def close(self) -> None:
         with self._changed:
@@ -90,8 +95,10 @@ class LiveSource(FrameSource):
                 asked = time.monotonic()
                 image = read_bgr(self._capture)
                 now = time.monotonic()
-                # What FFmpeg hands out after a long silence is what its decoder still held.
-                if image is None or now - asked > SILENCE_TIMEOUT:
+                # FFmpeg's own limit is the same. What it hands out after a long silence is what
+                # its decoder still held.
+                self._was_silent = now - asked > 0.9 * SILENCE_TIMEOUT
+                if image is None or self._was_silent:
                     break
                 position = 0.0
                 if self._has_clock:

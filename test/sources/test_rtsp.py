@@ -1,0 +1,128 @@
+"""RTSP streams, from a real server on loopback."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from rtsp_server import RtspServer, age_of, missing_server
+
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.sources import open_source
+from mask_detector_ros.sources.live import SILENCE_TIMEOUT
+
+pytestmark = pytest.mark.skipif(bool(missing_server()), reason=missing_server() or "there is one")
+
+USER, PASSWORD = "adm in", "pa#s/s?w@rd"
+
+
+@pytest.fixture
+def server() -> Iterator[RtspServer]:
+    with RtspServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RtspServer]:
+    """A server that wants user and password, with all the letters that URLs give a meaning."""
+    with RtspServer(USER, PASSWORD) as server:
+        yield server
+
+
+def test_frames_come_with_the_times_of_the_stream(server):
+    with open_source(server.url()) as source:
+        frames = [source.read() for _ in range(30)]
+    assert source.live
+    assert frames[0].image.shape == (48, 64, 3)
+    times = [frame.time for frame in frames]
+    assert times == sorted(times)
+    assert times[0] == 0
+    assert times[-1] >= 29 * 0.9 / 25
+
+
+def test_a_slow_reader_gets_the_newest_frame(server):
+    """Five frames a second from a camera of 25: read in turn, the last would be 3 s old."""
+    with open_source(server.url()) as source:
+        for _ in range(15):
+            frame = source.read()
+            time.sleep(0.2)
+        frame = source.read()
+        assert age_of(frame.image, time.time()) < 1.5
+    assert source.dropped > 15
+
+
+def test_every_frame_is_there_on_request(server):
+    with open_source(server.url(), every_frame=True) as source:
+        time.sleep(1.0)
+        times = [source.read().time for _ in range(30)]
+    assert source.dropped == 0
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert max(gaps) < 0.2, "frames lie as far apart as the camera made them"
+
+
+def test_a_frozen_camera_is_noticed_after_five_seconds(server):
+    with open_source(server.url()) as source:
+        source.read()
+        server.freeze()
+        frozen = time.time()
+        ages: list[float] = []
+        with pytest.raises(SourceError, match="which sent nothing for 5 s"):
+            ages.extend(age_of(frame.image, time.time()) for frame in source)
+        assert time.time() - frozen < SILENCE_TIMEOUT + 3
+        assert max(ages, default=0) < 1.5, "no old frame passes for a new one"
+
+
+def test_a_killed_server_is_lost_at_once(server):
+    with open_source(server.url()) as source:
+        source.read()
+        server.kill()
+        with pytest.raises(SourceError, match="lost the stream"):
+            list(source)
+
+
+def test_a_server_that_is_killed_and_comes_back_is_found_again(server, tmp_path):
+    command = [sys.executable, "-m", "mask_detector_ros", "video", server.url(), "--reconnect"]
+    process = subprocess.Popen(
+        [*command, "--json", "-o", str(tmp_path / "x.mp4")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline()
+    server.kill()
+    assert "lost the stream" in process.stderr.readline()
+    with RtspServer(port=server.port):
+        lines = 0
+        while lines < 20:
+            assert process.stdout.readline()
+            lines += 1
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "interrupted after" in err
+    assert (tmp_path / "x.mp4").stat().st_size > 0
+
+
+def test_every_letter_may_be_in_a_password(guarded):
+    with open_source(guarded.url(login=f"{USER}:{PASSWORD}")) as source:
+        assert source.read().image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "login", "reason"),
+    [
+        ("/live", "", r"wants user and password \(401\); write rtsp://USER:PASSWORD@"),
+        ("/live", f"{USER}:secret", r"wants another user or password \(401\)"),
+        ("/none", f"{USER}:{PASSWORD}", r"has nothing at this path \(404\)"),
+    ],
+)
+def test_what_the_server_refuses_is_said(guarded, path, login, reason):
+    with pytest.raises(SourceError, match=reason) as caught:
+        open_source(guarded.url(path, login))
+    assert "secret" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
