@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
+from mask_detector_ros.imaging.scaling import fit
 from mask_detector_ros.imaging.video_encoders import Encoder, EncodingError, open_encoder
 from mask_detector_ros.output_file import OutputFile
 
@@ -137,19 +137,3 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale an image, keeping its shape, into the middle of a black one of (width, height)."""
-    height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
-    scale = min(size[0] / width, size[1] / height)
-    inner = (max(round(width * scale), 1), max(round(height * scale), 1))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    x, y = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(
-        image, inner, interpolation=interpolation
-    )
-    return canvas

@@ -21,14 +21,17 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.imaging.scaling import reduce_image
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS
 from mask_detector_ros.ros.parameters import descriptor
+from mask_detector_ros.ros.result_gate import ResultGate, has_reliable_subscriber
 from mask_detector_ros.ros.run_node import run_node, sending
 from mask_detector_ros.sources import (
     SAMPLE,
+    Frame,
     FrameSource,
     is_live,
     open_source,
@@ -44,6 +47,9 @@ MAX_PAUSE = 5.0
 DISCOVERY_TIMEOUT = 10.0
 """Seconds that a subscriber of the ground truth gets to appear once the image has one. Discovery
 takes 0.1 to 3 s, more on a busy machine, and differs between the two."""
+
+ATTEMPTS = 2
+"""How often a lossless frame is sent, at most, until its detections come."""
 
 STOP_TIMEOUT = 1.0
 """Seconds that the source gets to end when the process ends."""
@@ -63,6 +69,18 @@ PARAMETERS = (
         unit="Hz",
     ),
     Parameter("loop", True, "Whether to begin again after the last frame."),
+    Parameter(
+        "max_megapixels",
+        8.3,
+        "Larger images are reduced to this, which the DDS profile can carry; 0 reduces none.",
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    Parameter(
+        "lossless",
+        False,
+        "Hold a file's next frame until detections of the last one came, and stamp by its times.",
+    ),
     Parameter("frame_id", "camera", "Frame id in the header of the images."),
     Parameter("width", 640, "Width of the sample scene.", minimum=64, maximum=7680, unit="px"),
     Parameter("height", 480, "Height of the sample scene.", minimum=64, maximum=4320, unit="px"),
@@ -98,6 +116,9 @@ class ImageSourceNode(Node):
         self._truths: Publisher | None = None
         if self._source_name == SAMPLE:
             self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos)
+        lossless = self._values["lossless"] and not is_live(self._source_name)
+        self._gate = ResultGate(self, qos) if lossless else None
+        self._has_reduced = False
         self._published = 0
         self._pause = 0.0
         # What is left to say should the thread die of an error that nobody foresaw.
@@ -188,6 +209,7 @@ class ImageSourceNode(Node):
             rate = DEFAULT_RATE
         period = 1 / rate if rate else 0.0
         due = time.monotonic()
+        began = self.get_clock().now()
         while (frame := source.read()) is not None and not self._stopping.is_set():
             if source.live:
                 if self._pause or not self._published:
@@ -198,18 +220,42 @@ class ImageSourceNode(Node):
                     continue
             elif self._stopping.wait(max(0.0, due - time.monotonic())):
                 return
-            header = Header(
-                stamp=self.get_clock().now().to_msg(), frame_id=self._values["frame_id"]
-            )
-            with sending(self):
-                if self._truths is not None and frame.truth is not None:
-                    self._truths.publish(RESULTS.detections(frame.truth, header))
-                self._images.publish(image_to_message(frame.image, header))
-            self._published += 1
+            stamp = self.get_clock().now()
+            if self._gate is not None:
+                paced = self._published * period
+                own = None if self._values["rate"] else frame.time
+                stamp = began + Duration(seconds=paced if own is None else own)
+            self._publish(frame, Header(stamp=stamp.to_msg(), frame_id=self._values["frame_id"]))
             if self._published == self._values["frames"]:
                 return
             # After a stall the pace goes on; the lost time is not caught up in a burst.
             due = max(due + period, time.monotonic())
+
+    def _publish(self, frame: Frame, header: Header) -> None:
+        message = image_to_message(self._reduce(frame), header)
+        for _ in range(ATTEMPTS):
+            if self._gate is not None:
+                self._gate.expect(header.stamp)
+            with sending(self):
+                if self._truths is not None and frame.truth is not None:
+                    self._truths.publish(RESULTS.detections(frame.truth, header))
+                self._images.publish(message)
+            if self._gate is None or self._gate.wait(self._stopping, frame.name):
+                break
+        self._published += 1
+
+    def _reduce(self, frame: Frame) -> Any:
+        """The frame's image, within `max_megapixels`."""
+        image = reduce_image(frame.image, self._values["max_megapixels"])
+        # Said of each photograph of a folder, and once of a video.
+        if image is not frame.image and (frame.time is None or not self._has_reduced):
+            self._has_reduced = True
+            height, width = frame.image.shape[:2]
+            self.get_logger().info(
+                f"{frame.name} of {width}x{height} is sent as {image.shape[1]}x{image.shape[0]};"
+                " max_megapixels says how large images may be"
+            )
+        return image
 
     def _wait_for_subscribers(self) -> None:
         """Return once nobody who reads the first frame can miss it, or its ground truth."""
@@ -217,12 +263,17 @@ class ImageSourceNode(Node):
             pass
         end = time.monotonic() + DISCOVERY_TIMEOUT
         while (
-            self._truths is not None
-            and self._truths.get_subscription_count() == 0
+            not self._has_all_subscribers()
             and time.monotonic() < end
             and not self._stopping.wait(0.02)
         ):
             pass
+
+    def _has_all_subscribers(self) -> bool:
+        """Whether the ground truth has one, and a lossless image one that loses none."""
+        if self._truths is not None and self._truths.get_subscription_count() == 0:
+            return False
+        return self._gate is None or has_reliable_subscriber(self, self._images.topic_name)
 
     def _wait_until_delivered(self) -> None:
         """Whoever leaves the graph takes along what it has not delivered yet."""

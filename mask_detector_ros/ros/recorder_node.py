@@ -44,6 +44,7 @@ PARAMETERS = (
     ),
     Parameter("width", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
     Parameter("height", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
+    Parameter("tail", 0.0, "Time that the last image stands.", 0.0, 60.0, unit="s"),
 )
 
 LOG_NAME = "detections.jsonl"
@@ -72,6 +73,8 @@ class RecorderNode(Node):
         size = (values["width"], values["height"])
         path = self._folder / "annotated.mp4"
         self._video = VideoWriter(path, values["rate"], size if all(size) else None)
+        self._tail = round(values["tail"] * values["rate"])
+        self._last_image: Any = None
         self._log: FileIO | None = None
         self._first_stamp: int | None = None
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
@@ -96,6 +99,8 @@ class RecorderNode(Node):
         self.destroy_timer(self._waiting)
         path = self._folder / LOG_NAME
         try:
+            if path.is_symlink():  # what it names is not ours
+                path.unlink()
             self._log = FileIO(path, "w")
         except OSError as error:
             raise SourceError(f"cannot write {path} ({error.strerror})") from error
@@ -110,6 +115,8 @@ class RecorderNode(Node):
         if self._log is not None:
             self._log.close()
         try:
+            for _ in range(0 if self._last_image is None else self._tail):
+                self._video.write(self._last_image)
             self._video.close()
         finally:
             self.destroy_node()
@@ -183,6 +190,7 @@ class RecorderNode(Node):
                 f"frame rejected: {error}", throttle_duration_sec=WARNING_PERIOD
             )
             return
+        self._last_image = image
         # As many frames as the time since the last image is long, so that the video runs at
         # the pace of life also where images are missing.
         due = round((stamp - self._first_stamp) / 1e9 * self._video.rate) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +71,69 @@ def test_the_video_runs_at_the_pace_of_the_stamps(sample_demo: tuple[Path, str])
     assert frame.shape == (480, 640, 3)
 
 
-def test_a_folder_of_photographs_is_shown_to_its_end(tmp_path: Path, portrait: np.ndarray) -> None:
+def test_every_photograph_of_a_phone_is_shown_once(tmp_path: Path, portrait: np.ndarray) -> None:
+    """12 and 36 megapixels, as telephones take them, and a file that is none."""
     photographs = tmp_path / "my photographs"
     photographs.mkdir()
-    for number in range(3):
-        # The last one is larger, so that it can be told from the others.
-        scale = 2 if number == 2 else 1
-        image = cv2.resize(portrait, None, fx=scale, fy=scale)
-        cv2.imwrite(str(photographs / f"{number}.png"), image[: 512 * scale - number])
+    sizes = [(4032, 3024), (8000, 4500), (3024, 4032)]
+    for number, (width, height) in enumerate(sizes):
+        image = np.full((height, width, 3), 60 * number + 30, np.uint8)
+        # The last face is half as large, so that it can be told from the others.
+        side = height // (4 if number == 2 else 2)
+        image[:side, :side] = cv2.resize(portrait, (side, side))
+        cv2.imwrite(str(photographs / f"{number}.jpg"), image)
+    (photographs / "notes.txt").touch()
     result = run_demo(tmp_path / "out", "--source", str(photographs))
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "left out of" in result.stderr
+    assert "notes.txt" in result.stderr
+    assert "1.jpg of 8000x4500 is sent as 3841x2160" in result.stderr
     records = read_lines(tmp_path / "out")
-    # On a busy machine a newer photograph may take the place of one that still waits.
-    assert 1 <= len(records) <= 3
-    widths = [
-        max(face["box"][2] - face["box"][0] for face in record["faces"]) for record in records
-    ]
-    assert [width > 130 for width in widths] == [False] * (len(records) - 1) + [True], widths
+    assert [len(record["faces"]) for record in records] == [1, 1, 1], result.stderr
+    assert np.diff([record["stamp"] for record in records]) == pytest.approx([1.0, 1.0])
     video = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
     assert video.read()[1].shape == (720, 960, 3)
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) / video.get(cv2.CAP_PROP_FPS) == pytest.approx(
+        3.0, abs=0.2
+    )
+
+
+def make_film(path: Path, portrait: np.ndarray, frames: int) -> Path:
+    """The portrait, moved to the right by two pixels a frame, at 25 Hz."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (512, 512))
+    for number in range(frames):
+        writer.write(np.roll(portrait, 2 * number, axis=1))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("options", [(), ("--without-ros",)])
+def test_every_frame_of_a_film_is_seen_at_its_time(
+    options: tuple[str, ...], tmp_path: Path, portrait: np.ndarray
+) -> None:
+    film = make_film(tmp_path / "a film.mp4", portrait, 40)
+    result = run_demo(tmp_path / "out", "--source", str(film), *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    records = read_lines(tmp_path / "out")
+    assert len(records) == 40
+    assert np.diff([record["stamp"] for record in records]) == pytest.approx(0.04, abs=1e-3)
+    lefts = [record["faces"][0]["box"][0] for record in records]
+    assert lefts[-1] - lefts[0] == pytest.approx(78, abs=15)
+    assert "latency" not in result.stdout
+    assert "image stamp" not in result.stdout
+    video = cv2.VideoCapture(str(tmp_path / "out" / "annotated.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 40
+
+
+def test_without_ros_the_library_plays_the_scene_and_says_so(tmp_path: Path) -> None:
+    result = run_demo(tmp_path, "--duration", "3", "--without-ros")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("without ROS (as asked): the library alone plays sample\n")
+    assert "against the ground truth of 45 frames" in result.stdout
+    records = read_lines(tmp_path)
+    assert len(records) == 45
+    assert set(records[0]) == {"stamp", "frame_id", "latency_ms", "faces", "truth"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotated.mp4", "detections.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -103,4 +148,34 @@ def test_a_source_that_cannot_be_read_ends_the_demo(
     result = run_demo(tmp_path / "out", "--source", str(source))
     assert result.returncode == 1
     assert reason in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("rtsp://adm:se#cret@127.0.0.1:9/live", "nothing listens at this port"),
+        ("http://127.0.0.1:9/live?password=secret", "nothing listens at this port"),
+        ("rstp://adm:secret@127.0.0.1/live", "no scheme 'rstp'"),
+        ("/dev/video4242", "there is no camera"),
+    ],
+)
+def test_a_camera_that_is_not_there_is_said_at_once_and_without_its_password(
+    source: str, reason: str, tmp_path: Path
+) -> None:
+    begin = time.monotonic()
+    result = run_demo(tmp_path / "out", "--source", source, "--duration", "5")
+    assert result.returncode == 1
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "cret" not in result.stderr + result.stdout
+    assert time.monotonic() - begin < 20
+
+
+def test_the_demo_does_not_replace_its_own_source(tmp_path: Path, portrait: np.ndarray) -> None:
+    film = make_film(tmp_path / "annotated.mp4", portrait, 3)
+    before = film.read_bytes()
+    result = run_demo(tmp_path, "--source", str(film))
+    assert result.returncode == 2
+    assert "would be replaced by the demo" in result.stderr
+    assert film.read_bytes() == before

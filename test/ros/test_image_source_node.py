@@ -178,3 +178,29 @@ def test_a_signal_ends_the_process_while_its_camera_keeps_silent(graph, images):
     assert graph.end(node, signal.SIGTERM) == 0
     assert "Traceback" not in graph.output(node)
     camera.disappear()
+
+
+def test_a_large_image_is_reduced_with_a_word(graph, images, photographs):
+    node = graph.start(NODE, source=photographs, max_megapixels=0.0003, wait_for_subscriber=True)
+    wait_until(lambda: images, what="an image")
+    assert (images[0].width, images[0].height) == (20, 15)
+    graph.wait_for_output(node, "0.png of 40x30 is sent as 20x15; max_megapixels says")
+
+
+def test_a_lossless_file_waits_for_the_detections_of_each_frame(graph, images, photographs):
+    """And stamps by the file's pace, however long they take."""
+    client = graph.client("detector")
+    detections = client.advertise(Detection2DArray, "/detections", 10, readers=0)
+    node = graph.start(
+        NODE, source=photographs, loop=False, lossless=True, rate=2.0, wait_for_subscriber=True
+    )
+    for number in range(3):
+        wait_until(lambda number=number: len(images) > number, what="the next image")
+        wait_until(lambda: detections.get_subscription_count(), what="the node")
+        assert len(images) == number + 1, "no image before the last one's detections"
+        header = images[number].header
+        # An answer to another image is none.
+        detections.publish(Detection2DArray())
+        detections.publish(Detection2DArray(header=header))
+    wait_until(lambda: node.poll() is not None, what="the end of the process")
+    np.testing.assert_allclose(np.diff([seconds(i) for i in images]), 0.5, atol=1e-6)

@@ -64,6 +64,10 @@ def test_detections_truth_and_images_are_recorded(graph: Any, tmp_path: Path) ->
     for seconds in (100.0, 100.1, 101.5):
         images.publish(image_to_message(picture, header_at(seconds)))
     images.wait_for_all_acked()
+    # The executor takes one message of each topic in turn: after these, the images are through.
+    for seconds in (102.0, 103.0, 104.0, 105.0):
+        detections.publish(RESULTS.detections(Faces.empty(LABELS), header_at(seconds)))
+        wait_until(lambda seconds=seconds: lines()[-1]["stamp"] == seconds, what="the next array")
     assert graph.end(recorder) == 0
 
     with_truth = next(line for line in lines() if "truth" in line)

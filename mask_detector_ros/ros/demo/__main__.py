@@ -5,34 +5,57 @@ python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration S
 
 from __future__ import annotations
 
-import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from mask_detector_ros.errors import MaskDetectorError
-from mask_detector_ros.ros.demo.graph import run_graph
+from mask_detector_ros.cli.command import Parser, run_command
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.ros.demo.files import DemoFiles, look_at
 from mask_detector_ros.ros.demo.report import print_report, read_records
 from mask_detector_ros.sources import SAMPLE
+
+NEEDED_PACKAGES = ("rclpy", "sensor_msgs", "vision_msgs", "mask_detector_ros.msg")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; the exit code is 0 when it went through."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
+    parser = Parser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("--source", default=SAMPLE, help="sample, file, folder, device or URL")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     parser.add_argument("--duration", type=float, help="seconds; a file plays to its end")
+    parser.add_argument(
+        "--without-ros", action="store_true", help="run the library, as where there is no ROS"
+    )
     arguments = parser.parse_args(argv)
     if arguments.duration is not None and arguments.duration <= 0:
         parser.error(f"--duration must be more than 0 seconds, got {arguments.duration:g}")
-    try:
-        run_graph(arguments.source, arguments.out, arguments.duration)
-        records = read_records(arguments.out / "detections.jsonl")
-    except MaskDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print_report(records)
-    print(f"\nwritten: {arguments.out / 'annotated.mp4'}, {arguments.out / 'detections.jsonl'}")
+    return run_command(
+        lambda: run(arguments.source, arguments.out, arguments.duration, arguments.without_ros)
+    )
+
+
+def run(source: str, out: Path, duration: float | None, without_ros: bool) -> int:
+    """Show the source, write its files into `out` and print what was seen."""
+    files = DemoFiles(out)
+    seen = look_at(source, duration)
+    if seen.path is not None and any(seen.path.samefile(f) for f in files if f.exists()):
+        raise ParameterError(f"{seen.path} would be replaced by the demo; give another OUT=folder")
+    if without_ros or missing_packages():
+        reason = f"{', '.join(missing_packages())} missing" if not without_ros else "as asked"
+        print(f"without ROS ({reason}): the library alone plays {seen.shown}", flush=True)
+        from mask_detector_ros.ros.demo.library import run_library as play
+    else:
+        from mask_detector_ros.ros.demo.graph import run_graph as play
+    play(seen, files)
+    print_report(read_records(files.log), timed=seen.paced_by_clock)
+    print(f"\nwritten: {files.video}, {files.log}")
     return 0
+
+
+def missing_packages() -> list[str]:
+    """The ROS packages that the nodes of the demo need and this Python does not have."""
+    return [name for name in NEEDED_PACKAGES if find_spec(name) is None]
 
 
 if __name__ == "__main__":

@@ -15,30 +15,37 @@ from typing import Any
 
 from mask_detector_ros.errors import MaskDetectorError, SourceError
 from mask_detector_ros.ros.dds_environment import image_environment
-from mask_detector_ros.sources import SAMPLE, is_live
-
-RATE = 15.0
-PHOTOGRAPH_RATE = 1.0
-"""Frames a second of the sample scene and the video; of a folder of photographs."""
-
-ENDLESS_DURATION = 15.0
-"""Seconds that a source without an end is shown, unless told otherwise."""
-
-PHOTOGRAPH_CANVAS = {"width": 960, "height": 720}
-"""Of the video, since photographs differ in size."""
+from mask_detector_ros.ros.demo.files import (
+    PHOTOGRAPH_RATE,
+    PHOTOGRAPH_SIZE,
+    RATE,
+    DemoFiles,
+    Source,
+)
+from mask_detector_ros.sources import SAMPLE
 
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 10.0, 5.0
 
+FIRST_FRAME_TIMEOUT = 15.0
+"""Seconds that the first frame may take to come through, besides the duration asked for."""
 
-def run_graph(source: str, out: Path, duration: float | None) -> None:
+
+def run_graph(source: Source, files: DemoFiles) -> None:
     """Run the three nodes until the source has ended and its last frame is recorded."""
-    log = out / "detections.jsonl"
-    log.unlink(missing_ok=True)
-    is_folder = source != SAMPLE and Path(source).is_dir()
-    rate = PHOTOGRAPH_RATE if is_folder else RATE if source == SAMPLE else 0.0
-    if duration is None and (source == SAMPLE or is_live(source)):
-        duration = ENDLESS_DURATION
-    camera = {"source": source, "rate": rate, "loop": source == SAMPLE, "wait_for_subscriber": True}
+    files.log.unlink(missing_ok=True)
+    is_sample = source.name == SAMPLE
+    camera = {
+        "source": source.name,
+        "rate": RATE if is_sample else PHOTOGRAPH_RATE if source.is_folder else 0.0,
+        "loop": is_sample,
+        "lossless": not source.paced_by_clock,
+        "wait_for_subscriber": True,
+    }
+    recorder_parameters = {"folder": str(files.folder), "rate": source.rate}
+    if source.is_folder:
+        # A photograph stands for a second, in as many frames as players like.
+        recorder_parameters |= {"rate": RATE, "tail": 1 / PHOTOGRAPH_RATE}
+        recorder_parameters |= dict(zip(("width", "height"), PHOTOGRAPH_SIZE, strict=True))
     environment = graph_environment()
     print(
         f"ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}: join with it to watch the topics",
@@ -47,30 +54,33 @@ def run_graph(source: str, out: Path, duration: float | None) -> None:
     with (
         node(
             "recorder_node",
-            {"folder": str(out), "rate": RATE, **(PHOTOGRAPH_CANVAS if is_folder else {})},
+            recorder_parameters,
             environment,
             detections="mask_detector/detections",
             image_annotated="mask_detector/image_annotated",
             ground_truth="image_source/ground_truth",
         ) as recorder,
         # Photographs do not follow each other: nobody in one is the person of the one before.
-        node("mask_detector_node", {"tracking": not is_folder}, environment) as detector,
+        node("mask_detector_node", {"tracking": not source.is_folder}, environment) as detector,
     ):
         others = (recorder, detector)
+        log = files.log
         wait_for(log.exists, START_TIMEOUT, others, "the nodes did not find each other")
-        with node("image_source_node", camera, environment) as image_source:
+        with node(
+            "image_source_node", camera, environment, detections="mask_detector/detections"
+        ) as image_source:
             try:
                 wait_for(
                     lambda: image_source.poll() is not None or log.stat().st_size > 0,
-                    START_TIMEOUT,
+                    FIRST_FRAME_TIMEOUT + (source.duration or START_TIMEOUT),
                     others,
                     "no frame came through",
                 )
-                wait_for(lambda: image_source.poll() is not None, duration, others)
+                wait_for(lambda: image_source.poll() is not None, source.duration, others)
             except KeyboardInterrupt:
                 print("interrupted; what was recorded is kept", file=sys.stderr)
             if image_source.poll():
-                raise SourceError(f"the source {source} could not be shown; see above")
+                raise SourceError(f"the source {source.shown} could not be shown; see above")
         wait_until_settled(log)
     for process, name in ((detector, "mask_detector"), (recorder, "recorder")):
         if process.returncode:

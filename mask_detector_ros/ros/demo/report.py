@@ -29,15 +29,20 @@ def read_records(log: Path) -> list[dict[str, Any]]:
     return records
 
 
-def print_report(records: list[dict[str, Any]]) -> None:
-    """Faces by class, pace, and how the faces agree with the ground truth where there is one."""
+def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
+    """Faces by class, pace, and how the faces agree with the ground truth where there is one.
+
+    Args:
+        records: the lines of detections.jsonl.
+        timed: whether stamps were taken from the clock; those of files are the files' own, and
+            say nothing about the latency.
+    """
     stamps = [record["stamp"] for record in records]
     latencies = np.percentile([record["latency_ms"] for record in records], [50, 99])
     pace = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if stamps[-1] > stamps[0] else 0.0
-    print(
-        f"\n{len(records)} frames, {pace:.1f} frames/s; from image stamp to recorded detections"
-        f" {latencies[0]:.0f} ms (99 %: {latencies[1]:.0f} ms)"
-    )
+    latency = f"{latencies[0]:.0f} ms (99 %: {latencies[1]:.0f} ms)"
+    said = f"; from image stamp to recorded detections {latency}" if timed else ""
+    print(f"\n{len(records)} frames, {pace:.1f} frames/s{said}")
     counts = Counter(face["label"] for record in records for face in record["faces"])
     print(f"{counts.total()} faces, {counts.total() / len(records):.1f} a frame")
     for label, count in counts.most_common():

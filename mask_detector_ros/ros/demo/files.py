@@ -1,0 +1,94 @@
+"""What the demo shows, and where it writes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mask_detector_ros.sources import (
+    SAMPLE,
+    is_live,
+    open_source,
+    source_path,
+    without_password,
+)
+from mask_detector_ros.sources.images import ImagesSource
+
+RATE = 15.0
+PHOTOGRAPH_RATE = 1.0
+"""Frames a second of the sample scene and the video; of a folder of photographs."""
+
+ENDLESS_DURATION = 15.0
+"""Seconds that a source without an end is shown, unless told otherwise."""
+
+PHOTOGRAPH_SIZE = (960, 720)
+"""Of the video, since photographs differ in size."""
+
+MAX_VIDEO_RATE = 120.0
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """The files that the demo writes into its folder; those of an earlier run are replaced."""
+
+    folder: Path
+
+    @property
+    def video(self) -> Path:
+        return self.folder / "annotated.mp4"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "detections.jsonl"
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.video, self.log))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the demo shows.
+
+    Attributes:
+        name: as given; it may hold a password, `shown` does not.
+        path: the file or folder; None for the scene, a camera or a stream.
+        is_live, is_folder: which kind it is; a single image counts as a folder.
+        rate: frames a second of the video.
+        duration: seconds until it is ended; None plays a file to its end.
+    """
+
+    name: str
+    shown: str
+    path: Path | None
+    is_live: bool
+    is_folder: bool
+    rate: float
+    duration: float | None
+
+    @property
+    def paced_by_clock(self) -> bool:
+        """Whether frames come when they come; those of files wait for the detector."""
+        return self.path is None
+
+
+def look_at(name: str, duration: float | None) -> Source:
+    """Open a source once, so that a wrong name is told at once and by its cause.
+
+    Raises:
+        SourceError: it cannot be opened, or holds no frame.
+    """
+    shown = without_password(name)
+    if name == SAMPLE:
+        return Source(name, shown, None, False, False, RATE, duration or ENDLESS_DURATION)
+    live, path = is_live(name), source_path(name)
+    with open_source(name) as source:
+        source.read()
+        folder = isinstance(source, ImagesSource)
+        if isinstance(source, ImagesSource) and source.left_out:
+            print(f"left out of {shown}: {source.left_out}", file=sys.stderr)
+        rate = PHOTOGRAPH_RATE if folder else source.rate or RATE
+    if duration is None and live and source.frame_count is None:
+        duration = ENDLESS_DURATION
+    return Source(name, shown, path, live, folder, min(rate, MAX_VIDEO_RATE), duration)

@@ -1,0 +1,68 @@
+"""The demo where there is no ROS: the library alone, which writes the same files."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from mask_detector_ros.cli.command import StopRequest
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import SourceError
+from mask_detector_ros.imaging.annotate import annotate
+from mask_detector_ros.imaging.video_writer import VideoWriter
+from mask_detector_ros.output_file import OutputFile, cannot_write
+from mask_detector_ros.ros.demo.files import PHOTOGRAPH_SIZE, DemoFiles, Source
+from mask_detector_ros.sources import Frame, open_source
+
+FRAME_ID = "camera"
+LONGEST_STILL = 10.0
+"""Seconds that a gap in a live source takes in the video, at most."""
+
+
+def run_library(source: Source, files: DemoFiles) -> None:
+    """Show the source and write `files`. Raises SourceError where that fails."""
+    detector = MaskDetector.load()
+    stream = detector.stream(tracking=not source.is_folder)
+    size = PHOTOGRAPH_SIZE if source.is_folder else None
+    sound = None if source.is_folder else source.path
+    still = LONGEST_STILL if source.is_live else float("inf")
+    began = time.time()
+    with (
+        StopRequest() as stop,
+        OutputFile(files.log) as log,
+        open_source(source.name) as frames,
+        VideoWriter(files.video, source.rate, size, sound, still) as video,
+    ):
+        try:
+            with log.partial.open("w", encoding="utf-8") as lines:
+                for number, frame in enumerate(frames):
+                    seconds = number / source.rate if frame.time is None else frame.time
+                    if stop.requested or seconds >= (source.duration or float("inf")):
+                        break
+                    start = time.perf_counter()
+                    faces = stream(frame.image, seconds)
+                    passed = time.perf_counter() - start
+                    video.write(annotate(frame.image, faces), seconds)
+                    record = {
+                        "stamp": round(began + seconds, 6),
+                        "frame_id": FRAME_ID,
+                        "latency_ms": round(1000 * passed, 3),
+                        "faces": faces.to_records(),
+                        **truth_of(frame),
+                    }
+                    lines.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise cannot_write(files.log, error) from error
+        except SourceError as error:
+            if not source.is_live:
+                raise
+            print(f"{error}; what was recorded is kept", file=sys.stderr)
+        log.commit()
+    if stop.requested:
+        print("interrupted; what was recorded is kept", file=sys.stderr)
+
+
+def truth_of(frame: Frame) -> dict[str, object]:
+    """The known faces of a frame, where its source knows them."""
+    return {} if frame.truth is None else {"truth": frame.truth.to_records()}
