@@ -40,8 +40,11 @@ setup:
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on the PATH; do: sudo apt-get install python3 python3-venv python3-dev g++" >&2; exit 1; }
 	@$(PYTHON) underlay/setup_environment.py --venv "$(VENV)"
 
+# Any letter may be in a password, also those that make and the shell give a meaning.
+export DEMO_SOURCE := $(value SOURCE)
+
 demo: setup
-	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $(if $(SOURCE),--source "$(SOURCE)") $(if $(DURATION),--duration "$(DURATION)")
+	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $${DEMO_SOURCE:+--source "$$DEMO_SOURCE"} $(if $(DURATION),--duration "$(DURATION)")
 
 test: setup
 	$(VENV_PYTHON) -m pytest $(ARGS)

@@ -34,6 +34,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker("graph")
 
 
+@pytest.fixture(autouse=True)
+def default_signals():
+    """Processes that tests start must end on signals, though ours was told to ignore them.
+
+    A shell has what it starts in the background ignore SIGINT, and nodes ignore both at their end.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        kind = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, kind)
+
+
 @pytest.fixture(scope="session")
 def astronaut():
     """The portrait of scikit-image: (512, 512, 3) BGR, one bare face of about 100 pixels."""

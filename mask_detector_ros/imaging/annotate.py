@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.tags import FONT, place_tags
 
 Color = tuple[int, int, int]
 
@@ -27,8 +28,6 @@ MOSAIC = 6
 
 HIDDEN_MARGIN = 0.2
 """Share of a box by which what is hidden is larger on each side: hair and ears."""
-
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def annotate(
@@ -59,16 +58,22 @@ def annotate(
     roles, tags = faces.roles, face_tags(faces)
     # So far out nothing is seen, and OpenCV's integers do not overflow.
     far = 4 * max(canvas.shape)
-    for i in np.argsort(faces.boxes[:, 3]):
-        if not np.isfinite(faces.boxes[i]).all():
-            continue
-        color = LABEL_COLORS.get(roles[i], OTHER_COLOR)
-        x1, y1, x2, y2 = np.rint(faces.boxes[i].clip(-far, far)).astype(int).tolist()
+    drawn = [i for i in np.argsort(faces.boxes[:, 3]) if np.isfinite(faces.boxes[i]).all()]
+    places = np.rint(faces.boxes[drawn].clip(-far, far)).astype(np.int64)
+    colors = [LABEL_COLORS.get(roles[i], OTHER_COLOR) for i in drawn]
+    for i, color, (x1, y1, x2, y2) in zip(drawn, colors, places.tolist(), strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
         points = faces.landmarks[i][np.isfinite(faces.landmarks[i]).all(axis=1)]
         for point in np.rint(points.clip(-far, far)).astype(int).tolist():
             cv2.circle(canvas, point, thickness, color, -1)
-        _draw_tag(canvas, tags[i], (x1, y1, y2), color, unit)
+    # In a crowd a face shows its track id, or else its probability: the colour says the rest.
+    short = slice(1) if faces.track_ids is not None else slice(-1, None)
+    texts = [(tags[i], " ".join(tags[i].split()[short])) for i in drawn]
+    for tag, color in zip(place_tags(places, texts, canvas.shape[:2], unit), colors, strict=True):
+        cv2.rectangle(canvas, tag.box[:2], tag.box[2:], color, -1)
+        cv2.putText(
+            *(canvas, tag.text, tag.origin, FONT, tag.scale, WHITE, tag.thickness, cv2.LINE_AA)
+        )
     return canvas
 
 
@@ -129,18 +134,3 @@ def _hide(canvas: NDArray[np.uint8], box: NDArray[np.float32], interpolation: in
     face = canvas[y1:y2, x1:x2]
     few = cv2.resize(face, (MOSAIC, MOSAIC), interpolation=cv2.INTER_AREA)
     face[:] = cv2.resize(few, (x2 - x1, y2 - y1), interpolation=interpolation)
-
-
-def _draw_tag(
-    canvas: NDArray[np.uint8], text: str, anchor: tuple[int, int, int], color: Color, unit: float
-) -> None:
-    """Write white on a filled strip above the box, or below where there is no room above."""
-    left, top, bottom = anchor
-    scale, thickness = 0.42 * unit, max(round(unit), 1)
-    (width, height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
-    strip = height + baseline + 2
-    y1 = top - strip if top >= strip else min(bottom, canvas.shape[0] - strip)
-    x1 = max(min(left, canvas.shape[1] - width - 2), 0)
-    cv2.rectangle(canvas, (x1, y1), (x1 + width + 2, y1 + strip), color, -1)
-    origin = (x1 + 1, y1 + height + 1)
-    cv2.putText(canvas, text, origin, FONT, scale, WHITE, thickness, cv2.LINE_AA)

@@ -24,6 +24,7 @@ from vision_msgs.msg import Detection2DArray
 from mask_detector_ros.errors import ImageError, SourceError
 from mask_detector_ros.faces import face_record
 from mask_detector_ros.imaging.video_writer import VideoWriter
+from mask_detector_ros.output_file import is_special
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
@@ -99,7 +100,7 @@ class RecorderNode(Node):
         self.destroy_timer(self._waiting)
         path = self._folder / LOG_NAME
         try:
-            if path.is_symlink():  # what it names is not ours
+            if path.is_symlink() and not is_special(path):  # what it names is not ours
                 path.unlink()
             self._log = FileIO(path, "w")
         except OSError as error:

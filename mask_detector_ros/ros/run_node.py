@@ -21,6 +21,7 @@ from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.distribution import RCLError, UnknownROSArgsError
 from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory
+from mask_detector_ros.sources import hide_passwords
 
 WAKE_PERIOD = 0.5
 """Seconds after which a process without work looks whether a signal has come: on a busy machine
@@ -154,7 +155,7 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
 
 
 def _report(text: str) -> int:
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {hide_passwords(text)}", file=sys.stderr)
     return 1
 
 

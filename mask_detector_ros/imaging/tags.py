@@ -1,0 +1,118 @@
+"""Where the labels of faces go, so that they cover each other and other faces least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+SCALE = 0.42
+"""Of the letters at 480 lines, which is well read."""
+
+SMALLER = (1.0, 0.7, 0.5)
+"""Sizes to try where a label would cover something; at the last one the text is shortened, too."""
+
+MIN_HEIGHT = 7
+"""Pixels of a capital letter that can still be read."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label in its place.
+
+    Attributes:
+        text: what it says.
+        box: xmin, ymin, xmax, ymax in pixels.
+        scale, thickness: of the letters.
+    """
+
+    text: str
+    box: tuple[int, int, int, int]
+    scale: float
+    thickness: int
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Where the text begins: the left end of its baseline."""
+        (_, height), _ = cv2.getTextSize(self.text, FONT, self.scale, self.thickness)
+        return self.box[0] + 1, self.box[1] + height + 1
+
+
+def place_tags(
+    boxes: NDArray[np.int64], texts: list[tuple[str, str]], size: tuple[int, int], unit: float
+) -> list[Tag]:
+    """A tag for each face, on the side of its box where it covers least.
+
+    Args:
+        boxes: (N, 4) of the faces, pixels.
+        texts: (N,) what each says, at length and short.
+        size: (height, width) of the image.
+        unit: how large letters are to be, 1 at 480 lines.
+    """
+    taken = np.empty((0, 4), np.int64)
+    tags = []
+    for i, (text, short) in enumerate(texts):
+        others = np.concatenate([np.delete(boxes, i, axis=0), taken])
+        tag = _place(boxes[i], others, text, short, size, unit)
+        tags.append(tag)
+        taken = np.concatenate([taken, [tag.box]])
+    return tags
+
+
+def _place(
+    box: NDArray[np.int64],
+    others: NDArray[np.int64],
+    text: str,
+    short: str,
+    size: tuple[int, int],
+    unit: float,
+) -> Tag:
+    """The first place that covers nothing, or the one that covers least."""
+    best, least = None, np.inf
+    for smaller in SMALLER:
+        words = text if smaller > SMALLER[-1] else short
+        for tag in _candidates(box, words, size, unit, smaller):
+            covered = _covered(tag.box, others)
+            if covered < least:
+                best, least = tag, covered
+            if not covered:
+                return tag
+    assert best is not None
+    return best
+
+
+def _candidates(
+    box: NDArray[np.int64], text: str, size: tuple[int, int], unit: float, smaller: float
+) -> list[Tag]:
+    """Above and below the box, flush with its left or right side; beside it; all in the image."""
+    scale, thickness = SCALE * unit * smaller, max(round(unit * smaller), 1)
+    (_, capital), _ = cv2.getTextSize("H", FONT, scale, thickness)
+    if capital < MIN_HEIGHT < cv2.getTextSize("H", FONT, SCALE * unit, thickness)[0][1]:
+        scale *= MIN_HEIGHT / capital
+    (width, height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
+    width, height = width + 2, height + baseline + 2
+    xmin, ymin, xmax, ymax = map(int, box)
+    above, below = ymin - height, ymax
+    # Out of the image at the top, the label stands below.
+    rows = [above, below] if above >= 0 else [below]
+    corners = [(x, y) for y in rows for x in (xmin, xmax - width)]
+    corners += [(xmax, ymin), (xmin - width, ymin)]
+    tags = []
+    for x, y in corners:
+        left = max(min(x, size[1] - width), 0)
+        top = max(min(y, size[0] - height), 0)
+        tags.append(Tag(text, (left, top, left + width, top + height), scale, thickness))
+    return tags
+
+
+def _covered(tag: tuple[int, int, int, int], others: NDArray[np.int64]) -> float:
+    """Share of the boxes that a tag covers, summed over them."""
+    low = np.maximum(others[:, :2], tag[:2])
+    high = np.minimum(others[:, 2:], tag[2:])
+    common = (high - low).clip(0).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).clip(1).prod(axis=1)
+    return float((common / areas).sum())
