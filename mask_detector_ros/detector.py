@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from mask_detector_ros.errors import BackendError, ImageError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.heap import HeapKeeper
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.imaging.image_size import require_pixels
+from mask_detector_ros.imaging.inputs import ImageInput, as_bgr
 from mask_detector_ros.inference import (
     GPU_BACKENDS,
     EngineOptions,
@@ -57,6 +57,7 @@ class MaskDetector:
         values: Mapping[str, Any],
         engines: BackgroundLoad[LoadedNetworks] | None = None,
     ) -> None:
+        self._values: dict[str, Any] = {}
         self._engines = engines
         self._on_cpu: LoadedNetworks | None = None
         self._engine_failure = ""
@@ -102,8 +103,20 @@ class MaskDetector:
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Take over the live parameters, checked already, from the next image on."""
+        self._values = {**self._values, **values}
         self._settings = DetectionSettings.of(values)
         self.max_image_pixels = values["max_image_pixels"]
+
+    def __enter__(self) -> MaskDetector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickling, as for the processes of a pool: the copy loads the same models again."""
+        names = {parameter.name for parameter in DETECTOR_PARAMETERS}
+        return _load_again, ({n: v for n, v in self._values.items() if n in names},)
 
     @property
     def engine_state(self) -> str:
@@ -130,23 +143,40 @@ class MaskDetector:
         if self._engines is not None:
             self._engines.cancel()
 
-    def __call__(self, image: NDArray[np.uint8], near: FloatArray | None = None) -> Faces:
+    @overload
+    def __call__(
+        self, image: ImageInput, near: FloatArray | None = None, *, rgb: bool = False
+    ) -> Faces: ...
+
+    @overload
+    def __call__(
+        self, image: list[ImageInput] | tuple[ImageInput, ...], *, rgb: bool = False
+    ) -> list[Faces]: ...
+
+    def __call__(
+        self, image: Any, near: FloatArray | None = None, *, rgb: bool = False
+    ) -> Faces | list[Faces]:
         """Find and label the faces of an image, best face score first.
 
         Args:
-            image: (H, W, 3) uint8 in BGR order, as OpenCV reads it.
+            image: (H, W, 3) uint8 in BGR order, as OpenCV reads it; the path of a file; a PIL
+                image; or a list of these, for a list of results.
             near: (N, 4) boxes, to look for these faces only, about there and about so large,
                 which is faster. A whole cascade in one file always looks everywhere.
+            rgb: whether arrays are in RGB order.
 
         Raises:
-            ImageError: the array is not such an image, or has more than `max_image_pixels`.
+            ImageError: it is no such image, or has more than `max_image_pixels`; the message
+                says how to convert it.
+            SourceError: a file cannot be read.
         """
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
-            got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
-            raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {got}")
-        if image.shape[2] != 3 or image.size == 0:
-            raise ImageError(f"need a (height, width, 3) uint8 BGR image, got {image.shape}")
-        require_pixels(image.shape[1], image.shape[0], self.max_image_pixels)
+        if isinstance(image, list | tuple):
+            # One after the other: each image uses all threads, so that a batch gains nothing.
+            return [self._see(each, None, rgb) for each in image]
+        return self._see(image, near, rgb)
+
+    def _see(self, image: Any, near: FloatArray | None, rgb: bool) -> Faces:
+        image = as_bgr(image, rgb, self.max_image_pixels)
         self._heap.see(image.shape[0] * image.shape[1])
         if self._engines is not None and (engines := self._engines.take()) is not None:
             self._on_cpu = self._networks
@@ -184,6 +214,10 @@ class MaskDetector:
             tracking, smoothing, search_every: as in `mask_detector_ros.parameters`.
         """
         return FaceStream(self, tracking, smoothing, search_every)
+
+
+def _load_again(parameters: dict[str, Any]) -> MaskDetector:
+    return MaskDetector.load(**parameters)
 
 
 class FaceStream:

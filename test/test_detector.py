@@ -44,7 +44,6 @@ def test_a_picture_without_faces_gives_empty_faces_with_the_labels(detector, noi
     ("image", "got"),
     [
         pytest.param(None, "NoneType", id="nothing, as cv2.imread gives for a wrong path"),
-        pytest.param("people.jpg", "str", id="a path"),
         pytest.param([[[0, 0, 0]]], "list", id="lists"),
         pytest.param(np.zeros((40, 40, 3), np.float32), "float32", id="floats"),
         pytest.param(np.zeros((40, 40, 3), np.uint16), "uint16", id="16 bits"),
