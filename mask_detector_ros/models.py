@@ -21,9 +21,10 @@ THREE_STAGES = ("pnet", "rnet", "onet")
 DETECTORS = {
     "mtcnn_masked": {stage: f"{stage}_masked" for stage in THREE_STAGES},
     "mtcnn": {stage: stage for stage in THREE_STAGES},
+    "mtcnn_two_stage": {stage: stage for stage in TWO_STAGES},
 }
 """The face detectors of the package, and the entry of models.yaml for each of their stages: the
-cascade of 2016 trained for masks too, and its public weights."""
+cascade of 2016 trained for masks too; its public weights; one pass and one crop a face."""
 
 OWN_LABELS = "auto"
 """The `classifier_model` that takes the labels of the detector, where it gives any."""

@@ -151,9 +151,10 @@ DETECTOR_PARAMETERS = (
     ),
     Parameter(
         "detector_model",
-        "mtcnn_masked",
-        "Face detector: mtcnn_masked (trained for masks too), mtcnn (the public weights), a "
-        "folder with pnet.onnx, rnet.onnx and onet.onnx, or the file of a whole cascade.",
+        "mtcnn_two_stage",
+        "Face detector: mtcnn_two_stage (one pass and one crop a face, labels included), "
+        "mtcnn_masked (three stages, trained for masks too), mtcnn (three stages, the public "
+        "weights), a folder with the ONNX files of the stages, or the file of a whole cascade.",
     ),
     Parameter(
         "classifier_model",
@@ -173,7 +174,8 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "pyramid_factor",
         0.709,
-        "Scale between two pyramid levels; smaller is faster and finds fewer faces.",
+        "Scale between two pyramid levels of the three-stage detectors; smaller is faster and "
+        "finds fewer faces.",
         minimum=0.3,
         maximum=0.95,
         live=True,
@@ -181,7 +183,7 @@ DETECTOR_PARAMETERS = (
     Parameter(
         "detection_thresholds",
         (0.6, 0.7, 0.7),
-        "Score thresholds of P-Net, R-Net and O-Net.",
+        "Score thresholds of the three stages; mtcnn_two_stage takes the first and the last.",
         minimum=0.0,
         maximum=1.0,
         live=True,

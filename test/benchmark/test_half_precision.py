@@ -35,21 +35,29 @@ def test_every_value_between_two_layers_is_rounded():
     assert found["y"].tolist() == sums.tolist()
 
 
-def test_the_report_compares_and_traces(photographs, capsys):
+@pytest.mark.parametrize(
+    ("detector", "networks", "last_stage"),
+    [
+        ("mtcnn_masked", {"pnet", "rnet", "onet", "classifier"}, "onet"),
+        ("mtcnn_two_stage", {"proposal", "decision"}, "decision"),
+    ],
+)
+def test_the_report_compares_and_traces(photographs, capsys, detector, networks, last_stage):
     options = (str(photographs), "--threads", "1", "--min-face-size", "40")
-    assert half_precision.main([*options, "--json"]) == 0
+    assert half_precision.main([*options, "--detector-model", detector, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     built = report["rows"]["float16, as it is built"]
     assert (built["images"], built["missing"], built["extra"], built["labels"]) == (2, 0, 0, 0)
     assert built["faces"] >= 2
     assert built["box_px"]["100%"] == 0
     assert built["probability"]["100%"] <= 0.04
-    assert 0 < report["same_input"]["classifier"]["probabilities"] < 0.01
+    labels = "classifier" if "classifier" in networks else last_stage
+    assert 0 < report["same_input"][labels]["probabilities"] < 0.01
     half = report["rows"]["all networks in float16"]
     assert (half["missing"], half["extra"], half["labels"]) == (0, 0, 0)
     assert 0 < half["box_px"]["100%"] <= 1.5
-    assert set(report["same_input"]) == {"pnet", "rnet", "onet", "classifier"}
-    assert 0 < report["same_input"]["onet"]["scores"] < 0.01
+    assert set(report["same_input"]) == networks
+    assert 0 < report["same_input"][last_stage]["scores"] < 0.01
     assert report["outliers"] == []
     assert "| float16, as it is built | " in half_precision.describe(report)
 

@@ -81,7 +81,7 @@ def test_the_figures_of_the_scene_are_what_is_known_of_it(scene, capsys):
     )
     assert large["recall"]["value"] == 1
     assert 0.5 <= large["mean_iou"]["low"] <= large["mean_iou"]["high"] <= 1
-    assert set(report["models"]) == {"mask_classifier"}
+    assert set(report["models"]) == {report["parameters"]["detector_model"]}
 
 
 def test_several_models_stand_side_by_side_and_equal_ones_have_equal_figures(

@@ -60,13 +60,13 @@ def test_without_a_model_it_builds_what_the_node_runs(gpu, tmp_path, capsys):
     code, out, _ = run(capsys, *common)
     assert code == 0
     ready = [line.partition(":")[0] for line in out.splitlines()]
-    assert ready == ["pnet", "rnet", "onet", "mask_classifier"]
+    assert ready == ["proposal", "decision"]
     assert "ready on Orin (TensorRT 10.3.0, fp32)" in out
-    assert gpu.builds == 4
+    assert gpu.builds == 2
     code, out, _ = run(capsys, *common, "--json")
     assert code == 0
-    assert len(json.loads(out)) == 4
-    assert gpu.builds == 4
+    assert len(json.loads(out)) == 2
+    assert gpu.builds == 2
 
 
 def test_a_plan_can_be_written_for_other_programs(gpu, tmp_path, capsys):

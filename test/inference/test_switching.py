@@ -43,7 +43,7 @@ def test_auto_serves_from_the_cpu_then_goes_over_between_two_images(
     gpu.set(build_seconds=0.5)
     detector = load(engine_cache_dir=str(tmp_path))
     assert detector.backend == "onnxruntime"
-    wait_until(lambda: detector.engine_state.startswith("building pnet"))
+    wait_until(lambda: detector.engine_state.startswith("building proposal"))
     expected = detector(astronaut)
     assert len(expected) == 1
     assert detector.backend == "onnxruntime"
@@ -53,7 +53,7 @@ def test_auto_serves_from_the_cpu_then_goes_over_between_two_images(
     assert_same(detector(astronaut), expected)
     assert (detector.backend, detector.engine_state) == ("tensorrt", "ready")
     assert detector.device == "Orin (TensorRT 10.3.0, fp32)"
-    assert gpu.builds == 4
+    assert gpu.builds == 2
     assert "now serving from tensorrt on Orin" in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_a_build_that_fails_leaves_the_cpu_serving(gpu, load, astronaut, tmp_pat
     detector.wait_for_engines()
     assert len(detector(astronaut)) == 1
     assert detector.backend == "onnxruntime"
-    assert detector.engine_state.startswith("failed: TensorRT cannot build pnet")
+    assert detector.engine_state.startswith("failed: TensorRT cannot build proposal")
 
 
 def test_a_gpu_that_fails_while_serving_is_given_up_and_the_frame_is_not_lost(
@@ -101,7 +101,7 @@ def small_tiles(monkeypatch):
 
 
 def test_an_image_too_large_for_the_engine_is_seen_by_the_cpu(gpu, load, astronaut, small_tiles):
-    detector = load()
+    detector = load(detector_model="mtcnn_masked")
     detector.wait_for_engines()
     assert len(detector(astronaut)) == 1
     assert detector.backend == "onnxruntime"
@@ -122,7 +122,7 @@ def test_an_explicit_choice_never_degrades(gpu, load, astronaut):
 def test_an_explicit_choice_rejects_an_image_too_large_for_the_engine(
     gpu, load, astronaut, small_tiles
 ):
-    detector = load(backend="tensorrt")
+    detector = load(backend="tensorrt", detector_model="mtcnn_masked")
     with pytest.raises(ImageError, match="raise min_face_size"):
         detector(astronaut)
     assert detector.backend == "tensorrt"

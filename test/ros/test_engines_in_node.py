@@ -59,7 +59,9 @@ def test_auto_serves_at_once_and_diagnostics_say_what_serves(graph: Any, gpu: Fa
         return {pair.key: pair.value for status in statuses for pair in status.values}
 
     wait_until(lambda: images.publish(picture) or detections, what="detections while building")
-    wait_until(lambda: latest().get("engine", "").startswith("building pnet"), what="the building")
+    wait_until(
+        lambda: latest().get("engine", "").startswith("building proposal"), what="the building"
+    )
     assert latest()["backend"] == "onnxruntime"
     # That build would take ten minutes: without it the next start is quick.
     assert graph.end(process) == 0
@@ -70,7 +72,7 @@ def test_auto_serves_at_once_and_diagnostics_say_what_serves(graph: Any, gpu: Fa
         what="TensorRT to take over",
     )
     assert latest()["engine"] == "ready"
-    assert latest()["device"] == "Orin (TensorRT 8.6.1, fp16)"
+    assert latest()["device"] == "Orin (TensorRT 8.6.1, fp32)"
     wait_until(lambda: "now serving from tensorrt on Orin" in graph.output(process), what="the log")
     count = len(detections)
     wait_until(lambda: images.publish(picture) or len(detections) > count, what="detections")
@@ -82,7 +84,7 @@ def test_an_interrupt_while_an_explicit_engine_is_built_ends_node_and_builder(
     gpu.set(build_seconds=600)
     process = graph.start("mask_detector_node", threads=1, backend="tensorrt")
     wait_until(lambda: gpu.builds == 1, what="the build")
-    assert "building the engine of pnet (fp32): none is stored" in graph.output(process)
+    assert "building the engine of proposal (fp32): none is stored" in graph.output(process)
     (builder,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert graph.end(process, signal.SIGINT) == 0
     wait_until(lambda: has_ended(builder), what="the end of the builder")
@@ -95,5 +97,7 @@ def test_an_engine_that_cannot_be_built_ends_an_explicit_start_with_the_reason(
     gpu.set(build_fault="refuse")
     process = graph.start("mask_detector_node", threads=1, backend="tensorrt")
     assert process.wait(BUILDING) == 1
-    assert "TensorRT cannot build pnet: Could not find any implementation" in graph.output(process)
+    assert "TensorRT cannot build proposal: Could not find any implementation" in graph.output(
+        process
+    )
     assert "Traceback" not in graph.output(process)

@@ -4,9 +4,9 @@ import onnx
 import pytest
 
 from mask_detector_ros.inference.tensorrt.precision import precision_of
-from mask_detector_ros.models import find_classifier, find_detector
+from mask_detector_ros.models import DETECTORS, find_classifier, find_detector
 
-STAGES = [*find_detector("mtcnn_masked").items(), *find_detector("mtcnn").items()]
+STAGES = [stage for detector in DETECTORS for stage in find_detector(detector).items()]
 
 
 def outputs(model):
