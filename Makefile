@@ -11,7 +11,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test lint docs bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
+.PHONY: help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make demo     run the nodes on the sample scene, or on SOURCE=file|folder|device|URL,"
 	@echo "              into OUT=$(OUT), for DURATION=seconds"
 	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
+	@echo "make test-full  the same with converters, TensorRT-RTX, OpenVINO and ros2 launch installed"
 	@echo "make lint     check formatting, imports and types"
 	@echo "make docs     build the documentation site into out/site; a broken link fails"
 	@echo "make bench    measure the speed and compare it with others (options: ARGS, FOUR_WAY_ARGS),"
@@ -47,6 +48,11 @@ demo: setup
 	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $${DEMO_SOURCE:+--source "$$DEMO_SOURCE"} $(if $(DURATION),--duration "$(DURATION)")
 
 test: setup
+	$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-full: convert-env tensorrt-env
+	@$(PYTHON) underlay/setup_environment.py --venv "$(VENV)" --ros-tools
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
 	$(VENV_PYTHON) -m pytest $(ARGS)
 
 lint: setup

@@ -29,8 +29,9 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
+    """Mark what runs nodes as processes: by the fixtures that start them."""
     for item in items:
-        if "graph" in item.fixturenames or item.path.parent.name == "launch":
+        if {"graph", "rig"} & set(item.fixturenames) or item.path.parent.name == "launch":
             item.add_marker("graph")
 
 

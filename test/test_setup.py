@@ -16,7 +16,14 @@ UNDERLAY = Path(__file__).resolve().parent.parent / "underlay"
 SCRIPT = UNDERLAY / "setup_environment.py"
 sys.path.insert(0, str(UNDERLAY))
 
-from environment import command, logged, project_requirements, steps, surroundings  # noqa: E402
+from environment import (  # noqa: E402
+    command,
+    logged,
+    project_requirements,
+    ros_sources,
+    steps,
+    surroundings,
+)
 from environment.errors import SetupError  # noqa: E402
 
 needs_wheels = pytest.mark.skipif(
@@ -178,6 +185,39 @@ def test_other_wheels_make_the_environment_anew(tmp_path: Path) -> None:
     )
     for one, other in zip(first.steps(), second.steps(), strict=True):
         assert one.fingerprint != other.fingerprint
+
+
+def test_sources_are_pinned_and_installed_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repositories = ros_sources.read_sources()
+    assert all(re.fullmatch("[0-9a-f]{40}", r.commit) and r.packages for r in repositories)
+    monkeypatch.setenv("ROS_SOURCES_HOST", "file:///mirror")
+    for repository in repositories:
+        folder = tmp_path / repository.name.rpartition("/")[2]
+        for package in repository.packages:
+            (folder / package).mkdir(parents=True)
+            if package != "composition_interfaces":
+                (folder / package / "setup.py").touch()
+    commands: list[str] = []
+    built: list[str] = []
+    sources = ros_sources.RosSources(
+        Path("python"),
+        tmp_path,
+        lambda command, what: commands.append(" ".join(map(str, command))),
+        lambda name, source: built.append(name),
+    )
+    sources.install(repositories)
+    assert built == ["composition_interfaces"]
+    installed = [c.rpartition("/")[2] for c in commands if "--no-deps" in c]
+    assert installed == [p for r in repositories for p in r.packages if p not in built]
+    assert sum("fetch --depth=1 file:///mirror/ros2/launch " in c for c in commands) == 1
+
+
+def test_ros_tools_come_only_when_asked_for(tmp_path: Path) -> None:
+    environment = steps.Environment(tmp_path, surroundings.look_around({}, tmp_path))
+    assert "ros_tools" not in [step.name for step in environment.steps()]
+    assert environment.steps(ros_tools=True)[-1].name == "ros_tools"
 
 
 @pytest.fixture

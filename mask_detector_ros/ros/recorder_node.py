@@ -50,10 +50,11 @@ PARAMETERS = (
 
 LOG_NAME = "detections.jsonl"
 
-TRUTHS_KEPT = 100
-"""Ground truths that wait for their detections: a few seconds' worth."""
+TRUTHS_KEPT = 500
+"""Ground truths that wait for their detections, or to be read: on a busy machine the recorder falls
+behind, and there are more of them than of detections."""
 
-TRUTH_WAIT = 1.0
+TRUTH_WAIT = 5.0
 """Seconds that detections wait for their ground truth: topics have no common order."""
 
 LONGEST_STILL = 10.0
@@ -81,9 +82,11 @@ class RecorderNode(Node):
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._newest_truth = 0
         self._waiting_records: deque[tuple[int, float, dict[str, Any]]] = deque()
-        truths = self.create_subscription(Detection2DArray, "ground_truth", self._on_truth, 50)
+        truths = self.create_subscription(
+            Detection2DArray, "ground_truth", self._on_truth, TRUTHS_KEPT
+        )
         self._truth_topic = truths.topic_name
-        self.create_timer(TRUTH_WAIT / 4, self._write_settled, clock=STEADY_CLOCK)
+        self.create_timer(TRUTH_WAIT / 10, self._write_settled, clock=STEADY_CLOCK)
         detections = self.create_subscription(
             Detection2DArray, "detections", self._on_detections, 50
         )

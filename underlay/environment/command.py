@@ -20,11 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make or complete the environment; 0 on success, else one line on stderr and not 0."""
     parser = argparse.ArgumentParser(prog="setup_environment.py", description=__doc__)
     parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv", metavar="DIRECTORY")
-    venv = Path(os.path.abspath(parser.parse_args(arguments).venv))
+    parser.add_argument("--ros-tools", action="store_true", help="install `ros2 launch`, too")
+    options = parser.parse_args(arguments)
+    venv = Path(os.path.abspath(options.venv))
     try:
         leave_own_venv(venv)
         with only_one(venv.parent):
-            set_up(venv)
+            set_up(venv, options.ros_tools)
     except SetupError as error:
         return complain(str(error))
     except OSError as error:
@@ -35,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def set_up(venv: Path) -> None:
+def set_up(venv: Path, ros_tools: bool = False) -> None:
     """Do the steps whose stamp is missing or old."""
     here = look_around(os.environ, venv)
     environment = Environment(venv, here)
-    steps = environment.steps()
+    steps = environment.steps(ros_tools)
     pending = [step for step in steps if not is_done(step, venv)]
     if not pending:
         return

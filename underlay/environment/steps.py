@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from environment import ros_sources
 from environment.logged import run_logged
+from environment.ros_sources import SOURCES, RosSources, read_sources
 from environment.surroundings import Surroundings
 
 UNDERLAY = Path(__file__).resolve().parent.parent
@@ -43,8 +45,12 @@ class Environment:
         self.python = venv / "bin" / "python"
         self.log = venv / "setup" / "log.txt"
 
-    def steps(self) -> list[Step]:
-        """All steps in order."""
+    def steps(self, ros_tools: bool = False) -> list[Step]:
+        """All steps in order.
+
+        Args:
+            ros_tools: whether the ROS packages that are in no wheel come, too.
+        """
         base = fingerprint(
             [str(self.venv), str(self.here.python), sys.version, self._ros()],
             [UNDERLAY / "environment" / "ros_workspace_prefix.py"],
@@ -74,11 +80,14 @@ class Environment:
         )
         installed = [f for name in INSTALLED_DIRECTORIES for f in files_below(REPOSITORY / name)]
         links = fingerprint([messages, *map(str, installed)], [])
-        return [
-            *steps,
+        steps += [
             Step("messages", "mask_detector_ros messages", messages, self.build_messages),
             Step("links", "links to the sources", links, self.link_sources),
         ]
+        if ros_tools:
+            tools = fingerprint([base], [SOURCES, Path(ros_sources.__file__)])
+            steps.append(Step("ros_tools", "ros2 launch and its like", tools, self.add_ros_tools))
+        return steps
 
     def make_venv(self) -> None:
         """An empty environment; what another Python or ROS left there goes away first."""
@@ -113,6 +122,16 @@ class Environment:
         """Build and install the interfaces of a package that no ROS here provides."""
         self.build(name, UNDERLAY / name)
         self.install(name)
+
+    def add_ros_tools(self) -> None:
+        """Install the ROS packages that are in no wheel."""
+
+        def build(name: str, source: Path) -> None:
+            self.build(name, source)
+            self.install(name)
+
+        sources = RosSources(self.python, self.venv / "sources", self.run, build)
+        sources.install(read_sources())
 
     def build_messages(self) -> None:
         """Build our own messages; they are installed together with the sources."""

@@ -1,0 +1,87 @@
+"""The ROS packages that are in no wheel, from their public sources: for `make test-full`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCES = Path(__file__).resolve().parents[1] / "ros_sources.txt"
+"""What is fetched: a line for each repository."""
+
+REQUIREMENTS = (
+    "argcomplete",
+    "importlib-metadata",
+    "osrf-pycommon",
+    "packaging",
+    "psutil",
+    "wheel",
+)
+"""What the packages import besides each other, and what builds them."""
+
+
+class Repository(NamedTuple):
+    """A repository at a commit.
+
+    Attributes:
+        name: owner and name on the host.
+        commit: the full hash.
+        packages: folders of it that are installed, in this order.
+    """
+
+    name: str
+    commit: str
+    packages: tuple[str, ...]
+
+
+def read_sources(path: Path = SOURCES) -> list[Repository]:
+    """The repositories of a list; lines with # are comments."""
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Repository(n, c, tuple(p)) for n, c, *p in filter(None, lines) if n != "#"]
+
+
+class RosSources:
+    """Fetches and installs the packages.
+
+    Args:
+        python: of the environment that they go into.
+        folder: where the sources go.
+        run: runs a command; its second argument says what it does.
+        build: builds and installs an ament package of interfaces.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        folder: Path,
+        run: Callable[[list[str | Path], str], None],
+        build: Callable[[str, Path], None],
+    ) -> None:
+        self._python, self._folder, self._run, self._build = python, folder, run, build
+        # A mirror, where the host cannot be reached: a folder or URL that has owner/name.
+        self._host = os.environ.get("ROS_SOURCES_HOST", "https://github.com")
+
+    def install(self, repositories: Sequence[Repository]) -> None:
+        """Fetch and install all packages."""
+        self._pip("argcomplete and its like", *REQUIREMENTS)
+        for repository in repositories:
+            root = self._fetch(repository)
+            for package in repository.packages:
+                if (root / package / "setup.py").is_file():
+                    options = ("--no-deps", "--no-build-isolation", "--force-reinstall")
+                    self._pip(package, *options, root / package)
+                else:
+                    self._build(package, root / package)
+
+    def _fetch(self, repository: Repository) -> Path:
+        root = self._folder / repository.name.rpartition("/")[2]
+        url = f"{self._host}/{repository.name}"
+        what = f"fetching {repository.name}"
+        self._run(["git", "init", "--quiet", root], what)
+        self._run(["git", "-C", root, "fetch", "--depth=1", url, repository.commit], what)
+        self._run(["git", "-C", root, "checkout", "--quiet", "--force", "FETCH_HEAD"], what)
+        return root
+
+    def _pip(self, what: str, *arguments: str | Path) -> None:
+        self._run([self._python, "-m", "pip", "install", *arguments], f"installing {what}")
