@@ -12,10 +12,19 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade
 
-# A suite that is started in the background may ignore SIGINT, and its children would inherit
-# that. A handler that does nothing ignores it too, but not in a program that is started.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+
+def restore_signals():
+    """Processes that tests start must end on signals, though ours was told to ignore them.
+
+    A shell has what it starts in the background ignore SIGINT, and nodes ignore both at their end.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        kind = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, kind)
+
+
+# Fixtures of a module or session start processes before those of a test are set up.
+restore_signals()
 
 # A busy machine is no failure.
 settings.register_profile("no deadline", deadline=None)
@@ -37,13 +46,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def default_signals():
-    """Processes that tests start must end on signals, though ours was told to ignore them.
-
-    A shell has what it starts in the background ignore SIGINT, and nodes ignore both at their end.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        kind = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, kind)
+    restore_signals()
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ def test_without_a_compiler_it_names_the_package_to_install(tmp_path: Path) -> N
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.slow
 @needs_wheels
 def test_without_a_package_index_it_names_the_log_and_keeps_what_is_done(tmp_path: Path) -> None:
     with socket.socket() as free:

@@ -85,6 +85,7 @@ def test_wrong_use_is_one_line_that_says_what_to_do(tmp_path, walk, capsys, opti
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_when_the_command_is_repeated(tmp_path, walk):
     bag = make_bag(tmp_path / "in", "mcap", walk * 60)
     command = [sys.executable, "-m", "mask_detector_ros.cli", "bag", str(bag)]

@@ -51,6 +51,7 @@ def test_a_picture_that_is_none_is_named(tmp_path, capsys):
     assert "none.png" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_of_ours_alone_with_what_is_missing(tmp_path, astronaut_file, capsys):
     output = tmp_path / "new" / "report"
     axes = ["--sizes", "96x72,128x96,160x120", "--faces", "0,1,2", "--min-faces", "40"]

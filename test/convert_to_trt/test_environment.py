@@ -11,6 +11,7 @@ from mask_detector_ros import virtual_environments
 from mask_detector_ros.errors import BackendError
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypatch):
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("")
@@ -23,6 +24,7 @@ def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypat
     assert not environment.is_ready(home, requirements)
 
 
+@pytest.mark.slow
 def test_packages_that_cannot_be_installed_are_an_error_with_the_reason(tmp_path, monkeypatch):
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("tensorflow\n")

@@ -49,6 +49,7 @@ def test_a_thumbnail_shows_the_box_in_the_middle_of_its_surroundings(seen):
     assert abs(np.ptp(columns) - THUMBNAIL_SIDE / 2) < 4
 
 
+@pytest.mark.slow
 def test_every_plot_is_an_svg_picture(seen, summary):
     plots = draw_plots(seen, summary)
     assert len(plots) == 6
@@ -63,6 +64,7 @@ def test_plots_are_drawn_where_there_is_nothing_to_show(seen):
     assert len(draw_plots(nothing, summarise(nothing, rounds=5))) == 6
 
 
+@pytest.mark.slow
 def test_the_page_holds_all_its_pictures_and_links_to_nothing(seen, summary):
     tables = [*full_tables(summary), *confusion_tables(summary)]
     errors = worst_errors(seen)

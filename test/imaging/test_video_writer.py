@@ -217,6 +217,7 @@ def limit_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_a_full_disk_is_an_error_and_the_older_file_stays(encoder, suffix, tmp_path):
     path = tmp_path / f"a{suffix}"

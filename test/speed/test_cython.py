@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 pytest.importorskip("Cython", reason="Cython is not installed")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,7 @@ def test_the_compiled_package_is_made_again_when_a_source_changes(tmp_path, monk
     assert made == [{"MASK_DETECTOR_CYTHON": "1"}]
 
 
+@pytest.mark.slow
 def test_a_peer_that_cannot_be_installed_is_an_error_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
