@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-
 ROWS = (
     "bare.png,20,16,60,66,without_mask,some,train,0",
     "bare.png,70,10,90,36,ignore,some,train,0",
