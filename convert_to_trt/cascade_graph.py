@@ -221,7 +221,8 @@ def compose_cascade(
     outputs = composer.compose(metadata)
     image = (TensorProto.UINT8, (settings.height, settings.width, 3))
     model = composer.g.finish({"image": image}, outputs, OPSET, IR_VERSION)
-    noted = {**asdict(settings), "labels": json.loads(metadata["labels"])}
+    roles = json.loads(metadata.get("roles", "null"))
+    noted = {**asdict(settings), "labels": json.loads(metadata["labels"]), "roles": roles}
     helper.set_model_props(
         model, {"cascade": json.dumps(noted), "labels": metadata["labels"], "color": "BGR"}
     )

@@ -120,10 +120,10 @@ def compose(detector_model: str, classifier_model: str, settings: GraphSettings)
     return compose_two_stage(stages, settings)
 
 
-def fit_picture(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A picture scaled to fit into (height, width, 3), black beside it."""
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    fitted = cv2.resize(picture, None, fx=scale, fy=scale)[:height, :width]
+def fit_image(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """An image scaled to fit into (height, width, 3), black beside it."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    fitted = cv2.resize(image, None, fx=scale, fy=scale)[:height, :width]
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
     return canvas
@@ -154,9 +154,9 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     if options.photos is not None:
         fixed = DetectionSettings.of(values)
         detector = MaskDetector.load(**values)
-        paths = tqdm(list_images(options.photos), unit="picture", disable=not sys.stderr.isatty())
-        pictures = (fit_picture(read_image(p), settings.width, settings.height) for p in paths)
-        agreement = Agreement.of((detector(p), graph(p, fixed)) for p in pictures)
+        paths = tqdm(list_images(options.photos), unit="image", disable=not sys.stderr.isatty())
+        images = (fit_image(read_image(p), settings.width, settings.height) for p in paths)
+        agreement = Agreement.of((detector(i), graph(i, fixed)) for i in images)
         report["agreement"] = agreement.to_record()
         if max(agreement.missing, agreement.extra) > max(MISSING_LIMIT * agreement.faces, 1):
             raise ModelError(

@@ -117,7 +117,7 @@ def quantise(model: bytes, name: str, folder: Path) -> tuple[bytes, Cost]:
     paths = paths[:: max(1, len(paths) // MOST_CROPS)]
     if len(paths) < FEWEST_CROPS:
         raise ParameterError(
-            f"{folder} holds {len(paths)} pictures, int8 needs {FEWEST_CROPS} or more;"
+            f"{folder} holds {len(paths)} images, int8 needs {FEWEST_CROPS} or more;"
             " a few hundred of your own camera are best"
         )
     crops = np.stack([square_crop(read_image(path), classifier.side) for path in paths])

@@ -49,7 +49,7 @@ def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> o
     outputs = composer.compose()
     image = (TensorProto.UINT8, (settings.height, settings.width, 3))
     model = composer.g.finish({"image": image}, outputs, OPSET, IR_VERSION)
-    noted = {**asdict(settings), "labels": composer.labels}
+    noted = {**asdict(settings), "labels": composer.labels, "roles": composer.roles}
     labels = json.dumps(composer.labels)
     helper.set_model_props(model, {"cascade": json.dumps(noted), "labels": labels, "color": "BGR"})
     return model
@@ -64,6 +64,7 @@ class _Composer:
             self._strides = [int(stride) for stride in json.loads(proposal["strides"])]
             self._faces = float(proposal["smallest_face"]), float(proposal["largest_face"])
             self.labels = [str(label) for label in json.loads(decision["labels"])]
+            self.roles = json.loads(decision.get("roles", "null"))
             self._margin = float(decision["margin"])
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
