@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.faces import NO_LABEL, Faces
+from mask_detector_ros.positions import Positions
 
 LATENCY_PARTS = ("transport", "wait", "conversion", "inference", "publish")
 """The parts of a MaskSummary's latency, in order: from the stamp to the node's callback; until
@@ -20,10 +21,14 @@ the detector is free; from the message to an array; finding, labelling and track
 and sending the detections."""
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
+DETECTIONS_3D = "vision_msgs/msg/Detection3DArray"
 FACES = "mask_detector_ros/msg/FaceArray"
 SUMMARY = "mask_detector_ros/msg/MaskSummary"
 ALERT = "mask_detector_ros/msg/MaskAlert"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
+
+UNKNOWN_ANGLE = np.pi
+"""Standard deviation, in radians, of an orientation that nothing is known about."""
 
 MAX_DURATION_SECONDS = 2**31 - 1
 
@@ -45,13 +50,10 @@ class ResultMessages:
         self._make = make
         # Detections have no pose. All share this one: making it anew each time would take a
         # quarter of the time that the whole array takes.
-        pose = make(
-            "geometry_msgs/msg/Pose",
-            position=make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
-            orientation=make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
-        )
         self._no_pose = make(
-            "geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=np.zeros(36)
+            "geometry_msgs/msg/PoseWithCovariance",
+            pose=self._pose(0.0, 0.0, 0.0),
+            covariance=np.zeros(36),
         )
 
     def detections(self, faces: Faces, header: Any) -> Any:
@@ -65,16 +67,36 @@ class ResultMessages:
             self._make(
                 "vision_msgs/msg/Detection2D",
                 header=header,
-                results=[
-                    self._hypothesis(faces.label_names[k], float(faces.probabilities[i, k]))
-                    for k in _label_order(faces, i)
-                ],
+                results=self._hypotheses(faces, i, self._no_pose),
                 bbox=self._bounding_box(faces.boxes[i]),
                 id=_track_id(faces, i),
             )
             for i in range(len(faces))
         ]
         return self._make(DETECTIONS, header=header, detections=detections)
+
+    def detections_3d(self, faces: Faces, positions: Positions, header: Any) -> Any:
+        """A Detection3DArray: the same faces in the same order, with `positions` of theirs."""
+        detections = []
+        for i in range(len(faces)):
+            center = self._pose(*positions.centres[i].tolist())
+            covariance = np.diag([0.0, 0.0, 0.0, *3 * (UNKNOWN_ANGLE**2,)])
+            covariance[:3, :3] = positions.covariances[i]
+            pose = self._make(
+                "geometry_msgs/msg/PoseWithCovariance", pose=center, covariance=covariance.ravel()
+            )
+            width, height, length = positions.sizes[i].tolist()
+            size = self._make("geometry_msgs/msg/Vector3", x=width, y=height, z=length)
+            detections.append(
+                self._make(
+                    "vision_msgs/msg/Detection3D",
+                    header=header,
+                    results=self._hypotheses(faces, i, pose),
+                    bbox=self._make("vision_msgs/msg/BoundingBox3D", center=center, size=size),
+                    id=_track_id(faces, i),
+                )
+            )
+        return self._make(DETECTIONS_3D, header=header, detections=detections)
 
     def faces(self, faces: Faces, header: Any) -> Any:
         """A FaceArray: the same faces, in the same order, with what Detection2D has no room for."""
@@ -151,14 +173,26 @@ class ResultMessages:
             size_y=ymax - ymin,
         )
 
-    def _hypothesis(self, name: str, probability: float) -> Any:
+    def _pose(self, x: float, y: float, z: float) -> Any:
         return self._make(
-            "vision_msgs/msg/ObjectHypothesisWithPose",
-            hypothesis=self._make(
-                "vision_msgs/msg/ObjectHypothesis", class_id=name, score=probability
-            ),
-            pose=self._no_pose,
+            "geometry_msgs/msg/Pose",
+            position=self._make("geometry_msgs/msg/Point", x=x, y=y, z=z),
+            orientation=self._make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
         )
+
+    def _hypotheses(self, faces: Faces, i: int, pose: Any) -> list[Any]:
+        return [
+            self._make(
+                "vision_msgs/msg/ObjectHypothesisWithPose",
+                hypothesis=self._make(
+                    "vision_msgs/msg/ObjectHypothesis",
+                    class_id=faces.label_names[k],
+                    score=float(faces.probabilities[i, k]),
+                ),
+                pose=pose,
+            )
+            for k in _label_order(faces, i)
+        ]
 
     def _duration(self, nanoseconds: int) -> Any:
         """The nearest Duration: stamps of two clocks can lie further apart than it can say."""

@@ -26,8 +26,9 @@ PRIVACY = ("off", "blur", "pixelate")
 MOSAIC = 6
 """What privacy leaves of a face: so many squares from side to side, too few for a likeness."""
 
-HIDDEN_MARGIN = 0.2
-"""Share of a box by which what is hidden is larger on each side: hair and ears."""
+HIDDEN_MARGIN, FILLED_MARGIN = 0.2, 0.35
+"""Shares of a box by which what is hidden is larger on each side: hair and ears; and all of the
+head that another detector could know it by."""
 
 
 def annotate(
@@ -96,21 +97,25 @@ def face_tags(faces: Faces) -> list[str]:
 
 
 def hide_faces(
-    image: NDArray[np.uint8], boxes: NDArray[np.float32], privacy: str = "off"
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], how: str = "fill"
 ) -> NDArray[np.uint8]:
     """Hide faces, and draw nothing.
 
     Args:
         image: (H, W, 3) uint8 BGR; it is left as it is.
         boxes: (N, 4) xyxy pixels of the image; those that are not finite are left out.
-        privacy: one of `PRIVACY`; off is taken for pixelate, since this is for hiding.
+        how: blur or pixelate, which leave `MOSAIC` squares of a face, or fill, which leaves one
+            colour: no other detector found a face there (docs/how-to/privacy.md).
 
     Returns:
         A copy.
     """
     canvas: NDArray[np.uint8] = np.array(image, order="C")
     for box in boxes:
-        _hide(canvas, box, cv2.INTER_CUBIC if privacy == "blur" else cv2.INTER_NEAREST)
+        interpolation = cv2.INTER_CUBIC if how == "blur" else cv2.INTER_NEAREST
+        fill = how == "fill"
+        margin = FILLED_MARGIN if fill else HIDDEN_MARGIN
+        _hide(canvas, box, margin, 1 if fill else MOSAIC, interpolation)
     return canvas
 
 
@@ -121,16 +126,22 @@ def _drawable(label: str, role: str) -> str:
     return (plain if has_words else role).replace("_", " ")
 
 
-def _hide(canvas: NDArray[np.uint8], box: NDArray[np.float32], interpolation: int) -> None:
-    """Replace what a box shows by a few squares of colour, or by a smooth picture of them."""
+def _hide(
+    canvas: NDArray[np.uint8],
+    box: NDArray[np.float32],
+    margin: float,
+    squares: int,
+    interpolation: int,
+) -> None:
+    """Replace what a box shows by a few squares of colour, or by a smooth image of them."""
     if not np.isfinite(box).all():
         return
-    margin = HIDDEN_MARGIN * np.abs(box[2:] - box[:2])
+    margins = margin * np.abs(box[2:] - box[:2])
     limit = (canvas.shape[1], canvas.shape[0])
-    x1, y1 = np.clip(box[:2] - margin, 0, limit).astype(int)
-    x2, y2 = np.clip(np.ceil(box[2:] + margin), 0, limit).astype(int)
+    x1, y1 = np.clip(box[:2] - margins, 0, limit).astype(int)
+    x2, y2 = np.clip(np.ceil(box[2:] + margins), 0, limit).astype(int)
     if x1 >= x2 or y1 >= y2:
         return
     face = canvas[y1:y2, x1:x2]
-    few = cv2.resize(face, (MOSAIC, MOSAIC), interpolation=cv2.INTER_AREA)
+    few = cv2.resize(face, (squares, squares), interpolation=cv2.INTER_AREA)
     face[:] = cv2.resize(few, (x2 - x1, y2 - y1), interpolation=interpolation)

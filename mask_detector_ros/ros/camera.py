@@ -21,8 +21,10 @@ from mask_detector_ros.errors import ImageError, ParameterError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
+from mask_detector_ros.positions import CameraModel, locate
 from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
+from mask_detector_ros.ros.geometry import Geometry
 from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
 from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS, nanoseconds
 from mask_detector_ros.ros.parameters import split_names
@@ -50,6 +52,7 @@ class Camera:
             on, as for a node of its own in the namespace NAME; without a name, `image_raw` leads
             to `~/detections`.
         topic: of the images; empty for the one above.
+        depth_topic: of depth in the view of the images; empty for none.
         detector: finds and labels faces.
         publishing: a context in which messages may go out, if its value is true.
     """
@@ -59,6 +62,7 @@ class Camera:
         node: LifecycleNode,
         name: str,
         topic: str,
+        depth_topic: str,
         detector: MaskDetector,
         publishing: Callable[[], AbstractContextManager[bool]],
     ) -> None:
@@ -74,6 +78,12 @@ class Camera:
         self.statistics = FrameStatistics()
         self._stream = detector.stream()
         self._results = Results(node, f"{name}/{node.get_name()}" if name else "~")
+        self._geometry = Geometry(
+            node,
+            node.resolve_topic_name(self._topic),
+            depth_topic,
+            lambda: self._results.has_subscribers("faces_3d"),
+        )
 
     def activate(self) -> None:
         """Start with no people and no counts."""
@@ -112,6 +122,7 @@ class Camera:
     def destroy(self) -> None:
         """Destroy the publishers; a frame that is still in progress will publish nothing."""
         self._activation += 1
+        self._geometry.destroy()
         self._results.destroy()
 
     def forget(self) -> None:
@@ -172,16 +183,33 @@ class Camera:
             for track_id, seconds in self._stream.raise_alerts(labels, values["alert_after"]):
                 i = faces.track_ids.tolist().index(track_id)
                 results.publish("alerts", RESULTS.alert(faces, i, seconds, header))
+        size = (image.shape[1], image.shape[0])
+        if results.has_subscribers("faces_3d"):
+            self._publish_positions(faces, size, header)
         if results.has_subscribers("annotations"):
-            size = (image.shape[1], image.shape[0])
             results.publish("annotations", ANNOTATIONS.annotations(faces, header, size))
         unseen = self._stream.unseen_boxes()
         if results.has_subscribers("image_annotated", "image_annotated/compressed"):
             drawing = annotate(image, faces, values["privacy"], unseen)
             results.publish_image("image_annotated", drawing, header)
         if results.has_subscribers("image_private", "image_private/compressed"):
-            hidden = hide_faces(image, np.concatenate([faces.boxes, unseen]), values["privacy"])
+            hidden = hide_faces(image, np.concatenate([faces.boxes, unseen]))
             results.publish_image("image_private", hidden, header)
+
+    def _publish_positions(self, faces: Faces, size: tuple[int, int], header: Header) -> None:
+        """Publish where the faces are in space; without a calibration nothing can be said."""
+        info, depth = self._geometry.at(nanoseconds(header.stamp))
+        try:
+            if info is None:
+                raise ImageError("no camera_info beside the image: start the camera with one")
+            model = CameraModel(info, *size, self._geometry.is_rectified)
+            positions = locate(faces, model, size, depth)
+        except ImageError as error:
+            self._node.get_logger().warning(
+                f"no positions on faces_3d: {error}", throttle_duration_sec=WARNING_PERIOD
+            )
+            return
+        self._results.publish("faces_3d", RESULTS.detections_3d(faces, positions, header))
 
     def fail(self, error: Exception) -> None:
         """Count a frame whose processing broke off, and log why."""
@@ -239,13 +267,15 @@ def make_cameras(
         ParameterError: the parameters do not fit together.
     """
     names = split_names(values["cameras"]) or [""]
-    topics = split_names(values["camera_topics"]) or [""] * len(names)
-    if len(topics) != len(names):
-        raise ParameterError(
-            f"camera_topics has {len(topics)} topics for {len(names)} cameras; give one for each,"
-            " or none"
-        )
-    return [
-        Camera(node, name, topic, detector, publishing)
-        for name, topic in zip(names, topics, strict=True)
-    ]
+
+    def spread(parameter: str) -> list[str]:
+        topics = split_names(values[parameter]) or [""] * len(names)
+        if len(topics) != len(names):
+            raise ParameterError(
+                f"{parameter} has {len(topics)} topics for {len(names)} cameras; give one for each,"
+                " or none"
+            )
+        return topics
+
+    topics = zip(names, spread("camera_topics"), spread("depth_topics"), strict=True)
+    return [Camera(node, *of_one, detector, publishing) for of_one in topics]

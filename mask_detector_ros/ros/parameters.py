@@ -34,11 +34,14 @@ from mask_detector_ros.parameters import (
 )
 from mask_detector_ros.ros.subscription import RELIABILITIES, TRANSPORTS
 
+# By rcl's rule for names.
 ROS_NAME = r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*"
-"""A name, by rcl's rule, also in namespaces."""
-
 ROS_NAMES = rf"({ROS_NAME})?( *, *{ROS_NAME})*"
-ROS_NAMES_RULE = "names of letters, digits, _ and /, separated by commas or as a list"
+_NAMES: dict[str, Any] = {
+    "pattern": ROS_NAMES,
+    "rule": "names of letters, digits, _ and /, separated by commas or as a list",
+    "is_list": True,
+}
 
 NODE_PARAMETERS = (
     *DETECTOR_PARAMETERS,
@@ -65,17 +68,20 @@ NODE_PARAMETERS = (
         "",
         "Names of several cameras, such as front or left/rear. NAME/image_raw goes to "
         "NAME/mask_detector/detections and so on, with one set of models. Empty means one camera.",
-        pattern=ROS_NAMES,
-        rule=ROS_NAMES_RULE,
-        is_list=True,
+        **_NAMES,
     ),
     Parameter(
         "camera_topics",
         "",
         "Image topic of each of the cameras, in their order; empty means NAME/image_raw.",
-        pattern=ROS_NAMES,
-        rule=ROS_NAMES_RULE,
-        is_list=True,
+        **_NAMES,
+    ),
+    Parameter(
+        "depth_topics",
+        "",
+        "Registered depth image of each of the cameras, for ~/faces_3d; empty means that a face's "
+        "size tells its distance.",
+        **_NAMES,
     ),
     Parameter(
         "image_transport",

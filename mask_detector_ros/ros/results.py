@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
@@ -21,6 +21,7 @@ from mask_detector_ros.ros.conversions import image_to_compressed, image_to_mess
 
 TOPICS: dict[str, type] = {
     "detections": Detection2DArray,
+    "faces_3d": Detection3DArray,
     "faces": FaceArray,
     "summary": MaskSummary,
     "alerts": MaskAlert,

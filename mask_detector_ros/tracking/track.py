@@ -1,6 +1,6 @@
-"""One face that is followed: where it is and moves to, by a Kalman filter.
+"""One tracked face: its place and motion, by a Kalman filter.
 
-With constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016), over centre
+Constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016), over centre
 and size, in units of its own size so that near and far faces behave alike.
 """
 
@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.faces import NO_LABEL
+
 Array = NDArray[np.float64]
 
 MAX_STEP = 0.5
-"""Seconds between two images beyond which speeds are too old to foretell anything."""
+"""Seconds between two images beyond which speeds are too old to predict anything."""
 
 MEASUREMENT_NOISE, ACCELERATION, FIRST_SPEED = 0.08, 4.0, 5.0
 """Standard deviations in face sizes, face sizes a second squared, and face sizes a second:
@@ -25,7 +27,7 @@ length."""
 
 @dataclass
 class Track:
-    """Somebody who is followed, by the looks taken at their face."""
+    """A tracked person, by the observations of their face."""
 
     id: int
     state: Array
@@ -34,12 +36,15 @@ class Track:
     """(2, 2), the same for the three, in face sizes."""
     first_seen: float
     last_seen: float
-    looks: int
+    hits: int
+    """Number of observations."""
     evidence: Array
     """(K,): mean of the probabilities, weighted by face score and by how recent they are."""
     weight: float
     """Sum of these weights now."""
     label: int
+    hold: float
+    """Evidence by which another label must lead before it replaces `label`."""
     label_since: float
     first_image: int
     sum_of_scores: float
@@ -50,13 +55,23 @@ class Track:
 
     @property
     def size(self) -> float:
-        """Of the face, in pixels: the square root of its area."""
+        """Size of the face in pixels: the square root of its area."""
         return math.exp(self.state[2, 0])
 
     @property
     def box(self) -> Array:
-        """(4,) where the face should be, xyxy pixels."""
+        """(4,) the predicted box, xyxy pixels."""
         return np.tile(self.state[:2, 0], 2) + self.size * self.shape
+
+    @property
+    def probabilities(self) -> Array:
+        """(K,) the evidence with the advantage of the label: its maximum is the label's."""
+        if self.label == NO_LABEL:
+            return self.evidence
+        held = self.evidence.copy()
+        held[self.label] += self.hold
+        normal: Array = held / (1 + self.hold)
+        return normal
 
     def predict(self, seconds: float) -> None:
         """Move ahead in time (Kalman's prediction, white noise acceleration)."""

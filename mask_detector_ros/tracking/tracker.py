@@ -1,6 +1,6 @@
-"""Follow faces from image to image: stable ids, and labels that rest on more than one look.
+"""Track faces from frame to frame: stable ids, and labels that rest on several observations.
 
-Each has a Kalman filter (`Track`), and the assignment of faces to tracks is optimal
+Each track has a Kalman filter (`Track`), and the assignment of faces to tracks is optimal
 (`linear_assignment`).
 """
 
@@ -21,7 +21,7 @@ from mask_detector_ros.tracking.track import FIRST_SPEED, MEASUREMENT_NOISE, Arr
 MAX_GAP, MAX_FIRST_GAP = 1.5, 0.5
 """Seconds that a track outlives its last face: a person's, and one not yet counted as such."""
 
-MIN_LOOKS, MIN_AGE, MIN_MEAN_SCORE = 3, 0.5, 0.6
+MIN_HITS, MIN_AGE, MIN_MEAN_SCORE = 3, 0.5, 0.6
 """Faces, seconds, and mean face score of the images since the first, 0 where it is not seen, that
 make a track a person: a false face seldom lasts, and where it does it comes and goes."""
 
@@ -32,14 +32,14 @@ GATE = 3.5
 """Standard deviations from its foretold place within which a face can belong to a track."""
 
 MAX_RESIZE = math.log(2)
-"""A face does not grow or shrink by more between two looks."""
+"""Logarithm of the factor by which a face grows or shrinks at most between two observations."""
 
 LABEL_WEIGHT = 4.0
 """What a wholly different label costs in the assignment, in squared standard deviations: it
 tells apart two people who cross."""
 
 SCORE_POWER = 8
-"""Of the face score, the weight of a look (`benchmark.tracking`: turning)."""
+"""Power of the face score that weighs an observation (`benchmark.tracking`: turning)."""
 
 HYSTERESIS = 0.25
 """Evidence by which another label must lead before it takes over."""
@@ -55,6 +55,8 @@ class Tracker:
     Args:
         smoothing: seconds over which the evidence for a label counts (the time constant of an
             exponential mean of the probabilities); 0 leaves labels as the classifier gave them.
+            The label of a track has an advantage (`HYSTERESIS`), which its probability includes:
+            the most probable label is always the track's.
     """
 
     def __init__(self, smoothing: float = 1.0) -> None:
@@ -63,7 +65,7 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody and count people anew; ids are not used again."""
+        """End all tracks and reset the counts; ids are not used again."""
         self._tracks: list[Track] = []
         self._stamp: float | None = None
         self._images = 0
@@ -74,8 +76,8 @@ class Tracker:
 
         Args:
             faces: of one image, in source pixels.
-            stamp: when it was taken, seconds of any clock. Stamps that stand still count as
-                15 images a second; after a jump back or ahead everybody is somebody new.
+            stamp: when it was taken, in seconds of any clock. Stamps that stand still count as
+                15 images a second; a jump back or ahead ends all tracks.
         """
         step, now = self._advance(stamp), stamp
         self._images += 1
@@ -94,7 +96,7 @@ class Tracker:
             track = owner or self._begin(measured[i], now, faces, i)
             if owner is not None:
                 track.correct(measured[i])
-                self._look(track, faces, i, now)
+                self._observe(track, faces, i, now)
             elif usable[i]:
                 self._tracks.append(track)
             track.shape = shapes[i]
@@ -102,7 +104,7 @@ class Tracker:
         self._end_lost(now)
         probabilities = faces.probabilities
         if faces.label_names and tracks and self.smoothing > 0:
-            probabilities = np.array([t.evidence for t in tracks], np.float32)
+            probabilities = np.array([t.probabilities for t in tracks], np.float32)
         return replace(
             faces,
             probabilities=probabilities,
@@ -114,7 +116,7 @@ class Tracker:
     def count_people(self, label_count: int) -> list[int]:
         """How many people were seen since the start or the last reset, by label.
 
-        A person is a track of `MIN_LOOKS` faces over `MIN_AGE` seconds or more; who comes back
+        A person is a track of `MIN_HITS` faces over `MIN_AGE` seconds or more; who comes back
         after more than `MAX_GAP` seconds counts again.
         """
         seen = self._gone + Counter(t.label for t in self._tracks if t.is_person)
@@ -128,7 +130,7 @@ class Tracker:
     def unseen_boxes(self) -> NDArray[np.float32]:
         """(M, 4) where any face that was followed should be, if the last image did not show it.
 
-        Also those of tracks that are no people yet: whoever hides faces must not wait for that.
+        Tracks that are no people yet are included: hiding faces must not wait for that.
         """
         boxes = [t.box for t in self._tracks if t.last_seen != self._stamp]
         return np.array(boxes, np.float32).reshape(-1, 4)
@@ -191,10 +193,11 @@ class Tracker:
             np.diag([MEASUREMENT_NOISE**2, FIRST_SPEED**2]),
             first_seen=now,
             last_seen=now,
-            looks=1,
+            hits=1,
             evidence=faces.probabilities[i].astype(np.float64),
             weight=_weight(faces, i),
             label=int(faces.label_ids[i]),
+            hold=0.0,
             label_since=now,
             first_image=self._images,
             sum_of_scores=float(faces.scores[i]),
@@ -202,8 +205,8 @@ class Tracker:
         self._next_id += 1
         return track
 
-    def _look(self, track: Track, faces: Faces, i: int, now: float) -> None:
-        """Take a further face of a track as evidence for its label."""
+    def _observe(self, track: Track, faces: Faces, i: int, now: float) -> None:
+        """Take another face of a track as evidence for its label."""
         label = int(faces.label_ids[i])
         if self.smoothing > 0 and label != NO_LABEL and track.label != NO_LABEL:
             weight = _weight(faces, i)
@@ -212,16 +215,17 @@ class Tracker:
             track.evidence += weight / track.weight * (faces.probabilities[i] - track.evidence)
             best = int(track.evidence.argmax())
             lead = track.evidence[best] - track.evidence[track.label]
-            # A first look may be wrong: the label of somebody new gives way more easily.
-            label = best if lead > HYSTERESIS * (1 - 1 / (track.looks + 1)) else track.label
+            # A first observation may be wrong: the label of a new track gives way more easily.
+            track.hold = HYSTERESIS * (1 - 1 / (track.hits + 1))
+            label = best if lead > track.hold else track.label
         else:
             track.evidence = faces.probabilities[i].astype(np.float64)
-            track.weight = _weight(faces, i)
+            track.weight, track.hold = _weight(faces, i), 0.0
         if label != track.label:
             track.label, track.label_since = label, now
         track.last_seen = now
-        track.looks += 1
-        lasts = track.looks >= MIN_LOOKS and now - track.first_seen > MIN_AGE - 1e-6
+        track.hits += 1
+        lasts = track.hits >= MIN_HITS and now - track.first_seen > MIN_AGE - 1e-6
         track.sum_of_scores += float(faces.scores[i])
         images = self._images - track.first_image + 1
         track.is_person |= lasts and track.sum_of_scores >= MIN_MEAN_SCORE * images
@@ -239,8 +243,8 @@ class Tracker:
 
 
 def _weight(faces: Faces, i: int) -> float:
-    """How much a face counts as evidence: half of one, at the picture's edge or behind another
-    person, has a lower score, and is easily read wrong."""
+    """The weight of a face as evidence. A face at the edge of the image, or half behind another
+    person, has a lower score and is easily misread."""
     return max(float(faces.scores[i]), 1e-3) ** SCORE_POWER
 
 

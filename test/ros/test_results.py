@@ -13,8 +13,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from detector_client import NODE, make_image, settle
 from diagnostic_msgs.msg import DiagnosticArray
 from foxglove_msgs.msg import ImageAnnotations
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
+from vision_msgs.msg import Detection3DArray
 
 from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
 
@@ -44,7 +45,7 @@ def test_the_private_image_hides_the_face_and_draws_nothing(
     private = image_from_message(raw[-1])
     changed = (private != portrait).any(axis=2)
     face = np.zeros_like(changed)
-    face[40:195, 160:290] = True
+    face[10:225, 135:310] = True
     assert changed[80:150, 190:255].mean() > 0.95, "the face is hidden"
     assert not (changed & ~face).any(), "nothing is drawn"
     assert image_from_compressed(compressed[-1]).shape == portrait.shape
@@ -87,3 +88,39 @@ def test_switched_off_the_node_receives_nothing_and_on_it_goes_on(
     on = client.call(SetBool, f"{NODE}/enable", SetBool.Request(data=True))
     assert on.success
     wait_until(lambda: images.publish(make_image(portrait)) or detections)
+
+
+def test_faces_have_positions_by_size_and_by_the_depth_of_their_stamp(
+    graph: Any, portrait: np.ndarray
+) -> None:
+    """The portrait's face is around (223, 116), 88x113 pixels."""
+    process = graph.start("mask_detector_node", threads=1, depth_topics="depth/image")
+    client = graph.client()
+    heard = client.listen(Detection3DArray, f"{NODE}/faces_3d")
+    graph.wait_for_output(process, "models loaded")
+    images = client.advertise(Image, "/image_raw")
+    infos = client.advertise(CameraInfo, "/camera_info")
+    depths = client.advertise(Image, "/depth/image")
+    height, width = portrait.shape[:2]
+    info = CameraInfo(width=width, height=height, distortion_model="plumb_bob")
+    info.k = [500.0, 0.0, width / 2, 0.0, 500.0, height / 2, 0.0, 0.0, 1.0]
+    wait_until(lambda: infos.publish(info) or images.publish(make_image(portrait)) or heard)
+    assert heard[-1].header.frame_id == "camera"
+    assert 0.6 < heard[-1].detections[0].bbox.center.position.z < 1.4
+
+    depth = make_image(np.full((height, width), 2500, np.uint16), "16UC1", sec=50)
+    image = make_image(portrait, sec=50, nanosec=10_000_000)
+    wait_until(
+        lambda: (
+            depths.publish(depth)
+            or images.publish(image)
+            or abs(heard[-1].detections[0].bbox.center.position.z - 2.5) < 1e-3
+        ),
+        what="the position by depth",
+    )
+    place = heard[-1].detections[0].bbox.center.position
+    assert place.x == pytest.approx((223 - width / 2) / 500 * 2.5, abs=0.1)
+    assert place.y == pytest.approx((116 - height / 2) / 500 * 2.5, abs=0.1)
+    pose = heard[-1].detections[0].results[0].pose
+    assert pose.pose.position == place
+    assert 0 < pose.covariance[14] < 0.02

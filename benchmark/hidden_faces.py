@@ -1,0 +1,74 @@
+"""Are hidden faces hidden? What a detector of another kind still finds of them.
+
+    python -m benchmark.hidden_faces DATASET YUNET.onnx [--images N] [--threshold T]
+
+Our detector finds the faces of photographs, they are hidden in each way, and YuNet (Wu, Peng and Yu,
+2023; `onnx/yunet_?_dynamic.onnx` of ShiqiYu/libfacedetection.train, MIT) searches what is left. The
+file is the user's; none is shipped here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mask_detector_ros import MaskDetector
+from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.evaluation.dataset import read_dataset
+from mask_detector_ros.imaging.annotate import hide_faces
+from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.sources import read_image
+from training.rivals import YuNet
+
+WAYS = ("fill", "pixelate", "blur")
+MAX_RATIO = 2.0
+"""Between the widths of a hidden face and of one found there: a whole person is no face."""
+
+
+def count_found(found: NDArray[np.float32], hidden: NDArray[np.float32]) -> int:
+    """How many (M, 4) hidden boxes have the centre of one of (N, 4) found boxes in them."""
+    centres = (found[:, :2] + found[:, 2:]) / 2
+    inside = (centres[None] > hidden[:, None, :2]) & (centres[None] < hidden[:, None, 2:])
+    widths = (found[:, 2] - found[:, 0])[None] / np.maximum(hidden[:, 2] - hidden[:, 0], 1)[:, None]
+    alike = (widths < MAX_RATIO) & (widths > 1 / MAX_RATIO)
+    return int((inside.all(axis=2) & alike).any(axis=1).sum())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.hidden_faces")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("yunet", type=Path)
+    parser.add_argument("--images", type=int, default=250, help="at most so many, chosen at random")
+    parser.add_argument("--threshold", type=float, default=0.5, help="score of YuNet")
+    options = parser.parse_args(arguments)
+    try:
+        images = list(read_dataset(options.dataset, "val").images)
+        detector, other = MaskDetector.load(), YuNet(options.yunet, 1)
+    except MaskDetectorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    np.random.default_rng(0).shuffle(images)
+    settings = DetectionSettings(20, 0.709, (0.6, 0.7, options.threshold), 100)
+    counts = dict.fromkeys(("faces", "before", *WAYS), 0)
+    for labelled in tqdm(images[: options.images], unit="image"):
+        image = read_image(labelled.path)
+        boxes = detector(image).boxes
+        counts["faces"] += len(boxes)
+        counts["before"] += count_found(other(image, settings).boxes, boxes)
+        for way in WAYS:
+            hidden = hide_faces(image, boxes, way)
+            counts[way] += count_found(other(hidden, settings).boxes, boxes)
+    print(f"{counts['faces']} faces; YuNet found {counts['before']} of them before, and hidden by")
+    for way in WAYS:
+        print(f"  {way:<10}{counts[way]:>6}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

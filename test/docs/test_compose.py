@@ -1,0 +1,75 @@
+"""The example package runs: its node on real detections, and its launch file around ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+
+from detector_client import make_image
+from ros_graph import ROOT, Graph, wait_until
+from running_launch import RunningLaunch
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT
+
+EXAMPLE = ROOT / "docs" / "examples" / "mask_greeter"
+GREETING = "Welcome. Please put on a mask."
+
+
+@pytest.fixture
+def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    graph = Graph(tmp_path)
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_DEFAULT_PROFILES_FILE", "ROS_LOG_DIR"):
+        monkeypatch.setenv(name, graph.environment[name])
+    yield graph
+    graph.close()
+
+
+def be_greeted(graph: Graph, image_topic: str) -> None:
+    client = graph.client()
+    said = client.listen(String, "/say")
+    images = client.advertise(Image, image_topic)
+    portrait = make_image(cv2.imread(str(ASTRONAUT.find())))
+    wait_until(lambda: images.publish(portrait) or time.sleep(0.1) or said, what="a greeting")
+    assert said[0].data == GREETING
+
+
+def test_the_node_greets_whom_the_detector_sees(graph: Graph) -> None:
+    graph.start("mask_detector_node", threads=1)
+    command = [sys.executable, str(EXAMPLE / "mask_greeter" / "greeter.py"), "--ros-args"]
+    command += ["-r", "detections:=mask_detector/detections"]
+    graph.processes.append(subprocess.Popen(command, env=graph.environment))
+    be_greeted(graph, "/image_raw")
+
+
+def test_its_launch_file_includes_ours(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ros2launch", reason="ros2launch is not installed; a full ROS 2 has it")
+    source, prefix = tmp_path / "mask_greeter", tmp_path / "install"
+    shutil.copytree(EXAMPLE, source)
+    install = ["setup.py", "install", "--single-version-externally-managed"]
+    install += ["--record", str(tmp_path / "record.txt"), "--prefix", str(prefix)]
+    subprocess.run([sys.executable, *install], cwd=source, check=True, capture_output=True)
+    for name, path in (
+        ("AMENT_PREFIX_PATH", prefix),
+        ("PYTHONPATH", next(prefix.glob("lib/python*/site-packages"))),
+    ):
+        monkeypatch.setenv(name, os.pathsep.join(filter(None, (str(path), os.environ.get(name)))))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(graph.domain))
+    running = RunningLaunch(tmp_path / "launch.log", "mask_greeter", "greeter.launch.py")
+    try:
+        be_greeted(graph, "/head/color/image_raw")
+    finally:
+        running.stop()
