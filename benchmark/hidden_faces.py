@@ -2,7 +2,7 @@
 
     python -m benchmark.hidden_faces DATASET YUNET.onnx [--images N] [--threshold T]
 
-Our detector finds the faces of photographs, they are hidden in each way, and YuNet (Wu, Peng and Yu,
+Our detector finds the faces of photographs, they are hidden in each way, and YuNet (Wu, Peng, Yu,
 2023; `onnx/yunet_?_dynamic.onnx` of ShiqiYu/libfacedetection.train, MIT) searches what is left. The
 file is the user's; none is shipped here.
 """
