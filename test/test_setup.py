@@ -106,13 +106,28 @@ def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         ((3, 11), "CPython", "linux", "aarch64"),
     ],
 )
-def test_a_machine_without_wheels_is_told_so(
+def test_a_machine_without_wheels_is_known(
     python: tuple[int, int], implementation: str, system: str, machine: str
 ) -> None:
-    with pytest.raises(
-        SetupError, match=r"wheels serve CPython 3\.10 to 3\.13.*; do: source a ROS"
-    ):
-        surroundings.check_wheels_exist(python, implementation, system, machine)
+    assert not surroundings.wheels_exist(python, implementation, system, machine)
+    assert surroundings.wheels_exist((3, 11), "CPython", "linux", "x86_64")
+
+
+def test_without_ros_nothing_is_built_and_no_compiler_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "wheels_exist", lambda *_: False)
+    here = surroundings.look_around({}, tmp_path / ".venv")
+    assert here.without_ros
+    names = [step.name for step in steps.Environment(tmp_path / ".venv", here).steps()]
+    assert names == ["venv", "packages", "links"]
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    surroundings.check_all(here, tmp_path / ".venv")
+    monkeypatch.undo()
+    assert surroundings.look_around({"ROS_WHEELS": "none"}, tmp_path / ".venv").without_ros
+    sourced = surroundings.look_around({"ROS_DISTRO": "rolling"}, tmp_path / ".venv")
+    assert not sourced.without_ros
 
 
 def test_missing_headers_are_named_with_their_package(

@@ -46,6 +46,12 @@ def set_up(venv: Path, ros_tools: bool = False) -> None:
     if not pending:
         return
     check_all(here, venv)
+    if here.without_ros:
+        print(
+            "no ROS 2: none is sourced, and its wheels serve CPython 3.10 to 3.13 on x86-64 Linux;"
+            " setting up what needs none (with another Python: make setup PYTHON=python3.11)",
+            flush=True,
+        )
     if pending[0] is steps[0]:
         pending = steps
         for step in steps:

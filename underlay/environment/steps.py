@@ -57,13 +57,16 @@ class Environment:
         )
         ros = fingerprint(
             [base, *map(str, self.here.ros_prefixes)],
-            [] if self.here.ros_distro else self._wheel_lists(),
+            self._wheel_lists(),
         )
         packages = fingerprint([ros, *self._own_packages()], [REPOSITORY / "pyproject.toml"])
         steps = [
             Step("venv", "virtual environment", base, self.make_venv),
             Step("packages", "Python packages", packages, self.install_packages),
         ]
+        if self.here.without_ros:
+            links = fingerprint([packages, str(REPOSITORY)], [])
+            return [*steps, Step("links", "link to the sources", links, self.link_repository)]
         for name in INTERFACE_PACKAGES:
             if self.here.provides(name):
                 continue
@@ -112,7 +115,7 @@ class Environment:
             check=True,
         )
         wanted = [w for w in listing.stdout.splitlines() if not self._ros_brings(w)]
-        wheels = [] if self.here.ros_distro else ["-r", self._wheel_lists()[0]]
+        wheels = [word for file in self._wheel_lists()[:1] for word in ("-r", file)]
         self.run(
             [self.python, "-m", "pip", "install", *wheels, *wanted, *self._own_packages()],
             "installing the Python packages",
@@ -144,6 +147,11 @@ class Environment:
             for link in (root / "mask_detector_ros").rglob("*"):
                 if link.is_symlink() and not link.exists():
                     link.unlink()
+
+    def link_repository(self) -> None:
+        """Have the environment's Python find the package where it is."""
+        path = self._site_packages() / "mask_detector_ros_sources.pth"
+        path.write_text(f"{REPOSITORY}\n", encoding="utf-8")
 
     def build(self, name: str, source: Path, *options: str) -> None:
         """Build the ament package in `source`."""
@@ -196,6 +204,8 @@ class Environment:
 
     def _wheel_lists(self) -> list[Path]:
         """The requirements of the ROS wheels: the list to install, and the one it includes."""
+        if self.here.ros_distro or self.here.without_ros:
+            return []
         folder = UNDERLAY / "ros_wheels"
         return [folder / f"{self.here.wheels}.txt", folder / "build_tools.txt"]
 

@@ -20,6 +20,7 @@ WHEELS = ("jazzy", "kilted")
 
 WHEEL_PYTHONS = [(3, 10), (3, 11), (3, 12), (3, 13)]
 WHEEL_MACHINE = "x86_64"
+NO_WHEELS = "none"
 NEEDED_DISK_BYTES = 2 * 1024**3
 """A finished environment takes 1.1 GB; pip needs room to unpack beside it."""
 
@@ -32,13 +33,19 @@ class Surroundings:
         ros_distro: name of the sourced ROS 2 distribution; None where none is sourced.
         ros_prefixes: the sourced ament prefixes, first match wins.
         python: the base interpreter, not one of a virtual environment.
-        wheels: the distribution to install from Python wheels where none is sourced.
+        wheels: the distribution to install from Python wheels where none is sourced; `none` where
+            none were made for this Python and machine, or as `ROS_WHEELS=none` asks.
     """
 
     ros_distro: str | None
     ros_prefixes: tuple[Path, ...]
     python: Path
     wheels: str
+
+    @property
+    def without_ros(self) -> bool:
+        """Whether only what needs no ROS is set up."""
+        return not self.ros_distro and self.wheels == NO_WHEELS
 
     def provides(self, package: str) -> bool:
         """Whether the sourced ROS has this ament package."""
@@ -53,8 +60,13 @@ def look_around(environ: Mapping[str, str], venv: Path) -> Surroundings:
         SetupError: `ROS_WHEELS` names no distribution of which there is a list of wheels.
     """
     wheels = environ.get("ROS_WHEELS") or WHEELS[0]
-    if wheels not in WHEELS:
-        raise SetupError(f"ROS_WHEELS is {wheels!r}", f"set it to one of {', '.join(WHEELS)}")
+    if wheels not in (*WHEELS, NO_WHEELS):
+        choices = ", ".join((*WHEELS, NO_WHEELS))
+        raise SetupError(f"ROS_WHEELS is {wheels!r}", f"set it to one of {choices}")
+    if not wheels_exist(
+        sys.version_info[:2], platform.python_implementation(), sys.platform, platform.machine()
+    ):
+        wheels = NO_WHEELS
     prefixes = [Path(p) for p in environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     distro = environ.get("ROS_DISTRO") or None
     return Surroundings(
@@ -69,30 +81,17 @@ def check_all(here: Surroundings, venv: Path) -> None:
     """Raise SetupError for the first thing that the set-up would stumble over."""
     if here.ros_distro:
         check_sourced_ros(here)
-    else:
-        check_wheels_exist(
-            sys.version_info[:2], platform.python_implementation(), sys.platform, platform.machine()
-        )
-    check_apt_packages()
+    check_apt_packages(builds_messages=not here.without_ros)
     check_disk(venv)
 
 
-def check_wheels_exist(
-    python: tuple[int, int], implementation: str, system: str, machine: str
-) -> None:
-    """Raise SetupError where no ROS wheels were made for this Python and machine."""
-    if (
+def wheels_exist(python: tuple[int, int], implementation: str, system: str, machine: str) -> bool:
+    """Whether ROS wheels were made for this Python and machine."""
+    return (
         python in WHEEL_PYTHONS
         and implementation == "CPython"
         and system == "linux"
         and machine == WHEEL_MACHINE
-    ):
-        return
-    raise SetupError(
-        "the ROS 2 wheels serve CPython 3.10 to 3.13 on x86-64 Linux, this is "
-        f"{implementation} {python[0]}.{python[1]} on {machine} {system}",
-        "source a ROS 2 installation first, or give another Python, "
-        "for example 'make setup PYTHON=python3.11'",
     )
 
 
@@ -109,14 +108,19 @@ def check_sourced_ros(here: Surroundings) -> None:
         )
 
 
-def check_apt_packages() -> None:
-    """Raise SetupError naming all at once what a bare Debian or Ubuntu lacks."""
+def check_apt_packages(builds_messages: bool = True) -> None:
+    """Raise SetupError naming all at once what a bare Debian or Ubuntu lacks.
+
+    Args:
+        builds_messages: whether headers and a compiler are needed, too.
+    """
     missing = {}
     if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
         missing["the modules venv and ensurepip"] = f"python{_python_version()}-venv"
-    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+    has_headers = (Path(sysconfig.get_path("include")) / "Python.h").exists()
+    if builds_messages and not has_headers:
         missing["Python.h"] = f"python{_python_version()}-dev"
-    if not (
+    if builds_messages and not (
         _has_compiler("CC", "cc", "gcc", "clang") and _has_compiler("CXX", "c++", "g++", "clang++")
     ):
         missing["a C++ compiler"] = "g++"
