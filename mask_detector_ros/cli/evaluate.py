@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
         help="measure the accuracy on labelled photographs",
         description="Measure detection, classification and both together on labelled photographs:"
         " a folder with labels.csv (file, xmin, ymin, xmax, ymax, label; optionally split) and"
-        " images/, or with PASCAL VOC XML. Prints a short table.",
+        " images/, or with PASCAL VOC XML, COCO JSON or YOLO labels. Prints a short table.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="the folder")
     parser.add_argument(

@@ -108,7 +108,8 @@ def read_dataset(
         except SourceError as error:
             problems += _image_problems(rows[path], labels.images[path], path, str(error))
             continue
-        image, found = check_image(path, rows[path], width, height)
+        in_pixels = [row.in_pixels(width, height) for row in rows[path]]
+        image, found = check_image(path, in_pixels, width, height)
         problems += found
         if len({problem.row for problem in found}) < len(rows[path]) or not rows[path]:
             is_negative, source = path in labels.negatives, labels.sources.get(path, "")

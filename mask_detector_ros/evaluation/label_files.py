@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mask_detector_ros.errors import SourceError
@@ -53,6 +53,20 @@ class Row:
     image: Path
     box: Box
     label: str
+    in_shares: bool = False
+    """Whether the box is in shares of the image's width and height."""
+
+    def in_pixels(self, width: int, height: int) -> Row:
+        """The row for an image of that size, to within what rounding its shares left out."""
+        if not self.in_shares:
+            return self
+        size = (width, height, width, height)
+        corners = [share * side for share, side in zip(self.box, size, strict=True)]
+        near = [
+            min(max(corner, 0), side) if -0.5 < corner < side + 0.5 else corner
+            for corner, side in zip(corners, size, strict=True)
+        ]
+        return replace(self, box=(near[0], near[1], near[2], near[3]), in_shares=False)
 
 
 @dataclass
@@ -75,9 +89,9 @@ class Labels:
 
 
 def read_labels(folder: Path, split: str | None) -> Labels:
-    """Read the labels of a folder: its CSV, or its XML files where it has no CSV.
+    """Read the labels of a folder: its CSV, else its XML files, else COCO's or YOLO's form.
 
-    A folder with both is read by its CSV; each XML file is then a problem.
+    A folder with both of the former is read by its CSV; each XML file is then a problem.
 
     Args:
         folder: the data set. Images lie in `images`, in `JPEGImages`, beside the labels or
@@ -92,10 +106,7 @@ def read_labels(folder: Path, split: str | None) -> Labels:
         raise SourceError(f"{folder} is not a folder; give the folder of a data set")
     table, documents = find_csv(folder), find_documents(folder)
     if table is None and not documents:
-        raise SourceError(
-            f"there are no labels in {folder}; give a folder with labels.csv (columns "
-            f"{','.join(CSV_COLUMNS)}) or with PASCAL VOC XML files"
-        )
+        return _read_other_forms(folder, split)
     if table is None:
         return read_voc(folder, documents, split)
     labels = read_csv(folder, table, split)
@@ -106,6 +117,20 @@ def read_labels(folder: Path, split: str | None) -> Labels:
         for d in documents
     ]
     return labels
+
+
+def _read_other_forms(folder: Path, split: str | None) -> Labels:
+    from mask_detector_ros.evaluation.coco_labels import find_coco, read_coco
+    from mask_detector_ros.evaluation.yolo_labels import find_yolo, read_yolo
+
+    if files := find_coco(folder):
+        return read_coco(folder, files, split)
+    if names_file := find_yolo(folder):
+        return read_yolo(folder, names_file, split)
+    raise SourceError(
+        f"there are no labels in {folder}; give a folder with labels.csv (columns "
+        f"{','.join(CSV_COLUMNS)}), PASCAL VOC XML files, a COCO JSON file, or YOLO's data.yaml"
+    )
 
 
 def find_csv(folder: Path) -> Path | None:
