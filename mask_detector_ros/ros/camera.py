@@ -188,12 +188,12 @@ class Camera:
             self._publish_positions(faces, size, header)
         if results.has_subscribers("annotations"):
             results.publish("annotations", ANNOTATIONS.annotations(faces, header, size))
-        unseen = self._stream.unseen_boxes()
         if results.has_subscribers("image_annotated", "image_annotated/compressed"):
-            drawing = annotate(image, faces, values["privacy"], unseen)
+            drawing = annotate(image, faces, values["privacy"], self._stream.unseen_boxes())
             results.publish_image("image_annotated", drawing, header)
         if results.has_subscribers("image_private", "image_private/compressed"):
-            hidden = hide_faces(image, np.concatenate([faces.boxes, unseen]))
+            boxes = np.concatenate([faces.boxes, self._stream.unseen_boxes()])
+            hidden = hide_faces(image, boxes)
             results.publish_image("image_private", hidden, header)
 
     def _publish_positions(self, faces: Faces, size: tuple[int, int], header: Header) -> None:

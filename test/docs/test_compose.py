@@ -16,10 +16,11 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from detector_client import make_image
-from ros_graph import ROOT, Graph, wait_until
+from ros_graph import ROOT, Graph
 from running_launch import RunningLaunch
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from waiting import wait_until
 
 from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT
 
@@ -47,9 +48,8 @@ def be_greeted(graph: Graph, image_topic: str) -> None:
 
 def test_the_node_greets_whom_the_detector_sees(graph: Graph) -> None:
     graph.start("mask_detector_node", threads=1)
-    command = [sys.executable, str(EXAMPLE / "mask_greeter" / "greeter.py"), "--ros-args"]
-    command += ["-r", "detections:=mask_detector/detections"]
-    graph.processes.append(subprocess.Popen(command, env=graph.environment))
+    greeter = str(EXAMPLE / "mask_greeter" / "greeter.py")
+    graph.start(greeter, "-r", "detections:=mask_detector/detections")
     be_greeted(graph, "/image_raw")
 
 
