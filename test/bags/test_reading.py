@@ -12,6 +12,7 @@ pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags"
 
 import zstandard
 from bag_maker import START, BagMaker, make_bag
+from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 
 from mask_detector_ros.bags.reading import open_bag
@@ -201,6 +202,33 @@ def test_an_mcap_of_ros_1_and_one_without_index_are_read(tmp_path):
             writer.add_message(channel, START, data, START)
             writer.finish()
         assert read(tmp_path / name) == ([5], 0, [])
+
+
+@pytest.mark.parametrize("compression", list(CompressionType))
+@pytest.mark.parametrize(
+    "options", [{}, {"use_statistics": False}, {"repeat_channels": False, "repeat_schemas": False}]
+)
+def test_chunks_of_other_writers_are_read_in_the_order_of_time(tmp_path, compression, options):
+    maker = BagMaker(tmp_path / "unused", "mcap")
+    with (tmp_path / "x").open("wb") as file:
+        writer = McapWriter(file, compression=compression, chunk_size=9000, **options)
+        writer.start("ros2")
+        schema = writer.register_schema("sensor_msgs/msg/Image", "ros2msg", b"")
+        images = writer.register_channel("/image_raw", "cdr", schema)
+        for i in (1, 0, 3, 2, 5, 4):
+            message = maker.store.types["sensor_msgs/msg/Image"](
+                header=maker.header(START + i),
+                height=40,
+                width=40,
+                encoding="bgr8",
+                is_bigendian=0,
+                step=120,
+                data=IMAGES[i].reshape(-1),
+            )
+            data = bytes(maker.store.serialize_cdr(message, "sensor_msgs/msg/Image"))
+            writer.add_message(images, START + i, data, START + i)
+        writer.finish()
+    assert read(tmp_path / "x") == (list(range(6)), 0, [])
 
 
 @pytest.mark.parametrize("kind", ["mcap", "sqlite3"])
