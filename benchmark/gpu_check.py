@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmark import gpu_wrapper
 from benchmark.gpu_networks import check_faces, check_network, networks, write_cascade
-from benchmark.gpu_times import time_cameras, time_detector, time_network
+from benchmark.gpu_times import time_cameras, time_network
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import GPU_BACKENDS, EngineOptions, create_session
@@ -31,6 +31,7 @@ from mask_detector_ros.inference.gpus import driver_cuda_version, find_gpu
 from mask_detector_ros.models import OWN_LABELS, find_detector
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.speed.machine import describe_machine
+from mask_detector_ros.speed.throughput import time_detector
 
 DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETERS}
 

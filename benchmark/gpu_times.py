@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,50 +13,11 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.ros.worker import NewestItemWorker
 from mask_detector_ros.sources.sample_scene import SampleScene
-
-WARM_UP = 40
-"""Calls before a timing begins: the first ones of a shape record its CUDA graph."""
-
-SCENES = 10
-"""Different frames that a timing goes through."""
+from mask_detector_ros.speed.throughput import WARM_UP, time_calls
 
 CAMERAS = 8
 MIN_SHARE = 0.8
 """Of the frames of the camera that got most, what the one that got least must have."""
-
-
-def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
-    """Milliseconds of a call, which gets its number, after warming up.
-
-    `host_ms` is what it takes of the processor, in all threads of the process.
-    """
-    for number in range(min(rounds, WARM_UP)):
-        call(number)
-    seconds = []
-    host = time.process_time()
-    for number in range(rounds):
-        start = time.perf_counter()
-        call(number)
-        seconds.append(time.perf_counter() - start)
-    host = time.process_time() - host
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    return {
-        "p50_ms": round(float(p50), 3),
-        "p99_ms": round(float(p99), 3),
-        "host_ms": round(1e3 * host / rounds, 3),
-        "calls_per_s": round(rounds / sum(seconds), 1),
-        "rounds": rounds,
-    }
-
-
-def time_detector(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Frames of the sample scene through the whole detector, one after the other."""
-    detector = MaskDetector.load(**parameters)
-    scene = SampleScene(640, 480)
-    frames = [scene.render(4 * number)[0] for number in range(SCENES)]
-    times = time_calls(lambda number: detector(frames[number % SCENES]), rounds)
-    faces = [len(detector(frame)) for frame in frames]
-    return {**times, "faces": faces, "on": detector.device}
 
 
 def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,14 +85,13 @@ def suppress(
     better = g.constant(np.triu(np.ones((slots, slots), np.float32), 1))
     above = g.add("Greater", overlaps(g, boxes, of_smaller), g.constant(threshold))
     rivals = g.add("Mul", g.add("Cast", above, to=1), better)
-    there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
-    kept = there
-    for _ in range(NMS_ROUNDS):
+    # Empty slots come last: what they suppress is empty, too. The first round finds all kept.
+    kept = g.add("Sub", g.constant(1.0), g.add("ReduceMax", rivals, axes=[0], keepdims=0))
+    for _ in range(NMS_ROUNDS - 1):
         # No matrix product: TensorRT-RTX has none in float32 for Turing.
         rivalled = g.add("Mul", rivals, g.reshape(kept, slots, 1))
         worst = g.add("ReduceMax", rivalled, axes=[0], keepdims=0)
-        free = g.add("Cast", g.add("Less", worst, g.constant(0.5)), to=1)
-        kept = g.add("Mul", there, free)
+        kept = g.add("Sub", g.constant(1.0), worst)
     return g.add("Mul", scores, kept)
 
 

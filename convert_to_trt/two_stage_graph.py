@@ -20,6 +20,7 @@ from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
+from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
 from mask_detector_ros.mtcnn.one_pass import PROPOSAL_OVERLAP, Letterbox, letterboxes
 from mask_detector_ros.mtcnn.two_stage_cascade import FACE_OVERLAP
 
@@ -58,7 +59,10 @@ def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> o
 class _Composer:
     def __init__(self, stages: Mapping[str, bytes], settings: GraphSettings) -> None:
         self.g, self.settings = GraphBuilder(), settings
-        self._models = {name: onnx.load_from_string(model) for name, model in stages.items()}
+        self._models = {
+            name: onnx.load_from_string(to_plain_layers(model, name))
+            for name, model in stages.items()
+        }
         proposal, decision = (_metadata(self._models[name]) for name in ("proposal", "decision"))
         try:
             self._strides = [int(stride) for stride in json.loads(proposal["strides"])]

@@ -33,9 +33,13 @@ from mask_detector_ros.speed.machine import describe_machine
 from mask_detector_ros.speed.peer_environments import ENVIRONMENTS
 from mask_detector_ros.speed.report import build_rows, count_macs, find_lines, summarise
 from mask_detector_ros.speed.text_tables import build_tables, four_way_table
+from mask_detector_ros.speed.throughput import throughput_table
 from mask_detector_ros.speed.timing import measure_runs
 
 T = TypeVar("T")
+
+THROUGHPUT_FRAMES = 50
+"""Frames of each row of `--throughput` in a round."""
 
 AXES = ("sizes", "min_faces", "faces", "threads")
 
@@ -72,6 +76,12 @@ def add_parser(commands: Any) -> None:
         help="instead: vanilla and accelerated MTCNN and classifier, and the Python compiled",
     )
     what.add_argument(
+        "--throughput",
+        action="store_true",
+        help="instead: frames a second, p50, p99 and host time of one and eight cameras, on every"
+        " backend that serves here, GPUs too",
+    )
+    what.add_argument(
         "--backends", type=listed(read_backend), metavar="B,..", help="default: the installed"
     )
     what.add_argument(
@@ -106,6 +116,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.throughput:
+        return run_throughput(arguments)
     own = [read_image(Path(name).expanduser()) for name in arguments.images]
     backends = [
         choose_backend(name) for name in arguments.backends or installed_backends() or BACKENDS[:1]
@@ -150,6 +162,19 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"\nreport: {output / 'report.md'}")
     home = {c.name for _, candidates in runs for c in candidates if c.is_at_home}
     return 1 if home & set(timings.absent) else 0
+
+
+def run_throughput(arguments: argparse.Namespace) -> int:
+    """Print the table of `--throughput`; what cannot serve is named with the reason."""
+    backends = arguments.backends or BACKENDS[::-1]
+    table, rows, absent = throughput_table(THROUGHPUT_FRAMES * arguments.rounds, {}, backends)
+    if arguments.json:
+        report = {"machine": describe_machine(), "absent": absent, "rows": rows}
+        print(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        print(table.to_text())
+        print(*(f"{name} is left out: {reason}" for name, reason in absent.items()), sep="\n")
+    return 1 if arguments.backends and absent else 0
 
 
 def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: bool) -> list[Run]:

@@ -1,0 +1,104 @@
+"""How many frames a second each backend serves here, and how long one takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.inference import BACKENDS, CPU_BACKENDS, is_installed
+from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
+from mask_detector_ros.sources.sample_scene import SampleScene
+
+WARM_UP = 40
+"""Calls before a timing begins: the first ones of a shape record its CUDA graph."""
+
+SCENES = 10
+"""Different frames that a timing goes through."""
+
+CAMERAS = (1, 8)
+
+
+def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
+    """Milliseconds of a call, which gets its number, after warming up.
+
+    `host_ms` is what it takes of the processor, in all threads of the process.
+    """
+    for number in range(min(rounds, WARM_UP)):
+        call(number)
+    seconds = []
+    host = time.process_time()
+    for number in range(rounds):
+        start = time.perf_counter()
+        call(number)
+        seconds.append(time.perf_counter() - start)
+    host = time.process_time() - host
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    return {
+        "p50_ms": round(float(p50), 3),
+        "p99_ms": round(float(p99), 3),
+        "host_ms": round(1e3 * host / rounds, 3),
+        "calls_per_s": round(rounds / sum(seconds), 1),
+        "rounds": rounds,
+    }
+
+
+def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) -> dict[str, Any]:
+    """Frames of the sample scene, 640x480, through one detector, the cameras in turn.
+
+    Args:
+        rounds: frames in all.
+        parameters: of the detector.
+        cameras: how many; without tracks.
+    """
+    detector = MaskDetector.load(**parameters)
+    scene = SampleScene(640, 480)
+    frames = [scene.render(4 * number)[0] for number in range(SCENES)]
+    streams = [detector.stream(tracking=False) for _ in range(cameras)]
+
+    def call(number: int) -> None:
+        streams[number % cameras](frames[number // cameras % SCENES], number / cameras / 30)
+
+    times = time_calls(call, rounds)
+    faces = [len(detector(frame)) for frame in frames]
+    return {**times, "faces": faces, "on": detector.device}
+
+
+def serving_backends(device: int, wanted: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Those of the backends that can serve here, and why each of the others cannot."""
+    gpu, why_not = find_serving_gpu(device)
+    serving, reasons = [], {}
+    for backend in wanted:
+        if backend in CPU_BACKENDS:
+            reason = "" if is_installed(backend) else "not installed"
+        else:
+            reason = obstacle(backend, gpu) if gpu is not None else why_not
+        if reason:
+            reasons[backend] = reason
+        else:
+            serving.append(backend)
+    return serving, reasons
+
+
+def throughput_table(
+    rounds: int, parameters: Mapping[str, Any], backends: Iterable[str] = BACKENDS[::-1]
+) -> tuple[Table, list[dict[str, Any]], dict[str, str]]:
+    """One and eight cameras on each backend, GPUs first.
+
+    Returns:
+        The table, its rows with all figures, and why backends are left out, by name.
+    """
+    serving, absent = serving_backends(int(parameters.get("device", 0)), backends)
+    rows = []
+    for backend in serving:
+        for cameras in CAMERAS:
+            times = time_detector(rounds, {**parameters, "backend": backend}, cameras)
+            rows.append({"backend": backend, "cameras": cameras, **times})
+    head = ("backend", "cameras", "frames/s", "p50 ms", "p99 ms", "host ms", "on")
+    keys = ("backend", "cameras", "calls_per_s", "p50_ms", "p99_ms", "host_ms", "on")
+    cells = [tuple(str(row[key]) for key in keys) for row in rows]
+    return Table("Throughput, 640x480", head, cells), rows, absent
