@@ -11,7 +11,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
+.PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,8 @@ help:
 	@echo "make bench-env  only install those others, into .venv/bench (5 GB)"
 	@echo "make bench-node  measure the node's latency, part by part, with real processes, 8 minutes"
 	@echo "              (options: ARGS; ARGS=--quick takes a minute or two)"
+	@echo "make fuzz     random and spoilt input for all that reads files and messages, 10 minutes"
+	@echo "              (options: ARGS='--seconds 60 TARGET ...')"
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
@@ -76,6 +78,9 @@ bench-env: setup
 
 bench-node: setup
 	$(VENV_PYTHON) -m benchmark.node_latency --out "$(OUT)/node_latency.json" $(ARGS)
+
+fuzz: setup
+	$(VENV_PYTHON) -m fuzz $(ARGS)
 
 soak: setup
 	$(VENV_PYTHON) -m benchmark.soak $(ARGS)

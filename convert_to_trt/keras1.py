@@ -45,14 +45,19 @@ def translate_keras1(config: dict[str, Any], name: str) -> dict[str, Any]:
         name: what to call the model in errors.
 
     Raises:
-        ModelError: a layer has no known counterpart.
+        ModelError: a layer has no known counterpart, or the architecture is damaged.
     """
-    if config.get("class_name") == "Sequential":
-        layers = [_translate_layer(layer, name) for layer in config["config"]]
-        return {"class_name": "Sequential", "config": {"name": "sequential", "layers": layers}}
-    inner = config["config"]
-    layers = [_translate_layer(layer, name) for layer in inner["layers"]]
-    return {"class_name": "Model", "config": {**inner, "layers": layers}}
+    try:
+        if config.get("class_name") == "Sequential":
+            layers = [_translate_layer(layer, name) for layer in config["config"]]
+            return {"class_name": "Sequential", "config": {"name": "sequential", "layers": layers}}
+        inner = config["config"]
+        layers = [_translate_layer(layer, name) for layer in inner["layers"]]
+        return {"class_name": "Model", "config": {**inner, "layers": layers}}
+    except (TypeError, LookupError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"{name} has a damaged architecture ({error!r}); save the model again"
+        ) from error
 
 
 def _translate_layer(layer: dict[str, Any], name: str) -> dict[str, Any]:

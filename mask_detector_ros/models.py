@@ -81,11 +81,22 @@ def models_directory() -> Path:
 @cache
 def read_manifest() -> dict[str, ModelEntry]:
     """The entries of models.yaml, by name."""
-    content = yaml.safe_load((models_directory() / "models.yaml").read_text(encoding="utf-8"))
-    entries = (
-        ModelEntry(**{**entry, "labels": tuple(entry["labels"])}) for entry in content["models"]
-    )
-    return {entry.name: entry for entry in entries}
+    return parse_manifest((models_directory() / "models.yaml").read_bytes())
+
+
+def parse_manifest(content: bytes) -> dict[str, ModelEntry]:
+    """The entries of a models.yaml, by name.
+
+    Raises:
+        ModelError: it is none.
+    """
+    try:
+        listed = yaml.safe_load(content)["models"]
+        entries = [ModelEntry(**{**e, "labels": tuple(map(str, e["labels"]))}) for e in listed]
+        return {str(entry.name): entry for entry in entries}
+    except (yaml.YAMLError, TypeError, LookupError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"models.yaml is damaged ({reason[:200]}); {_AGAIN}") from error
 
 
 def read_model(entry: ModelEntry) -> bytes:

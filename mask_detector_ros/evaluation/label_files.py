@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mask_detector_ros.errors import SourceError
 
@@ -189,6 +189,9 @@ def _add_record(
     if not name:
         labels.problems.append(Problem(table.name, line, "unreadable row", "it names no file"))
         return
+    if leaves_folder(name):
+        labels.problems.append(_outside(table.name, line, name))
+        return
     image = find_image(folder, name)
     labels.images.setdefault(image, table.name)
     labels.sources[image] = record.get("source") or ""
@@ -204,7 +207,10 @@ def _add_negatives(labels: Labels, folder: Path, split: str | None) -> None:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"cannot read {folder / NEGATIVES} ({error})") from error
     for record in records:
-        if name := record.get("file"):
+        name = record.get("file")
+        if name and leaves_folder(name):
+            labels.problems.append(_outside(NEGATIVES, 0, name))
+        elif name:
             image = find_image(folder, name)
             labels.images.setdefault(image, NEGATIVES)
             labels.sources[image] = record.get("source") or ""
@@ -241,6 +247,9 @@ def read_voc(folder: Path, documents: list[Path], split: str | None) -> Labels:
             detail = "it is not a PASCAL VOC annotation with a filename"
             labels.problems.append(Problem(name, 0, "unreadable file", detail))
             continue
+        if leaves_folder(file):
+            labels.problems.append(_outside(name, 0, file))
+            continue
         image = find_image(folder, file, document.parent)
         labels.images.setdefault(image, name)
         for number, element in enumerate(root.iter("object"), 1):
@@ -261,6 +270,16 @@ def _read_box(texts: list[str | None]) -> Box:
 
     xmin, ymin, xmax, ymax = map(number, texts)
     return xmin, ymin, xmax, ymax
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a file name of a label file leads out of the data set."""
+    path = PurePath(name)
+    return path.is_absolute() or ".." in path.parts or "\0" in name
+
+
+def _outside(file: str, row: int, name: str) -> Problem:
+    return Problem(file, row, "outside the data set", f"{name!r} leads out of the folder")
 
 
 def find_image(folder: Path, name: str, beside: Path | None = None) -> Path:

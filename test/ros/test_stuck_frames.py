@@ -26,7 +26,11 @@ ANSWER_TIME = 2.0
 
 
 def image(width: int) -> Image:
-    return make_image(np.zeros((24, width, 3), np.uint8))
+    return stamped(np.zeros((24, width, 3), np.uint8))
+
+
+def stamped(pixels: np.ndarray) -> Image:
+    return make_image(pixels, sec=int(time.time()))
 
 
 class Faulty:
@@ -52,8 +56,12 @@ class Faulty:
         )
         settle(self.detections)
 
-    def wait_for_status(self, level: bytes, text: str) -> DiagnosticStatus:
+    def wait_for_status(
+        self, level: bytes, text: str, meanwhile: Image | None = None
+    ) -> DiagnosticStatus:
         def found() -> Any:
+            if meanwhile is not None:
+                self.images.publish(meanwhile)
             frames = [r.status[0] for r in self._reports if r.status]
             return [s for s in frames if s.level == level and text in s.message]
 
@@ -146,12 +154,14 @@ def test_a_failure_costs_its_frame_and_several_are_an_error(
     assert faulty.process.poll() is None
 
 
-def test_detection_thresholds_of_zero_end_no_node(faulty: Faulty) -> None:
+def test_detection_thresholds_of_zero_end_no_node(graph: Graph, tmp_path: Path) -> None:
+    faulty = Faulty(graph, tmp_path, frame_timeout=60.0)
     zeros = set_parameter(faulty.client, "detection_thresholds", double_array_value=[0.0, 0.0, 0.0])
     assert zeros.successful
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-    wait_until(lambda: faulty.images.publish(make_image(noise)) or faulty.detections)
-    status = faulty.wait_for_status(DiagnosticStatus.WARN, "frame over budget: kept 500 of ")
+    wait_until(lambda: faulty.images.publish(stamped(noise)) or faulty.detections)
+    text = "frame over budget: kept 500 of "
+    status = faulty.wait_for_status(DiagnosticStatus.WARN, text, stamped(noise))
     assert int({v.key: v.value for v in status.values}["frames over budget"]) >= 1
 
 

@@ -1,0 +1,1 @@
+"""Random and spoilt input for everything that reads what others wrote."""

@@ -1,0 +1,178 @@
+"""What is fuzzed: each target takes bytes and must return, or raise an error of this package.
+
+Whatever else comes out of a target is a finding: another exception, a crash, a result beyond the
+limits, or silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+from mask_detector_ros.errors import MaskDetectorError
+
+MAX_PIXELS = 200_000
+
+
+@contextlib.contextmanager
+def expected() -> Iterator[None]:
+    """Errors of this package are how bad input is meant to end."""
+    with contextlib.suppress(MaskDetectorError):
+        yield
+
+
+def compressed_image(data: bytes) -> None:
+    """`sensor_msgs/CompressedImage`."""
+    from mask_detector_ros.imaging.encodings import decode_compressed
+
+    with expected():
+        image = decode_compressed(data, "jpeg", MAX_PIXELS)
+        assert image.shape[0] * image.shape[1] <= MAX_PIXELS
+
+
+def image_message(data: bytes) -> None:
+    """`sensor_msgs/Image`: the first bytes are its fields."""
+    from mask_detector_ros.imaging.encodings import READABLE_ENCODINGS, decode_image
+
+    head, pixels = data[:10].ljust(10, b"\0"), data[10:]
+    names = (*READABLE_ENCODINGS, "32FC1", "")
+    message = SimpleNamespace(
+        encoding=names[head[0] % len(names)],
+        height=int.from_bytes(head[1:3], "little") >> (head[9] & 15),
+        width=int.from_bytes(head[3:5], "little") >> (head[9] >> 4),
+        step=int.from_bytes(head[5:8], "little"),
+        is_bigendian=head[8] & 1,
+        data=pixels,
+    )
+    if head[8] & 2 and message.height:  # let the length fit, so that more is reached
+        message.step = len(pixels) // message.height
+        message.data = pixels[: message.step * message.height]
+    with expected():
+        image = decode_image(message, MAX_PIXELS)
+        assert image.shape == (message.height, message.width, 3)
+
+
+def bag(data: bytes) -> None:
+    """A bag file of any kind."""
+    from mask_detector_ros.bags.reading import open_bag
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.mcap"
+        path.write_bytes(data)
+        with expected(), open_bag(path) as reader:
+            topics = [channel.topic for channel in reader.channels]
+            for _ in reader.messages(topics):
+                pass
+
+
+def label_csv(data: bytes) -> None:
+    """A table of labels."""
+    _labels("labels.csv", data)
+
+
+def label_xml(data: bytes) -> None:
+    """A PASCAL VOC annotation."""
+    _labels("a.xml", data)
+
+
+def _labels(name: str, data: bytes) -> None:
+    from mask_detector_ros.evaluation.label_files import read_labels
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(data)
+        with expected():
+            labels = read_labels(Path(folder), None)
+            root = Path(folder).resolve()
+            assert all(row.image.resolve().is_relative_to(root) for row in labels.rows)
+
+
+def models_yaml(data: bytes) -> None:
+    """The list of the models."""
+    from mask_detector_ros.models import parse_manifest
+
+    with expected():
+        parse_manifest(data)
+
+
+def onnx_metadata(data: bytes) -> None:
+    """What a classifier's file says of itself."""
+    import numpy as np
+
+    from mask_detector_ros.classifier import Classifier
+    from mask_detector_ros.inference.base import TensorInfo
+
+    try:
+        metadata = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(metadata, dict):
+        return
+    dtype = np.dtype(np.float32)
+    session = SimpleNamespace(
+        name="fuzzed",
+        inputs=(TensorInfo("x", dtype, (-1, 32, 32, 3)),),
+        outputs=(TensorInfo("y", dtype, (-1, 2)),),
+        metadata={str(key): str(value) for key, value in metadata.items()},
+    )
+    with expected():
+        Classifier(session)  # type: ignore[arg-type]
+
+
+def onnx_file(data: bytes) -> None:
+    """A model's file."""
+    from mask_detector_ros.inference import create_session
+
+    with expected():
+        create_session(data, "fuzzed", "onnxruntime", 1)
+
+
+def keras_config(data: bytes) -> None:
+    """The architecture of a Keras model; code in it must be found."""
+    from convert_to_trt.carried_code import find_keras_code, refuse_keras_code
+    from convert_to_trt.keras1 import translate_keras1
+    from convert_to_trt.model_files import parse_json
+
+    with expected():
+        try:
+            config = parse_json(data)
+        except (ValueError, RecursionError):  # as `read_json` has it
+            return
+        if isinstance(config, dict):
+            list(find_keras_code(config))
+            refuse_keras_code(config, "fuzzed")
+            translate_keras1(config, "fuzzed")
+
+
+def url(data: bytes) -> None:
+    """A source's name: no password of it may be shown."""
+    from mask_detector_ros.sources.urls import file_of_url, hide_passwords, without_password
+
+    text = data.decode(errors="surrogateescape")
+    with expected():
+        file_of_url(text)
+    without_password(text)
+    hide_passwords(text)
+    name = "".join(c for c in text if c.isalnum())[:20] or "x"
+    shown = without_password(f"rtsp://user:geheim{name}@host/{name}")
+    assert f"geheim{name}" not in shown
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (
+        compressed_image,
+        image_message,
+        bag,
+        label_csv,
+        label_xml,
+        models_yaml,
+        onnx_metadata,
+        onnx_file,
+        keras_config,
+        url,
+    )
+}
