@@ -23,7 +23,7 @@ ANNOTATIONS = "foxglove_msgs/msg/ImageAnnotations"
 POINTS, LINE_LOOP = 1, 2
 """Types of a PointsAnnotation."""
 
-FONT_SIZE = 13.0
+FONT_SIZE = 11.0
 LINE, DOT = 2.0, 4.0
 """Pixels of an image of 640x480: letters, lines, and the landmarks' dots."""
 

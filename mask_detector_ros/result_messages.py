@@ -48,7 +48,7 @@ class ResultMessages:
 
     def __init__(self, make: MakeMessage) -> None:
         self._make = make
-        # Detections have no pose. All share this one: making it anew each time would take a
+        # Detections have no pose. All share this one: making one each time would take a
         # quarter of the time that the whole array takes.
         self._no_pose = make(
             "geometry_msgs/msg/PoseWithCovariance",
@@ -142,7 +142,7 @@ class ResultMessages:
         )
 
     def alert(self, faces: Faces, i: int, seconds: float, header: Any) -> Any:
-        """A MaskAlert about face `i`, whose label has stood for so many seconds."""
+        """A MaskAlert about face `i`, whose label has lasted that many seconds."""
         return self._make(
             ALERT,
             header=header,

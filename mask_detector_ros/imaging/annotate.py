@@ -24,7 +24,7 @@ OTHER_COLOR: Color = (150, 90, 90)
 WHITE: Color = (255, 255, 255)
 PRIVACY = ("off", "blur", "pixelate")
 MOSAIC = 6
-"""What privacy leaves of a face: so many squares from side to side, too few for a likeness."""
+"""Squares from side to side that privacy leaves of a face: too few for a likeness."""
 
 HIDDEN_MARGIN, FILLED_MARGIN = 0.2, 0.35
 """Shares of a box by which what is hidden is larger on each side: hair and ears; and all of the

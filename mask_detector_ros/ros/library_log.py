@@ -19,7 +19,7 @@ class NodeLogHandler(logging.Handler):
         """Log one record, as long as there is a ROS to log to."""
         if not rclpy.ok():
             return
-        # One call site each: rclpy refuses a site that changes its severity.
+        # One call site each: rclpy rejects a site that changes its severity.
         text = record.getMessage()
         if record.levelno >= logging.ERROR:
             self._node_logger.error(text)

@@ -186,7 +186,7 @@ class MaskDetectorNode(LifecycleNode):
     # Parameters and services
 
     def _take_parameters(self, changes: list[Any]) -> SetParametersResult:
-        """Take over allowed changes from the next frame on; refuse the others with a reason."""
+        """Take over allowed changes from the next frame on; reject the others with a reason."""
         configured = self._detector is not None
         result = check_changes(NODE_PARAMETERS, changes, self._values, configured)
         if not result.successful:
@@ -211,7 +211,7 @@ class MaskDetectorNode(LifecycleNode):
         for camera in self._cameras:
             camera.forget()
         response.success = bool(self._cameras)
-        response.message = "people are counted anew" if self._cameras else "not configured"
+        response.message = "tracks and counts are reset" if self._cameras else "not configured"
         return response
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

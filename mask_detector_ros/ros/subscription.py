@@ -30,7 +30,7 @@ TRANSPORTS = ("auto", "raw", "compressed")
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 COMPRESSED_SUFFIX = "/compressed"
 TOPICS_NAMED = 4
-"""At most so many topics are listed in a message."""
+"""Maximum number of topics listed in a message."""
 
 
 class Choice(NamedTuple):

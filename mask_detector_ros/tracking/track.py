@@ -21,7 +21,7 @@ MAX_STEP = 0.5
 
 MEASUREMENT_NOISE, ACCELERATION, FIRST_SPEED = 0.08, 4.0, 5.0
 """Standard deviations in face sizes, face sizes a second squared, and face sizes a second:
-a detector's jitter; of people and of a robot's turning; of somebody who walks by at arm's
+a detector's jitter; of people and of a robot's turning; of a person who walks by at arm's
 length."""
 
 
