@@ -4,6 +4,7 @@ For thresholds of P-Net and R-Net, prints how many crops the next stage then loo
 photograph, which is what they cost, and the recall of the whole cascade at a precision that
 the last stage's threshold is set for, which is what they bring. With `--suppression paper` the
 candidates are suppressed where the paper's code does it, before P-Net and R-Net move their boxes.
+The two-stage cascade has one such threshold, of the proposal network.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mask_detector_ros.imaging.boxes import bbox_regression, non_max_suppression
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 
@@ -49,6 +51,21 @@ class CountingCascade:
         refined = self._cascade.refine(pyramid, proposed, second)
         self.crops += (len(proposed), len(refined))
         return self._cascade.decide(pyramid, refined, third)
+
+
+class CountingTwoStages:
+    """A two-stage cascade that counts the crops of its second stage."""
+
+    def __init__(self, cascade: TwoStageCascade) -> None:
+        self._cascade = cascade
+        self.crops = np.zeros(1, int)
+
+    def __call__(self, image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
+        first, _, last = settings.detection_thresholds
+        pyramid = ImagePyramid(image)
+        proposed = self._cascade.propose(pyramid, settings, first)
+        self.crops += len(proposed)
+        return self._cascade.decide(pyramid, proposed, last)
 
 
 class PaperCascade(Cascade):
@@ -100,15 +117,14 @@ def main(argv: list[str] | None = None) -> int:
     except MaskDetectorError as error:
         print(f"threshold_curves: {error}", file=sys.stderr)
         return 1
-    print("crops of R-Net and O-Net; thresholds of P-, R-, O-Net; recall of " + ", ".join(LABELS))
+    if isinstance(networks.cascade, TwoStageCascade):
+        args.refinement = [0.0]
+        head = "crops of the decision network; thresholds of the first, no second, and last stage"
+    else:
+        head = "crops of R-Net and O-Net; thresholds of P-, R-, O-Net"
+    print(f"{head}; recall of " + ", ".join(LABELS))
     for first, second in itertools.product(args.proposal, args.refinement):
-        assert isinstance(networks.cascade, Cascade)
-        variant = networks.cascade
-        if args.suppression == "paper":
-            variant = PaperCascade(variant)
-        if args.search == "near":
-            variant = SecondLook(variant, networks.settings)
-        cascade = CountingCascade(variant)
+        cascade = _counting(networks, args.suppression, args.search)
         settings = replace(networks.settings, detection_thresholds=(first, second, 0.0))
         seen = observe(
             tqdm(images, f"{first:g} {second:g}", leave=False),
@@ -118,11 +134,25 @@ def main(argv: list[str] | None = None) -> int:
         recalls = [
             found[detection_rows(seen, HEADLINE, state)[0]].mean() for state in range(len(LABELS))
         ]
-        of_rnet, of_onet = cascade.crops / len(images)
+        crops = " ".join(f"{count:7.1f}" for count in cascade.crops / len(images))
         chosen = (first, second, threshold or np.nan)
         line = "  ".join([*(f"{value:.3f}" for value in (*chosen, *recalls))])
-        print(f"{of_rnet:7.1f} {of_onet:7.1f}   {line}", flush=True)
+        print(f"{crops}   {line}", flush=True)
     return 0
+
+
+def _counting(
+    networks: Networks, suppression: str, search: str
+) -> CountingCascade | CountingTwoStages:
+    variant = networks.cascade
+    if isinstance(variant, TwoStageCascade):
+        return CountingTwoStages(variant)
+    assert isinstance(variant, Cascade)
+    if suppression == "paper":
+        variant = PaperCascade(variant)
+    if search == "near":
+        variant = SecondLook(variant, networks.settings)
+    return CountingCascade(variant)
 
 
 if __name__ == "__main__":

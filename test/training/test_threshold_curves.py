@@ -1,12 +1,16 @@
 """What the first thresholds cost and bring."""
 
 import csv
+import shutil
+from pathlib import Path
 
 import cv2
 import pytest
 
 from mask_detector_ros.sources.sample_scene import SampleScene
 from training import threshold_curves
+
+MODELS = Path(threshold_curves.__file__).parents[1] / "models"
 
 
 @pytest.fixture
@@ -59,3 +63,15 @@ def test_a_folder_without_labels_is_one_line(tmp_path, monkeypatch, capsys, argu
     monkeypatch.chdir(tmp_path)
     assert threshold_curves.main(arguments) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_two_stage_cascade_has_one_threshold_before_the_last(folder, tmp_path, capsys):
+    networks = tmp_path / "networks"
+    networks.mkdir()
+    for name in ("proposal.onnx", "decision.onnx"):
+        shutil.copy(MODELS / name, networks)
+    options = [str(folder), "--detector-model", str(networks), "--proposal", "0.4", "0.8"]
+    assert threshold_curves.main(options) == 0
+    rows = [list(map(float, line.split())) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[1] for row in rows] == [0.4, 0.8]
+    assert rows[0][0] > rows[1][0] > 0
