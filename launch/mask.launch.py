@@ -117,6 +117,12 @@ ARGUMENTS = [
         description="Whether the detector configures and activates itself, with no lifecycle "
         "manager; empty: as in params_file",
     ),
+    DeclareLaunchArgument(
+        "local",
+        default_value="false",
+        choices=BOOLEANS,
+        description="Whether the nodes talk to this machine only; false: as the environment says",
+    ),
 ]
 
 
@@ -258,6 +264,15 @@ def parameter_value(name: str, text: str) -> bool | ParameterValue:
     return ParameterValue(text, value_type=str)
 
 
+def restrict_discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """With local:=true, the variable that keeps the nodes from the network."""
+    if context.launch_configurations["local"].lower() != "true":
+        return []
+    if os.environ.get("ROS_DISTRO") == "humble":
+        return [SetEnvironmentVariable("ROS_LOCALHOST_ONLY", "1")]
+    return [SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")]
+
+
 def generate_launch_description() -> LaunchDescription:
     """The entry point that `ros2 launch` calls."""
     environment = [
@@ -265,5 +280,6 @@ def generate_launch_description() -> LaunchDescription:
         for name, value in image_environment(CONFIG, os.environ).items()
     ]
     # The group keeps the environment from other nodes of a launch file that includes this one.
-    nodes = GroupAction([*environment, OpaqueFunction(function=start_nodes)])
+    restriction = OpaqueFunction(function=restrict_discovery)
+    nodes = GroupAction([*environment, restriction, OpaqueFunction(function=start_nodes)])
     return LaunchDescription([*ARGUMENTS, nodes])

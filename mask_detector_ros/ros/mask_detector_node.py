@@ -27,9 +27,9 @@ from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.camera import Arrival, Camera, make_cameras
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
 from mask_detector_ros.ros.library_log import forward_library_log
+from mask_detector_ros.ros.parameter_changes import check_changes
 from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
-    check_changes,
     declare_parameters,
     parameter_values,
     plain_value,

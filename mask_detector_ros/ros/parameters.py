@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import array
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
-    SetParametersResult,
 )
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
@@ -42,6 +41,8 @@ _NAMES: dict[str, Any] = {
     "rule": "names of letters, digits, _ and /, separated by commas or as a list",
     "is_list": True,
 }
+
+PATH_LOCK = "allow_path_changes"
 
 NODE_PARAMETERS = (
     *DETECTOR_PARAMETERS,
@@ -123,6 +124,12 @@ NODE_PARAMETERS = (
         live=True,
     ),
     Parameter(
+        PATH_LOCK,
+        False,
+        "Let other nodes set detector_model, classifier_model and engine_cache_dir to paths; they "
+        "can always choose a model of the package. Fixed at start.",
+    ),
+    Parameter(
         "autostart",
         True,
         "Configure and activate at start; false leaves that to a lifecycle manager.",
@@ -194,33 +201,6 @@ def plain_value(parameter: rclpy.parameter.Parameter) -> Any:
 def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
     """The current value of every parameter of the table, by name."""
     return {p.name: p.check(plain_value(node.get_parameter(p.name))) for p in table}
-
-
-def check_changes(
-    table: Iterable[Parameter],
-    changes: Iterable[rclpy.parameter.Parameter],
-    values: Mapping[str, Any],
-    configured: bool,
-) -> SetParametersResult:
-    """Whether the changes may be made, all together, and if not, why.
-
-    Args:
-        values: the present ones; what stays as it is (`ros2 param load`) is no change.
-        configured: whether models are loaded, so that only live parameters can change.
-    """
-    known = {parameter.name: parameter for parameter in table}
-    for change in changes:
-        parameter = known.get(change.name)
-        if parameter is None:
-            continue
-        try:
-            changed = parameter.check(plain_value(change)) != values[change.name]
-        except ParameterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        if configured and changed and not parameter.live:
-            reason = f"{change.name} is fixed while the node is configured; clean it up first"
-            return SetParametersResult(successful=False, reason=reason)
-    return SetParametersResult(successful=True)
 
 
 def split_names(text: str) -> list[str]:

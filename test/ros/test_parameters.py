@@ -11,9 +11,9 @@ from rclpy.parameter import Parameter as RosParameter
 from ros_graph import ROOT
 
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.ros.parameter_changes import check_changes
 from mask_detector_ros.ros.parameters import (
     NODE_PARAMETERS,
-    check_changes,
     descriptor,
     render_page,
     render_yaml,
@@ -103,3 +103,26 @@ def test_names_may_be_a_list() -> None:
 def test_names_are_split_each_once() -> None:
     assert split_names(" a, b ,a,") == ["a", "b"]
     assert split_names("") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("classifier_model", "/etc/passwd", False),
+        ("classifier_model", "mask_classifier", True),
+        ("detector_model", "/tmp", False),
+        ("detector_model", "mtcnn", True),
+        ("engine_cache_dir", "/tmp/x", False),
+        ("allow_path_changes", True, False),
+    ],
+)
+def test_a_peer_can_choose_no_path_unless_the_node_was_started_so(
+    name: str, value: object, allowed: bool
+) -> None:
+    values = {p.name: p.default for p in NODE_PARAMETERS}
+    change = [RosParameter(name, value=value)]
+    result = check_changes(NODE_PARAMETERS, change, values, configured=False)
+    assert result.successful is allowed
+    values["allow_path_changes"] = True
+    result = check_changes(NODE_PARAMETERS, change, values, configured=False)
+    assert result.successful or name == "allow_path_changes"
