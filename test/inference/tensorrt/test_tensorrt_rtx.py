@@ -32,7 +32,8 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    networks = {**find_detector("mtcnn_masked"), "classifier": find_classifier("mask_classifier")}
+    networks = find_detector("mtcnn_masked") | find_detector("mtcnn_two_stage")
+    networks["classifier"] = find_classifier("mask_classifier")
     for name, content in networks.items():
         (folder / f"{name}.onnx").write_bytes(content)
     return folder
@@ -42,7 +43,10 @@ def models(tmp_path_factory):
 @pytest.mark.parametrize(
     ("stage", "precision"),
     [
-        *((stage, "fp32") for stage in ("pnet", "rnet", "onet", "classifier")),
+        *(
+            (stage, "fp32")
+            for stage in ("pnet", "rnet", "onet", "classifier", "proposal", "decision")
+        ),
         # The others place faces: what is built for them in fp16 is the same as in fp32.
         ("classifier", "fp16"),
     ],
@@ -57,10 +61,12 @@ def test_the_shipped_models_build(models, tmp_path, stage, precision, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_whole_cascade_builds(tmp_path, target):
+@pytest.mark.parametrize("detector", ["mtcnn_masked", "mtcnn_two_stage"])
+def test_the_whole_cascade_builds(tmp_path, target, detector):
     model = tmp_path / "cascade.onnx"
     slots = ("--level-slots", "64", "--refine-slots", "64", "--decide-slots", "32")
-    options = ("--image", "320x240", "--min-face-size", "60", "--face-slots", "16", *slots)
+    image = ("--image", "320x240", "--min-face-size", "60", "--face-slots", "16")
+    options = ("--detector-model", detector, *image, *slots)
     assert cascade_to_onnx.main(["-o", str(model), *options]) == 0
     size = build(model, tmp_path / "plan", "fp32", target)["bytes"]
     # RTX has put hundreds of MB of zeros into an engine for Turing; see `to_plain_layers`.
