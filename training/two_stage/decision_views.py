@@ -118,7 +118,7 @@ class CropMaker:
 
     @torch.no_grad()
     def learn_from(self, teacher: nn.Module, side: int, batch_size: int = 256) -> None:
-        """Let a teacher look at every face, several times, and keep what it says of the labels.
+        """Run a teacher over several views of every face and keep the mean of its labels.
 
         Args:
             teacher: in evaluation mode, on the store's device; see `DecisionTeacher`.
