@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ from convert_to_trt.settings import AUTO, PRESETS, Settings, settle
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array
+from mask_detector_ros.roles import ROLES
 
 
 def convert(options: argparse.Namespace) -> Report:
@@ -215,7 +217,9 @@ def settle_pixels(
     if form.channels == 1:
         known.setdefault("color", "RGB")
     if options.settings == AUTO:
-        labels = '["with_mask", "without_mask"]'
+        dims = model.graph.output[0].type.tensor_type.shape.dim
+        count = max(2, min(dims[-1].dim_value if dims else 0, len(ROLES)))
+        labels = json.dumps(ROLES[:count])
         preset = PRESETS["mobilenet_v2"]
         pixels = {"scale": str(preset.scale), "offset": str(preset.offset)}
         known = {"labels": labels, "color": preset.color, **pixels, **known}

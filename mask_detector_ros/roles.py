@@ -105,8 +105,8 @@ def _guess(label: str) -> str:
     text = _simplify(label)
     words = text.split()
     negative = any(word in _NEGATIONS for word in words) or any(p in text for p in _NEGATIVE_PARTS)
-    if any(word.startswith(_INCORRECT) for word in words) or any(
-        part in text for part in _INCORRECT if not part.isascii()
+    if any(_is_incorrect(word) for word in words) or any(
+        part in text for part in _INCORRECT if ord(part[0]) > 0x0500
     ):
         return WORN_INCORRECTLY
     if negative:
@@ -114,6 +114,11 @@ def _guess(label: str) -> str:
     if any(part in text for part in _MASK) or any(word in _POSITIVE + _CORRECT for word in words):
         return WITH_MASK
     return WITHOUT_MASK if set(words) in _BARE else NO_ROLE
+
+
+def _is_incorrect(word: str) -> bool:
+    # Short ones also begin other words: "mal" and "male".
+    return word in _INCORRECT or word.startswith(tuple(w for w in _INCORRECT if len(w) > 4))
 
 
 def _simplify(label: str) -> str:

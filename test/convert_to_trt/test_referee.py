@@ -118,6 +118,12 @@ def test_auto_takes_what_is_not_given_and_says_so(convert):
     assert told["color"] == "BGR"
 
 
+def test_auto_names_three_labels_by_their_roles_where_none_are_given(convert):
+    code, _, err, told = convert(settings="auto", color="BGR", preprocess="unit")
+    assert code == 0, err
+    assert json.loads(told["labels"]) == ["with_mask", "without_mask", "mask_worn_incorrectly"]
+
+
 def test_auto_never_changes_what_was_given(convert):
     code, report, err, told = convert("--settings", "auto", **{**RIGHT, "preprocess": "none"})
     assert code == 0, err
