@@ -15,7 +15,8 @@ from mask_detector_ros.roles import (
 
 MEANINGS = {
     WITH_MASK: """with_mask|Mask|0 Mask|0 With Mask|Con máscara|Con mascarilla|Gente con Barbijo|
-        Com máscara|avec masque|Mit Maske|con mascherina|maskeli|с маской|В маске|носит маску|戴口罩|口罩|
+        Com máscara|avec masque|Mit Maske|con mascherina|maskeli|с маской|В маске|
+        носит маску|戴口罩|口罩|
         マスクあり|マスク着用|마스크 착용|마스크|z maską|pakai masker|Đeo khẩu trang|met mondkapje|
         मास्क के साथ|بكمامة|WithMask|mask_on|masked|face_mask|yes|Mascarrilla|CMFD_mask|
         mask_worn_correctly|properly_worn""",
