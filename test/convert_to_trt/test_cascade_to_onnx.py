@@ -56,6 +56,9 @@ def make(tmp_path, *options):
     return code, path
 
 
+THREE_STAGES = ("--detector-model", "mtcnn_masked")
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, astronaut):
     folder = tmp_path_factory.mktemp("photos")
@@ -94,7 +97,7 @@ def test_the_shipped_two_stage_cascade_finds_the_same_in_one_graph(tmp_path, pho
 
 
 def test_float16_finds_the_same(tmp_path, photos, capsys):
-    code, path = make(tmp_path, "--photos", str(photos), "--half")
+    code, path = make(tmp_path, *THREE_STAGES, "--photos", str(photos), "--half")
     assert code == 0
     assert "0 missing, 0 extra, 0 labels differ" in capsys.readouterr().out
     kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
@@ -146,7 +149,7 @@ def test_another_network_is_no_cascade(tmp_path):
 
 
 def test_too_few_slots_are_said_once(tmp_path, astronaut, caplog):
-    code, path = make(tmp_path, "--level-slots", "2", "--refine-slots", "6")
+    code, path = make(tmp_path, *THREE_STAGES, "--level-slots", "2", "--refine-slots", "6")
     detector = MaskDetector.load(detector_model=str(path), threads=1)
     picture = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
     detector(picture)
@@ -163,7 +166,10 @@ def test_too_few_slots_are_said_once(tmp_path, astronaut, caplog):
         (("--min-face-size", "5"), "min_face_size must be an integer from 12"),
         (("--min-face-size", "300"), "an image of 256x256 holds no face of 300 pixels"),
         (("--face-slots", "0"), "every number of slots must be 1 or more"),
-        (("--face-slots", "30"), "30 slots for faces need as many for O-Net, not 24"),
+        (
+            (*THREE_STAGES, "--face-slots", "30"),
+            "30 slots for faces need as many for O-Net, not 24",
+        ),
         (("--photos", "/nowhere"), "--photos must be a folder of images"),
         (("-o", "/nowhere/c.onnx"), "-o must name a file in a folder that exists"),
     ],
