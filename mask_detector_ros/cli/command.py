@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from mask_detector_ros.errors import MaskDetectorError, ParameterError
 from mask_detector_ros.sources.urls import hide_passwords, without_password
@@ -39,6 +39,7 @@ def run_command(work: Callable[[], int]) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # A file name need not fit the encoding of the terminal.
         sys.stdout.reconfigure(errors="backslashreplace")
+    stdout, sys.stdout = sys.stdout, cast(TextIO, PlainOutput(sys.stdout))
     try:
         with _stop_signals(_interrupt):
             code = work()
@@ -61,12 +62,38 @@ def run_command(work: Callable[[], int]) -> int:
         else:
             complain(f"{os.fsdecode(error.filename)}: {reason}; check the path and its permissions")
         return FAILURE
+    finally:
+        sys.stdout = stdout
     return code
+
+
+def printable(text: str) -> str:
+    """The text without control characters but tabs and ends of lines: the name of a file or topic
+    must not move the cursor of a terminal, or worse."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or ord(c) > 0x9F else f"\\x{ord(c):02x}" for c in text
+    )
+
+
+class PlainOutput:
+    """A stream to which only `printable` text is written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, without control characters."""
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def complain(message: str) -> None:
     """One line on stderr, without passwords."""
-    line = " ".join(without_secrets(message).split())
+    line = printable(" ".join(without_secrets(message).split()))
     print(f"error: {line}", file=sys.stderr)
 
 

@@ -96,7 +96,8 @@ class MaskDetectorNode(LifecycleNode):
             )
             self._cameras = make_cameras(self, detector, values, self._publishing)
         except MaskDetectorError as error:
-            self.get_logger().error(str(error))
+            if rclpy.ok():  # else a signal has ended it, which is no error
+                self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         self._detector = detector
         self._worker = NewestItemWorker(self._process, self._stop_after_crash)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
 
+PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""The variable that names a profile, now and in Fast DDS 2."""
+
 PROFILE_NEED, DEFAULT_NEED = 72, 8
 """Megabytes that a node takes with our profile, whose segment has 64, and without one."""
 
@@ -29,11 +32,12 @@ def avoid_full_shared_memory(
     except OSError:
         return ""
     free = status.f_bavail * status.f_frsize / 2**20
-    need = PROFILE_NEED if "FASTDDS_DEFAULT_PROFILES_FILE" in environment else DEFAULT_NEED
+    need = PROFILE_NEED if any(name in environment for name in PROFILES) else DEFAULT_NEED
     if free >= need:
         return ""
     # A profile may ask for shared memory in its own words; without it, this variable counts.
-    environment.pop("FASTDDS_DEFAULT_PROFILES_FILE", None)
+    for name in PROFILES:
+        environment.pop(name, None)
     environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
     return (
         f"{folder} has {free:.0f} MB free and shared memory takes {need} MB: using UDP, which is"

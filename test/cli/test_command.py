@@ -36,3 +36,14 @@ def test_the_parser_does_not_repeat_all_options(capsys):
         Parser(prog="tool").parse_args(["--nothing"])
     assert end.value.code == WRONG_USE
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_escape_sequences_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        print("a\x1b[2J\x07b.jpg: 1 with_mask\tMüller")
+        raise ModelError("no \x1b]0;title\x07file")
+
+    assert run_command(work) == 1
+    out, err = capsys.readouterr()
+    assert out == "a\\x1b[2J\\x07b.jpg: 1 with_mask\tMüller\n"
+    assert err == "error: no \\x1b]0;title\\x07file\n"

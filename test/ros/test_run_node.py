@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,3 +164,15 @@ def test_a_container_with_shared_memory_of_its_own_gets_a_hint(tmp_path: Path) -
     assert private_shared_memory_hint(tmp_path) == ""
     (tmp_path / ".dockerenv").touch()
     assert "--ipc=host" in private_shared_memory_hint(tmp_path)
+
+
+def test_a_signal_while_a_node_starts_is_neither_an_error_nor_a_traceback(graph: Any) -> None:
+    process = graph.start("mask_detector_node", threads=1)
+    # Python maps our package's first module long before the node has handlers.
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_until(lambda: "cv2" in maps.read_text(), what="the imports")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (0, -signal.SIGINT)
+    output = graph.output(process)
+    assert "Traceback" not in output
+    assert "ERROR" not in output

@@ -1,0 +1,63 @@
+"""Makes a piece of work fail at its n-th call of our own code, for every n.
+
+This is how SQLite tests itself against shortages (https://www.sqlite.org/testing.html#oom_testing):
+the first run fails at the first call, the next at the second, until a run ends before its turn.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import mask_detector_ros
+
+PACKAGE = str(Path(mask_detector_ros.__file__).parent)
+
+SHORTAGES: dict[str, Callable[[], Exception]] = {
+    "memory": MemoryError,
+    "disk": lambda: OSError(errno.ENOSPC, "No space left on device"),
+    "descriptors": lambda: OSError(errno.EMFILE, "Too many open files"),
+    "threads": lambda: RuntimeError("can't start new thread"),
+}
+
+
+def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> bool:
+    """Do the work, with an error at its call of that number; whether it has so many.
+
+    What the work raises comes out, the error itself included.
+    """
+    left = number
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal left
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            left -= 1
+            if left == 0:
+                sys.setprofile(None)
+                raise error
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return left <= 0
+
+
+def every_call(
+    make: Callable[[], Exception], work: Callable[[], Any], step: int = 1
+) -> Iterator[Exception | None]:
+    """Fail the work at each `step`-th call; yield what came out of each run."""
+    number = 1
+    while True:
+        try:
+            if not fail_at(number, make(), work):
+                return
+            yield None
+        except Exception as error:  # for the caller to judge
+            yield error
+        number += step
