@@ -1,0 +1,114 @@
+"""A headless Chromium, and pages on loopback that tell what they show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+TIMEOUT = 90.0
+"""Seconds that a page may take on a busy machine."""
+
+FLAGS = (
+    *(
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--mute-audio",
+        "--no-first-run",
+    ),
+    *("--autoplay-policy=no-user-gesture-required", "--enable-unsafe-swiftshader"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+PLAYER = """<!doctype html><video id=v src="/video" muted playsinline></video><script>
+const send = (what) => fetch("/result", {method: "POST", body: JSON.stringify(what)});
+const fail = () => send({error: `${v.error && v.error.message}`});
+v.onerror = fail;
+v.onended = () => {
+  const canvas = document.createElement("canvas");
+  canvas.width = v.videoWidth; canvas.height = v.videoHeight;
+  canvas.getContext("2d").drawImage(v, 0, 0);
+  send({duration: v.duration, width: v.videoWidth, height: v.videoHeight,
+        frames: v.getVideoPlaybackQuality().totalVideoFrames,
+        sound: v.webkitAudioDecodedByteCount, image: canvas.toDataURL("image/png")});
+};
+v.play().catch(fail);
+</script>"""
+
+
+def find_browser() -> str | None:
+    """The browser's program; None where there is none."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def play(video: Path) -> dict[str, Any]:
+    """Play a video to its end; what the browser says of it."""
+    answer: dict[str, Any] = {}
+    came = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_page = self.path == "/"
+            body = PLAYER.encode() if is_page else video.read_bytes()
+            kind = "text/html" if is_page else "video/" + video.suffix[1:]
+            self.send_response(200 if self.path in ("/", "/video") else 404)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            answer.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            came.set()
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with tempfile.TemporaryDirectory() as profile:
+            url = f"http://127.0.0.1:{server.server_port}/"
+            browser = open_page(url, Path(profile))
+            try:
+                assert came.wait(TIMEOUT), "the browser said nothing"
+            finally:
+                browser.terminate()
+                browser.wait()
+    finally:
+        server.shutdown()
+        server.server_close()
+    return answer
+
+
+def open_page(url: str, profile: Path, *flags: str) -> subprocess.Popen[bytes]:
+    """The browser, showing a page until it is ended."""
+    program = find_browser()
+    assert program is not None
+    return subprocess.Popen(
+        [program, *FLAGS, f"--user-data-dir={profile}", *flags, url],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def screenshot(url: str, image: Path, wait_ms: int, size: tuple[int, int] = (1280, 800)) -> None:
+    """Save what a page shows after some time."""
+    with tempfile.TemporaryDirectory() as profile:
+        browser = open_page(
+            url,
+            Path(profile),
+            f"--screenshot={image}",
+            f"--window-size={size[0]},{size[1]}",
+            f"--timeout={wait_ms}",
+        )
+        assert browser.wait(TIMEOUT + wait_ms / 1000) == 0
