@@ -6,11 +6,12 @@ import argparse
 import math
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -41,6 +42,9 @@ from mask_detector_ros.sources import (
 from mask_detector_ros.sources.captures import VideoSource
 from mask_detector_ros.sources.images import ImagesSource
 from mask_detector_ros.sources.live import ReconnectingSource
+
+if TYPE_CHECKING:
+    from mask_detector_ros.live_view import LiveView
 
 DEFAULT_RATE = 15.0
 """Frames a second of the output where the input has no rate of its own."""
@@ -83,6 +87,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--recursive", action="store_true", help="read the subfolders of a folder, too"
     )
+    parser.add_argument(
+        "--view",
+        action="store_true",
+        help="show image, boxes and counts while they come, in a web page (needs rerun-sdk)",
+    )
+    parser.add_argument(
+        "--rrd", metavar="FILE.rrd", help="write them into a file that `rerun` shows later"
+    )
     add_result_options(parser, "a frame")
     add_file_detector_options(parser)
     add_options(parser, "tracking", TRACKING_PARAMETERS)
@@ -119,6 +131,9 @@ def run(arguments: argparse.Namespace) -> int:
             size = IMAGES_SIZE if is_folder else None
             writer = VideoWriter(output, source.rate or DEFAULT_RATE, size, film, still)
             stack.callback(lambda: writer.close(complete=reader.outcome == "end"))
+        view = open_view(arguments, film, detector.label_names)
+        if view is not None:
+            stack.callback(view.close)
         for frame, seconds in reader:
             start = time.perf_counter()
             faces = stream(frame.image, seconds)
@@ -126,6 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
             if writer is not None:
                 missed = stream.missed_boxes()
                 writer.write(annotate(frame.image, faces, privacy, missed), seconds)
+            if view is not None:
+                view.show(frame.image, faces, seconds)
             record = {"frame": totals.frames - 1, "name": frame.name, "time": round(seconds, 3)}
             results.add(record, frame.image.shape[:2], faces)
     if reader.outcome == "interrupted":
@@ -248,6 +265,27 @@ def check_output_option(arguments: argparse.Namespace, film: Path | None) -> Pat
     if note := encoder_note(output):
         print(f"note: {note}", file=sys.stderr)
     return output
+
+
+def open_view(
+    arguments: argparse.Namespace, film: Path | None, label_names: tuple[str, ...]
+) -> LiveView | None:
+    """The live view that the options ask for; its address goes to stderr."""
+    if not arguments.view and arguments.rrd is None:
+        return None
+    from mask_detector_ros.live_view import LiveView
+
+    file = None
+    if arguments.rrd is not None:
+        file = output_path(arguments.rrd)
+        advice = "give another name with --rrd"
+        check_output(file, [film] if film else [], arguments.overwrite, advice)
+    view = LiveView(label_names, arguments.view, file)
+    if view.url:
+        print(f"live view: {view.url}", file=sys.stderr, flush=True)
+        if sys.stdout.isatty():
+            webbrowser.open(view.url)
+    return view
 
 
 def open_input(arguments: argparse.Namespace) -> FrameSource:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -101,14 +104,47 @@ def open_page(url: str, profile: Path, *flags: str) -> subprocess.Popen[bytes]:
     )
 
 
-def screenshot(url: str, image: Path, wait_ms: int, size: tuple[int, int] = (1280, 800)) -> None:
-    """Save what a page shows after some time."""
-    with tempfile.TemporaryDirectory() as profile:
-        browser = open_page(
-            url,
-            Path(profile),
-            f"--screenshot={image}",
-            f"--window-size={size[0]},{size[1]}",
-            f"--timeout={wait_ms}",
-        )
-        assert browser.wait(TIMEOUT + wait_ms / 1000) == 0
+class Page:
+    """A page in the browser, of which screenshots can be taken (DevTools protocol)."""
+
+    def __init__(self, url: str, profile: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        flags = (f"--remote-debugging-port={self._port}", "--remote-allow-origins=*")
+        self._browser = open_page(url, profile, *flags, "--use-angle=swiftshader")
+        self._url = url
+
+    def screenshot(self) -> bytes:
+        """What the page shows now, as PNG; empty where it is not there yet."""
+        try:
+            pages = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/json", timeout=5)
+            debugger = next(
+                p["webSocketDebuggerUrl"] for p in json.load(pages) if p["url"].startswith("http")
+            )
+        except (OSError, StopIteration):
+            return b""
+        with socket.create_connection(("127.0.0.1", self._port), TIMEOUT) as connection:
+            path = "/" + debugger.split("/", 3)[3]
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            answer = connection.makefile("rb")
+            while answer.readline() != b"\r\n":
+                pass
+            request = b'{"id": 1, "method": "Page.captureScreenshot"}'
+            # A frame of text, masked with zeros as clients must.
+            connection.sendall(bytes([0x81, 0x80 | len(request)]) + bytes(4) + request)
+            while True:
+                length = answer.read(2)[1]
+                if length > 125:
+                    length = int.from_bytes(answer.read(2 if length == 126 else 8), "big")
+                message = json.loads(answer.read(length))
+                if message.get("id") == 1:
+                    return base64.b64decode(message["result"]["data"])
+
+    def close(self) -> None:
+        self._browser.terminate()
+        self._browser.wait()
