@@ -17,7 +17,7 @@ endif
 help:
 	@echo "make setup    make .venv: ROS 2 from Python wheels (or the sourced one), messages, tools"
 	@echo "make demo     run the nodes on the sample scene, or on SOURCE=file|folder|device|URL,"
-	@echo "              into OUT=$(OUT), for DURATION=seconds"
+	@echo "              into OUT=$(OUT), for DURATION=seconds; VIEW=1 shows it in a web page (pip install rerun-sdk)"
 	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
 	@echo "make test-full  the same with converters, TensorRT-RTX, OpenVINO and ros2 launch installed"
 	@echo "make lint     check formatting, imports and types"
@@ -47,7 +47,7 @@ setup:
 export DEMO_SOURCE := $(value SOURCE)
 
 demo: setup
-	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $${DEMO_SOURCE:+--source "$$DEMO_SOURCE"} $(if $(DURATION),--duration "$(DURATION)")
+	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $${DEMO_SOURCE:+--source "$$DEMO_SOURCE"} $(if $(DURATION),--duration "$(DURATION)") $(if $(VIEW),--view)
 
 test: setup
 	$(VENV_PYTHON) -m pytest $(ARGS)

@@ -22,8 +22,10 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import ImageError, SourceError
-from mask_detector_ros.faces import face_record
+from mask_detector_ros.faces import Faces, face_record
+from mask_detector_ros.imaging.annotate import LABEL_COLORS
 from mask_detector_ros.imaging.video_writer import VideoWriter
+from mask_detector_ros.live_view import LiveView
 from mask_detector_ros.output_file import is_special
 from mask_detector_ros.parameters import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
@@ -45,6 +47,7 @@ PARAMETERS = (
     ),
     Parameter("width", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
     Parameter("height", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
+    Parameter("view", False, "Show images and counts in a web page; needs rerun-sdk."),
     Parameter("tail", 0.0, "Time that the last image stands.", 0.0, 60.0, unit="s"),
 )
 
@@ -77,6 +80,11 @@ class RecorderNode(Node):
         self._video = VideoWriter(path, values["rate"], size if all(size) else None)
         self._tail = round(values["tail"] * values["rate"])
         self._last_image: Any = None
+        self._view: LiveView | None = None
+        self._seen: OrderedDict[int, Faces] = OrderedDict()
+        if values["view"]:
+            self._view = LiveView(tuple(LABEL_COLORS))
+            print(f"live view: {self._view.url}", file=sys.stderr, flush=True)
         self._log: FileIO | None = None
         self._first_stamp: int | None = None
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
@@ -112,6 +120,8 @@ class RecorderNode(Node):
 
     def close(self) -> None:
         """Finish both files."""
+        if self._view is not None:
+            self._view.close()
         try:
             self._write_settled(everything=True)
         except SourceError as error:
@@ -195,6 +205,9 @@ class RecorderNode(Node):
             )
             return
         self._last_image = image
+        if self._view is not None and stamp in self._seen:
+            seconds = (stamp - self._first_stamp) / 1e9
+            self._view.show(image, self._seen.pop(stamp), seconds)
         # As many frames as the time since the last image is long, so that the video runs at
         # the pace of life also where images are missing.
         due = round((stamp - self._first_stamp) / 1e9 * self._video.rate) + 1

@@ -183,3 +183,12 @@ def test_the_demo_does_not_replace_its_own_source(tmp_path: Path, portrait: np.n
     assert result.returncode == 2
     assert "would be replaced by the demo" in result.stderr
     assert film.read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [(), ("--without-ros",)])
+def test_the_demo_can_be_watched(options: tuple[str, ...], tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="needs the viewer: pip install rerun-sdk")
+    result = run_demo(tmp_path, "--duration", "3", "--view", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "live view: http://127.0.0.1:" in result.stderr
+    assert len(read_lines(tmp_path)) >= 10

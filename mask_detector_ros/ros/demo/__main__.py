@@ -1,16 +1,17 @@
 """`make demo`: camera node, detector node and recorder as processes, and what they saw.
 
-python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS]
+python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS] [--view]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from mask_detector_ros.cli.command import Parser, run_command
-from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.errors import BackendError, ParameterError
 from mask_detector_ros.ros.demo.files import DemoFiles, look_at
 from mask_detector_ros.ros.demo.report import print_report, read_records
 from mask_detector_ros.sources import SAMPLE
@@ -27,18 +28,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--without-ros", action="store_true", help="run the library, as where there is no ROS"
     )
+    parser.add_argument("--view", action="store_true", help="show it in a web page meanwhile")
     arguments = parser.parse_args(argv)
     if arguments.duration is not None and arguments.duration <= 0:
         parser.error(f"--duration must be more than 0 seconds, got {arguments.duration:g}")
-    return run_command(
-        lambda: run(arguments.source, arguments.out, arguments.duration, arguments.without_ros)
-    )
+    return run_command(lambda: run(arguments))
 
 
-def run(source: str, out: Path, duration: float | None, without_ros: bool) -> int:
-    """Show the source, write its files into `out` and print what was seen."""
-    files = DemoFiles(out)
-    seen = look_at(source, duration)
+def run(arguments: argparse.Namespace) -> int:
+    """Show the source, write its files and print what was seen."""
+    files, without_ros = DemoFiles(arguments.out), arguments.without_ros
+    if arguments.view and find_spec("rerun") is None:
+        raise BackendError("VIEW needs the package rerun-sdk; run: .venv/bin/pip install rerun-sdk")
+    seen = look_at(arguments.source, arguments.duration)
     if seen.path is not None and any(seen.path.samefile(f) for f in files if f.exists()):
         raise ParameterError(f"{seen.path} would be replaced by the demo; give another OUT=folder")
     if without_ros or missing_packages():
@@ -47,7 +49,7 @@ def run(source: str, out: Path, duration: float | None, without_ros: bool) -> in
         from mask_detector_ros.ros.demo.library import run_library as play
     else:
         from mask_detector_ros.ros.demo.graph import run_graph as play
-    play(seen, files)
+    play(seen, files, arguments.view)
     print_report(read_records(files.log), timed=seen.paced_by_clock)
     print(f"\nwritten: {files.video}, {files.log}")
     return 0

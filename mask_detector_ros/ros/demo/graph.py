@@ -30,7 +30,7 @@ FIRST_FRAME_TIMEOUT = 15.0
 """Seconds that the first frame may take to come through, besides the duration asked for."""
 
 
-def run_graph(source: Source, files: DemoFiles) -> None:
+def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
     """Run the three nodes until the source has ended and its last frame is recorded."""
     files.log.unlink(missing_ok=True)
     is_sample = source.name == SAMPLE
@@ -41,7 +41,7 @@ def run_graph(source: Source, files: DemoFiles) -> None:
         "lossless": not source.paced_by_clock,
         "wait_for_subscriber": True,
     }
-    recorder_parameters = {"folder": str(files.folder), "rate": source.rate}
+    recorder_parameters = {"folder": str(files.folder), "rate": source.rate, "view": view}
     if source.is_folder:
         # A photograph stands for a second, in as many frames as players like.
         recorder_parameters |= {"rate": RATE, "tail": 1 / PHOTOGRAPH_RATE}

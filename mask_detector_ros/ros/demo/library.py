@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -11,6 +12,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.video_writer import VideoWriter
+from mask_detector_ros.live_view import LiveView
 from mask_detector_ros.output_file import OutputFile, cannot_write
 from mask_detector_ros.ros.demo.files import PHOTOGRAPH_SIZE, DemoFiles, Source
 from mask_detector_ros.sources import Frame, open_source
@@ -20,7 +22,7 @@ LONGEST_STILL = 10.0
 """Seconds that a gap in a live source takes in the video, at most."""
 
 
-def run_library(source: Source, files: DemoFiles) -> None:
+def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
     """Show the source and write `files`. Raises SourceError where that fails."""
     detector = MaskDetector.load()
     stream = detector.stream(tracking=not source.is_folder)
@@ -28,7 +30,11 @@ def run_library(source: Source, files: DemoFiles) -> None:
     sound = None if source.is_folder else source.path
     still = LONGEST_STILL if source.is_live else float("inf")
     began = time.time()
+    watch = LiveView(detector.label_names) if view else None
+    if watch is not None:
+        print(f"live view: {watch.url}", file=sys.stderr, flush=True)
     with (
+        watch or contextlib.nullcontext(),
         StopRequest() as stop,
         OutputFile(files.log) as log,
         open_source(source.name) as frames,
@@ -44,6 +50,8 @@ def run_library(source: Source, files: DemoFiles) -> None:
                     faces = stream(frame.image, seconds)
                     passed = time.perf_counter() - start
                     video.write(annotate(frame.image, faces), seconds)
+                    if watch is not None:
+                        watch.show(frame.image, faces, seconds)
                     record = {
                         "stamp": round(began + seconds, 6),
                         "frame_id": FRAME_ID,
