@@ -73,6 +73,7 @@ class Camera:
         self._publishing = publishing
         self._subscription: ImageSubscription | None = None
         self._idle = "not active"
+        self._warned: dict[str, float] = {}
         self._forget = False
         self._activation = 0
         self.statistics = FrameStatistics()
@@ -150,9 +151,9 @@ class Camera:
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:
             self.statistics.frame_rejected(str(error))
-            self._node.get_logger().warning(
+            self._warn(
+                "rejected",
                 f"frame rejected ({self.statistics.rejected.count} so far): {error}",
-                throttle_duration_sec=WARNING_PERIOD,
             )
             return
         if (overrun := self._detector.overrun) is not None:
@@ -205,11 +206,19 @@ class Camera:
             model = CameraModel(info, *size, self._geometry.is_rectified)
             positions = locate(faces, model, size, depth)
         except ImageError as error:
-            self._node.get_logger().warning(
-                f"no positions on faces_3d: {error}", throttle_duration_sec=WARNING_PERIOD
-            )
+            self._warn("positions", f"no positions on faces_3d: {error}")
             return
         self._results.publish("faces_3d", RESULTS.detections_3d(faces, positions, header))
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Warn, each kind at most every `WARNING_PERIOD` seconds.
+
+        rclpy's own throttle counts by line of code, which all cameras share.
+        """
+        now = time.monotonic()
+        if now - self._warned.get(kind, -WARNING_PERIOD) >= WARNING_PERIOD:
+            self._warned[kind] = now
+            self._node.get_logger().warning(f"{self.name}: {text}" if self.name else text)
 
     def fail(self, error: Exception) -> None:
         """Count a frame whose processing broke off, and log why."""
@@ -251,7 +260,7 @@ class Camera:
         topic = self._subscription.topic
         if not stuck and self.statistics.silence() > timeout:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"
-            self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD)
+            self._warn("silence", text)
         return Status(part, level, text, numbers, hardware=topic)
 
 

@@ -124,3 +124,11 @@ def test_faces_have_positions_by_size_and_by_the_depth_of_their_stamp(
     pose = heard[-1].detections[0].results[0].pose
     assert pose.pose.position == place
     assert 0 < pose.covariance[14] < 0.02
+
+
+def test_every_camera_warns_of_its_own_silence(graph: Any) -> None:
+    process = graph.start(
+        "mask_detector_node", threads=1, cameras="front,left/rear", image_timeout=0.5
+    )
+    graph.wait_for_output(process, "front: no image for")
+    graph.wait_for_output(process, "left/rear: no image for")
