@@ -41,6 +41,7 @@ ARGUMENTS = [
     "detectors",
     "image",
     "image_transport",
+    "local",
     "namespace",
     "params_file",
     "rviz",
