@@ -61,8 +61,12 @@ def is_bundle(path: Path) -> bool:
     """Whether a file is a zip with a model in it, and none that is a model itself."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        # What is wrong with it is said on reading it.
+        return False
     is_keras = path.suffix.lower() == ".keras" or {"config.json", "metadata.json"} <= set(names)
     return not is_keras and not any(name.endswith("data.pkl") for name in names)
 

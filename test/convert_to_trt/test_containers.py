@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from convert_to_trt.containers import open_container, read_label_file
-from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS, TFLITE
+from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS, TFLITE, read_keras_archive
 from mask_detector_ros.errors import ModelError, ParameterError
 
 HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
@@ -95,6 +95,18 @@ def test_a_zip_with_no_or_several_models_is_refused_with_what_it_holds(tmp_path,
             archive.writestr(name, HDF5_HEAD)
     with pytest.raises(ModelError, match="must hold one model"), open_container(path):
         pass
+
+
+def test_a_damaged_zip_is_one_error(tmp_path):
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.h5", HDF5_HEAD * 100)
+    content = bytearray(path.read_bytes())
+    # The signature of the directory's first entry.
+    content[content.rfind(b"PK\x01\x02")] = 0
+    path.write_bytes(content)
+    with open_container(path) as container, pytest.raises(ModelError, match="damaged"):
+        read_keras_archive(container.path)
 
 
 def test_a_zip_writes_nothing_outside_its_folder(tmp_path):
