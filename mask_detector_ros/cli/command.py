@@ -13,6 +13,8 @@ from io import TextIOWrapper
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
+from tqdm import tqdm
+
 from mask_detector_ros.errors import MaskDetectorError, ParameterError
 from mask_detector_ros.sources.urls import hide_passwords, without_password
 
@@ -40,6 +42,8 @@ def run_command(work: Callable[[], int]) -> int:
         # A file name need not fit the encoding of the terminal.
         sys.stdout.reconfigure(errors="backslashreplace")
     stdout, sys.stdout = sys.stdout, cast(TextIO, PlainOutput(sys.stdout))
+    # By default it makes a lock for several processes, a file in /dev/shm.
+    tqdm.set_lock(threading.RLock())
     try:
         with _stop_signals(_interrupt):
             code = work()

@@ -11,7 +11,6 @@ HOW_TO = {
     "bash": "mask-detector completion bash > "
     "~/.local/share/bash-completion/completions/mask-detector",
     "zsh": "mask-detector completion zsh > DIR/_mask-detector, with DIR in $fpath",
-    "tcsh": "mask-detector completion tcsh > /etc/profile.d/mask-detector.completion.csh",
 }
 
 

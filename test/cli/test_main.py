@@ -1,5 +1,7 @@
 """The `mask-detector` command as a whole: help, wrong use, exit codes."""
 
+import re
+import shutil
 import subprocess
 import sys
 
@@ -104,3 +106,68 @@ def test_a_reader_that_goes_away_is_no_traceback(buffering):
     command.stdout.close()
     _, err = command.communicate()
     assert (command.returncode, err) == (1, b"")
+
+
+def test_python_m_runs_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "mask_detector_ros", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_completion_script_knows_the_options(shell, capsys):
+    pytest.importorskip("shtab", reason="needs: pip install shtab")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "mask-detector" in script
+    assert "--min-face-size" in script
+    assert "--every-frame" in script
+
+
+def test_to_label_one_image_nothing_is_imported_that_it_does_not_need(astronaut_file):
+    """No evaluation, no plots, no bags, no multiprocessing, no ROS."""
+    code = (
+        "import sys; from mask_detector_ros.cli import main;"
+        f" code = main(['image', {str(astronaut_file)!r}, '--threads', '1']);"
+        " names = ('mask_detector_ros.evaluation', 'mask_detector_ros.speed', 'matplotlib',"
+        " 'mask_detector_ros.bags', 'rclpy', 'av', 'rerun', 'PIL');"
+        " print([name for name in names if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace: apt install strace")
+@pytest.mark.parametrize("command", ["image", "video"])
+def test_nothing_is_written_beside_the_output_and_no_socket_is_opened(
+    command, tmp_path, astronaut_file
+):
+    source = astronaut_file if command == "image" else "sample"
+    output = tmp_path / ("out" if command == "image" else "out.mp4")
+    options = ["-o", str(output), "--csv", str(tmp_path / "x.csv"), "--threads", "1"]
+    options += ["--frames", "2"] if command == "video" else []
+    trace = tmp_path.parent / f"{command}.trace"
+    subprocess.run(
+        [
+            *("strace", "-f", "-qq", "-o", trace, "-e"),
+            "trace=openat,rename,renameat,renameat2,unlink,mkdir,socket,connect,bind",
+            *(sys.executable, "-B", "-m", "mask_detector_ros", command, str(source), *options),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    lines = trace.read_text().splitlines()
+    changes = [
+        line
+        for line in lines
+        if re.search(r"O_WRONLY|O_RDWR|O_CREAT|rename|unlink\(|mkdir\(|socket\(|connect\(", line)
+        and "_socket.cpython" not in line
+        and "ENOENT" not in line
+    ]
+    outside = [line for line in changes if str(tmp_path) not in line and "/dev/null" not in line]
+    assert outside == []
+    assert changes, "the output itself was written"
