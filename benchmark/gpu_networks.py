@@ -55,7 +55,7 @@ def check_network(model: bytes, name: str, backend: str, options: EngineOptions)
 
 
 def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
-    """One face, many, none, many: the order in which MTCNN on TensorRT has lost its faces."""
+    """One face, many, none, many: the order in which MTCNN on TensorRT 7 lost faces."""
     many, faces = scene.render(0)
     x1, y1, x2, y2 = faces.boxes[0].astype(int)
     one = np.zeros_like(many)

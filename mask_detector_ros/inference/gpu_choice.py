@@ -31,7 +31,7 @@ def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
     try:
         gpu = find_gpu(device)
     except BackendError as error:
-        # Without such libraries nobody expects a GPU to serve.
+        # Without GPU libraries the reason needs no details.
         return None, f"staying on the CPU: {error if is_ready else 'no NVIDIA GPU was found'}"
     if is_ready:
         return gpu, ""

@@ -11,7 +11,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, Session
 
 LIMITS = {"fp32": 1e-3, "fp16": 0.04}
-"""Largest difference of an output. All of them are probabilities, or shares of a box."""
+"""Largest allowed difference of an output; all outputs are probabilities or fractions of a box."""
 
 LOW_SCORE = 0.3
 """Scores below this are below every threshold, and may differ: ONNX Runtime's sigmoid is bounded on
@@ -76,7 +76,7 @@ def _difference(got: Array, wanted: Array, are_scores: bool) -> float:
 def _pixels(
     shape: tuple[int, ...], dtype: np.dtype[np.generic], metadata: object, seed: int
 ) -> Array:
-    """Something like pictures, as the network's own metadata says to feed it."""
+    """Smooth noise in the value range that the network's metadata names."""
     chance = np.random.default_rng(seed)
     batch, *rest = shape
     is_nchw = len(rest) == 3 and rest[0] == 3
@@ -84,10 +84,10 @@ def _pixels(
     values = np.empty(shape, np.float32)
     for i in range(batch):
         spots = chance.integers(0, 256, (6, 8, 3)).astype(np.float32)
-        picture = cv2.resize(spots, (width, height), interpolation=cv2.INTER_CUBIC)
-        noisy = np.rint(picture + chance.normal(0, 8, picture.shape))
-        picture = np.clip(noisy, 0, 255).astype(np.float32)
-        values[i] = picture.transpose(2, 0, 1) if is_nchw else picture
+        image = cv2.resize(spots, (width, height), interpolation=cv2.INTER_CUBIC)
+        noisy = np.rint(image + chance.normal(0, 8, image.shape))
+        image = np.clip(noisy, 0, 255).astype(np.float32)
+        values[i] = image.transpose(2, 0, 1) if is_nchw else image
     if dtype == np.uint8:
         return values.astype(np.uint8)
     get = getattr(metadata, "get", lambda key, default: default)

@@ -1,4 +1,4 @@
-"""Engines are compared with ONNX Runtime on something like pictures."""
+"""GPU sessions are compared with the CPU on smooth noise."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.parity import LIMITS, check_parity
-from mask_detector_ros.models import find_classifier
+from mask_detector_ros.models import find_classifier, find_detector
 
 
 class Changed(Session):
@@ -82,3 +82,34 @@ def test_bytes_are_fed_as_bytes():
     check_parity(session, reference, [{tensor.name: (2, *tensor.shape[1:])}], "fp32")
     assert session.fed[0].dtype == tensor.dtype
     assert session.fed[0].std() > 20
+
+
+@pytest.fixture
+def rnet():
+    return create_session(find_detector("mtcnn")["rnet"], "rnet", "onnxruntime", 1)
+
+
+def compare_rnet(rnet, change):
+    shape = {"images": (16, 3, 24, 24)}
+    return check_parity(Changed(rnet, change), rnet, [shape], "fp32")
+
+
+def test_scores_that_every_threshold_rejects_may_differ(rnet):
+    # One library bounds the sigmoid, another does not: a root of tiny scores shows it.
+    def raise_low(values):
+        return np.maximum(values, 0.05) if values.ndim == 2 and values.shape[1] == 1 else values
+
+    assert compare_rnet(rnet, raise_low) == 0
+
+
+def test_a_score_that_rises_above_them_is_a_difference(rnet):
+    def raise_high(values):
+        return np.maximum(values, 0.5) if values.shape[1] == 1 else values
+
+    with pytest.raises(ModelError, match="differs from the CPU by .* in scores"):
+        compare_rnet(rnet, raise_high)
+
+
+def test_no_number_is_no_low_score(rnet):
+    with pytest.raises(ModelError, match="differs from the CPU by nan"):
+        compare_rnet(rnet, lambda values: np.full_like(values, np.nan))

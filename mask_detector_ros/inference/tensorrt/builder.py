@@ -28,7 +28,7 @@ from mask_detector_ros.inference.tensorrt.api import Report, TensorRt
 Progress = Callable[[float | None], None]
 
 CANCEL_POLL = 0.1
-"""Seconds between two looks whether a build is still wanted."""
+"""Seconds between two checks whether the build was cancelled."""
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Profile = dict[str, Shapes]
@@ -57,13 +57,16 @@ class BuildRequest:
 
 
 def is_quantised(model: bytes) -> bool:
-    """Whether an ONNX file carries int8. The name of the operation stands in every such file:
-    no reader of ONNX is needed, which a robot may lack."""
+    """Whether an ONNX file carries int8.
+
+    Every such file contains the name of the operation, so the package onnx, which a robot may
+    lack, is not needed.
+    """
     return b"QuantizeLinear" in model
 
 
 class BuildCancelledError(BackendError):
-    """The build was given up because nobody needs it any more."""
+    """The build was cancelled: its result is no longer needed."""
 
 
 def build_in_process(

@@ -1,4 +1,4 @@
-"""One thread for each GPU, which alone makes, uses and frees what lives on it; through pycuda."""
+"""One thread for each GPU that creates, uses and frees all objects on it, through pycuda."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class CudaGraph:
         self._check("cuGraphLaunch", self._executable, self._stream)
 
     def free(self) -> None:
-        """Give the graph's memory back."""
+        """Free the graph."""
         self._cuda.cuGraphExecDestroy(self._executable)
 
     def _check(self, name: str, *arguments: Any) -> None:

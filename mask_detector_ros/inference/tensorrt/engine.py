@@ -19,7 +19,7 @@ from mask_detector_ros.inference.tensorrt.profile import fill_up
 
 GRAPH_LIMIT = 32
 """Different input shapes of one network that are kept ready, each with a CUDA graph: the levels
-of a camera's pyramid, or the batch sizes. The oldest goes for one more."""
+of a camera's pyramid, or the batch sizes. One more replaces the oldest."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Engine:
     def _upload(self, arrays: Mapping[str, Array]) -> None:
         for tensor in self.inputs:
             array = arrays[tensor.name]
-            # Rows behind the batch keep what was there before; nobody reads their results.
+            # Rows behind the batch keep old values; their results are not read.
             self._buffers[tensor.name].view(array.shape, tensor.dtype)[...] = array
 
     def _shaped(self, shapes: dict[str, tuple[int, ...]]) -> _Shaped:
@@ -86,7 +86,7 @@ class Engine:
         return shaped
 
     def _reserve(self, shaped: _Shaped) -> None:
-        """Have memory for the tensors; where it moved, every context must hear of it."""
+        """Allocate memory for the tensors; if it moved, set the new addresses in every context."""
         moved = False
         for tensor in (*self.inputs, *self.outputs):
             size = tensor.dtype.itemsize * int(np.prod(shaped.shapes[tensor.name]))
@@ -121,7 +121,7 @@ class Engine:
             self._buffers[tensor.name].download(shaped.size(tensor), stream)
 
     def free(self) -> None:
-        """Give everything back, the users before what they use."""
+        """Free everything, users before what they use."""
         for shaped in self._contexts.values():
             shaped.free()
         self._contexts.clear()
