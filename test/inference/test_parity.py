@@ -106,7 +106,7 @@ def test_a_score_that_rises_above_them_is_a_difference(rnet):
     def raise_high(values):
         return np.maximum(values, 0.5) if values.shape[1] == 1 else values
 
-    with pytest.raises(ModelError, match="differs from the CPU by .* in scores"):
+    with pytest.raises(ModelError, match=r"differs from the CPU by .* in scores"):
         compare_rnet(rnet, raise_high)
 
 
