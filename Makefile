@@ -33,7 +33,7 @@ help:
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
 	@echo "make engine-builds  how large engines get and how long they take, in .venv/tensorrt (options: ARGS)"
-	@echo "make gpu-check   on a machine with an NVIDIA GPU: build engines, compare, time (options: ARGS)"
+	@echo "make gpu-check   on a machine with an NVIDIA GPU: compare with the CPU and time, 4 minutes (options: ARGS)"
 	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
 	@echo "make clean    remove .venv and everything that was made"
 	@echo "All of them take PYTHON=python3.x, the interpreter to build on, and ROS_WHEELS=kilted,"
