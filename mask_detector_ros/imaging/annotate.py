@@ -23,6 +23,9 @@ LABEL_COLORS: dict[str, Color] = {
 OTHER_COLOR: Color = (150, 90, 90)
 WHITE: Color = (255, 255, 255)
 PRIVACY = ("off", "blur", "pixelate")
+LINES_OF_FACE = 30
+"""Height of a face, at least, in widths of its lines."""
+
 MOSAIC = 6
 """Squares from side to side that privacy leaves of a face: too few for a likeness."""
 
@@ -63,10 +66,12 @@ def annotate(
     places = np.rint(faces.boxes[drawn].clip(-far, far)).astype(np.int64)
     colors = [LABEL_COLORS.get(roles[i], OTHER_COLOR) for i in drawn]
     for i, color, (x1, y1, x2, y2) in zip(drawn, colors, places.tolist(), strict=True):
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
+        # Of a small face in a large image the lines must leave something to see.
+        width = min(thickness, max(round((y2 - y1) / LINES_OF_FACE), 1))
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
         points = faces.landmarks[i][np.isfinite(faces.landmarks[i]).all(axis=1)]
         for point in np.rint(points.clip(-far, far)).astype(int).tolist():
-            cv2.circle(canvas, point, thickness, color, -1)
+            cv2.circle(canvas, point, width, color, -1)
     # In a crowd a face shows its track id, or else its probability: the colour says the rest.
     short = slice(1) if faces.track_ids is not None else slice(-1, None)
     texts = [(tags[i], " ".join(tags[i].split()[short])) for i in drawn]

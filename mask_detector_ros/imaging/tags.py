@@ -19,6 +19,9 @@ SMALLER = (1.0, 0.7, 0.5)
 MIN_HEIGHT = 7
 """Pixels of a capital letter that can still be read."""
 
+SHARE_OF_FACE = 0.3
+"""Height of a capital letter, at most, in heights of its face: small faces have small labels."""
+
 
 @dataclass(frozen=True)
 class Tag:
@@ -89,13 +92,13 @@ def _candidates(
     box: NDArray[np.int64], text: str, size: tuple[int, int], unit: float, smaller: float
 ) -> list[Tag]:
     """Above and below the box, flush with its left or right side; beside it; all in the image."""
-    scale, thickness = SCALE * unit * smaller, max(round(unit * smaller), 1)
-    (_, capital), _ = cv2.getTextSize("H", FONT, scale, thickness)
-    if capital < MIN_HEIGHT < cv2.getTextSize("H", FONT, SCALE * unit, thickness)[0][1]:
-        scale *= MIN_HEIGHT / capital
+    xmin, ymin, xmax, ymax = map(int, box)
+    (_, capital), _ = cv2.getTextSize("H", FONT, SCALE * unit, 1)
+    wanted = min(capital, SHARE_OF_FACE * (ymax - ymin)) * smaller
+    scale = SCALE * unit * max(wanted, min(MIN_HEIGHT, capital)) / capital
+    thickness = max(round(scale / SCALE), 1)
     (width, height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
     width, height = width + 2, height + baseline + 2
-    xmin, ymin, xmax, ymax = map(int, box)
     above, below = ymin - height, ymax
     # Out of the image at the top, the label stands below.
     rows = [above, below] if above >= 0 else [below]
