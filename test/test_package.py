@@ -154,3 +154,8 @@ def test_every_interface_file_is_built() -> None:
     assert sorted(re.findall(r"msg/\w+\.msg", cmake)) == sorted(
         f"msg/{file.name}" for file in (ROOT / "msg").glob("*.msg")
     )
+
+
+@pytest.mark.parametrize("file", python_files(PACKAGE), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_no_message_has_pip_install_a_package_that_no_registry_holds(file: Path) -> None:
+    assert "mask_detector_ros[" not in file.read_text()

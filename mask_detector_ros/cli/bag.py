@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise BackendError(
             f"bags need the libraries rosbags, zstandard and lz4 ({error}); run:"
-            " pip install 'mask_detector_ros[bag]'"
+            " pip install rosbags zstandard lz4"
         ) from error
     path, output = Path(arguments.input).expanduser(), Path(arguments.output).expanduser()
     values = option_values(arguments, DETECTOR_PARAMETERS)

@@ -40,7 +40,7 @@ def require_matplotlib() -> None:
     if find_spec("matplotlib") is None:
         raise MaskDetectorError(
             "the report needs matplotlib, which is not installed; do: "
-            'pip install "mask_detector_ros[evaluate]", or leave out -o'
+            "pip install matplotlib, or leave out -o"
         )
 
 

@@ -28,7 +28,7 @@ _MODULES = {
 
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
-    "openvino": 'pip install "mask_detector_ros[openvino]"',
+    "openvino": "pip install openvino",
 }
 
 __all__ = [

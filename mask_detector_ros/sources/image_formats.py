@@ -43,7 +43,7 @@ def format_name(start: bytes) -> str:
 def read_with_pillow(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     """(H, W, 3) BGR of an image file's bytes, upright; None where Pillow is missing or fails.
 
-    HEIC needs pillow-heif (`pip install "mask_detector_ros[heif]"`).
+    HEIC needs pillow-heif (`pip install pillow-heif`).
 
     Raises:
         ImageError: the image has more than `max_pixels`.

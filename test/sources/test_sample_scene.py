@@ -207,7 +207,7 @@ print({"skimage", "matplotlib", "rclpy"} & set(sys.modules))
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch):
     monkeypatch.setattr(portraits, "find_spec", lambda name: None)
-    with pytest.raises(SourceError, match=r'skimage.*pip install "mask_detector_ros\[sample\]"'):
+    with pytest.raises(SourceError, match=r"skimage.*pip install scikit-image"):
         SampleScene()
 
 

@@ -15,6 +15,10 @@ from mask_detector_ros.errors import SourceError
 Points = tuple[tuple[float, float], ...]
 
 
+PIP_NAMES = {"skimage": "scikit-image"}
+"""Packages that pip knows by another name."""
+
+
 @dataclass(frozen=True)
 class Portrait:
     """A photograph of one person. All points are (x, y) in its own pixels, measured by hand.
@@ -73,7 +77,8 @@ class Portrait:
         raise SourceError(
             f"The sample scene needs the portrait {Path(self.file).name} of the package "
             f"{self.package}, which is not installed: run "
-            f'pip install "mask_detector_ros[sample]" (or apt install {self.debian_package})'
+            f"pip install {PIP_NAMES.get(self.package, self.package)} (or apt install "
+            f"{self.debian_package})"
         )
 
     def load(self) -> NDArray[np.uint8]:
