@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,8 @@ MAX_DOMAIN = 232
 """The ports of a higher domain do not exist; Fast DDS ends the process."""
 
 MAX_FAILURES = 100
-"""Callbacks that fail one after the other before the process gives up."""
+"""Errors of rcl itself, one after the other, before the process gives up: what a peer can bring
+about, such as a clock below 0 two hundred times a second, is no reason to end."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -131,7 +133,7 @@ def _describe(error: ParameterException) -> str:
 
 def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
     """Spin until the context is shut down. An error of a callback, rclpy's own included, is logged
-    and counted; only where nothing else happens any more is it raised."""
+    and counted; only where rcl does nothing else any more is it raised."""
     failures = 0
     while rclpy.ok():
         try:
@@ -144,7 +146,7 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
                 return
             failures += 1
             node.callback_errors += 1
-            if failures >= MAX_FAILURES:
+            if isinstance(error, RCLError) and failures >= MAX_FAILURES:
                 raise
             node.get_logger().error(
                 f"a callback failed ({node.callback_errors} so far): {type(error).__name__}:"
@@ -152,6 +154,8 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
                 throttle_duration_sec=WARNING_PERIOD,
             )
             node.get_logger().debug("".join(traceback.format_exception(error)))
+            # A peer that makes callbacks fail as fast as it can takes no core.
+            time.sleep(min(failures, MAX_FAILURES) / 10_000)
 
 
 def _report(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +114,9 @@ def test_a_negative_clock_ends_no_node(graph: Any) -> None:
         lambda: clock.publish(message) or "a callback failed (1 so far)" in graph.output(process),
         what="the error in the log",
     )
+    for _ in range(300):
+        clock.publish(message)
+        time.sleep(0.002)
     message.clock.sec = 5
     clock.publish(message)
     black = make_image(np.zeros((48, 64, 3), np.uint8))
@@ -120,8 +124,9 @@ def test_a_negative_clock_ends_no_node(graph: Any) -> None:
     assert process.poll() is None
 
 
-def test_callbacks_that_always_fail_end_the_process(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("is_rcl", [True, False])
+def test_only_errors_of_rcl_itself_end_the_process(
+    is_rcl: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
     monkeypatch.setattr(run_node_module, "MAX_FAILURES", 3)
@@ -137,14 +142,18 @@ def test_callbacks_that_always_fail_end_the_process(
             self.create_timer(0.001, self.fail)
 
         def fail(self) -> None:
-            raise KeyError("a bug")
+            if self.callback_errors > 20:
+                rclpy.shutdown()
+            raise (rclpy_implementation.RCLError if is_rcl else KeyError)("a bug")
 
         def close(self) -> None:
             self.destroy_node()
 
-    with pytest.raises(KeyError, match="a bug"):
-        run_node_module.run_node(Broken, [])
-    assert "a callback failed (1 so far): KeyError: 'a bug'" in "".join(capfd.readouterr())
+    assert run_node_module.run_node(Broken, []) == (1 if is_rcl else 0)
+    written = "".join(capfd.readouterr())
+    kind = "RCLError: a bug" if is_rcl else "KeyError: 'a bug'"
+    assert f"a callback failed (1 so far): {kind}; going on" in written
+    assert ("error: ROS could not start: a bug" in written) is is_rcl
 
 
 def test_without_room_in_shared_memory_udp_is_used(
