@@ -2,8 +2,8 @@
 
     make engine-builds ARGS="[--targets SM75 SM86] [--limit SECONDS] [--out FILE]"
 
-The four networks and the whole cascade in fp32, and with the classifier in fp16. What the file of
-results holds already, of the same models, is not built again.
+The networks of both cascades and each whole cascade in fp32, and with the classifier in fp16. What
+the file of results holds already, of the same models, is not built again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from convert_to_trt.cascade_graph import compose_cascade
-from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
 from convert_to_trt.environment import (
     REPOSITORY,
     TENSORRT_ENVIRONMENT,
@@ -28,6 +29,7 @@ from convert_to_trt.environment import (
     clean_variables,
     is_ready,
 )
+from convert_to_trt.two_stage_graph import compose_two_stage
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.models import find_classifier, find_detector
@@ -77,21 +79,27 @@ def build(
 
 def jobs(folder: Path) -> Iterator[tuple[str, Path, str]]:
     """Every network as a file: its name, the file, and what to build it in."""
-    stages, classifier = find_detector("mtcnn_masked"), find_classifier("mask_classifier")
-    for name, content in {**stages, "classifier": classifier}.items():
+    three, classifier = find_detector("mtcnn_masked"), find_classifier("mask_classifier")
+    two = find_detector("mtcnn_two_stage")
+    for name, content in {**two, **three, "classifier": classifier}.items():
         path = folder / f"{name}.onnx"
         path.write_bytes(content)
         # The networks that place faces are built in fp32 in any case.
         for precision in PRECISIONS if name == "classifier" else ("fp32",):
             yield name, path, precision
     for width, height in IMAGES:
+        settings = GraphSettings(width, height)
+        few_crops = replace(settings, decide_slots=TWO_STAGE_SLOTS)
+        graphs = {"two stages": compose_two_stage(two, few_crops)}
         for precision in PRECISIONS:
-            settings = GraphSettings(width, height, half=precision == "fp16")
-            whole = compose_cascade(stages, classifier, settings)
-            path = folder / f"cascade-{width}x{height}-{precision}.onnx"
+            half = replace(settings, half=precision == "fp16")
+            name = f"three stages, {precision} classifier"
+            graphs[name] = compose_cascade(three, classifier, half)
+        for name, whole in graphs.items():
+            path = folder / "cascade.onnx"
             path.write_bytes(whole.SerializeToString())
             # The file has its types already: fp32 leaves them as they are.
-            yield f"whole cascade {width}x{height}, {precision} classifier", path, "fp32"
+            yield f"whole cascade {width}x{height}, {name}", path, "fp32"
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
