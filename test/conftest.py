@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gpu_stand_in import VERSIONS, FakeGpu
 from hypothesis import settings
+from ros_domains import reserve_domain
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.models import find_detector
@@ -24,9 +25,9 @@ def restore_signals():
         signal.signal(number, kind)
 
 
-# No suite hears another one, nor a robot that the user's shell is set up for. Domains above 101
-# collide with ports that Linux hands out to clients.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+# No suite hears another one, nor a robot that the user's shell is set up for.
+domain, domain_lock = reserve_domain()
+os.environ["ROS_DOMAIN_ID"] = str(domain)
 
 # Fixtures of a module or session start processes before those of a test are set up.
 restore_signals()

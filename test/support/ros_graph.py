@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from pathlib import Path
 from typing import Any
 
+from ros_domains import reserve_domain
 from waiting import wait_until
 
 from benchmark.processes import LIMIT, Processes
 
 ROOT = Path(__file__).parents[2]
-_domains = itertools.count()
 
 
 class Graph(Processes):
     """Starts nodes in one domain, and a node of the test's own to talk to them."""
 
     def __init__(self, folder: Path) -> None:
-        # Domains above 101 collide with ports that Linux hands out to clients.
-        self.domain = 1 + (os.getpid() * 7 + next(_domains)) % 100
+        self.domain, self._lock = reserve_domain()
         environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(self.domain),
@@ -43,6 +41,7 @@ class Graph(Processes):
         for client in self._clients:
             client.close()
         super().close()
+        self._lock.close()
 
 
 class Client:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from waiting import wait_until
 
-# Above 101 the ports of a domain run into those the kernel hands out.
-DOMAIN_ID = 1 + os.getpid() % 100
+DOMAIN_ID = int(os.environ["ROS_DOMAIN_ID"])
 SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 STOP_LIMIT_S = 20
 
