@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,13 @@ def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, graph.environment[name])
     yield graph
     graph.close()
+
+
+def test_the_page_shows_the_files_of_the_example() -> None:
+    page = (ROOT / "docs" / "how-to" / "compose.md").read_text(encoding="utf-8")
+    shown = re.findall(r'^--8<-- "(.+)"$', page, re.MULTILINE)
+    assert len(shown) == 2
+    assert all((ROOT / file).is_file() for file in shown)
 
 
 def be_greeted(graph: Graph, image_topic: str) -> None:
