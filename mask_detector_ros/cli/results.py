@@ -195,7 +195,9 @@ def output_path(name: str) -> Path:
     """The path that an option names. Raises SourceError where it is empty."""
     if not name:
         raise SourceError("an output has an empty name; give a file name")
-    return expand_home(name)
+    path = expand_home(name)
+    # `new/../clip.mp4` is clip.mp4 once the folder is made, and must be known as such before.
+    return path.resolve() if ".." in path.parts else path
 
 
 def name_record(path: Path) -> dict[str, str]:

@@ -71,7 +71,7 @@ def without_password(name: str) -> str:
     if match is None:
         return name
     user, rest = _split_user(match["rest"])
-    shown = _SECRET.sub(lambda found: found["key"] + HIDDEN, rest)
+    shown = _SECRET.sub(_hide_value, rest)
     return f"{match['scheme']}://{HIDDEN + '@' if user is not None else ''}{shown}"
 
 
@@ -118,6 +118,13 @@ def credentials(url: str) -> tuple[str, str] | None:
         return None
     name, _, password = user.partition(":")
     return unquote(name), unquote(password)
+
+
+def _hide_value(found: re.Match[str]) -> str:
+    # Hidden already, with the colon of the message that it stands in.
+    if re.fullmatch(r"\*\*\*[:;,.]?", found["value"]):
+        return found[0]
+    return found["key"] + HIDDEN
 
 
 def _split_user(rest: str) -> tuple[str | None, str]:

@@ -164,6 +164,14 @@ def test_an_input_reached_by_another_name_is_never_replaced(
     assert (tmp_path / "a.png").read_bytes() == astronaut_file.read_bytes()
 
 
+def test_an_input_is_not_replaced_by_way_of_a_folder_that_is_not_there_yet(folder, capsys):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for output in (folder / "new" / "..", folder / "new" / ".." / "."):
+        assert main(["image", str(folder), "-o", str(output), "--overwrite"]) == 2
+        assert "would be overwritten" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_an_existing_file_is_replaced_only_on_request(tmp_path, astronaut_file, capsys):
     (tmp_path / "astronaut.png").write_bytes(b"something else")
     command = ["image", str(astronaut_file), "-o", str(tmp_path), *FAST]

@@ -216,6 +216,15 @@ def test_the_input_is_never_replaced_by_whatever_name(way, option, video, capsys
     assert video.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["-o", "--csv", "--coco", "--rrd"])
+def test_the_input_is_not_replaced_by_way_of_a_folder_that_is_not_there_yet(option, video, capsys):
+    before = video.read_bytes()
+    detour = video.parent / "new" / ".." / video.name
+    assert main(["video", str(video), option, str(detour), "--overwrite", *FAST]) == 2
+    assert "is the input; give another name with" in capsys.readouterr().err
+    assert video.read_bytes() == before
+
+
 def test_an_existing_file_is_replaced_only_on_request(video, tmp_path, capsys):
     output = tmp_path / "x.mp4"
     output.write_bytes(b"something else")

@@ -81,6 +81,14 @@ def test_a_url_that_is_none_says_why(url, reason):
     assert "secret" not in str(caught.value)
 
 
+def test_what_is_hidden_stays_as_it_is():
+    message = hide_passwords("cannot open http://cam/v?password=a: refused")
+    assert message == "cannot open http://cam/v?password=*** refused"
+    shown = "cannot open http://***@cam/v?password=***: refused"
+    assert hide_passwords(shown) == shown
+    assert "secret" not in hide_passwords("http://cam/v?password=***secret")
+
+
 def test_credentials_are_decoded():
     assert credentials("rtsp://a%40b:c%23d@cam/x") == ("a@b", "c#d")
     assert credentials("rtsp://a:c#d@cam/x") == ("a", "c#d")
