@@ -172,7 +172,8 @@ def test_a_signal_ends_the_run_and_keeps_what_was_written(how, tmp_path):
     assert process.returncode == 0, "the sample scene has no end that could be missing"
     printed = [json.loads(line) for line in [*lines, *rest.splitlines()]]
     said = re.match(r"interrupted after (\d+) frames; what was written is kept\n\d+ frames", err)
-    assert int(said[1]) == len(printed) == len(read(output))
+    assert int(said[1]) == len(printed), err
+    assert len(read(output)) == len(printed), err
     assert len(json.loads((tmp_path / "x.json").read_text())["images"]) == len(printed)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv", "x.json", "x.mp4"]
 
