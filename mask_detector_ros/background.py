@@ -1,4 +1,4 @@
-"""Loading something slow while something else serves."""
+"""Load something slow while something else serves."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundLoad(Generic[Loaded]):
-    """Calls `load` in a thread of its own; whoever waits for the result asks now and then.
+    """Calls `load` in a separate thread; callers poll for the result.
 
     Args:
-        load: gets a function that takes lines about its progress, and one that tells when the
-            result is no longer wanted. A `MaskDetectorError` is a failure, which is
-            logged and kept in `state`.
+        load: called with a function that takes progress messages and a function that returns
+            whether the result is no longer wanted. If it raises `MaskDetectorError`, the
+            failure is logged and kept in `state`.
 
     Attributes:
-        state: what it is at, in words: `starting`, what `load` says, `ready` or `failed: ...`.
+        state: progress as text: `starting`, the last message of `load`, `ready` or `failed: ...`.
     """
 
     def __init__(self, load: Callable[[Callable[[str], None], Callable[[], bool]], Loaded]) -> None:
@@ -35,7 +35,7 @@ class BackgroundLoad(Generic[Loaded]):
         self._thread.start()
 
     def take(self) -> Loaded | None:
-        """The result, once; None before it is there and after it was taken."""
+        """Return the result once; None before it is ready and after it was taken."""
         return self._result.pop() if self._result else None
 
     def cancel(self, timeout: float | None = None) -> None:
@@ -45,7 +45,7 @@ class BackgroundLoad(Generic[Loaded]):
         self._result.clear()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until it is ready or has failed."""
+        """Wait until `load` has succeeded or failed."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -57,7 +57,7 @@ class BackgroundLoad(Generic[Loaded]):
                 logger.warning("%s; going on without", error)
             return
         except BaseException:
-            # A mistake of ours: Python reports it from this thread, the state must not lie.
+            # A bug: Python reports it from this thread, and the state must show the failure.
             self.state = "failed: unexpectedly, the log says how"
             raise
         if not self._cancelled.is_set():

@@ -2,11 +2,11 @@
 
 
 class MaskDetectorError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base class of the errors that this package raises."""
 
 
 class ImageError(MaskDetectorError, ValueError):
-    """An image, or a message that should carry one, cannot be used."""
+    """An image, or an image message, cannot be used."""
 
 
 class ModelError(MaskDetectorError):
@@ -14,7 +14,7 @@ class ModelError(MaskDetectorError):
 
 
 class BackendError(MaskDetectorError):
-    """An inference backend was asked for that cannot serve on this machine."""
+    """The requested inference backend cannot run on this machine."""
 
 
 class ParameterError(MaskDetectorError, ValueError):

@@ -24,14 +24,15 @@ class Faces:
         scores: (N,) float32, the detector's confidence that this is a face, 0 to 1.
         landmarks: (N, 5, 2) float32, x and y in source pixels of the left eye, right eye,
             nose, left and right corner of the mouth; left and right as seen in the image.
-        probabilities: (N, K) float32, one row a face; K is 0 before classification.
-        label_names: the K label names, in the order of the columns of `probabilities`.
-        label_ids: (N,) int64, index into `label_names`; the most probable label unless
-            given (a tracker gives smoothed ones), `NO_LABEL` where K is 0.
-        label_roles: what each of the K labels means, one of `roles.ROLES` or empty; by the
-            names unless given.
-        track_ids: (N,) int64, or None where nobody tracks.
-        track_ages: (N,) float64, seconds since each was first seen, or None likewise.
+        probabilities: (N, K) float32, one row per face; K is 0 before classification.
+        label_names: the K label names, in the column order of `probabilities`.
+        label_ids: (N,) int64, index into `label_names`. Defaults to the most probable label
+            (a tracker passes smoothed ids), or `NO_LABEL` where K is 0.
+        label_roles: the meaning of each of the K labels, one of `roles.ROLES` or empty.
+            Derived from the names unless given.
+        track_ids: (N,) int64, or None without tracking.
+        track_ages: (N,) float64, seconds since each track was first seen, or None without
+            tracking.
 
     Raises:
         ValueError: the arrays do not fit together.
@@ -97,7 +98,7 @@ class Faces:
         rows: Any = index
         if not isinstance(index, slice):
             rows = np.atleast_1d(np.asarray(index))
-            # An empty list has no type of its own, and NumPy makes it one of floats.
+            # NumPy turns an empty list into an array of floats.
             rows = rows.astype(np.intp) if rows.size == 0 else rows
         return replace(
             self,
@@ -116,7 +117,7 @@ class Faces:
         label_names: Sequence[str],
         label_roles: Sequence[str] = (),
     ) -> Faces:
-        """The same faces, labelled by a classifier's (N, K) probabilities."""
+        """Return the same faces with the labels of a classifier's (N, K) probabilities."""
         return replace(
             self,
             probabilities=probabilities,
@@ -127,7 +128,7 @@ class Faces:
 
     @property
     def labels(self) -> list[str]:
-        """The label's name of every face; an empty string where there is none."""
+        """The label name of every face; an empty string where there is none."""
         return [self.label_names[i] if i != NO_LABEL else "" for i in self.label_ids]
 
     @property
@@ -137,7 +138,7 @@ class Faces:
 
     @property
     def label_probabilities(self) -> NDArray[np.float32]:
-        """(N,) the probability of every face's own label; 0 where there is none."""
+        """(N,) the probability of each face's label; 0 where there is none."""
         if not self.label_names:
             return np.zeros(len(self), np.float32)
         own: NDArray[np.float32] = self.probabilities[np.arange(len(self)), self.label_ids]
@@ -149,7 +150,7 @@ class Faces:
         return {name: labels.count(name) for name in self.label_names}
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One JSON-ready dictionary a face; see `face_record`."""
+        """One JSON-ready dictionary per face; see `face_record`."""
         return [
             face_record(
                 self.boxes[i].tolist(),
@@ -174,11 +175,11 @@ def face_record(
     score: float | None = None,
     landmarks: Sequence[Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """A face in JSON, the same from the commands, the recorder and the demo.
+    """Describe a face as a JSON-ready dictionary, shared by commands, recorder and demo.
 
     `box` is xmin, ymin, xmax, ymax in source pixels; `label` is an empty string without a label;
-    `probabilities` has one number a label; `track_id` is missing without tracking. What the
-    source does not know, such as the landmarks of a Detection2D, is missing too.
+    `probabilities` has one number per label. `track_id` is missing without tracking. Fields
+    that the source lacks, such as the landmarks of a Detection2D, are missing too.
     """
     record: dict[str, Any] = {"box": [round(v, 2) for v in box]}
     if score is not None:

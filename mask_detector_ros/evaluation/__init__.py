@@ -1,5 +1,5 @@
-"""How accurate a detector and its classifiers are, measured on labelled photographs.
+"""Accuracy of a detector and its classifiers on labelled photographs.
 
-`dataset.py` reads and checks the labels, `observe.py` runs the networks, `summary.py` turns
-what they said into figures with intervals, `html_report.py` shows them.
+`dataset.py` reads and checks the labels, `observe.py` runs the networks, `summary.py` computes
+figures with intervals from their outputs, `html_report.py` shows them.
 """

@@ -1,4 +1,4 @@
-"""How the faces of one detector agree with those of another on the same images."""
+"""Agreement of two detectors on the same images."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
 
 BOX_LIMIT, PROBABILITY_LIMIT = 1.5, 0.04
-"""Pixels, and as a probability: what faces may differ by and still be called the same, where
-two backends or two precisions run the same networks."""
+"""Tolerances in pixels and in probability within which faces count as the same when two backends
+or two precisions run the same networks."""
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """What the faces of a first and a second detector have in common.
+    """Agreement of the faces of a first and a second detector.
 
     Attributes:
-        images: how many were compared.
-        faces: that the first found.
-        missing: of these, that the second did not find.
-        extra: that only the second found.
-        labels: of the common ones, with another label.
-        boxes: (C,) of each common face the largest difference of a box edge, in pixels.
-        probabilities: (C,) the same of the probabilities.
+        images: number of images compared.
+        faces: faces that the first detector found.
+        missing: faces that only the first found.
+        extra: faces that only the second found.
+        labels: common faces whose labels differ.
+        boxes: (C,) largest difference of a box edge of each common face, in pixels.
+        probabilities: (C,) largest difference of a probability of each common face.
     """
 
     images: int
@@ -62,7 +62,7 @@ class Agreement:
         )
 
     def to_record(self) -> dict[str, object]:
-        """As JSON takes it: the counts, and of both differences how they are spread."""
+        """JSON-ready counts, and the distribution of both differences."""
         return {
             "images": self.images,
             "faces": self.faces,

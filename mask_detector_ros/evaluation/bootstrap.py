@@ -1,4 +1,4 @@
-"""Intervals from a bootstrap over images: faces of one image are not independent."""
+"""Confidence intervals by bootstrap over images, since faces of one image are not independent."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mask_detector_ros.evaluation.metrics import Values, Weights
 ROUNDS = 1000
 SEED = 0
 INTERVAL = (2.5, 97.5)
-"""Percentiles of the draws: a 95 % interval."""
+"""Percentiles of a 95 % interval."""
 
 ROUNDS_AT_ONCE = 100
-"""Bounds the memory that many faces times many draws would take."""
+"""Draws per batch; bounds the memory of faces times draws."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval; NaN where there is nothing to count."""
+    """A figure with its 95 % interval; NaN if there is nothing to count."""
 
     value: float
     low: float
@@ -34,24 +34,24 @@ class Estimate:
 
 
 def draw_images(images: int, rounds: int = ROUNDS, seed: int = SEED) -> NDArray[np.uint16]:
-    """(rounds, images) how often each image is drawn; each round draws as many as there are."""
+    """(rounds, images) how often each image is drawn; a round draws as many images as there are."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(images, np.full(images, 1 / images), size=rounds).astype(np.uint16)
 
 
 def estimate(metric: Callable[[Weights], Values], draws: NDArray[np.uint16]) -> Estimate:
-    """A metric on all images, with the interval that the draws give.
+    """Compute a metric on all images, with its interval from the draws.
 
     Args:
-        metric: from (R, images) weights of the images to (R,) values.
-        draws: as `draw_images` makes them.
+        metric: maps (R, images) weights of the images to (R,) values.
+        draws: as returned by `draw_images`.
     """
     value = metric(np.ones((1, draws.shape[1])))[0]
     parts = [
         metric(draws[start : start + ROUNDS_AT_ONCE].astype(np.float64))
         for start in range(0, len(draws), ROUNDS_AT_ONCE)
     ]
-    # A draw can miss a rare class altogether; it says nothing then.
+    # A draw without a rare class has no value and is left out.
     values = np.concatenate(parts)
     values = values[~np.isnan(values)]
     if not len(values):

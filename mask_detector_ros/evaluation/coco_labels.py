@@ -1,4 +1,4 @@
-"""Reads labels in COCO's form: one JSON file with images, annotations and categories."""
+"""Read labels in COCO format: one JSON file with images, annotations and categories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDERS = (".", "annotations", "*")
 
 
 def find_coco(folder: Path) -> list[Path]:
-    """The JSON files of a folder, its subfolder `annotations` or one for each split."""
+    """Find COCO's JSON files in a folder, its subfolder `annotations` or its split folders."""
     found = {file for place in FOLDERS for file in folder.glob(f"{place}/*.json")}
     return sorted(file for file in found if _is_coco(file))
 
@@ -25,13 +25,13 @@ def read_coco(folder: Path, files: list[Path], split: str | None) -> Labels:
     """Read COCO annotations; a crowd (`iscrowd`) counts as a region to ignore.
 
     Args:
-        folder: the data set. An image lies where `file_name` says below it, below `images` or
-            the split, or beside the JSON file.
-        files: of `find_coco`.
+        folder: the data set. `file_name` is relative to it, to `images`, to the split's folder,
+            or to the folder of the JSON file.
+        files: as returned by `find_coco`.
         split: only files with this word in their name, or in a folder of this name.
 
     Raises:
-        SourceError: there is none of this split, or one cannot be read.
+        SourceError: no file of this split, or a file cannot be read.
     """
     chosen = [file for file in files if split is None or _belongs_to(file, folder, split)]
     if not chosen:
@@ -68,7 +68,7 @@ def _read_file(labels: Labels, folder: Path, file: Path, split: str | None) -> N
 
 
 def _box(values: Any) -> Box:
-    """x, y, width and height as corners; NaN where they are no numbers."""
+    """Convert x, y, width and height to corners; NaN for values that are not numbers."""
     try:
         left, top, width, height = (float(value) for value in values)
     except (TypeError, ValueError):
@@ -96,10 +96,10 @@ def _entries(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _is_coco(file: Path) -> bool:
-    """By its content: reports and settings are JSON files, too."""
+    """Whether a JSON file is COCO's, by its content: reports and settings are JSON too."""
     try:
         content = _load(file)
     except SourceError:
-        # A broken file beside the labels must be told of, if it is not some other's.
+        # Report a broken file as COCO's only if its name suggests that it holds the labels.
         return "annotation" in file.stem or "instances" in file.stem
     return isinstance(content.get("images"), list) and isinstance(content.get("annotations"), list)

@@ -1,4 +1,4 @@
-"""Thumbnails of the worst errors: where to look first."""
+"""Contact sheet: thumbnails of the worst errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mask_detector_ros.sources import read_image
 ERRORS_OF_A_KIND = 24
 THUMBNAIL_SIDE = 128
 CONTEXT = 0.5
-"""Surroundings of the box in a thumbnail, as a share of its longer side."""
+"""Margin around the box in a thumbnail, as a fraction of its longer side."""
 
 _COLOUR = (60, 220, 60)
 
@@ -30,9 +30,9 @@ class WrongFace:
     """One error.
 
     Attributes:
-        path: of the photograph.
-        box: (4,) of the known face, or of the false detection.
-        caption: what is wrong.
+        path: path of the photograph.
+        box: (4,) box of the known face or of the false detection.
+        caption: description of the error.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class WrongFace:
 
 
 def worst_errors(seen: Observations) -> dict[str, list[WrongFace]]:
-    """The worst errors by kind: what was missed, what is no face, what got a wrong label."""
+    """The worst errors by kind: missed faces, false detections, wrong labels."""
     missed = seen.for_detection & (seen.found_by == NO_MATCH)
     false = seen.accepted & (seen.matches == NO_MATCH)
     errors = {
@@ -71,9 +71,9 @@ def worst_errors(seen: Observations) -> dict[str, list[WrongFace]]:
 
 
 def best_overlap(seen: Observations, row: int) -> float:
-    """Intersection over union of a known face with the accepted detection nearest to it.
+    """Largest intersection over union of a known face with an accepted detection.
 
-    It tells a misplaced box from a face that was not seen at all.
+    It distinguishes a misplaced box from a missed face.
     """
     candidates = seen.boxes[seen.accepted & (seen.images == seen.truth_images[row])]
     overlaps = intersection_over_union(seen.truth_boxes[[row]], candidates)
@@ -92,7 +92,7 @@ def _largest(chosen: NDArray[np.bool_], by: NDArray[np.float32]) -> list[int]:
 
 
 def thumbnail(error: WrongFace) -> bytes:
-    """A JPEG of the face and its surroundings, the box drawn.
+    """A JPEG of the face with a margin and the box drawn.
 
     Raises:
         SourceError: the photograph cannot be read.

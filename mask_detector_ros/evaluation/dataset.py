@@ -1,4 +1,4 @@
-"""Labelled photographs, checked row by row."""
+"""Read labelled photographs and check them row by row."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = range(3)
 
 IGNORE = "ignore"
-"""The label of what careful people would argue about: what is found there is neither right nor
-wrong, and what is missed is not missed."""
+"""Label of ambiguous faces: a detection there is neither right nor wrong, and a miss does not
+count."""
 
 SYNONYMS = {"mask_weared_incorrect": "mask_worn_incorrectly"}
 """The spelling of the most used public set in PASCAL VOC form (Kaggle, andrewmvd)."""
 
 WHOLE_IMAGE_COVER = 0.9
-"""An image whose only box covers this share of it is a cut-out face. It has no surroundings
-to find the face in, so it counts for classification and not for detection."""
+"""An image whose only box covers at least this fraction is a cut-out face. It has no background,
+so it counts for classification and not for detection."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """One photograph with its known faces.
+    """A photograph with its known faces.
 
     Attributes:
-        path: of the image file.
+        path: path of the image file.
         boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels, right and bottom exclusive.
         label_ids: (N,) int64, index into `LABELS`.
-        ignored: (M, 4) float32, boxes labelled `IGNORE` and those of rows that cannot be used;
-            what is found there is neither right nor wrong.
+        ignored: (M, 4) float32, boxes labelled `IGNORE` and boxes of unusable rows; detections
+            there are neither right nor wrong.
         is_whole_image: whether the photograph is itself a crop of its only face.
-        is_negative: whether the data set lists it among the images without any face.
-        source: where it comes from, as the data set says.
+        is_negative: whether the data set lists it as an image without faces.
+        source: its source as given by the data set.
     """
 
     path: Path
@@ -56,14 +56,14 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Photographs that can be used, and the problems of those rows that cannot."""
+    """The usable photographs, and the problems of unusable rows."""
 
     images: tuple[LabelledImage, ...]
     problems: tuple[Problem, ...]
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """How many problems there are of each kind."""
+        """Number of problems by kind."""
         return dict(Counter(problem.kind for problem in self.problems))
 
 
@@ -73,21 +73,22 @@ def read_dataset(
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
     sources: Collection[str] = (),
 ) -> Dataset:
-    """Read and check a data set; see `read_labels` for its forms.
+    """Read and check a data set; see `read_labels` for the formats.
 
-    Opens each image once, since only that shows whether it can be read and how large it is.
-    Rows with a problem are left out. So is an image without a usable row, unless its label
-    file says that it has no face.
+    Opens each image once to check that it can be read and to get its size. Rows with a problem
+    are left out. So is an image without a usable row, unless its label file says that it has
+    no face.
 
     Args:
         folder: the data set.
         split: the part to read; None for all.
-        progress: wraps the list of images, to show how far the check is.
-        sources: the values of the column `source` to read, negatives aside; empty for all.
+        progress: wraps the list of images to show progress.
+        sources: the values of the column `source` to read, except for negatives; empty for
+            all.
 
     Raises:
-        SourceError: no such folder, no labels, none of this split or source, or none that is
-            usable.
+        SourceError: no such folder, no labels, no rows of this split or source, or no usable
+            row.
     """
     labels = read_labels(folder, split)
     if unknown := set(sources) - set(labels.sources.values()):
@@ -124,7 +125,7 @@ def read_dataset(
 def check_image(
     path: Path, rows: list[Row], width: int, height: int
 ) -> tuple[LabelledImage, list[Problem]]:
-    """The usable faces of a photograph of that size, and what is wrong with the other rows."""
+    """The usable faces of a photograph of this size, and the problems of the other rows."""
     problems, usable = [], []
     for row in rows:
         found = list(_row_problems(row, width, height))
@@ -146,7 +147,7 @@ def check_image(
 
 
 def label_id(label: str) -> int:
-    """Index into `LABELS`; -1 for `IGNORE` and for a label that is unknown."""
+    """Index into `LABELS`; -1 for `IGNORE` and for unknown labels."""
     name = SYNONYMS.get(label, label)
     return LABELS.index(name) if name in LABELS else -1
 
@@ -166,7 +167,7 @@ def _row_problems(row: Row, width: int, height: int) -> Iterator[Problem]:
 
 
 def _image_problems(rows: list[Row], file: str, path: Path, reason: str) -> list[Problem]:
-    """One problem for each row of an image that cannot be read, or one if it has no row."""
+    """One problem per row of an unreadable image, or one if it has no row."""
     kind = "unreadable image" if path.exists() else "missing image"
     places = [(row.file, row.row) for row in rows] or [(file, 0)]
     return [Problem(file, number, kind, reason) for file, number in places]

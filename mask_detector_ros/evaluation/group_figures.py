@@ -1,4 +1,4 @@
-"""Figures that show whom and what a detector serves less well: groups of faces, false faces."""
+"""Figures that show where a detector is weaker: groups of faces, and false faces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mask_detector_ros.evaluation.metrics import Values, Weights, mean, ratio
 from mask_detector_ros.evaluation.observations import Observations
 
 MIN_SIDE = 24.0
-"""Longer side in pixels of the faces that are grouped: yaw and skin of smaller ones are guesses."""
+"""Minimum longer side in pixels of grouped faces: yaw and skin of smaller ones are guesses."""
 
 LABELLED, NEGATIVES = "labelled photographs", "photographs without a face"
 
@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """The faces of one group: found, and labelled right on their known boxes."""
+    """One group of faces: recall, and label accuracy on their known boxes."""
 
     group: str
     faces: int
@@ -37,7 +37,7 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class FalseFaces:
-    """Detections at the chosen threshold that are no face."""
+    """False detections at the chosen threshold."""
 
     images: str
     count: int
@@ -47,7 +47,7 @@ class FalseFaces:
 
 
 def group_figures(seen: Observations, model: str, draws: NDArray[np.uint16]) -> list[GroupFigures]:
-    """Of each group of `groups_of` that has faces."""
+    """Figures of each group of `groups_of` that has faces."""
     predicted = seen.crop_probabilities[model].argmax(axis=1)
     right = predicted == seen.truth_labels
     found = seen.found_by != NO_MATCH
@@ -73,7 +73,7 @@ def group_figures(seen: Observations, model: str, draws: NDArray[np.uint16]) -> 
 
 
 def groups_of(seen: Observations) -> Iterator[tuple[str, Mask]]:
-    """Name and (T,) members of all faces, and of each yaw, skin tone and source that has some."""
+    """Name and (T,) members of each group: all faces, and each yaw, skin tone and source."""
     large = seen.truth_sides >= MIN_SIDE
     groups = {"all": large}
     if len(seen.truth_landmarks):
@@ -88,7 +88,7 @@ def groups_of(seen: Observations) -> Iterator[tuple[str, Mask]]:
 
 
 def false_faces(seen: Observations, draws: NDArray[np.uint16]) -> list[FalseFaces]:
-    """Of the labelled photographs and of those without a face, where there are some."""
+    """False faces on the labelled photographs and on those without a face, if there are any."""
     if not len(seen.sizes):
         return []
     false = seen.accepted & (seen.matches == NO_MATCH)

@@ -1,7 +1,7 @@
-"""Groups of known faces by what may make them harder: the head's yaw and the tone of the skin.
+"""Group known faces by what may make them harder: yaw of the head and tone of the skin.
 
-Both are read from the photograph by five landmarks that one fixed network places in the known
-box, whatever detector is evaluated, so that each detector is measured on the same groups.
+Both are estimated from five landmarks that one fixed network places in the known box, so that
+every detector is measured on the same groups.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ YAWS = {
     "half turned": (0.2, 0.5),
     "turned far": (0.5, np.inf),
 }
-"""Ranges of `yaw_ratio`: up to about 15 degrees, to about 40, and beyond, up to a profile."""
+"""Ranges of `yaw_ratio`: up to about 15 degrees, up to about 40, and beyond up to a profile."""
 
 TONES = {
     "skin lightest": (41.0, np.inf),
@@ -33,33 +33,33 @@ TONES = {
 }
 """Ranges of the individual typology angle in degrees: very light and light; intermediate and tan;
 brown and dark, in the classes of Chardon, Cretois and Hourseau, "Skin colour typology and
-suntanning pathways", 1991. Of photographs without a colour chart the angle also moves with light,
-white balance and make-up: a group holds many faces of the right kind, no face is measured by it."""
+suntanning pathways", 1991. Without a colour chart the angle also depends on light, white balance
+and make-up: it is valid for groups of faces, not for a single face."""
 
 MIN_SKIN_PIXELS = 9
 
 
 class LandmarkNetwork:
-    """Places five landmarks in known boxes: O-Net of the cascade that is trained for masks."""
+    """Places five landmarks in known boxes with O-Net of the cascade trained for masks."""
 
     def __init__(self, threads: int = 0) -> None:
         onet = find_detector("mtcnn_masked")["onet"]
         self._session = create_session(onet, "onet", "onnxruntime", threads)
 
     def __call__(self, image: Image | ImagePyramid, boxes: FloatArray) -> FloatArray:
-        """(N, 5, 2) landmarks in pixels of the image, for (N, 4) boxes."""
+        """(N, 5, 2) landmarks in image pixels, for (N, 4) boxes."""
         squares = square_slices(boxes, 0.0, ONET_SIDE)
         crops = cut_squares(ImagePyramid.of(image), squares, ONET_SIDE)
         shares = self._session.run(images=np.moveaxis(crops, 3, 1))["landmarks"]
         corner, side = squares[:, None, :2], (squares[:, 2:] - squares[:, :2])[:, None]
-        # The network gives five x, then five y, as shares of the crop.
+        # The network outputs five x, then five y, as fractions of the crop.
         points: FloatArray = shares.reshape(-1, 2, 5).transpose(0, 2, 1)
         return (corner + side * points).astype(np.float32)
 
 
 def yaw_ratio(landmarks: FloatArray) -> FloatArray:
-    """(N,) how far the nose lies beside the middle of the eyes, along the line of the eyes, in
-    distances of the eyes: 0 for a frontal face, beyond 0.5 where an eye is nearer than the nose.
+    """(N,) offset of the nose from the midpoint of the eyes, along the line of the eyes, in eye
+    distances: 0 for a frontal face, above 0.5 where the nose lies beyond an eye.
 
     Args:
         landmarks: (N, 5, 2) in pixels, in the order of `Faces.landmarks`.
@@ -73,8 +73,8 @@ def yaw_ratio(landmarks: FloatArray) -> FloatArray:
 
 
 def typology_angles(image: Image, landmarks: FloatArray) -> NDArray[np.float32]:
-    """(N,) the individual typology angle, arctan((L* - 50) / b*), of the skin between and above
-    the eyes, which a mask leaves bare, in degrees; NaN where it is too small or outside.
+    """(N,) the individual typology angle, arctan((L* - 50) / b*), in degrees, of the skin between
+    and above the eyes, which a mask leaves bare; NaN where it is too small or out of view.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -84,7 +84,7 @@ def typology_angles(image: Image, landmarks: FloatArray) -> NDArray[np.float32]:
     for index, points in enumerate(landmarks.astype(np.float64)):
         eyes = points[RIGHT_EYE] - points[LEFT_EYE]
         middle = (points[LEFT_EYE] + points[RIGHT_EYE]) / 2
-        # Up from the eyes, whatever the head's roll; half an eye distance is the lower forehead.
+        # Up from the eyes in the head's frame; half an eye distance reaches the lower forehead.
         centre = middle + 0.4 * np.array([eyes[1], -eyes[0]])
         half = 0.25 * np.linalg.norm(eyes)
         left, top = np.maximum(np.rint(centre - half), 0).astype(int)

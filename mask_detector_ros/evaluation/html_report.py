@@ -1,4 +1,4 @@
-"""One HTML page that needs no other file: tables, plots and the worst errors."""
+"""A self-contained HTML page: tables, plots and the worst errors."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from mask_detector_ros.evaluation.label_files import Problem
 from mask_detector_ros.evaluation.tables import Table
 
 SHOWN_PROBLEMS = 200
-"""The JSON report has all."""
+"""Maximum number of problems listed; the JSON report has all."""
 
 NOTES = (
-    "In brackets: 95 % interval of a bootstrap over images (1,000 draws, fixed seed).",
-    "Sizes are those of the longer side of a box, in pixels.",
+    "In brackets: 95 % interval from a bootstrap over images (1,000 draws, fixed seed).",
+    "Sizes are the longer side of a box, in pixels.",
     "An image with a single box that covers at least 90 % of it is a cut-out face: it counts for"
     " classification, without margin, and neither for detection nor end to end.",
-    "Detections are matched best score first, each to the free known face it overlaps most, from"
-    " the IoU above the table on. Recall, precision and mean IoU (of the matched) hold at the"
-    " chosen thresholds; average precision is the area under the whole curve, down to scores of"
-    " 0.05 in the last stage.",
+    "Detections are matched best score first, each to the unmatched known face it overlaps most,"
+    " at the IoU above the table or more. Recall, precision and mean IoU (of matches) are those at"
+    " the chosen thresholds; average precision is the area under the whole curve, down to scores"
+    " of 0.05 in the last stage.",
     "A detection that matches no known face counts as false in the size range of its own box. It"
-    " has no mask state and counts for each, so precision by state is a lower bound. Faces that"
-    " the labels lack make precision read low.",
-    "A detection on a box labelled ignore, or on a row that was skipped for a problem, counts"
-    " neither as right nor as false.",
-    "Photographs listed as having no face count for false faces only.",
-    "Yaw and skin tone are read from the photograph by landmarks that one fixed network places in"
-    " the known boxes: yaw by the nose's distance from the middle of the eyes in eye distances"
-    " (0.2 and 0.5 part the groups), tone by the individual typology angle of the skin above the"
-    " eyes (41 and 10 degrees). Light and white balance move that angle: a group holds many faces"
-    " of its kind, and no single face is measured by it.",
-    "Binary: mask against no mask, on faces of these two labels, the more probable of the two. A"
-    " model that lacks a label gets no face of it right.",
-    "Calibration error: expected distance of the probability of the predicted label and the share"
-    " that is right, in 15 bins of equal width.",
+    " has no mask state and counts for each, so precision by state is a lower bound. Unlabelled"
+    " faces make precision read low.",
+    "A detection on a box labelled ignore, or on a row skipped for a problem, is neither right"
+    " nor wrong.",
+    "Photographs listed without a face count for false faces only.",
+    "Yaw and skin tone are estimated from landmarks that one fixed network places in the known"
+    " boxes: yaw from the nose's offset from the midpoint of the eyes in eye distances (groups"
+    " split at 0.2 and 0.5), tone from the individual typology angle of the skin above the eyes"
+    " (split at 41 and 10 degrees). That angle also depends on light and white balance, so it is"
+    " valid for groups of faces, not for a single face.",
+    "Binary: mask against no mask, on faces of these two labels, by the more probable of the two."
+    " A model without one of these labels gets no face of it right.",
+    "Calibration error: expected difference between the probability of the predicted label and"
+    " the accuracy, in 15 bins of equal width.",
 )
 
 _STYLE = """
@@ -59,15 +59,15 @@ def build_report(
     errors: dict[str, list[WrongFace]],
     problems: tuple[Problem, ...],
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        title: its heading.
+        title: the heading.
         facts: sentences on the data and the models.
         tables: the figures.
         plots: SVG by name.
-        errors: the worst errors by kind; their photographs are read here.
-        problems: of the data set.
+        errors: the worst errors by kind; this function reads their photographs.
+        problems: problems of the data set.
 
     Raises:
         SourceError: a photograph cannot be read.
@@ -94,7 +94,7 @@ def build_report(
 
 
 def table_html(table: Table) -> str:
-    """A table of text as HTML."""
+    """Render a text table as HTML."""
     header = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
     rows = "\n".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows

@@ -1,4 +1,4 @@
-"""Reads labels as they are written: a CSV with a row a face, or PASCAL VOC XML."""
+"""Read label files: a CSV with one row per face, or PASCAL VOC XML."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ CSV_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax", "label")
 CORNERS = CSV_COLUMNS[1:5]
 IMAGE_FOLDERS = ("images", "JPEGImages", ".")
 NEGATIVES = "negatives.csv"
-"""Beside labels.csv: images without any face, by the columns `file` and, optionally, `source` and
+"""Lists images without faces, beside labels.csv. Columns: `file` and, optionally, `source` and
 `split`."""
 
 XML_FOLDERS = (".", "Annotations", "annotations", "images")
 
 Box = tuple[float, float, float, float]
-"""xmin, ymin, xmax, ymax in pixels, right and bottom exclusive; NaN where there is no number."""
+"""xmin, ymin, xmax, ymax in pixels, right and bottom exclusive; NaN for values that are missing."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that keeps a row of a data set from being used.
+    """The reason why a row of a data set is unusable.
 
     Attributes:
         file: the label file, relative to the data set.
-        row: the line of a CSV, the number of the object in an XML file from 1 on; 0 where
-            the whole file is meant.
-        kind: one of a few words, to be counted by.
-        detail: what exactly.
+        row: the line of a CSV, or the number of the object in an XML file, starting at 1; 0 for
+            the whole file.
+        kind: a category to count by.
+        detail: details for the reader.
     """
 
     file: str
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled face as its file has it."""
+    """One labelled face as written in its file."""
 
     file: str
     row: int
@@ -54,10 +54,10 @@ class Row:
     box: Box
     label: str
     in_shares: bool = False
-    """Whether the box is in shares of the image's width and height."""
+    """Whether the box is in fractions of the image's width and height."""
 
     def in_pixels(self, width: int, height: int) -> Row:
-        """The row for an image of that size, to within what rounding its shares left out."""
+        """The row in pixels; corners that rounding put just outside the image are moved in."""
         if not self.in_shares:
             return self
         size = (width, height, width, height)
@@ -71,14 +71,14 @@ class Row:
 
 @dataclass
 class Labels:
-    """What the label files of a data set say.
+    """The contents of a data set's label files.
 
     Attributes:
         rows: the labelled faces.
-        problems: what could not be read.
-        images: every image that is mentioned, also one without a face, and by which file.
-        sources: where an image comes from, where the labels say it.
-        negatives: the images that are listed as having no face at all.
+        problems: rows and files that could not be read.
+        images: every listed image, including those without a face, and the file that lists it.
+        sources: the source of each image, if the labels give it.
+        negatives: the images listed as having no face.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -89,18 +89,18 @@ class Labels:
 
 
 def read_labels(folder: Path, split: str | None) -> Labels:
-    """Read the labels of a folder: its CSV, else its XML files, else COCO's or YOLO's form.
+    """Read the labels of a folder: its CSV, else its XML files, else COCO or YOLO format.
 
-    A folder with both of the former is read by its CSV; each XML file is then a problem.
+    If a folder has both a CSV and XML files, the CSV is read and each XML file is a problem.
 
     Args:
         folder: the data set. Images lie in `images`, in `JPEGImages`, beside the labels or
             directly in it.
-        split: only the rows that the column `split` puts there, or the images that
+        split: only rows with this value in the column `split`, or images that
             `ImageSets/Main/<split>.txt` lists; None for all.
 
     Raises:
-        SourceError: no such folder, no labels, or none of this split.
+        SourceError: no such folder, no labels, or no rows of this split.
     """
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; give the folder of a data set")
@@ -137,7 +137,7 @@ def find_csv(folder: Path) -> Path | None:
     """labels.csv, or the only CSV of the folder.
 
     Raises:
-        SourceError: there are several, and none is called labels.csv.
+        SourceError: there are several CSV files, and none is called labels.csv.
     """
     tables = sorted(table for table in folder.glob("*.csv") if table.name != NEGATIVES)
     if len(tables) > 1 and folder / "labels.csv" not in tables:
@@ -147,17 +147,17 @@ def find_csv(folder: Path) -> Path | None:
 
 
 def find_documents(folder: Path) -> list[Path]:
-    """The XML files where PASCAL VOC, and tools that write its form, put them."""
-    # On some systems Annotations and annotations are one folder.
+    """The XML files in the places that PASCAL VOC and label tools use."""
+    # On some file systems Annotations and annotations are the same folder.
     found = {file.resolve(): file for sub in XML_FOLDERS for file in (folder / sub).glob("*.xml")}
     return sorted(found.values())
 
 
 def read_csv(folder: Path, table: Path, split: str | None) -> Labels:
-    """Read a CSV with the columns `CSV_COLUMNS` and, where `split` is given, `split`.
+    """Read a CSV with the columns `CSV_COLUMNS` and, if `split` is given, `split`.
 
     Raises:
-        SourceError: it is not such a CSV, or has no row of the split.
+        SourceError: columns are missing, the file cannot be read, or it has no row of the split.
     """
     labels, splits = Labels(), set()
     try:
@@ -218,10 +218,10 @@ def _add_negatives(labels: Labels, folder: Path, split: str | None) -> None:
 
 
 def read_voc(folder: Path, documents: list[Path], split: str | None) -> Labels:
-    """Read PASCAL VOC annotations; pixel coordinates are taken as they are written.
+    """Read PASCAL VOC annotations, without changing the pixel coordinates.
 
     Raises:
-        SourceError: no ImageSets/Main/<split>.txt, or no XML file for what it lists.
+        SourceError: no ImageSets/Main/<split>.txt, or no XML file for its images.
     """
     if split is not None:
         listing = folder / "ImageSets" / "Main" / f"{split}.txt"
@@ -260,7 +260,7 @@ def read_voc(folder: Path, documents: list[Path], split: str | None) -> Labels:
 
 
 def _read_box(texts: list[str | None]) -> Box:
-    """The four numbers; NaN for those that are none, so that one check finds every bad box."""
+    """The four numbers; NaN for invalid ones, so that one check finds every bad box."""
 
     def number(text: str | None) -> float:
         try:
@@ -273,17 +273,17 @@ def _read_box(texts: list[str | None]) -> Box:
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether a file name of a label file leads out of the data set."""
+    """Whether a file name in a label file points outside the data set."""
     path = PurePath(name)
     return path.is_absolute() or ".." in path.parts or "\0" in name
 
 
 def _outside(file: str, row: int, name: str) -> Problem:
-    return Problem(file, row, "outside the data set", f"{name!r} leads out of the folder")
+    return Problem(file, row, "outside the data set", f"{name!r} points outside the folder")
 
 
 def find_image(folder: Path, name: str, beside: Path | None = None) -> Path:
-    """Where the image of that name is; its first possible place where it is nowhere."""
+    """Path of the image of this name; the first possible path if it does not exist."""
     places = [folder / sub / name for sub in IMAGE_FOLDERS]
     places += [beside / name] if beside else []
     return next((place for place in places if place.is_file()), places[0])

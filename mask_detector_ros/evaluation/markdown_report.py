@@ -1,4 +1,4 @@
-"""The figures as a Markdown page without a photograph, which can be published with a model."""
+"""The figures as a Markdown page without photographs, to publish with a model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mask_detector_ros.evaluation.tables import Table
 def build_markdown(
     title: str, facts: Iterable[str], tables: Iterable[Table], plots: Iterable[str]
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        title: its heading.
+        title: the heading.
         facts: sentences on the data and the models.
         tables: the figures.
         plots: paths of images, relative to the page.
@@ -31,7 +31,7 @@ def build_markdown(
 
 
 def table_markdown(table: Table) -> str:
-    """A table of text, with its title above it."""
+    """Render a text table under its title."""
     alignment = ["---", *["---:"] * (len(table.header) - 1)]
     lines = [table.header, alignment, *table.rows]
     rows = "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
@@ -43,7 +43,7 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep Markdown from reading names such as mask_worn_incorrectly as emphasis."""
+    """Escape names such as mask_worn_incorrectly, which Markdown would read as emphasis."""
     for character in ("\\", "|", "*", "_", "<", "`"):
         text = text.replace(character, "\\" + character)
     return text

@@ -1,4 +1,4 @@
-"""Match detections with known faces, and count what was found and labelled right."""
+"""Match detections with known faces, and count correct detections and labels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MIN_OVERLAP = 0.5
 """Intersection over union that makes a match, as in PASCAL VOC."""
 
 MIN_INSIDE_IGNORED = 0.5
-"""Share of a detection inside an ignored box above which it does not count; COCO's rule for its
-crowd regions, which also compares with the detection's own area."""
+"""A detection does not count if more than this fraction of its area lies inside an ignored box.
+COCO's rule for crowd regions also compares with the detection's area."""
 
 NO_MATCH, IGNORED = -1, -2
 
@@ -34,19 +34,19 @@ def match_by_score(
     ignored: FloatArray,
     min_overlap: float = MIN_OVERLAP,
 ) -> tuple[IndexArray, FloatArray]:
-    """Give each detection, best score first, the free known face that it overlaps most.
+    """Match each detection, best score first, to the unmatched known face that it overlaps most.
 
-    Unlike `match_faces`, which pairs the best overlaps first, a detection keeps its
-    match whatever is found at lower scores. So one matching serves all thresholds, and a
-    precision-recall curve needs that.
+    Unlike in `match_faces`, which pairs the best overlaps first, a match does not depend on
+    detections with lower scores. One matching therefore serves all thresholds of a
+    precision-recall curve.
 
     Args:
         boxes: (N, 4) detections.
-        scores: (N,) of the detections.
+        scores: (N,) scores of the detections.
         known: (M, 4) known faces.
-        ignored: (K, 4) where a detection without a match is neither right nor wrong: one that
-            overlaps such a box by `min_overlap`, or lies in it with half of its area.
-        min_overlap: intersection over union that makes a match.
+        ignored: (K, 4) boxes on which an unmatched detection is neither right nor wrong: one that
+            overlaps the box by `min_overlap`, or has half of its area inside.
+        min_overlap: minimum intersection over union of a match.
 
     Returns:
         (N,) index into `known`, `NO_MATCH` or `IGNORED`; (N,) overlap with the match, or 0.
@@ -70,12 +70,12 @@ def match_by_score(
 
 @dataclass
 class Score:
-    """Counts over images, of the known faces of one label.
+    """Counts of the known faces of one label, over images.
 
     Attributes:
-        present: known faces.
-        found: those that a found face matches.
-        right: those whose match carries the right label.
+        present: number of known faces.
+        found: number of those with a match.
+        right: number of those whose match has the correct label.
     """
 
     present: int = 0
@@ -84,20 +84,20 @@ class Score:
 
     @property
     def recall(self) -> float:
-        """Share of the known faces that were found; 1 where there are none."""
+        """Share of the known faces that were found; 1 if there are none."""
         return self.found / self.present if self.present else 1.0
 
     @property
     def label_accuracy(self) -> float:
-        """Share of the found faces with the right label; 1 where there are none."""
+        """Share of the found faces with the correct label; 1 if there are none."""
         return self.right / self.found if self.found else 1.0
 
 
 def match_faces(found: Faces, truth: Faces, min_overlap: float = MIN_OVERLAP) -> NDArray[np.int64]:
-    """Pair each known face with at most one found face, the best-overlapping pairs first.
+    """Pair each known face with at most one detected face, the best-overlapping pairs first.
 
     Returns:
-        (len(truth),) index into `found`, or -1 where no free face overlaps by `min_overlap`
+        (len(truth),) index into `found`, or -1 if no unmatched face overlaps by `min_overlap`
         (intersection over union).
     """
     overlaps = intersection_over_union(truth.boxes, found.boxes)
@@ -114,12 +114,12 @@ def match_faces(found: Faces, truth: Faces, min_overlap: float = MIN_OVERLAP) ->
 def score_faces(
     pairs: Iterable[tuple[Faces, Faces]], min_side: float = 0.0, min_overlap: float = MIN_OVERLAP
 ) -> dict[str, Score]:
-    """Score found faces against known ones, by the known label.
+    """Score detected faces against known ones, by the known label.
 
     Args:
         pairs: (found, truth) of each image.
-        min_side: known faces whose longer side is shorter, in pixels, do not count.
-        min_overlap: intersection over union that makes a match.
+        min_side: known faces whose longer side is shorter than this, in pixels, do not count.
+        min_overlap: minimum intersection over union of a match.
     """
     scores: dict[str, Score] = {}
     for found, truth in pairs:

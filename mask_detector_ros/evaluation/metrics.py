@@ -1,8 +1,8 @@
-"""Figures of merit that count each row as often as its weight says.
+"""Figures of merit in which each row counts with its weight.
 
 `weights` is always (R, N): R sets of weights for N rows, and each function returns (R,)
-values. One set of ones gives the figure itself; the sets of a bootstrap (`bootstrap.py`) give
-its interval with the same code. A figure is NaN where there is nothing to count.
+values. One set of ones gives the figure itself, and the sets of a bootstrap (`bootstrap.py`) give
+its interval. A figure is NaN if there is nothing to count.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ Indices = NDArray[np.int64]
 
 
 def ratio(part: Values, whole: Values) -> Values:
-    """part / whole; NaN where the whole is 0."""
+    """part / whole; NaN if the whole is 0."""
     shares: Values = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return shares
 
 
 def mean(values: NDArray[np.generic], weights: Weights) -> Values:
-    """Mean of (N,) values; of booleans, their share."""
+    """Weighted mean of (N,) values."""
     return ratio(weights @ values.astype(np.float64), weights.sum(axis=1))
 
 
 def precision_recall(
     scores: NDArray[np.float32], hits: Booleans, weights: Weights, positives: Values
 ) -> tuple[Values, Values, Values]:
-    """Precision and recall at each score taken as threshold, highest first.
+    """Precision and recall with each score as the threshold, highest first.
 
     Args:
         scores: (N,) of the detections.
-        hits: (N,) which of them are right.
+        hits: (N,) whether each detection is correct.
         weights: (R, N).
-        positives: (R,) weight of all known faces.
+        positives: (R,) total weight of the known faces.
 
     Returns:
-        (K,) the K different scores, (R, K) precision, (R, K) recall.
+        (K,) the K distinct scores, (R, K) precision, (R, K) recall.
     """
     order = np.argsort(-scores, kind="stable")
     sorted_scores = scores[order]
-    # Equal scores pass a threshold together: only the last of them is a point of the curve.
+    # Equal scores pass a threshold together, so only the last of them is a point of the curve.
     last = np.append(sorted_scores[1:] != sorted_scores[:-1], True)[: len(scores)]
     found = np.cumsum(weights[:, order], axis=1)[:, last]
     right = np.cumsum(weights[:, order] * hits[order], axis=1)[:, last]
@@ -61,13 +61,13 @@ def precision_recall(
 def average_precision(
     scores: NDArray[np.float32], hits: Booleans, weights: Weights, positives: Values
 ) -> Values:
-    """Area under the precision-recall curve, made to fall monotonically.
+    """Average precision: the area under the precision-recall curve, made monotonically falling.
 
     The rule of PASCAL VOC from 2010 on (Everingham et al.), with all points of the curve.
     Arguments as for `precision_recall`.
     """
     _, precision, recall = precision_recall(scores, hits, weights, positives)
-    # A draw may leave the first detections out: they have no precision, and add no recall.
+    # Detections missing from a draw have no precision and add no recall.
     envelope = np.maximum.accumulate(np.nan_to_num(precision)[:, ::-1], axis=1)[:, ::-1]
     steps = np.diff(recall, axis=1, prepend=0)
     return np.where(positives > 0, (steps * envelope).sum(axis=1), np.nan)
@@ -76,7 +76,7 @@ def average_precision(
 def threshold_at_precision(
     scores: NDArray[np.float32], hits: Booleans, precision: float
 ) -> float | None:
-    """The lowest score at which the detections down to it have that precision; None for none."""
+    """The lowest score threshold with at least this precision; None if there is none."""
     ones = np.ones((1, len(scores)))
     thresholds, reached, _ = precision_recall(scores, hits, ones, np.ones(1))
     enough = np.flatnonzero(reached[0] >= precision)
@@ -84,7 +84,7 @@ def threshold_at_precision(
 
 
 def roc_auc(scores: Values, positive: Booleans, weights: Weights) -> Values:
-    """Chance that a positive row scores above a negative one, ties counted half."""
+    """Area under the ROC curve: probability that a positive scores above a negative, ties half."""
     if not len(scores):
         return np.full(len(weights), np.nan)
     order = np.argsort(scores, kind="stable")
@@ -97,7 +97,7 @@ def roc_auc(scores: Values, positive: Booleans, weights: Weights) -> Values:
 
 
 def balanced_accuracy(labels: Indices, predicted: Indices, weights: Weights) -> Values:
-    """Mean over the classes present of the share of their rows that is labelled right."""
+    """Balanced accuracy: mean recall over the classes that occur."""
     classes = np.unique(labels)
     members = (labels[:, None] == classes).astype(np.float64)
     present = weights @ members
@@ -107,19 +107,19 @@ def balanced_accuracy(labels: Indices, predicted: Indices, weights: Weights) -> 
 
 
 def confusion_matrix(labels: Indices, predicted: Indices, classes: int) -> Indices:
-    """(classes, classes) counts, true label by row, predicted by column."""
+    """(classes, classes) counts; rows are true labels, columns predicted labels."""
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
 
 def calibration_error(confidence: Values, correct: Booleans, weights: Weights) -> Values:
-    """Expected calibration error: mean distance of confidence and accuracy over bins.
+    """Expected calibration error: mean difference between confidence and accuracy over bins.
 
     Bins of equal width; Naeini et al., 2015, in the form of Guo et al., 2017.
 
     Args:
         confidence: (N,) probability of the predicted label.
-        correct: (N,) whether it is the true one.
+        correct: (N,) whether it is the true label.
         weights: (R, N).
     """
     members = (calibration_bins(confidence)[:, None] == np.arange(CALIBRATION_BINS)).astype(float)
@@ -128,6 +128,6 @@ def calibration_error(confidence: Values, correct: Booleans, weights: Weights) -
 
 
 def calibration_bins(confidence: Values) -> Indices:
-    """(N,) the bin, 0 to `CALIBRATION_BINS` - 1, of each confidence from 0 to 1."""
+    """(N,) bin index, 0 to `CALIBRATION_BINS` - 1, of each confidence from 0 to 1."""
     bins: Indices = np.floor(confidence * CALIBRATION_BINS).astype(np.int64)
     return np.minimum(bins, CALIBRATION_BINS - 1)

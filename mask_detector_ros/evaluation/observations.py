@@ -1,4 +1,4 @@
-"""What the networks said about the photographs of a data set, as flat arrays."""
+"""The networks' outputs on the photographs of a data set, as flat arrays."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mask_detector_ros.evaluation.matching import MIN_OVERLAP, NO_MATCH
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """What the networks said about T known faces and D detections in I images.
+    """The networks' outputs for T known faces and D detections in I images.
 
     Attributes:
-        paths: the I images.
-        threshold: the chosen score of a detection; there are also lower ones, for the curve.
+        paths: paths of the I images.
+        threshold: the chosen score threshold; lower-scored detections are kept for the curve.
         truth_boxes, truth_images, truth_labels: (T, 4), (T,) and (T,), the known faces.
-        for_detection: (T,) whether the face counts for detection, too.
+        for_detection: (T,) whether the face also counts for detection.
         boxes, scores, images: (D, 4), (D,) and (D,), the detections.
-        matches: (D,) the known face that each found, or `NO_MATCH`.
-        overlaps: (D,) intersection over union with it.
-        crop_probabilities: by model, (T, 3), on the known boxes.
-        probabilities: by model, (D, 3), on the detections.
-        min_overlap: intersection over union that makes a match.
+        matches: (D,) the known face that each detection matches, or `NO_MATCH`.
+        overlaps: (D,) intersection over union with the match.
+        crop_probabilities: (T, 3) on the known boxes, by model.
+        probabilities: (D, 3) on the detections, by model.
+        min_overlap: minimum intersection over union of a match.
         sizes: (I, 2) width and height of the images in pixels.
-        negatives: (I,) whether an image is one of those without any face.
-        sources: (I,) where each image comes from.
-        truth_landmarks: (T, 5, 2) in pixels, of the known faces.
+        negatives: (I,) whether an image is listed as having no face.
+        sources: (I,) source of each image.
+        truth_landmarks: (T, 5, 2) landmarks of the known faces, in pixels.
         truth_tones: (T,) individual typology angles of the known faces, in degrees, or NaN.
     """
 
@@ -67,14 +67,14 @@ class Observations:
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """(D,) which detections reach the chosen threshold."""
-        # As the cascade compares: in the precision of its scores.
+        """(D,) whether each detection reaches the chosen threshold."""
+        # Compare in the precision of the scores, as the cascade does.
         reached: NDArray[np.bool_] = self.scores >= np.float32(self.threshold)
         return reached
 
     @property
     def found_by(self) -> NDArray[np.int64]:
-        """(T,) the accepted detection that found each known face, or `NO_MATCH`."""
+        """(T,) the accepted detection that matches each known face, or `NO_MATCH`."""
         finders = np.full(len(self.truth_boxes), NO_MATCH, np.int64)
         rows = np.flatnonzero(self.accepted & (self.matches >= 0))
         finders[self.matches[rows]] = rows

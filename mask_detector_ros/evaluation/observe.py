@@ -1,4 +1,4 @@
-"""Runs the networks over a data set and keeps what they said, as flat arrays."""
+"""Run the networks over a data set and keep their outputs as flat arrays."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from mask_detector_ros.roles import guess_roles
 from mask_detector_ros.sources import read_image
 
 CURVE_FLOOR = 0.05
-"""O-Net's threshold while measuring, where the chosen one is not lower. What is found at the
-chosen one is the same: suppression only ever lets a better box remove a worse one."""
+"""O-Net's threshold during measurement, unless the chosen one is lower. Detections above the
+chosen threshold do not change, since only a better box can suppress another."""
 
 
 class Labeller(Protocol):
-    """What labels faces: a `Classifier`, or the detector itself."""
+    """Labels faces: a `Classifier`, or the detector itself."""
 
     label_names: tuple[str, ...]
     label_roles: tuple[str, ...]
@@ -52,7 +52,7 @@ class Labeller(Protocol):
 
 
 class OwnLabels:
-    """The labels that the two-stage cascade gives; of known boxes, by a crop of each."""
+    """The labels of the two-stage cascade; known boxes are labelled from a crop of each."""
 
     def __init__(self, cascade: TwoStageCascade) -> None:
         self._cascade = cascade
@@ -67,13 +67,13 @@ class OwnLabels:
 
 @dataclass(frozen=True)
 class Networks:
-    """What is measured.
+    """The networks to measure.
 
     Attributes:
-        cascade: the detector; the shipped ones are cascades, others can stand in their place.
-        settings: of the detector.
-        classifiers: what labels faces, by the name of the model.
-        margin: context around a face for the classifiers; negative for their own.
+        cascade: the detector: a shipped cascade, or another detector with its interface.
+        settings: settings of the detector.
+        classifiers: the classifiers by model name.
+        margin: context around a face for the classifiers; negative for each model's default.
     """
 
     cascade: Callable[[NDArray[np.uint8], DetectionSettings], Faces]
@@ -83,16 +83,16 @@ class Networks:
 
     @classmethod
     def load(cls, values: Mapping[str, Any], models: Iterable[str]) -> Networks:
-        """Load the detector that checked parameters describe, and classifiers by name or path.
+        """Load the detector given by validated parameters, and classifiers by name or path.
 
         Raises:
-            ParameterError: the detector is a whole cascade in one file.
+            ParameterError: the detector is a single-file cascade.
             ModelError: a model is missing, damaged, or labels other than `LABELS`.
-            BackendError: the backend cannot serve on this machine.
+            BackendError: the backend cannot run on this machine.
         """
         detector = values["detector_model"]
         if find_cascade_graph(detector) is not None:
-            # Scaling every photograph to the one size would measure the scaling.
+            # Scaling all photographs to one size would measure the effect of scaling.
             raise ParameterError(
                 f"{detector} is a whole cascade: one image size, one threshold, and"
                 " its classifier within; evaluate what it was made from (--detector-model with the"
@@ -119,15 +119,15 @@ class Networks:
 def label_columns(
     names: tuple[str, ...], model: str, roles: tuple[str, ...] | None = None
 ) -> list[int]:
-    """Where in `LABELS` each label of a model belongs, by its role.
+    """Index into `LABELS` of each label of a model, by role.
 
     Args:
         names: the labels.
-        model: what to call it in errors.
-        roles: what each label means; by its name unless given.
+        model: the model's name in error messages.
+        roles: role of each label; derived from its name unless given.
 
     Raises:
-        ModelError: a label has none of these roles, or none has with and without mask.
+        ModelError: a label has none of these roles, or with_mask or without_mask is missing.
     """
     roles = guess_roles(names) if roles is None else roles
     if not set(LABELS[:WORN_INCORRECTLY]) <= set(roles) <= set(LABELS):
@@ -145,16 +145,16 @@ def observe(
     min_overlap: float = MIN_OVERLAP,
     perturbation: str = "",
 ) -> Observations:
-    """Run the detector on each photograph, and the classifiers on known and found faces.
+    """Run the detector on each photograph, and the classifiers on known and detected faces.
 
-    A photograph that is itself a crop is not searched for faces, and has no context to show:
-    the classifiers see it without margin.
+    Photographs that are cut-out faces are not searched and have no context: the classifiers see
+    them without margin.
 
     Args:
         images: the photographs.
-        networks: what is measured.
-        min_overlap: intersection over union that makes a match.
-        perturbation: one of `perturb.PERTURBATIONS`, for all photographs; empty for none.
+        networks: the networks to measure.
+        min_overlap: minimum intersection over union of a match.
+        perturbation: one of `perturb.PERTURBATIONS`, applied to all photographs; empty for none.
 
     Raises:
         SourceError: an image cannot be read.
@@ -251,9 +251,9 @@ def _classify(
     margin: float,
     columns: list[int],
 ) -> NDArray[np.float32]:
-    """(N, 3) probabilities in the order of `LABELS`; 0 for a label that the model lacks."""
+    """(N, 3) probabilities in the order of `LABELS`; 0 for labels that the model lacks."""
     probabilities = np.zeros((len(faces), len(LABELS)), np.float32)
-    # Several labels may mean the same, such as kinds of masks.
+    # Several labels may have one role, such as kinds of masks.
     for column, values in zip(
         columns, classifier(image, faces, margin).probabilities.T, strict=True
     ):

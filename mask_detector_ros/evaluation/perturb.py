@@ -1,4 +1,4 @@
-"""Photographs made harder: how a detector holds up where frames are not like its training data."""
+"""Perturb photographs, to measure robustness to frames unlike the training data."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from mask_detector_ros.imaging.boxes import FloatArray, box_area
 from mask_detector_ros.imaging.image_pyramid import Image
 
 MIN_VISIBLE = 0.5
-"""Share of a face's box that must stay in the image; a face cut further is ignored."""
+"""Minimum fraction of a face's box inside the image; a face cut further is ignored."""
 
 CUT_SHARE = 0.35
-"""Share of the largest face that `edge` cuts off."""
+"""Fraction of the largest face that `edge` cuts off."""
 
 FILL_MARGIN, FILL_SIDE = 0.05, 480
-"""`fill` shows the largest face with this context, on an image with a longer side so large."""
+"""`fill` shows the largest face with this margin, in an image whose longer side is this long."""
 
 DARK_GAIN, BLUR_SIGMA, JPEG_QUALITY = 0.2, 2.0, 30
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """An image, and the affine map (2, 3) from the pixels of the original to its own."""
+    """An image, and the (2, 3) affine transform from the original's pixels to its pixels."""
 
     image: Image
     matrix: NDArray[np.float64]
 
 
 def perturb(name: str, image: Image, labelled: LabelledImage) -> tuple[Image, LabelledImage]:
-    """The photograph under one of `PERTURBATIONS`, and its faces where they are then.
+    """Apply one of `PERTURBATIONS` to a photograph and its faces.
 
-    A rotated face gets the box of the rotated ellipse that its box holds.
+    The box of a rotated face encloses the rotated ellipse inscribed in its box.
     """
     change = PERTURBATIONS[name](image, labelled.boxes)
     height, width = change.image.shape[:2]
@@ -68,10 +68,10 @@ def _rotate(degrees: float) -> Callable[[Image, FloatArray], Change]:
     def rotate(image: Image, boxes: FloatArray) -> Change:
         height, width = image.shape[:2]
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
-        # Large enough for all of it, black beside it.
+        # Large enough for the whole rotated image; black around it.
         size = np.rint(np.abs(matrix[:, :2]) @ [width, height]).astype(int)
         matrix[:, 2] += (size - [width, height]) / 2
-        # From corner to corner of pixels, as boxes are; warpAffine counts from their centres.
+        # Boxes count from pixel corners; warpAffine counts from pixel centres.
         shifted = matrix.copy()
         shifted[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
         return Change(cv2.warpAffine(image, shifted, size.tolist()), matrix)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def _rotate(degrees: float) -> Callable[[Image, FloatArray], Change]:
 
 
 def _cut_at_edge(image: Image, boxes: FloatArray) -> Change:
-    """The left edge cuts the largest face."""
+    """Crop the image so that its left edge cuts the largest face."""
     if not len(boxes):
         return Change(image, np.eye(2, 3))
     xmin, _, xmax, _ = boxes[box_area(boxes).argmax()].tolist()
@@ -89,7 +89,7 @@ def _cut_at_edge(image: Image, boxes: FloatArray) -> Change:
 
 
 def _fill(image: Image, boxes: FloatArray) -> Change:
-    """The largest face fills the image."""
+    """Crop the image so that the largest face fills it."""
     if not len(boxes):
         return Change(image, np.eye(2, 3))
     box = boxes[box_area(boxes).argmax()]
@@ -124,4 +124,4 @@ PERTURBATIONS: dict[str, Callable[[Image, FloatArray], Change]] = {
     "grey": _pixels(_to_grey),
 }
 GEOMETRIC = ("edge", "fill", "rotate30", "rotate90")
-"""Those that move faces: they say nothing of a photograph that is itself a crop of a face."""
+"""Perturbations that move faces; they do not apply to cut-out faces."""

@@ -1,4 +1,4 @@
-"""The figures as plots, each one an SVG text. Needs matplotlib."""
+"""The figures as plots, each as SVG text. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SEPARATE_SIZES = [size for size in SIZES if size not in ("all sizes", HEADLINE)]
 
 
 def require_matplotlib() -> None:
-    """Raises MaskDetectorError where matplotlib is not installed."""
+    """Raise MaskDetectorError if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise MaskDetectorError(
             "the report needs matplotlib, which is not installed; do: "
@@ -73,7 +73,7 @@ def plot_precision_recall(seen: Observations) -> str:
 
 
 def plot_threshold(seen: Observations, summary: Summary) -> str:
-    """How precision and the recall by mask state move with the last stage's threshold."""
+    """Precision, and recall by mask state, against the last stage's threshold."""
     figure, (axes,) = new_figure(1)
     thresholds, precision, _ = _curve(seen, HEADLINE, None)
     axes.plot(thresholds, precision, "k--", label="precision")
@@ -110,7 +110,7 @@ def plot_recall(summary: Summary) -> str:
 
 
 def plot_end_to_end(summary: Summary) -> str:
-    """Share of right box and right label by label, a bar a model."""
+    """Share of faces with correct box and label, by label; one bar per model."""
     figure, (axes,) = new_figure(1)
     for number, (name, model) in enumerate(summary.models.items()):
         shares = [row.share for row in model.end_to_end if row.size == HEADLINE]
@@ -123,7 +123,7 @@ def plot_end_to_end(summary: Summary) -> str:
 
 
 def plot_confusion(summary: Summary) -> str:
-    """Share of each true label by predicted label, a panel a model."""
+    """Share of each true label by predicted label; one panel per model."""
     figure, panels = new_figure(len(summary.models))
     for axes, (name, model) in zip(panels, summary.models.items(), strict=True):
         (counts,) = [np.array(r.confusion) for r in model.classification if r.size == HEADLINE]
@@ -141,7 +141,7 @@ def plot_confusion(summary: Summary) -> str:
 
 
 def plot_calibration(seen: Observations) -> str:
-    """Accuracy against confidence on the known boxes, a line a model."""
+    """Accuracy against confidence on the known boxes; one line per model."""
     figure, (axes,) = new_figure(1)
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
     rows = in_range(seen.truth_sides, HEADLINE)
@@ -173,18 +173,18 @@ def _curve(
 
 
 def _bars(axes: Axes, number: int, of: int, estimates: list[Estimate], label: str) -> None:
-    """One bar a group, the `number`th of `of` beside each other, with intervals."""
+    """Draw one bar per group with its interval, as the `number`th of `of` adjacent bars."""
     width = 0.8 / of
     x = np.arange(len(estimates)) - 0.4 + (number + 0.5) * width
     y = np.nan_to_num([e.value for e in estimates])
     reach = np.nan_to_num([[e.value - e.low, e.high - e.value] for e in estimates]).T
-    # A percentile interval need not hold the value itself.
+    # A percentile interval may not contain the value itself.
     axes.bar(x, y, width, yerr=np.maximum(reach, 0), capsize=2, label=label)
 
 
 def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels beside each other."""
-    # Not pyplot: it would look for a display and keep every figure.
+    """A figure with a row of panels."""
+    # Not pyplot: it would search for a display and keep every figure alive.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7 if panels == 1 else 4.5 * panels, 4.5), layout="constrained")
@@ -192,7 +192,7 @@ def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG that is the same each time."""
+    """The figure as reproducible SVG."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

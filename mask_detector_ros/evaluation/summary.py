@@ -1,4 +1,4 @@
-"""Turns observations into figures: detection, classification and both together."""
+"""Compute figures from observations: detection, classification and end to end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIZES = {
 """Ranges of the longer side of a face's box, in pixels, the upper end exclusive."""
 
 HEADLINE = "24 px and more"
-"""Labels of smaller faces are guesses, so this range is the one to compare by."""
+"""The range to compare by, since labels of smaller faces are guesses."""
 
 ANY_STATE = "any"
 WANTED_PRECISION = 0.93
@@ -65,10 +65,10 @@ class DetectionFigures:
 
 @dataclass(frozen=True)
 class PrecisionPoint:
-    """Recall by mask state at the lowest threshold that has the wanted precision.
+    """Recall by mask state at the lowest threshold with the required precision.
 
-    `threshold` and the recalls are None where no threshold has it. The threshold stays the
-    same in each draw of the bootstrap.
+    `threshold` and the recalls are None if no threshold has it. The threshold is the same in
+    every draw of the bootstrap.
     """
 
     size: str
@@ -79,7 +79,7 @@ class PrecisionPoint:
 
 @dataclass(frozen=True)
 class ClassificationFigures:
-    """Labels of known boxes of one size range; `confusion` has the true label by row."""
+    """Classification of known boxes of one size range; rows of `confusion` are true labels."""
 
     size: str
     faces: int
@@ -93,7 +93,7 @@ class ClassificationFigures:
 
 @dataclass(frozen=True)
 class EndToEndFigures:
-    """Share of the faces of one size range and label that got the right box and label."""
+    """Share of the faces of one size range and label with correct box and label."""
 
     size: str
     label: str
@@ -103,7 +103,7 @@ class EndToEndFigures:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """What depends on the classifier."""
+    """Figures that depend on the classifier."""
 
     classification: list[ClassificationFigures]
     end_to_end: list[EndToEndFigures]
@@ -127,9 +127,9 @@ def summarise(
     """Compute all figures.
 
     Args:
-        seen: what the networks said.
-        progress: wraps the names of the parts, to show how far the work is.
-        rounds: draws of the bootstrap.
+        seen: the networks' outputs.
+        progress: wraps the names of the parts to show progress.
+        rounds: number of draws of the bootstrap.
     """
     draws = draw_images(len(seen.paths), rounds)
     detection: list[DetectionFigures] = []
@@ -154,7 +154,7 @@ def summarise(
 
 
 def in_range(sides: NDArray[np.float32], size: str) -> Mask:
-    """(N,) which sides lie in a range of `SIZES`."""
+    """(N,) whether each side lies in a range of `SIZES`."""
     low, high = SIZES[size]
     chosen: Mask = (sides >= low) & (sides < high)
     return chosen
@@ -163,9 +163,9 @@ def in_range(sides: NDArray[np.float32], size: str) -> Mask:
 def detection_rows(seen: Observations, size: str, state: int | None) -> tuple[Mask, Mask]:
     """The (T,) known faces and (D,) detections that count for a size range and mask state.
 
-    A detection with a match counts where its known face does; one without a match, which is
-    a false one, where its own size does, and for each state, since it has none. Photographs
-    without a face have a table of their own.
+    A matched detection counts where its known face does. A false detection counts in the range
+    of its own size and for every state, since it has none. Photographs without a face have a
+    separate table.
     """
     truth = seen.for_detection & in_range(seen.truth_sides, size)
     if state is not None:
@@ -214,7 +214,7 @@ def precision_point(seen: Observations, draws: NDArray[np.uint16]) -> PrecisionP
 
 
 def found_at_precision(seen: Observations, precision: float) -> tuple[float | None, Mask]:
-    """The lowest threshold with that precision, and the (T,) known faces that it finds."""
+    """The lowest threshold with this precision, and the (T,) known faces found at it."""
     _, rows = detection_rows(seen, HEADLINE, None)
     hits = seen.matches[rows] >= 0
     threshold = threshold_at_precision(seen.scores[rows], hits, precision)
@@ -252,7 +252,7 @@ def classification_figures(
 
 
 def masked_share(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) mask against no mask alone, of (N, 3) probabilities; 0.5 where both are 0."""
+    """(N,) probability of mask against no mask, from (N, 3) probabilities; 0.5 if both are 0."""
     mask, bare = probabilities[:, WITH_MASK], probabilities[:, WITHOUT_MASK]
     total = mask + bare
     share: NDArray[np.float64] = np.divide(
@@ -271,13 +271,13 @@ def end_to_end_figures(
 
 
 def labelled_right(seen: Observations, model: str) -> Mask:
-    """(T,) whether each known face was found and got its own label."""
-    # The row after the last stands for a face that nobody found.
+    """(T,) whether each known face was found and labelled correctly."""
+    # The extra last row stands for missed faces.
     predicted = np.append(seen.probabilities[model].argmax(axis=1), -1)[seen.found_by]
     right: Mask = predicted == seen.truth_labels
     return right
 
 
 def _mean_of(values: NDArray[np.generic], images: NDArray[np.int64]) -> Callable[[Weights], Values]:
-    """The mean of values of faces, as a function of the weights of images."""
+    """The mean of per-face values as a function of image weights."""
     return lambda weights: mean(values, weights[:, images])

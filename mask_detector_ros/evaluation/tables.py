@@ -1,4 +1,4 @@
-"""The figures as tables of text, for the terminal and for the report."""
+"""The figures as text tables, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Table:
     rows: list[tuple[str, ...]]
 
     def to_text(self) -> str:
-        """Aligned columns; the first is text, the others are numbers."""
+        """Align the columns; the first holds text, the others numbers."""
         lines = [self.header, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
@@ -39,7 +39,7 @@ class Table:
 
 
 def short_tables(summary: Summary) -> list[Table]:
-    """Detection by size and, of faces worth comparing by, by state; each model in one line."""
+    """Detection by size and, in the headline range, by state; one line per model."""
     rows = [
         figures
         for figures in summary.detection
@@ -89,7 +89,7 @@ def groups_table(model: str, groups: Iterable[GroupFigures]) -> Table:
 
 
 def false_faces_tables(summary: Summary) -> list[Table]:
-    """One table; none where the sizes of the photographs are not known."""
+    """One table, or none if the sizes of the photographs are unknown."""
     rows = [
         (
             row.images,
@@ -171,7 +171,7 @@ def end_to_end_table(summary: Summary, sizes: list[str]) -> Table:
 
 
 def confusion_tables(summary: Summary) -> list[Table]:
-    """Counts by true and predicted label, for each model."""
+    """Counts by true and predicted label, per model."""
     return [
         Table(
             f"Confusion matrix of {name}, {row.size}, true label by row",
@@ -188,5 +188,5 @@ def confusion_tables(summary: Summary) -> list[Table]:
 
 
 def words(label: str) -> str:
-    """A label as people write it."""
+    """A label as words."""
     return label.replace("_", " ")

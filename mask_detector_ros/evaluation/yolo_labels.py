@@ -1,4 +1,4 @@
-"""Reads labels in YOLO's form: a text file for each image, and the names of the classes."""
+"""Read labels in YOLO format: a text file per image, and the class names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 
 
 def find_yolo(folder: Path) -> Path | None:
-    """The file that names the classes: data.yaml, or classes.txt as label tools write it."""
+    """Find the file that names the classes: data.yaml, or the classes.txt of label tools."""
     places = [folder / name for name in (*SETTINGS, *NAME_LISTS)]
     return next((place for place in places if place.is_file()), None)
 
@@ -27,11 +27,11 @@ def read_yolo(folder: Path, names_file: Path, split: str | None) -> Labels:
     Args:
         folder: the data set: `images/SPLIT` and `labels/SPLIT`, `SPLIT/images` and
             `SPLIT/labels`, or images and labels together.
-        names_file: of `find_yolo`.
+        names_file: as returned by `find_yolo`.
         split: only folders of this name.
 
     Raises:
-        SourceError: the names cannot be read, or there is no image of the split.
+        SourceError: the names cannot be read, or the split has no image.
     """
     names = read_names(names_file)
     labels = Labels()
@@ -91,7 +91,7 @@ def _read_image(labels: Labels, folder: Path, image: Path, names: dict[int, str]
 
 
 def _box(values: list[float]) -> tuple[float, float, float, float]:
-    """Corners of a centre and a size, with or without a confidence, or of a polygon."""
+    """Corners from centre and size (a confidence may follow) or from a polygon."""
     if len(values) in (4, 5):
         x, y, width, height = values[:4]
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
@@ -101,7 +101,7 @@ def _box(values: list[float]) -> tuple[float, float, float, float]:
 
 
 def _label_file(image: Path) -> Path:
-    """`labels` in place of the last folder `images` of the path, or else beside the image."""
+    """The label file: `labels` replaces the path's last folder `images`; else beside the image."""
     parts = list(image.parts)
     if "images" in parts[:-1]:
         last = len(parts) - 2 - parts[-2::-1].index("images")

@@ -10,18 +10,18 @@ FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
 
 ROWS_AT_A_TIME = 64
-"""Boxes that are compared with all others in one step."""
+"""Number of boxes compared with all others in one step."""
 
 
 def box_area(boxes: FloatArray) -> FloatArray:
-    """(N,) areas; a box turned inside out has none."""
+    """(N,) areas; 0 for an inverted box."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     area: FloatArray = sides[:, 0] * sides[:, 1]
     return area
 
 
 def intersection(a: FloatArray, b: FloatArray) -> FloatArray:
-    """(N, M) areas shared by each of N and each of M boxes."""
+    """(N, M) intersection areas of N and M boxes."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     sides = np.maximum(high - low, 0)
@@ -30,7 +30,7 @@ def intersection(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def intersection_over_union(a: FloatArray, b: FloatArray) -> FloatArray:
-    """(N, M) share of the union of two boxes that both cover; 0 for two empty boxes."""
+    """(N, M) intersection over union of N and M boxes; 0 for two empty boxes."""
     shared = intersection(a, b)
     union = box_area(a)[:, None] + box_area(b)[None, :] - shared
     share: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
@@ -38,14 +38,14 @@ def intersection_over_union(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def bbox_regression(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
-    """Move each edge by the (N, 4) offsets, in units of the box's width and height."""
+    """Move each edge by the (N, 4) offsets, given in box widths and heights."""
     sides = boxes[:, 2:] - boxes[:, :2]
     moved: FloatArray = boxes + offsets * np.concatenate([sides, sides], axis=1)
     return moved
 
 
 def best_scores(scores: FloatArray, count: int) -> IndexArray:
-    """Indices of the `count` best of (N,) scores, or of all, in rising order."""
+    """Indices of the `count` highest of (N,) scores (all if fewer), in ascending index order."""
     if len(scores) <= count:
         return np.arange(len(scores))
     return np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
@@ -54,8 +54,8 @@ def best_scores(scores: FloatArray, count: int) -> IndexArray:
 def non_max_suppression(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
     """Indices of the boxes to keep, best score first.
 
-    A box goes when its intersection over union with a better one exceeds `threshold`, or
-    when its score is 0.
+    A box is suppressed if its intersection over union with a better box exceeds `threshold`
+    or if its score is 0.
     """
     if len(boxes) == 0:
         return np.empty(0, np.int64)
@@ -65,8 +65,8 @@ def non_max_suppression(boxes: FloatArray, scores: FloatArray, threshold: float)
 
 
 def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> FloatArray:
-    """Non-maximum suppression whose boxes are the mean, weighted by score, of themselves and
-    those they suppress (box voting: Gidaris and Komodakis, 2015,
+    """Non-maximum suppression with box voting: each kept box becomes the score-weighted mean of
+    itself and the boxes it suppresses (Gidaris and Komodakis, 2015,
     https://arxiv.org/abs/1505.01749).
 
     Returns:
@@ -74,7 +74,7 @@ def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> Floa
     """
     kept = non_max_suppression(boxes, scores, threshold)
     merged = np.empty((len(kept), 4), np.float32)
-    # Some rows of overlaps at a time: all pairs of a crowd at once would take much memory.
+    # Compute overlaps in blocks of rows: all pairs of a crowd at once take too much memory.
     for start in range(0, len(kept), ROWS_AT_A_TIME):
         some = kept[start : start + ROWS_AT_A_TIME]
         voters = intersection_over_union(boxes[some], boxes) > threshold
@@ -85,12 +85,12 @@ def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> Floa
 
 
 def suppress_contained(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
-    """Indices of the boxes to keep, best score first, where overlap is the share of the
-    smaller box: a small box inside a better large one goes too (MTCNN's last step)."""
+    """Indices of the boxes to keep, best score first. Overlap is the intersection over the
+    smaller area, so a small box inside a better large one is suppressed (MTCNN's last step)."""
     area = box_area(boxes)
     remaining = np.argsort(-scores, kind="stable")
     kept = []
-    # One row of overlaps at a time: all of them at once are too many in a crowd.
+    # Compute one row of overlaps at a time: all rows at once take too much memory in a crowd.
     while len(remaining):
         best, remaining = remaining[0], remaining[1:]
         kept.append(best)

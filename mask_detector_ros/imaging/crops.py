@@ -1,4 +1,4 @@
-"""Square crops of boxes: the one rule by which every network here is shown a face.
+"""Square crops of boxes: the one cropping rule that all networks share.
 
     box 40x60 at (100, 80)      square of side 60 * (1 + 2 * 0.2) = 84       crop 24x24
       +----+                      +--------+                                  +----+
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
 
 MIN_VISIBLE_FRACTION = 1 / 16
-"""A square with less of its area inside the image gives a black crop: padding a huge one
-would cost much memory, and what is left of it shows no face."""
+"""Squares with a smaller fraction of their area inside the image give black crops: padding a
+huge square costs much memory, and the visible rest shows no face."""
 
 
 def crop_squares(
@@ -34,8 +34,8 @@ def crop_squares(
     The squares are those of `square_slices`. What lies outside the image is black.
 
     Args:
-        image: (H, W, 3) uint8, in any channel order; a pyramid where more is cut from it.
-        boxes: (N, 4), xmin, ymin, xmax, ymax in pixels of the image; they may leave it.
+        image: (H, W, 3) uint8, in any channel order, or its pyramid if it is cropped repeatedly.
+        boxes: (N, 4), xmin, ymin, xmax, ymax in image pixels; may extend beyond the image.
         size: width and height of the crops in pixels.
         margin: context on each side, as a fraction of the box's longer side.
 
@@ -71,29 +71,29 @@ def cut_squares(pyramid: ImagePyramid, squares: NDArray[np.int64], size: int) ->
 
 
 def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArray[np.int64]:
-    """The squares that `crop_squares` cuts.
+    """Return the squares that `crop_squares` cuts.
 
-    They have the centre of the box and the side max(width, height) * (1 + 2 * margin), in whole
-    pixels of the pyramid level that they are read from: the side is rounded, then cut down to a
-    multiple of that level's pixel, which makes it up to 1 / `size` smaller. A square of these
-    squares, with margin 0, is itself.
+    A square shares the centre of its box; its side is max(width, height) * (1 + 2 * margin) in
+    whole pixels of the pyramid level it is read from. The side is rounded, then reduced to a
+    multiple of that level's pixel, which shrinks it by up to 1 / `size`. Applying this again
+    with margin 0 changes nothing.
 
     Args:
         boxes: (N, 4), xmin, ymin, xmax, ymax.
         margin: context on each side, as a fraction of the box's longer side.
-        size: of the crops.
+        size: width and height of the crops in pixels.
 
     Returns:
-        (N, 4) int64, xmin, ymin, xmax, ymax, right and bottom exclusive; they may leave the
-        image. All zero for boxes that have no area or are not finite.
+        (N, 4) int64, xmin, ymin, xmax, ymax, right and bottom exclusive; may extend beyond
+        the image. All zero for boxes that have no area or are not finite.
     """
     corners = np.asarray(boxes, np.float64).reshape(-1, 4)
-    # Beyond this a coordinate is as good as infinite, and integers would overflow.
+    # Treat larger coordinates as infinite: integers would overflow.
     finite = np.where(np.abs(corners) < 2**31, corners, np.nan)
     has_area = (finite[:, 2:] - finite[:, :2]).min(axis=1, keepdims=True) > 0
     corners = np.where(has_area, corners, 0)
     side = np.rint((corners[:, 2:] - corners[:, :2]).max(axis=1) * (1 + 2 * margin))
-    pixel = 1 << level_for(side.astype(np.int64), size)  # of the level, in pixels of the image
+    pixel = 1 << level_for(side.astype(np.int64), size)  # pixel of the level, in image pixels
     side = side // pixel
     start = np.rint(((corners[:, :2] + corners[:, 2:]) / pixel[:, None] - side[:, None]) / 2)
     squares = np.hstack([start, start + side[:, None]]).astype(np.int64)

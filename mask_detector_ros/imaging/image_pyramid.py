@@ -1,8 +1,8 @@
-"""An image at its own size (level 0) and halved again and again (Williams, "Pyramidal Parametrics",
-1983).
+"""Image pyramid: level 0 is the image, each further level halves it (Williams, "Pyramidal
+Parametrics", 1983).
 
-Whatever is shrunk here is read from the smallest level that is still large enough: then one
-bilinear step of less than two pixels misses none of them.
+Downscaling reads from the smallest level that is still large enough. The remaining factor is
+below 2, so bilinear sampling skips no pixel.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Image = NDArray[np.uint8]
 
 
 class ImagePyramid:
-    """The levels of a (H, W, 3) uint8 image, each made when it is first asked for.
+    """The levels of a (H, W, 3) uint8 image, each computed on first use.
 
-    A level averages blocks of 2x2 pixels; where a side is odd, its last pixel counts twice. So
-    a pixel of level k shows exactly 2**k by 2**k pixels of the image.
+    Each level averages 2x2 blocks of the level below; on an odd side the last pixel counts twice.
+    A pixel of level k therefore covers exactly 2**k by 2**k image pixels.
 
-    Several threads may ask at a time.
+    Thread-safe.
     """
 
     def __init__(self, image: Image) -> None:
@@ -31,7 +31,7 @@ class ImagePyramid:
 
     @classmethod
     def of(cls, image: Image | ImagePyramid) -> ImagePyramid:
-        """The pyramid of an image; a pyramid as it is."""
+        """Return the pyramid of an image; a pyramid is returned unchanged."""
         return image if isinstance(image, ImagePyramid) else cls(image)
 
     def __getitem__(self, level: int) -> Image:
@@ -53,6 +53,6 @@ def _halve(image: Image) -> Image:
 
 
 def level_for(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
-    """The highest pyramid level at which each length in pixels is still no smaller than wanted."""
+    """The highest pyramid level at which each length (pixels) is no smaller than required."""
     _, exponents = np.frexp(np.maximum(np.floor_divide(sizes, wanted), 1))
     return np.asarray(exponents, np.int64) - 1

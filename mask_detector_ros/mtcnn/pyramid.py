@@ -1,4 +1,4 @@
-"""The image pyramid: the same image at falling sizes, so that one window finds faces of all."""
+"""P-Net's image pyramid: the image at decreasing sizes, so that one window size finds all faces."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
 
 WINDOW = 12
-"""Side in pixels of the window that P-Net looks through."""
+"""Side of P-Net's receptive field, in pixels."""
 
 STRIDE = 2
-"""Pixels between two windows of P-Net, from its one pooling layer."""
+"""Stride of P-Net's windows in pixels, from its only pooling layer."""
 
 ALONE_PIXELS = 1 << 15
-"""A level with so many pixels gains nothing from being packed with others, which leaves gaps."""
+"""Levels of this many pixels are not packed: packing leaves gaps and saves them nothing."""
 
 TILE_PIXELS, MAX_TILE_ROWS = 1 << 17, 256
-"""P-Net runs over large packed pyramids in tiles: what lies between two layers then stays in a
-core's cache, and a large image takes no more memory. No engine takes more rows."""
+"""P-Net processes large packed pyramids in tiles: intermediate results then stay in a core's
+cache, and memory does not grow with the image. Also the row limit of the engines."""
 
 MAX_TILE_COLUMNS = 2560
-"""Wider levels are cut into tiles side by side, or an image of 1000000x20 would be one tile of
-650 MB. No engine takes more columns."""
+"""Wider levels are split into tiles side by side; otherwise an image of 1000000x20 would be one
+tile of 650 MB. Also the column limit of the engines."""
 
 CACHED_PIXELS = 1 << 22
-"""The layout of larger pyramids is made anew for each frame, which costs it a few percent: kept,
-it would hold a byte for two of their pixels."""
+"""Layouts of larger pyramids are not cached: a cached layout takes a byte per two pixels.
+Recomputing it costs a few percent of the frame."""
 
 MIN_SHARED_TILE_PIXELS, TILES_PER_THREAD = 1 << 15, 4
-"""Where several threads share them, tiles are smaller, so that each has about so many and all end
-at about the same time. Smaller ones overlap too much."""
+"""With several threads, tiles shrink until each thread has about this many, so that all finish
+at about the same time. Smaller tiles overlap too much."""
 
 _WIDTHS_TRIED = 4
 
@@ -47,16 +47,16 @@ Shapes = tuple[tuple[int, int], ...]
 
 
 def pyramid_shapes(height: int, width: int, min_face_size: int, factor: float) -> Shapes:
-    """(height, width) of each level, largest first.
+    """Return (height, width) of each level, largest first.
 
-    At the first level a face of `min_face_size` pixels fills P-Net's window; every level is
-    `factor` times the one before; the last is the smallest that still holds a window. An
-    image smaller than `min_face_size` has no level.
+    In the first level a face of `min_face_size` pixels fills P-Net's window. Each level is
+    `factor` times the previous one; the last is the smallest that still holds a window. An
+    image smaller than `min_face_size` has no levels.
     """
     shapes = []
     shrink = 1.0
     while min(height, width) * shrink >= min_face_size:
-        # Divided last, so that whole numbers stay whole.
+        # Divide last, so that whole numbers stay whole.
         level_height = math.ceil(height * shrink * WINDOW / min_face_size)
         level_width = math.ceil(width * shrink * WINDOW / min_face_size)
         shapes.append((level_height, level_width))
@@ -66,15 +66,15 @@ def pyramid_shapes(height: int, width: int, min_face_size: int, factor: float) -
 
 @dataclass(frozen=True)
 class PackedPyramid:
-    """Where some levels of a pyramid lie on one image, which a network sees in one go.
+    """The layout of pyramid levels in one packed image, which P-Net processes in one call.
 
-    A call costs a library 50 to 300 microseconds, as much as several small levels.
+    A call has an overhead of 50 to 300 microseconds, as much as several small levels.
 
     Attributes:
-        height, width: of the packing, even.
-        corners: (L, 2) x and y of the top left pixel of each level, even.
+        height, width: of the packed image, even.
+        corners: (L, 2) x and y of each level's top left pixel, even.
         shapes: (height, width) of each level.
-        tile_pixels: of its tiles, about.
+        tile_pixels: approximate number of pixels per tile.
     """
 
     height: int
@@ -85,24 +85,24 @@ class PackedPyramid:
 
     @cached_property
     def tiles(self) -> tuple[int, tuple[int, ...]]:
-        """Rows of each tile, and the first row of each: together they show every window once.
+        """Number of rows per tile, and each tile's first row; together they cover each window once.
 
-        The last may reach beyond the packing.
+        The last tile may extend beyond the packed image.
         """
         most = max(self.tile_pixels // self.columns[0], 2 * WINDOW)
         return _cover(self.height, min(most, MAX_TILE_ROWS))
 
     @cached_property
     def columns(self) -> tuple[int, tuple[int, ...]]:
-        """Columns of each tile, and the first column of each; one, where the packing is no wider
-        than `MAX_TILE_COLUMNS`."""
+        """Number of columns per tile, and each tile's first column; a single tile up to a width of
+        `MAX_TILE_COLUMNS`."""
         if self.width <= MAX_TILE_COLUMNS:
             return self.width, (0,)
         return _cover(self.width, MAX_TILE_COLUMNS)
 
     @cached_property
     def levels(self) -> NDArray[np.int16]:
-        """(h, w) the level in which each of P-Net's windows lies whole; -1 for none."""
+        """(h, w) index of the level that contains each P-Net window entirely; -1 for none."""
         shape = [(side - WINDOW) // STRIDE + 1 for side in self._drawn_shape]
         levels = np.full(shape, -1, np.int16)
         for number, ((left, top), (height, width)) in enumerate(
@@ -113,14 +113,14 @@ class PackedPyramid:
         return levels
 
     def draw(self, image: ImagePyramid) -> tuple[Image, FloatArray]:
-        """An image at each of the shapes.
+        """Scale an image to each level and pack the levels.
 
-        Each level is sampled at twice its size and averaged over 2x2 pixels: nearly as free of
-        aliasing as averaging over areas, at a quarter of its cost.
+        Each level is sampled at twice its size and averaged over 2x2 pixels: nearly as alias-free
+        as area averaging, at a quarter of the cost.
 
         Returns:
-            (H, width, 3) uint8 packing, as high as all tiles, black between levels; (L, 2) pixels
-            of the image for one of each level, in x and y.
+            (H, width, 3) uint8 packed image, as high as all tiles, black between levels; (L, 2)
+            image pixels per level pixel, in x and y.
         """
         packing = self._blank()
         shapes = np.array(self.shapes)
@@ -137,7 +137,7 @@ class PackedPyramid:
         return packing, (np.array(shown) / shapes[:, ::-1]).astype(np.float32)
 
     def paste(self, images: Iterable[Image]) -> Image:
-        """The (H, width, 3) uint8 packing with an image in the place of each level."""
+        """The (H, width, 3) uint8 packed image of one image per level."""
         packing = self._blank()
         for (left, top), (height, width), image in zip(
             self.corners.tolist(), self.shapes, images, strict=True
@@ -147,7 +147,7 @@ class PackedPyramid:
 
     @property
     def _drawn_shape(self) -> tuple[int, int]:
-        """(height, width) of the packing, as large as all tiles."""
+        """(height, width) of the packed image, including the overhang of the last tiles."""
         (rows, tops), (columns, lefts) = self.tiles, self.columns
         return tops[-1] + rows, lefts[-1] + columns
 
@@ -156,7 +156,7 @@ class PackedPyramid:
 
 
 def lay_out(shapes: Shapes, threads: int = 1) -> tuple[PackedPyramid, ...]:
-    """Packings that hold all levels of these shapes, which fall: the large ones have one each.
+    """Pack levels of these shapes, given largest first; each large level gets its own packed image.
 
     Args:
         threads: how many threads their tiles are for.
@@ -185,8 +185,8 @@ def _pixels(packing: PackedPyramid) -> int:
 
 
 def _cover(length: int, most: int) -> tuple[int, tuple[int, ...]]:
-    """The size of each part that a side is cut into, and where each begins: as few as there can
-    be, of one even size, that overlap so that each of P-Net's windows lies in exactly one."""
+    """Return the size of the parts that a side is split into, and where each begins: as few parts
+    as possible, of one even size, overlapping so that each P-Net window lies in exactly one."""
     overlap = WINDOW - STRIDE
     count = -(-(length - overlap) // (most - overlap))
     step = -(-(length - overlap) // count)
@@ -195,7 +195,7 @@ def _cover(length: int, most: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _fill(shapes: Shapes, width: int) -> PackedPyramid:
-    """Put each level as high up as it goes."""
+    """Place each level as high up as possible."""
     skyline = np.zeros(width, np.int64)
     corners = []
     for rows, columns in shapes:

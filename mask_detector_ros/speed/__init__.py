@@ -1,5 +1,5 @@
-"""How fast the detector is: against others in turns, against the arithmetic, and against size.
+"""Speed of the detector: relative to peers, to the arithmetic floor, and by faces and pixels.
 
-`cases.py` says what is measured, `candidates.py` who takes part, `timings.py` runs them in turns,
-`report.py` and `plots.py` make of the times what a reader wants to know.
+`cases.py` lists what is measured, `lineup.py` the candidates of each case. `timing.py` runs them
+interleaved; `report.py`, `text_tables.py` and `cost_plots.py` turn the times into a report.
 """

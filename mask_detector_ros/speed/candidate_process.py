@@ -1,4 +1,4 @@
-"""The candidates' processes, each in an environment of its own, and what they read."""
+"""The candidates' processes, each in a separate environment, and the files they read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Process:
     """A candidate's process.
 
     Raises:
-        PeerError: it could not be started, or ended before its time.
+        PeerError: the process could not be started, or ended early.
     """
 
     def __init__(self, python: Path, candidate: Candidate, room: Path, settings: Any) -> None:
@@ -51,7 +51,7 @@ class Process:
             stderr=self._errors,
             text=True,
         )
-        # Cores differ, by design or by what else runs on them: all candidates get the same ones.
+        # Cores differ by design and by load, so all candidates use the same ones.
         os.sched_setaffinity(self._process.pid, fastest_processors(settings["threads"]))
         try:
             self.versions: dict[str, str] = self._read()["versions"]
@@ -60,14 +60,14 @@ class Process:
             raise
 
     def run(self, frame: str, min_face_size: int) -> dict[str, Any]:
-        """Run once; seconds by wall clock and processor, and the boxes."""
+        """Run once; return wall-clock seconds, processor seconds and the boxes."""
         assert self._process.stdin is not None
         try:
             request = {"frame": frame, "min_face_size": min_face_size}
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # its last words are read below
+            pass  # its last output is read below
         return self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Process:
 
 
 def last_words(errors: str) -> str:
-    """The line that says why a process ended; what follows it are details."""
+    """The line that says why a process ended; the lines after it are details."""
     lines = errors.strip().splitlines() or ["without a word"]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (named or lines)[-1]
@@ -97,7 +97,7 @@ def last_words(errors: str) -> str:
 def set_up(
     room: Path, frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Source, list[str]]:
-    """Lay out what the processes read: code for those with and without our package, and frames.
+    """Write what the processes read: code for those with and without our package, and frames.
 
     Returns:
         The file names of the frames, by source.
@@ -120,13 +120,13 @@ def set_up(
 def start(
     runs: Sequence[Run], room: Path, environments: Path, stack: ExitStack
 ) -> tuple[dict[tuple[Candidate, int], Process], dict[str, str]]:
-    """Start every candidate once for each number of threads; `stack` ends them.
+    """Start every candidate once per number of threads; `stack` ends them.
 
     Returns:
-        The processes, and why a candidate cannot take part, by name.
+        The processes, and the reason for each missing candidate, by name.
 
     Raises:
-        PeerError: one of ours cannot.
+        PeerError: one of our own candidates cannot be started.
     """
     absent: dict[str, str] = {}
     wanted: dict[tuple[Candidate, int], set[int]] = {}
@@ -155,10 +155,10 @@ def start(
 
 
 def find_interpreter(candidate: Candidate, environments: Path) -> Path:
-    """The Python that a candidate runs on.
+    """The Python interpreter of a candidate.
 
     Raises:
-        PeerError: its environment was not made, or there is no GPU for it.
+        PeerError: its environment does not exist, or it needs a GPU and there is none.
     """
     if candidate.needs_gpu:
         gpu, reason = find_serving_gpu(0)

@@ -1,4 +1,4 @@
-"""What is measured: cases, the selection that a plain run takes, and products of axes."""
+"""The benchmark's cases: the default selection, and products of axes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import product
 Size = tuple[int, int]
 
 DETECT, LABEL = "detect", "label"
-"""The two jobs: find the faces, and find and label them."""
+"""The two jobs: detection, and detection with labels."""
 
 SIZES: tuple[Size, ...] = ((640, 480), (1280, 720), (1920, 1080))
 MIN_FACE_SIZES = (20, 40, 80)
@@ -17,21 +17,21 @@ FACES = (0, 1, 6, 20, 50)
 THREADS = (1, 2)
 
 PLACES = 20
-"""Faces that a frame has room for at least: few faces are not drawn enormous."""
+"""Minimum number of faces that a frame is laid out for, so that few faces are not huge."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One job on frames of one kind with one setting.
+    """One job on one kind of frame with one setting.
 
     Attributes:
         job: `DETECT` or `LABEL`.
-        size: width and height of the frames; None for the user's own images as they are.
+        size: width and height of the frames; None for the user's own images.
         faces: people in each frame; None for the user's own images.
         min_face_size: in pixels.
-        threads: that each candidate may use.
-        room: people that a frame is laid out for, which fixes how large their faces are.
-        peers: whether others take part, or ours alone.
+        threads: number of threads per candidate.
+        room: number of people a frame is laid out for, which fixes the size of the faces.
+        peers: whether the peers run too, or only our own candidates.
     """
 
     job: str
@@ -49,7 +49,7 @@ class Case:
 
 
 def selection(own_images: bool = False) -> list[Case]:
-    """The cases of a plain run: some minutes that answer the usual questions."""
+    """The default cases: a few minutes that answer the usual questions."""
     cases = [
         Case(DETECT, size, 6, face, peers=True) for size in SIZES[:2] for face in MIN_FACE_SIZES[:2]
     ]
@@ -89,7 +89,7 @@ def own_cases(min_face_sizes: Iterable[int], threads: Iterable[int]) -> list[Cas
 
 
 def without_repeats(cases: Iterable[Case]) -> list[Case]:
-    """The cases in order; of two that differ only in `peers`, the one with them."""
+    """The distinct cases in order; of two that differ only in `peers`, the one with peers."""
     found: dict[tuple[object, ...], Case] = {}
     for case in cases:
         key = (case.job, case.size, case.faces, case.min_face_size, case.threads, case.room)

@@ -1,4 +1,4 @@
-"""Cost against faces and against pixels, each an SVG text. Needs matplotlib."""
+"""Plots of cost against faces and pixels, as SVG text. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = {"faces": "ms a face", "megapixels": "ms a megapixel"}
 
 
 def draw_cost_plots(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """A plot for each quantity that the cost was measured against: SVG by name."""
+    """One plot per quantity that the cost was measured against: SVG by name."""
     return {
         f"cost_by_{axis}": plot_cost([line for line in lines if line["against"] == axis], axis)
         for axis in _UNITS
@@ -22,7 +22,7 @@ def draw_cost_plots(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def plot_cost(lines: Sequence[dict[str, Any]], axis: str) -> str:
-    """Median times of all frames, and the fitted lines with their slopes."""
+    """Plot the median times of all frames, and the fitted lines with their slopes."""
     figure, (axes,) = new_figure(1)
     for line in lines:
         kind = f"{line['name']}, min face {line['min_face_size']}"

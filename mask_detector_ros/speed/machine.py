@@ -1,4 +1,4 @@
-"""What a measurement must say of the machine it was made on."""
+"""Describe the machine that a measurement ran on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 _CPUINFO = Path("/proc/cpuinfo")
 
 _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "sve": "SVE", "asimd": "NEON"}
-"""By their flags, widest first."""
+"""Vector instruction sets by CPU flag, widest first."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -26,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its name and its widest vectors, which decide what a network costs."""
+    """The processor's name and widest vector instructions, which decide a network's cost."""
     first, _, _ = _CPUINFO.read_text(encoding="utf-8").partition("\n\n")
     lines = (line.partition(":") for line in first.splitlines())
     about = {key.strip(): value.strip() for key, _, value in lines}

@@ -1,4 +1,4 @@
-"""From times and boxes of single calls to the numbers of the report."""
+"""Compute the report's numbers from times and boxes of single calls."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
 
 MIN_AGREEMENT = 0.8
-"""Intersection over union from which two detectors are said to show the same box."""
+"""Intersection over union from which two detectors found the same box."""
 
 
 def ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    """How many times our time theirs is: the geometric mean, over frames, of the quotient of
-    the medians over rounds.
+    """Their time as a multiple of ours: the geometric mean over frames of the ratio of medians
+    over rounds.
 
     Args:
         ours, theirs: (rounds, frames) seconds.
@@ -32,7 +32,7 @@ def spread(seconds: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]) -> float:
-    """The share of all boxes, ours and theirs, that have a partner in the other's of the frame.
+    """The share of all boxes, ours and theirs, that have a match in the other's of the frame.
 
     Args:
         ours, theirs: one (N, 4) array of xmin, ymin, xmax, ymax for each frame.
@@ -46,8 +46,8 @@ def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
 
 
 def ratio_quartiles(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
-    """Lower and upper quartile, over rounds, of the geometric mean over frames of their time
-    over ours in the same round.
+    """Lower and upper quartile over rounds of the ratio of their time to ours in the same round
+    (geometric mean over frames).
 
     Args:
         ours, theirs: (rounds, frames) seconds.
@@ -57,10 +57,10 @@ def ratio_quartiles(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> t
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
-    """Least squares: slope, value at zero, and the share of the variance explained (R²).
+    """Fit a line by least squares; return slope, intercept and R².
 
     Args:
-        x, y: as many of each; at least two different x.
+        x, y: of equal length; at least two different x.
     """
     slope, intercept = np.polyfit(x, y, 1)
     rest = np.asarray(y) - (slope * np.asarray(x) + intercept)

@@ -1,6 +1,6 @@
-"""An environment of its own for each peer: `python -m mask_detector_ros.speed.peer_environments`.
+"""Make a virtual environment per peer: `python -m mask_detector_ros.speed.peer_environments`.
 
-`make bench` runs it. What an environment holds, and why in that version, is in `peers/*.txt`.
+`make bench` runs it. `peers/*.txt` lists the packages and the reason for each version.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from mask_detector_ros.virtual_environments import (
 )
 
 ENVIRONMENTS = Path(".venv/bench")
-"""Where `make bench` makes them, from the repository's root."""
+"""Where `make bench` makes them, relative to the repository's root."""
 
 PUBLIC_CLASSIFIER = "public_mask_classifier.onnx"
-"""The public Keras classifier as ONNX, beside the environments."""
+"""The public Keras classifier as ONNX, in the folder of the environments."""
 
 MAKE = "make bench-env"
 
 COMPILED = "cython"
-"""The environment with our own package, compiled."""
+"""The environment with this package compiled by Cython."""
 
 _LISTS = Path(__file__).resolve().parent / "peers"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class PeerError(MaskDetectorError):
-    """A candidate cannot take part; the text is the reason."""
+    """A candidate cannot run; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Environment:
     """A virtual environment of peers.
 
     Attributes:
-        name: of its folder; `peers/<name>.txt` lists what it holds.
-        bare: requirement to install without its dependencies; None where the list has it.
-        ours: of our own libraries, those to install in the version that we run on.
-        project: whether our own package goes into it too, compiled with Cython.
+        name: name of its folder; `peers/<name>.txt` lists its packages.
+        bare: requirement to install without dependencies; None if the list contains it.
+        ours: libraries to install in the version of this process.
+        project: whether it also contains this package, compiled with Cython.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Environment:
 
     @property
     def requirements(self) -> Path:
-        """The list of what to install."""
+        """Path of the requirements file."""
         return _LISTS / f"{self.name}.txt"
 
 
@@ -80,16 +80,16 @@ ALL = (
 
 
 def clean_environment(threads: int = 1) -> dict[str, str]:
-    """Variables for a child process: so many threads, nothing of this process's environment."""
+    """Variables of a child process: the number of threads, nothing of this Python environment."""
     names = (f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL"))
     return clean_variables() | dict.fromkeys(names, str(threads))
 
 
 def find_python(name: str, folder: Path) -> Path:
-    """The Python of an environment.
+    """The Python interpreter of an environment.
 
     Raises:
-        PeerError: it was not made.
+        PeerError: it does not exist.
     """
     home = folder / name
     stamp = "project.sha256" if name == COMPILED else "requirements.sha256"
@@ -99,10 +99,10 @@ def find_python(name: str, folder: Path) -> Path:
 
 
 def find_public_classifier(folder: Path) -> Path:
-    """The public classifier as ONNX.
+    """The path of the public classifier as ONNX.
 
     Raises:
-        PeerError: it was not made.
+        PeerError: it does not exist.
     """
     path = folder / PUBLIC_CLASSIFIER
     if not path.is_file():
@@ -111,11 +111,11 @@ def find_public_classifier(folder: Path) -> Path:
 
 
 def prepare(environment: Environment, folder: Path) -> None:
-    """Make an environment where it is missing, or what it is made from has changed.
+    """Make an environment if it is missing or its inputs have changed.
 
     Args:
-        environment: which.
-        folder: where the environments lie.
+        environment: the environment.
+        folder: folder of the environments.
 
     Raises:
         PeerError: the packages could not be installed.
@@ -141,7 +141,7 @@ def prepare(environment: Environment, folder: Path) -> None:
 
 
 def convert_public_classifier(folder: Path) -> None:
-    """Turn the public Keras classifier into ONNX, with the converter of this repository.
+    """Convert the public Keras classifier to ONNX with this repository's converter.
 
     Raises:
         PeerError: it could not be converted.
@@ -169,7 +169,7 @@ def _our_version(package: str) -> str:
 
 
 def _sources() -> list[str]:
-    """The digests of what our package is built from."""
+    """The digests of the files that this package is built from."""
     files = [_REPOSITORY / name for name in ("setup.py", "pyproject.toml")]
     files += sorted((_REPOSITORY / "mask_detector_ros").rglob("*.py"))
     files += sorted((_REPOSITORY / "models").iterdir())
@@ -177,7 +177,7 @@ def _sources() -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make all environments; name those that could not be made, and go on without them."""
+    """Make all environments; report those that fail and continue."""
     parser = argparse.ArgumentParser(description="Make the environments of `make bench`.")
     parser.add_argument("folder", nargs="?", type=Path, default=ENVIRONMENTS)
     folder = parser.parse_args(argv).folder.absolute()

@@ -1,4 +1,4 @@
-"""From times to the figures of the report: rows, their summary, and lines through them."""
+"""Turn times into the report: rows, a summary, and fitted lines."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mask_detector_ros.speed.measures import agreement, fit_line, ratio, ratio_q
 from mask_detector_ros.speed.timing import Times, Timings
 
 Row = dict[str, Any]
-"""Figures by name, as they stand in the JSON report."""
+"""Figures by name, as in the JSON report."""
 
 
 def count_macs(
     runs: Iterable[Run], frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Case, list[int]]:
-    """Multiply-adds of the public cascade for every frame of the cases that only detect."""
+    """Multiply-adds of the public cascade for every frame of the detection cases."""
     counter = FloorCounter(FACTOR, THRESHOLDS)
     known: dict[tuple[Source, int], list[int]] = {}
     macs: dict[Case, list[int]] = {}
@@ -37,7 +37,7 @@ def count_macs(
 
 
 def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[int]]) -> list[Row]:
-    """One row for each case and candidate. Ratios are theirs to ours: above 1, ours is faster."""
+    """One row per case and candidate. Ratios are theirs over ours: above 1, ours is faster."""
     rows = []
     for case, candidates in runs:
         present = [e for e in candidates if (case, e.name) in timings.times]
@@ -77,22 +77,22 @@ def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[i
 
 
 def compare(ours: Times, theirs: Times) -> list[float]:
-    """Their time over ours: by wall clock, its quartiles over rounds, and by processor."""
+    """Their time over ours: by wall clock, with quartiles over rounds, and by processor time."""
     wall = ours.seconds(), theirs.seconds()
     cpu = ours.seconds(clock=1), theirs.seconds(clock=1)
     return [ratio(*wall), *ratio_quartiles(*wall), ratio(*cpu)]
 
 
 def peak(timings: Timings, case: Case) -> float:
-    """Multiply-adds a second of the matrix product, between the frames of a case.
+    """Multiply-adds per second of the matrix product, between the frames of a case.
 
-    By processor time, as all that is compared with the floor: a busy machine does not change it.
+    By processor time, like everything compared with the floor: load does not affect it.
     """
     return MATRIX_MACS / float(np.median(timings.peak[case].seconds(clock=1)))
 
 
 def find_lines(rows: Sequence[Row]) -> list[Row]:
-    """How the time of ours grows with faces and with pixels, where there are three of a kind."""
+    """Fit our time against faces and against pixels where there are three or more values."""
     kinds: tuple[tuple[str, Callable[[Row], float], tuple[str, ...]], ...] = (
         ("faces", lambda row: float(row["faces"]), ("size", "min_face_size", "threads", "room")),
         ("megapixels", megapixels, ("faces", "min_face_size", "threads", "room")),
@@ -125,14 +125,14 @@ def find_lines(rows: Sequence[Row]) -> list[Row]:
 
 
 def megapixels(row: Row) -> float:
-    """Of a row's frames."""
+    """Megapixels of a row's frames."""
     width, height = row["size"]
     return float(width * height / 1e6)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """For each job and number of threads what each candidate takes over the cases in which
-    others take part: geometric means of ratios to ours and to the floor."""
+    """Summarise each candidate per job and number of threads over the cases with peers: geometric
+    means of the ratios to ours and to the floor."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
     contested = {case_of(row) for row in rows if not row["is_reference"]}
     for row in rows:
@@ -157,7 +157,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 
 def case_of(row: Row) -> tuple[str, ...]:
-    """What rows of the same case have in common."""
+    """Key shared by the rows of a case."""
     names = ("job", "size", "faces", "min_face_size", "threads", "room")
     return tuple(str(row[name]) for name in names)
 

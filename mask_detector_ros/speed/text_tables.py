@@ -1,4 +1,4 @@
-"""The figures of the report as tables of text, ratios first."""
+"""The report's figures as text tables, ratios first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOBS = {DETECT: "detection", LABEL: "detection and labels"}
 
 
 def build_tables(rows: Sequence[Row], lines: Sequence[Row]) -> list[Table]:
-    """All tables that there are figures for, ratios first."""
+    """All tables that have figures, ratios first."""
     tables = ratio_tables(summarise(rows))
     tables += [thread_table(rows), line_table(lines)]
     tables += [time_table(rows, job) for job in JOBS]
@@ -22,7 +22,7 @@ def build_tables(rows: Sequence[Row], lines: Sequence[Row]) -> list[Table]:
 
 
 def ratio_tables(summary: Sequence[Row]) -> list[Table]:
-    """How many times as long the others take; one table for each job and number of threads."""
+    """Ratios to our time; one table per job and number of threads."""
     tables = []
     for job, threads in dict.fromkeys((row["job"], row["threads"]) for row in summary):
         group = [row for row in summary if (row["job"], row["threads"]) == (job, threads)]
@@ -77,18 +77,18 @@ def time_table(rows: Sequence[Row], job: str) -> Table:
 
 
 def describe_case(row: Row) -> str:
-    """What a row's frames and settings are, in short."""
+    """Short description of a row's frames and settings."""
     if row["size"] is None:
         return f"own images, min {row['min_face_size']}, {row['threads']} thr."
     width, height = row["size"]
     faces, least, threads = row["faces"], row["min_face_size"], row["threads"]
-    # More places, smaller faces.
+    # More cells mean smaller faces.
     places = f" in {row['room']} places" if row["room"] != PLACES else ""
     return f"{width}x{height}, {faces} faces{places}, min {least}, {threads} thr."
 
 
 def thread_table(rows: Sequence[Row]) -> Table:
-    """What more threads bring: times of the same case with one and with more."""
+    """Speed-up by threads: times of the same case with one and with more threads."""
     single = {(*case_of(row), row["name"]): row["wall_ms"][0] for row in rows}
     lines: list[tuple[str, ...]] = []
     for row in rows:
@@ -121,7 +121,7 @@ def line_table(lines: Sequence[Row]) -> Table:
 
 
 def four_way_table(rows: Sequence[Row], absent: Mapping[str, str]) -> Table:
-    """The variants beside the vanilla one: how many times as fast, and those not measured."""
+    """Speed of the variants relative to the vanilla one, and the variants not measured."""
     lines: list[tuple[str, ...]] = []
     for row in rows:
         median, low, high = row["wall_ms"]

@@ -1,4 +1,4 @@
-"""How many frames a second each backend serves here, and how long one takes."""
+"""Frame rate and latency of each backend on this machine."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
 from mask_detector_ros.sources.sample_scene import SampleScene
 
 WARM_UP = 40
-"""Calls before a timing begins: the first ones of a shape record its CUDA graph."""
+"""Warm-up calls before a timing: the first calls of a shape record its CUDA graph."""
 
 SCENES = 10
-"""Different frames that a timing goes through."""
+"""Number of different frames in a timing."""
 
 CAMERAS = (1, 8)
 
 
 def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
-    """Milliseconds of a call, which gets its number, after warming up.
+    """Time a call after warm-up, in milliseconds; each call gets its index.
 
-    `host_ms` is what it takes of the processor, in all threads of the process.
+    `host_ms` is processor time of all threads of the process.
     """
     for number in range(min(rounds, WARM_UP)):
         call(number)
@@ -48,12 +48,12 @@ def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
 
 
 def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) -> dict[str, Any]:
-    """Frames of the sample scene, 640x480, through one detector, the cameras in turn.
+    """Time a detector on 640x480 frames of the sample scene, taking the cameras in turn.
 
     Args:
-        rounds: frames in all.
-        parameters: of the detector.
-        cameras: how many; without tracks.
+        rounds: total number of frames.
+        parameters: parameters of the detector.
+        cameras: number of cameras, without tracking.
     """
     detector = MaskDetector.load(**parameters)
     scene = SampleScene(640, 480)
@@ -69,7 +69,7 @@ def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) 
 
 
 def serving_backends(device: int, wanted: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Those of the backends that can serve here, and why each of the others cannot."""
+    """The backends that can run here, and the reason for each one that cannot."""
     gpu, why_not = find_serving_gpu(device)
     serving, reasons = [], {}
     for backend in wanted:
@@ -90,7 +90,7 @@ def throughput_table(
     """One and eight cameras on each backend, GPUs first.
 
     Returns:
-        The table, its rows with all figures, and why backends are left out, by name.
+        The table, its rows with all figures, and the reason for each omitted backend, by name.
     """
     serving, absent = serving_backends(int(parameters.get("device", 0)), backends)
     rows = []

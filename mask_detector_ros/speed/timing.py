@@ -1,4 +1,4 @@
-"""Times of candidates in turns: frame by frame, one after the other."""
+"""Interleaved timing of candidates, frame by frame."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.peer_environments import PeerError
 
 WARM_UP_ROUNDS = 5
-"""OpenVINO compiles a network anew for a shape that has come some times, and not each round has
-every batch size. Peers know no such thing, and take part in the last of these rounds only."""
+"""Warm-up rounds. OpenVINO compiles a network for each shape that recurs, and not every round
+has every batch size. Peers do not compile by shape and run only in the last of these rounds."""
 
 
 @dataclass
 class Times:
-    """What one candidate did in one case.
+    """Calls of one candidate in one case.
 
     Attributes:
-        calls: for each round, (wall, processor) seconds for each frame.
+        calls: per round, (wall, processor) seconds per frame.
         boxes: (N, 4) for each frame, from the warm-up.
     """
 
@@ -38,19 +38,19 @@ class Times:
     boxes: list[NDArray[np.float64]] = field(default_factory=list)
 
     def seconds(self, clock: int = 0) -> NDArray[np.float64]:
-        """(rounds, frames) by wall clock (0) or processor (1)."""
+        """(rounds, frames) seconds by wall clock (0) or processor (1)."""
         return np.array(self.calls)[..., clock]
 
 
 @dataclass
 class Timings:
-    """The outcome.
+    """Results of all candidates.
 
     Attributes:
-        times: by case and name of the candidate.
-        peak: of the matrix product, by case.
-        versions: of every candidate's packages, by name.
-        absent: why a candidate did not take part, by name.
+        times: by case and candidate name.
+        peak: times of the matrix product, by case.
+        versions: versions of each candidate's packages, by name.
+        absent: why a candidate is missing, by name.
     """
 
     times: dict[tuple[Case, str], Times] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Timings:
     absent: dict[str, str] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
-        """A candidate ended before its time: what it did until then counts nowhere."""
+        """A candidate ended early; its results are discarded."""
         self.absent[name] = reason
         self.times = {key: times for key, times in self.times.items() if key[1] != name}
 
@@ -70,13 +70,13 @@ def measure_runs(
     rounds: int,
     environments: Path,
 ) -> Timings:
-    """Show all candidates all frames of their cases, in turns.
+    """Run all candidates over the frames of their cases, interleaved.
 
     Args:
-        runs: the cases and who takes part.
+        runs: the cases with their candidates.
         frames: by source, see `frames.source_of`.
-        rounds: over the frames of each case, after those to warm up.
-        environments: where those of the peers lie.
+        rounds: rounds over the frames of each case, after the warm-up rounds.
+        environments: folder of the peers' environments.
 
     Raises:
         PeerError: one of ours cannot be started.
@@ -113,11 +113,11 @@ def run_round(
     number: int,
     progress: Any,
 ) -> None:
-    """One round over the frames of one case; the first ones only warm up."""
+    """One round over the frames of one case; warm-up rounds are not recorded."""
     answers: dict[Candidate, list[dict[str, Any]]] = {candidate: [] for candidate in processes}
     order = list(processes)
     for index, file in enumerate(files):
-        # Nobody always runs after the same one.
+        # Vary the order, so that no candidate always runs after the same one.
         shift = (number + index) % len(order)
         for candidate in order[shift:] + order[:shift]:
             if candidate.name not in timings.absent:

@@ -1,7 +1,7 @@
-"""The cheapest pairing of rows and columns.
+"""Linear assignment: the cheapest pairing of rows and columns.
 
-SciPy has it too (`linear_sum_assignment`, against which the tests compare), but importing
-that costs a robot 46 MB and half a second, and its Debian package the choice of NumPy.
+SciPy has it too (`linear_sum_assignment`, which the tests compare with), but importing SciPy
+costs a robot 46 MB and half a second, and its Debian package dictates the NumPy version.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def linear_assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs (row, column) of least total cost, as many as the shorter side has.
+    """Return the (row, column) pairs of least total cost, as many as the shorter side has.
 
     Shortest augmenting paths (Jonker and Volgenant, "A shortest augmenting path algorithm for
     dense and sparse linear assignment problems", 1987), O(n^3).
@@ -23,7 +23,7 @@ def linear_assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
         return [(row, column) for column, row in linear_assignment(cost.T)]
     n, m = cost.shape
     row_price, column_price = np.zeros(n), np.zeros(m + 1)
-    # The row of each column, -1 for none; the last column stands for the row to be placed.
+    # The row assigned to each column, -1 for none; the last column holds the row being assigned.
     owner = np.full(m + 1, -1)
     for row in range(n):
         owner[m] = row

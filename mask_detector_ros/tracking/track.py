@@ -1,7 +1,7 @@
-"""One tracked face: its place and motion, by a Kalman filter.
+"""One tracked face: position and velocity from a Kalman filter.
 
-Constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016), over centre
-and size, in units of its own size so that near and far faces behave alike.
+The model is constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016) over
+centre and size. Lengths are in face sizes, so that near and far faces behave alike.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from mask_detector_ros.faces import NO_LABEL
 Array = NDArray[np.float64]
 
 MAX_STEP = 0.5
-"""Seconds between two images beyond which speeds are too old to predict anything."""
+"""Seconds between two images beyond which velocities are too old to predict from."""
 
 MEASUREMENT_NOISE, ACCELERATION, FIRST_SPEED = 0.08, 4.0, 5.0
-"""Standard deviations in face sizes, face sizes a second squared, and face sizes a second:
-a detector's jitter; of people and of a robot's turning; of a person who walks by at arm's
-length."""
+"""Standard deviations: the detector's jitter in face sizes; the acceleration of people and of a
+turning robot in face sizes per second squared; the speed of a person who walks by at arm's
+length in face sizes per second."""
 
 
 @dataclass
 class Track:
-    """A tracked person, by the observations of their face."""
+    """A tracked person, estimated from observations of their face."""
 
     id: int
     state: Array
-    """(3, 2): value and speed of x and y in pixels, and of the logarithm of the size."""
+    """(3, 2): value and velocity of x and y in pixels, and of the logarithm of the size."""
     covariance: Array
-    """(2, 2), the same for the three, in face sizes."""
+    """(2, 2), shared by the three, in face sizes."""
     first_seen: float
     last_seen: float
     hits: int
     """Number of observations."""
     evidence: Array
-    """(K,): mean of the probabilities, weighted by face score and by how recent they are."""
+    """(K,): mean of the probabilities, weighted by face score and recency."""
     weight: float
-    """Sum of these weights now."""
+    """Current sum of these weights."""
     label: int
     hold: float
     """Evidence by which another label must lead before it replaces `label`."""
@@ -51,7 +51,7 @@ class Track:
     is_person: bool = False
     alerted: bool = False
     shape: Array = field(default_factory=lambda: np.zeros(4))
-    """(4,): the last box relative to centre and size."""
+    """(4,): the last box, relative to centre and size."""
 
     @property
     def size(self) -> float:
@@ -65,7 +65,7 @@ class Track:
 
     @property
     def probabilities(self) -> Array:
-        """(K,) the evidence with the advantage of the label: its maximum is the label's."""
+        """(K,) the evidence plus the advantage of the current label, whose value is the maximum."""
         if self.label == NO_LABEL:
             return self.evidence
         held = self.evidence.copy()
@@ -74,7 +74,7 @@ class Track:
         return normal
 
     def predict(self, seconds: float) -> None:
-        """Move ahead in time (Kalman's prediction, white noise acceleration)."""
+        """Predict the state at a later time (Kalman prediction, white noise acceleration)."""
         seconds = min(seconds, MAX_STEP)
         motion = np.array([[1.0, seconds], [0.0, 1.0]])
         kick = np.array([seconds**2 / 2, seconds])
@@ -83,9 +83,9 @@ class Track:
         self.covariance = motion @ self.covariance @ motion.T + noise
 
     def correct(self, measured: Array) -> None:
-        """Pull towards the face that was seen (Kalman's correction)."""
+        """Correct the state with an observed face (Kalman correction)."""
         offset = measured - self.state[:, 0]
-        # A face that is suddenly larger or smaller is half hidden, or two in one: of less weight.
+        # A sudden change of size means a half-hidden face or two merged ones: it weighs less.
         noise = MEASUREMENT_NOISE**2 + offset[2] ** 2
         gain = self.covariance[:, 0] / (self.covariance[0, 0] + noise)
         self.state = self.state + np.outer(offset, gain)

@@ -1,6 +1,6 @@
-"""Track faces from frame to frame: stable ids, and labels that rest on several observations.
+"""Track faces from frame to frame: stable ids, and labels smoothed over several observations.
 
-Each track has a Kalman filter (`Track`), and the assignment of faces to tracks is optimal
+Each track has a Kalman filter (`Track`). Faces are assigned to tracks at least total cost
 (`linear_assignment`).
 """
 
@@ -19,34 +19,34 @@ from mask_detector_ros.tracking.assignment import linear_assignment
 from mask_detector_ros.tracking.track import FIRST_SPEED, MEASUREMENT_NOISE, Array, Track
 
 MAX_GAP, MAX_FIRST_GAP = 1.5, 0.5
-"""Seconds that a track outlives its last face: a person's, and one not yet counted as such."""
+"""Seconds that a track outlives its last observation: a person's, and an unconfirmed one's."""
 
 MIN_HITS, MIN_AGE, MIN_MEAN_SCORE = 3, 0.5, 0.6
-"""Faces, seconds, and mean face score of the images since the first, 0 where it is not seen, that
-make a track a person: a false face seldom lasts, and where it does it comes and goes."""
+"""A track counts as a person from this many observations, this many seconds, and this mean face
+score (0 for images without an observation): false faces seldom last, or come and go."""
 
 MIN_STEP, UNSTAMPED_PERIOD = 1e-3, 1 / 15
-"""Seconds: stamps that advance by less stand still; what is assumed to have passed then."""
+"""Seconds. A smaller step between stamps counts as no step; then the second value is assumed."""
 
 GATE = 3.5
-"""Standard deviations from its foretold place within which a face can belong to a track."""
+"""Gate for a match, in standard deviations from the predicted position."""
 
 MAX_RESIZE = math.log(2)
-"""Logarithm of the factor by which a face grows or shrinks at most between two observations."""
+"""Logarithm of the largest factor by which a face grows or shrinks between two observations."""
 
 LABEL_WEIGHT = 4.0
-"""What a wholly different label costs in the assignment, in squared standard deviations: it
-tells apart two people who cross."""
+"""Assignment cost of an entirely different label, in squared standard deviations. It tells two
+crossing people apart."""
 
 SCORE_POWER = 8
-"""Power of the face score that weighs an observation (`benchmark.tracking`: turning)."""
+"""An observation's weight is its face score to this power (`benchmark.tracking`: turning)."""
 
 HYSTERESIS = 0.25
-"""Evidence by which another label must lead before it takes over."""
+"""Evidence by which another label must lead to replace the current one."""
 
 
 class Tracker:
-    """Gives the faces of one camera's images ids, ages and smoothed labels.
+    """Adds track ids, track ages and smoothed labels to the faces of one camera.
 
         tracker = Tracker()
         for stamp, image in frames:
@@ -54,9 +54,9 @@ class Tracker:
 
     Args:
         smoothing: seconds over which the evidence for a label counts (the time constant of an
-            exponential mean of the probabilities); 0 leaves labels as the classifier gave them.
-            The label of a track has an advantage (`HYSTERESIS`), which its probability includes:
-            the most probable label is always the track's.
+            exponential mean of the probabilities); 0 keeps the classifier's labels.
+            The current label of a track has an advantage (`HYSTERESIS`), which its probability
+            includes: the most probable label is always the track's.
     """
 
     def __init__(self, smoothing: float = 1.0) -> None:
@@ -65,23 +65,23 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """End all tracks and reset the counts; ids are not used again."""
+        """End all tracks and reset the counts. Ids are not reused."""
         self._tracks: list[Track] = []
         self._stamp: float | None = None
         self._images = 0
         self._gone: Counter[int] = Counter()
 
     def update(self, faces: Faces, stamp: float) -> Faces:
-        """The faces with `track_ids`, `track_ages`, smoothed `probabilities` and their labels.
+        """Return the faces with `track_ids`, `track_ages` and smoothed `probabilities` and labels.
 
         Args:
             faces: of one image, in source pixels.
-            stamp: when it was taken, in seconds of any clock. Stamps that stand still count as
+            stamp: time of the image, in seconds of any clock. Stamps that do not advance count as
                 15 images a second; a jump back or ahead ends all tracks.
         """
         step, now = self._advance(stamp), stamp
         self._images += 1
-        # A broken box must not break the others.
+        # An invalid box must not corrupt the other tracks.
         usable: NDArray[np.bool_] = np.isfinite(faces.boxes).all(axis=1)  # type: ignore[assignment]
         boxes = np.where(usable[:, None], faces.boxes, 0).astype(np.float64)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -114,32 +114,32 @@ class Tracker:
         )
 
     def count_people(self, label_count: int) -> list[int]:
-        """How many people were seen since the start or the last reset, by label.
+        """Number of people seen since the start or the last reset, by label.
 
-        A person is a track of `MIN_HITS` faces over `MIN_AGE` seconds or more; who comes back
-        after more than `MAX_GAP` seconds counts again.
+        A person is a track of at least `MIN_HITS` observations over at least `MIN_AGE` seconds. A
+        person who returns after more than `MAX_GAP` seconds counts again.
         """
         seen = self._gone + Counter(t.label for t in self._tracks if t.is_person)
         return [seen[k] for k in range(label_count)]
 
     def missed_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) where people should be whose face the last image did not show."""
+        """(M, 4) predicted boxes of people whose face was not found in the last image."""
         boxes = [t.box for t in self._tracks if t.last_seen != self._stamp and t.is_person]
         return np.array(boxes, np.float32).reshape(-1, 4)
 
     def unseen_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) where any face that was followed should be, if the last image did not show it.
+        """(M, 4) predicted boxes of all tracks whose face was not found in the last image.
 
-        Tracks that are no people yet are included: hiding faces must not wait for that.
+        Includes unconfirmed tracks: privacy must not wait for confirmation.
         """
         boxes = [t.box for t in self._tracks if t.last_seen != self._stamp]
         return np.array(boxes, np.float32).reshape(-1, 4)
 
     def raise_alerts(self, label_ids: set[int], after: float) -> list[tuple[int, float]]:
-        """Who has had one of these labels for `after` seconds, once a track.
+        """Tracks that have had one of these labels for `after` seconds; each is returned once.
 
         Returns:
-            (track id, seconds) of people seen in the last image.
+            (track id, seconds) of people found in the last image.
         """
         raised = []
         for track in self._tracks:
@@ -151,7 +151,7 @@ class Tracker:
         return raised
 
     def _advance(self, stamp: float) -> float:
-        """Set the time to `stamp`; return the seconds since the last image."""
+        """Advance to `stamp`; return the seconds since the last image."""
         step = 0.0 if self._stamp is None else stamp - self._stamp
         if abs(step) > MAX_GAP:
             for track in self._tracks:
@@ -164,7 +164,7 @@ class Tracker:
         return step
 
     def _shift(self, seconds: float) -> None:
-        """Move the past back, so that ages go on over stamps that do not advance."""
+        """Shift past times back, so that ages keep growing while stamps do not advance."""
         for track in self._tracks:
             track.first_seen -= seconds
             track.last_seen -= seconds
@@ -173,9 +173,9 @@ class Tracker:
     def _assign(
         self, measured: Array, usable: NDArray[np.bool_], probabilities: NDArray[np.float32]
     ) -> list[Track | None]:
-        """The track of each face, None for a new one.
+        """The track of each face, or None for a new face.
 
-        People choose first: what may be a false face must not take theirs.
+        Confirmed tracks are assigned first: a possibly false face must not take their match.
         """
         owners: list[Track | None] = [None] * len(measured)
         free = usable.copy()
@@ -206,7 +206,7 @@ class Tracker:
         return track
 
     def _observe(self, track: Track, faces: Faces, i: int, now: float) -> None:
-        """Take another face of a track as evidence for its label."""
+        """Add an observation to the evidence for a track's label."""
         label = int(faces.label_ids[i])
         if self.smoothing > 0 and label != NO_LABEL and track.label != NO_LABEL:
             weight = _weight(faces, i)
@@ -215,7 +215,7 @@ class Tracker:
             track.evidence += weight / track.weight * (faces.probabilities[i] - track.evidence)
             best = int(track.evidence.argmax())
             lead = track.evidence[best] - track.evidence[track.label]
-            # A first observation may be wrong: the label of a new track gives way more easily.
+            # The first observation may be wrong, so the label of a new track changes more easily.
             track.hold = HYSTERESIS * (1 - 1 / (track.hits + 1))
             label = best if lead > track.hold else track.label
         else:
@@ -243,8 +243,8 @@ class Tracker:
 
 
 def _weight(faces: Faces, i: int) -> float:
-    """The weight of a face as evidence. A face at the edge of the image, or half behind another
-    person, has a lower score and is easily misread."""
+    """The weight of a face as evidence. A face that is cut off by the image edge or half occluded
+    has a lower score and is easily misclassified."""
     return max(float(faces.scores[i]), 1e-3) ** SCORE_POWER
 
 
@@ -254,7 +254,7 @@ def _match(
     usable: NDArray[np.bool_],
     probabilities: NDArray[np.float32],
 ) -> Iterator[tuple[Track, int]]:
-    """Tracks and the indices of their faces, where they have one."""
+    """Pairs of a track and the index of its face, for the tracks that have one."""
     if not tracks or not usable.any():
         return
     states = np.array([t.state[:, 0] for t in tracks])
@@ -265,16 +265,16 @@ def _match(
     apart = np.hypot(offsets[..., 0], offsets[..., 1]) / sizes
     resized = np.abs(offsets[..., 2])
     distance = (apart**2 + resized**2) / variances
-    # Whatever the filter hopes for, a face that overlaps its track's is a candidate.
+    # A face that overlaps the track's box is a candidate, whatever the filter predicts.
     possible = ((distance < GATE**2) | (apart < 1)) & (resized < MAX_RESIZE) & usable
-    # Twice the negative logarithm of the likelihood: by distance alone, a track long out of
-    # sight, which may be anywhere, would take faces from those that are where they should be.
+    # Twice the negative log likelihood. By distance alone, a track long out of sight has such a
+    # wide prediction that it would take faces from visible tracks.
     cost = distance + 3 * np.log(variances)
     if probabilities.shape[1]:
         evidence = np.array([t.evidence for t in tracks])
         unlike = np.abs(evidence[:, None] - probabilities[None]).sum(axis=2) / 2
         cost += LABEL_WEIGHT * unlike
-    # Far more than any sum of possible pairs, so that as many as can be are made.
+    # Larger than any sum of valid pairs, so that as many pairs as possible are made.
     cost = np.where(possible, cost, 1e6)
     for row, column in linear_assignment(cost):
         if possible[row, column]:

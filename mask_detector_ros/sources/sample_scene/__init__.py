@@ -1,12 +1,11 @@
-"""A small moving scene with faces, with and without masks, whose ground truth is known.
+"""A small moving scene of faces with and without masks, with exact ground truth.
 
-It serves where there is no camera: as the source of the demo and as the judge in tests.
-The frame of an index is always the same, so two processes can agree on the truth
-without talking to each other.
+It replaces a camera in the demo and provides the ground truth in tests. A frame index always
+gives the same frame, so two processes agree on the truth without communicating.
 
-The pixels come from two public-domain portraits that installed packages carry
-(`portraits.py`), the masks are drawn onto them (`masks.py`), people walk on smooth paths
-(`people.py`) through a drawn hall (`hall.py`).
+The faces come from two public-domain portraits in installed packages (`portraits.py`). Masks
+are drawn onto them (`masks.py`), and people walk on smooth paths (`people.py`) through a drawn
+hall (`hall.py`).
 """
 
 from mask_detector_ros.sources.sample_scene.people import LABEL_NAMES, RATE_HZ

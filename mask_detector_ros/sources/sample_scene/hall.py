@@ -1,4 +1,4 @@
-"""The hall the people of the sample scene walk through: drawn, and without any face."""
+"""The drawn hall that the people of the sample scene walk through. It contains no face."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _SKIRTING = 0.42
-"""Where wall and floor meet, in heights of the frame."""
+"""Row where wall and floor meet, in frame heights."""
 _HORIZON = -0.07
-"""Above the frame, for the camera looks down; agrees with `Person.pose`."""
+"""Row of the horizon, above the frame because the camera points down; matches `Person.pose`."""
 
 
 def draw_hall(width: int, height: int) -> NDArray[np.uint8]:
@@ -25,12 +25,12 @@ def draw_hall(width: int, height: int) -> NDArray[np.uint8]:
     texture = _cloudy(width, height, seed=3)
     vignette = 1 - 0.25 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     out = canvas * (vignette * (1 + 0.05 * texture))[..., None]
-    # No lens is as sharp as a drawing.
+    # Soften the drawing as a lens would.
     return np.clip(cv2.GaussianBlur(out, (0, 0), 0.0012 * width), 0, 255).astype(np.uint8)
 
 
 def _wall(x: Floats, y: Floats) -> Floats:
-    """Plaster, lit by three lamps, above wooden panels."""
+    """Draw plaster, lit by three lamps, above wooden panels."""
     lamps = [np.exp(-(((x - at) / 0.16) ** 2) - (y / 0.35) ** 2) for at in (0.2, 0.5, 0.8)]
     light = 0.72 + 0.3 * np.sum(lamps, axis=0)
     plaster = np.array((176, 190, 198), np.float32) * light[..., None]
@@ -44,7 +44,7 @@ def _wall(x: Floats, y: Floats) -> Floats:
 
 
 def _floor(x: Floats, y: Floats) -> Floats:
-    """Tiles in perspective that lose contrast with distance, and a carpet."""
+    """Draw tiles in perspective, whose contrast falls with distance, and a carpet."""
     depth = 1 / np.maximum(y - _HORIZON, 0.05)
     aside = (x - 0.5) * depth
     tile = np.tanh(6 * np.sin(7 * np.pi * aside) * np.sin(9 * np.pi * depth))

@@ -1,4 +1,4 @@
-"""Face masks, drawn onto a portrait along its jaw and nose."""
+"""Draw face masks onto a portrait, along its jaw and nose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Mask:
         cut: pleated (surgical), folded (KN95: a seam down the middle) or plain (cloth).
         colour: of the fabric, BGR, 0 to 255.
         dots: colour of a pattern of dots, BGR; None for plain fabric.
-        nose_out: worn below the nose, hence not correctly.
+        nose_out: worn below the nose, hence incorrectly.
     """
 
     cut: Literal["pleated", "folded", "plain"]
@@ -33,7 +33,7 @@ class Mask:
 
 
 def draw_mask(image: NDArray[np.uint8], portrait: Portrait, mask: Mask) -> NDArray[np.uint8]:
-    """A copy of the portrait's (H, W, 3) BGR image that wears the mask."""
+    """Return a copy of the portrait's (H, W, 3) BGR image with the mask drawn on."""
     upper = portrait.under_nose if mask.nose_out else portrait.over_nose
     size = portrait.face_height
     edge = smooth_curve((*upper, *portrait.jaw[::-1]))
@@ -84,7 +84,7 @@ def _fabric_coordinates(
 
 
 def _skin_light(image: NDArray[np.uint8], cover: Floats, blur: float) -> Floats:
-    """How the light of the photograph falls on what the mask covers, about 1."""
+    """The photograph's illumination of the area that the mask covers, about 1."""
     # Blurred far enough that mouth and teeth do not shine through.
     brightness = cv2.GaussianBlur(image.max(axis=2).astype(np.float32), (0, 0), blur)
     mean = float((brightness * cover).sum() / cover.sum())
@@ -92,7 +92,7 @@ def _skin_light(image: NDArray[np.uint8], cover: Floats, blur: float) -> Floats:
 
 
 def _relief(mask: Mask, across: Floats, down: Floats) -> Floats:
-    """Light and shade of the mask's own form, about 1."""
+    """The shading that follows from the mask's shape, about 1."""
 
     def ridge(distance: Floats, width: float) -> Floats:
         return np.asarray(np.exp(-((distance / width) ** 2)), np.float32)
@@ -113,7 +113,7 @@ def _relief(mask: Mask, across: Floats, down: Floats) -> Floats:
 
 
 def _fabric(mask: Mask, across: Floats, down: Floats) -> Floats:
-    """(H, W, 3) colour of the fabric before light falls on it."""
+    """(H, W, 3) colour of the fabric before shading."""
     weave = np.random.default_rng(7).normal(1, 0.025, (*across.shape, 1)).astype(np.float32)
     fabric = np.asarray(mask.colour, np.float32) * weave
     if mask.dots is not None:

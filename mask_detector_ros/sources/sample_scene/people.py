@@ -1,4 +1,4 @@
-"""Who walks through the sample scene, what they wear, and where they are at a moment."""
+"""The people of the sample scene: what they wear, and where they are at a given time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mask_detector_ros.sources.sample_scene.masks import Mask
 from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT, HOPPER, Portrait
 
 RATE_HZ = 15.0
-"""Frames a second at which the people walk at a natural pace."""
+"""Frame rate at which the people walk at a natural pace, in Hz."""
 
 LABEL_NAMES = ("with_mask", "without_mask", "mask_worn_incorrectly")
 
 SCENE_WIDTH, SCENE_HEIGHT = 640, 480
-"""Size of the frame, in pixels, that the numbers in `PEOPLE` are meant for."""
+"""Frame size in pixels that the numbers in `PEOPLE` refer to."""
 
 
 @dataclass(frozen=True)
 class Wave:
-    """A value that swings about `mean` by `amplitude`, once in `period` seconds."""
+    """A sinusoid about `mean` with this `amplitude` and `period` in seconds."""
 
     mean: float
     amplitude: float = 0.0
@@ -30,28 +30,28 @@ class Wave:
     phase: float = 0.0
 
     def at(self, seconds: float) -> float:
-        """The value at a time."""
+        """The value at a time in seconds."""
         angle = 2 * math.pi * (seconds / self.period + self.phase)
         return self.mean + self.amplitude * math.sin(angle)
 
 
 @dataclass(frozen=True)
 class Person:
-    """One of the people: a portrait in a guise, and the path of the face.
+    """One person: a portrait, its appearance, and the path of the face.
 
     Attributes:
         portrait: the photograph.
-        mask: what covers the face, None for a bare face.
+        mask: the mask on the face, None for a bare face.
         x: path of the face's centre, pixels.
-        size: the face's height, pixels; who comes nearer grows.
-        drop: how much lower than usual, in pixels, the face is for its distance.
+        size: the face's height, pixels; it grows as the person approaches.
+        drop: pixels by which the face is lower than usual at its distance.
         roll: rotation in the image plane, degrees, clockwise positive.
         mirrored: the photograph is flipped.
-        slim: horizontal scale, below 1 as if the head were turned a little.
+        slim: horizontal scale; below 1 the head appears slightly turned.
         skin: gain on blue, green and red of the skin.
-        clothes: colour that the clothes take on, BGR; black leaves them as they are.
+        clothes: tint of the clothes, BGR; black keeps their colour.
         gain: brightness of the whole person.
-        blur: how far the person is out of focus at mean size, standard deviation in pixels.
+        blur: defocus at mean size, as a standard deviation in pixels.
     """
 
     portrait: Portrait
@@ -75,9 +75,9 @@ class Person:
         return "mask_worn_incorrectly" if self.mask.nose_out else "with_mask"
 
     def pose(self, seconds: float, width: int, height: int) -> NDArray[np.float64]:
-        """The (2, 3) affine map from the portrait's pixels to a frame of width x height."""
+        """The (2, 3) affine transform from portrait pixels to a frame of width x height."""
         size = self.size.at(seconds)
-        # The camera looks down from above: who is nearer appears larger and lower.
+        # The camera points down from above: nearer people appear larger and lower.
         y = 45 + 3 * (size - 26) + self.drop + 0.03 * size * math.sin(7 * seconds)
         target = (self.x.at(seconds) * width / SCENE_WIDTH, y * height / SCENE_HEIGHT)
         picture_scale = min(width / SCENE_WIDTH, height / SCENE_HEIGHT)
@@ -95,8 +95,8 @@ _BROWN = (0.62, 0.68, 0.74)
 _RUDDY = (0.86, 0.9, 1.02)
 _PALE = (1.14, 1.05, 0.94)
 
-# Three rows by distance. Nobody's head ever hides another's face: within a row each has a
-# stretch of x, and the rows lie one above the other in the frame.
+# Three rows by distance. No head ever occludes another face: within a row each person has a
+# range of x, and the rows lie one above the other in the frame.
 # fmt: off
 PEOPLE = (
     # Far.
@@ -107,7 +107,7 @@ PEOPLE = (
     Person(ASTRONAUT, Mask("plain", (58, 52, 50), nose_out=True), Wave(475, 85, 31, 0.6),
            Wave(28, 3, 21, 0.2), drop=-10, roll=Wave(-6, 3, 6), mirrored=True, skin=_BROWN,
            clothes=(90, 90, 90), gain=0.85),
-    # Between.
+    # Middle.
     Person(ASTRONAUT, Mask("plain", (60, 62, 190), dots=(230, 235, 240), nose_out=True),
            Wave(135, 72, 26, 0.55), Wave(52, 6, 18), drop=18, roll=Wave(-6, 6, 8), slim=0.95,
            mirrored=True, clothes=(10, 90, 70), gain=0.72),
@@ -115,7 +115,7 @@ PEOPLE = (
            roll=Wave(3, 9, 9, 0.2), mirrored=True, skin=_BROWN, clothes=(40, 40, 120), blur=0.5),
     Person(ASTRONAUT, Mask("folded", (232, 236, 238)), Wave(615, 45, 22, 0.1), Wave(50, 5, 15),
            drop=18, roll=Wave(8, 4, 6), skin=_RUDDY, clothes=(110, 20, 90), gain=0.92),
-    # Near, one of them walking up from afar.
+    # Near; one of them approaches from far away.
     Person(HOPPER, Mask("plain", (62, 56, 54)), Wave(315, 12, 11), Wave(67, 34, 32, 0.7),
            roll=Wave(0, 5, 5), skin=_PALE, clothes=(130, 100, 30), blur=0.9),
     Person(ASTRONAUT, None, Wave(520, 44, 27, 0.35), Wave(98, 10, 20), drop=50,

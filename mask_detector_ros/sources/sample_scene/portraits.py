@@ -1,4 +1,4 @@
-"""The two portraits of the scene: where they are installed, and what was measured on them."""
+"""The two portraits of the scene: where they are installed, and points measured on them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PIP_NAMES = {"skimage": "scikit-image"}
 
 @dataclass(frozen=True)
 class Portrait:
-    """A photograph of one person. All points are (x, y) in its own pixels, measured by hand.
+    """A photograph of one person. All points are (x, y) in its pixels, measured by hand.
 
     Attributes:
-        package: the Python package that carries the photograph.
-        debian_package: the Debian package that carries it where `package` is from Debian.
+        package: the Python package that contains the photograph.
+        debian_package: the Debian package that contains it if `package` is from Debian.
         file: its path inside that package.
-        shared_file: where Debian keeps it instead, empty where it does not move it.
+        shared_file: Debian's path for it; empty where Debian keeps it inside the package.
         centre, half_size: the face oval, from hairline to chin and from ear to ear.
         landmarks: left eye, right eye, nose, left and right corner of the mouth.
         outline: head and shoulders, down to the straight cut at the row `waist`.
         skin: face, ears and neck.
-        collar: the row below which everything that is not skin is clothing.
-        over_nose: upper edge of a mask worn well, left to right.
-        under_nose: upper edge of a mask that leaves the nose out, left to right.
+        collar: the row below which everything but skin is clothing.
+        over_nose: upper edge of a mask worn correctly, left to right.
+        under_nose: upper edge of a mask worn below the nose, left to right.
         jaw: lower edge of a mask, left to right.
-        ears: where the loops vanish: upper left, lower left, upper right, lower right.
+        ears: ends of the visible loops: upper left, lower left, upper right, lower right.
     """
 
     package: str
@@ -61,7 +61,7 @@ class Portrait:
         return 2 * self.half_size[1]
 
     def find(self) -> Path:
-        """The installed file.
+        """Find the installed file.
 
         Raises:
             SourceError: the package or the file is not installed.
@@ -82,7 +82,7 @@ class Portrait:
         )
 
     def load(self) -> NDArray[np.uint8]:
-        """The photograph, (H, W, 3) uint8 BGR.
+        """Read the photograph, (H, W, 3) uint8 BGR.
 
         Raises:
             SourceError: it is not installed, or cannot be decoded.
@@ -90,7 +90,7 @@ class Portrait:
         path = self.find()
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
-            raise SourceError(f"{path} is not a frame: install {self.package} again")
+            raise SourceError(f"{path} is not an image: install {self.package} again")
         return np.asarray(image, np.uint8)
 
 

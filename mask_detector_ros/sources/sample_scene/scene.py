@@ -1,4 +1,4 @@
-"""SampleScene: people, hall and camera put together."""
+"""SampleScene: combines people, hall and camera."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from mask_detector_ros.sources.sample_scene.people import (
 from mask_detector_ros.sources.sample_scene.sprites import Sprite, choose_sprite, draw_sprites
 
 MIN_VISIBLE = 0.7
-"""A face of which less than this share of its box is in view is not in the ground truth."""
+"""Faces with a smaller visible fraction of their box are left out of the ground truth."""
 
-_SMALLEST, _LARGEST = 64, 8192  # of a side of the frame, pixels
-_NOISE_SIGMA = 2.5  # of the simulated sensor, grey levels
-_NOISE_MEAN = 16  # kept unsigned for speed; taken off again where it is added
+_SMALLEST, _LARGEST = 64, 8192  # limits of a frame side, pixels
+_NOISE_SIGMA = 2.5  # noise of the simulated sensor, grey levels
+_NOISE_MEAN = 16  # keeps the noise unsigned for speed; subtracted again after adding
 _NOISE_SHIFTS = 64
 
 
 @dataclass(frozen=True)
 class _Actor:
-    """A person with the sprites that show them."""
+    """A person with their sprites."""
 
     person: Person
     sprites: list[Sprite]
 
 
 class SampleScene:
-    """Renders a hall where masked and bare faces of several sizes move, and tells their truth.
+    """Renders a hall with moving masked and bare faces of several sizes, with ground truth.
 
     Args:
         width, height: size of the frame in pixels, 64 to 8192. The scene is laid out
             for 640x480, where faces are 24 to 130 pixels high, and scales with the size.
-        people: who is in it.
+        people: the people in the scene.
 
     Raises:
         ParameterError: the size is out of range.
-        SourceError: a portrait the scene is drawn from is not installed.
+        SourceError: a portrait of the scene is not installed.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class SampleScene:
         return draw_sprites(person, largest / person.portrait.face_height)
 
     def render(self, index: int) -> tuple[NDArray[np.uint8], Faces]:
-        """One frame and what is to be seen in it.
+        """Render a frame and its ground truth.
 
         Args:
-            index: number of the frame; meant to be shown at `RATE_HZ`. The same index
-                always gives the same frame, in any order; the scene has no end.
+            index: frame number at `RATE_HZ`. The same index always gives the same frame, in
+                any order; the scene never ends.
 
         Returns:
-            The frame, (height, width, 3) uint8 BGR, and its faces: boxes of the face
-            ovals from hairline to chin, clipped to the frame; landmarks of which a few
-            may lie outside where a face is partly out of view; probabilities that are 1
-            for the true label; scores of 1; track ids that number the people. A face of
-            which less than 70 % is in view, or not behind others, is left out.
+            The frame, (height, width, 3) uint8 BGR, and its faces. Boxes enclose the face
+            ovals from hairline to chin, clipped to the frame. Some landmarks may lie outside
+            if a face is partly out of view. The true label has probability 1, scores are 1,
+            and track ids number the people. Faces of which less than 70 % is visible
+            (out of view or occluded) are left out.
         """
         seconds = index / RATE_HZ
         frame = self._hall.copy()
-        # Who is nearer stands before who is farther.
+        # Nearer people occlude farther ones.
         actors = sorted(self._actors, key=lambda actor: actor.person.size.at(seconds))
         for actor in actors:
             pose = actor.person.pose(seconds, self.width, self.height)
@@ -129,7 +129,7 @@ class SampleScene:
         )
 
     def _expose(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-        """What a camera makes of the scene: slowly varying exposure, and noise."""
+        """Simulate a camera: slowly varying exposure, and noise."""
         exposure = 1 + 0.07 * math.sin(2 * math.pi * index / RATE_HZ / 13)
         x, y = np.random.default_rng(abs(index)).integers(_NOISE_SHIFTS, size=2)
         noise = self._noise[y : y + self.height, x : x + self.width]
@@ -161,14 +161,14 @@ def _set_in(frame: NDArray[np.uint8], sprites: list[Sprite], pose: NDArray[np.fl
 
 
 def _oval_box(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4,) xyxy box around the face oval after the affine map."""
+    """(4,) xyxy box around the face oval after the affine transform."""
     centre = pose[:, :2] @ person.portrait.centre + pose[:, 2]
     reach = np.hypot(*(pose[:, :2] * person.portrait.half_size).T)
     return np.concatenate([centre - reach, centre + reach])
 
 
 def _landmarks(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(5, 2) landmarks after the affine map; left and right as seen in the frame."""
+    """(5, 2) landmarks after the affine transform; left and right as seen in the frame."""
     points = np.asarray(person.portrait.landmarks) @ pose[:, :2].T + pose[:, 2]
     return np.asarray(points[[1, 0, 2, 4, 3]] if person.mirrored else points)
 

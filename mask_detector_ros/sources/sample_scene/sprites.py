@@ -1,4 +1,4 @@
-"""A person as a frame with transparency, ready to be set into the scene."""
+"""Sprites: people as images with transparency, to blend into the scene."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mask_detector_ros.sources.sample_scene.masks import draw_mask, fill, smooth
 from mask_detector_ros.sources.sample_scene.people import Person
 
 _COAT_HEIGHT, _BODY_HEIGHT = 5.6, 6.6
-"""From the face's centre to the hem of the coat and to the soles, in face heights."""
+"""Distances from the face centre to the hem of the coat and to the soles, in face heights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,8 @@ class Sprite:
     """A person at one resolution.
 
     Attributes:
-        pixels: (H, W, 4) uint8 BGR and coverage; the colours are already multiplied by it.
-        reduction: how many pixels of the portrait one pixel is wide.
+        pixels: (H, W, 4) uint8 BGR and coverage; the colours are premultiplied.
+        reduction: width of one pixel in portrait pixels.
     """
 
     pixels: NDArray[np.uint8]
@@ -29,12 +29,12 @@ class Sprite:
 
 
 def draw_sprites(person: Person, largest: float) -> list[Sprite]:
-    """The person, ever coarser by halves; the origin of each is the portrait's.
+    """Draw a person at successively halved resolutions; all share the portrait's origin.
 
     Args:
-        person: whom to draw.
-        largest: the largest scale, frame over portrait pixels, that will be asked for.
-            Resolutions finer than it needs are left out.
+        person: the person to draw.
+        largest: the largest scale to be drawn at, in frame pixels per portrait pixel.
+            Finer resolutions than it needs are left out.
 
     Raises:
         SourceError: the portrait is not installed.
@@ -54,9 +54,9 @@ def draw_sprites(person: Person, largest: float) -> list[Sprite]:
 
 
 def choose_sprite(sprites: list[Sprite], scale: float) -> Sprite:
-    """The coarsest that need not be enlarged when drawn at a scale, else the finest.
+    """The coarsest sprite that needs no enlargement at a scale, else the finest.
 
-    Bilinear sampling of a frame reduced to more than half its size does not alias.
+    Bilinear sampling does not alias while it reduces to more than half the size.
     """
     fitting = [sprite for sprite in sprites if sprite.reduction * scale <= 1]
     return fitting[-1] if fitting else sprites[0]
@@ -71,7 +71,7 @@ def _halve(sprite: Sprite) -> Sprite:
 
 
 def dress(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photograph with the person's colour of skin and clothes, and brightness."""
+    """The photograph with the person's skin colour, clothes colour and brightness."""
     portrait = person.portrait
     shape = photograph.shape[:2]
     image = photograph.astype(np.float32) * person.gain
@@ -86,12 +86,12 @@ def dress(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _cut_out(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Head and shoulders from the photograph on a body that is drawn."""
+    """Head and shoulders from the photograph, on a drawn body."""
     portrait = person.portrait
     size = portrait.face_height
     rows = round(portrait.centre[1] + _BODY_HEIGHT * size)
     width = photograph.shape[1]
-    # Half a pixel or so inside the outline, so that no light of the old background remains.
+    # About half a pixel inside the outline, so that no old background remains at the edge.
     bust = fill((rows, width), np.asarray(portrait.outline, np.float32), 0.008 * size)
     bust = np.clip(2 * bust - 1, 0, 1)
     bust[: photograph.shape[0]] *= np.clip(
@@ -110,7 +110,7 @@ def _cut_out(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]
 def _body(
     person: Person, photograph: NDArray[np.uint8], rows: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A coat and legs below the cut of the photograph: (H, W, 3) colours, (H, W) coverage."""
+    """Coat and legs below the photograph's cut: (H, W, 3) colours, (H, W) coverage."""
     portrait = person.portrait
     size, waist = portrait.face_height, portrait.waist
     width = photograph.shape[1]

@@ -1,4 +1,4 @@
-"""What runs in the candidates' own processes, each in an environment of its own.
+"""Code that runs in the candidates' processes, each in a separate environment.
 
-Nothing here may import more at its top than numpy and the standard library.
+Modules here import only numpy and the standard library at module level.
 """

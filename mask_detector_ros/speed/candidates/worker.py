@@ -1,11 +1,11 @@
-"""One candidate's process: takes lines of JSON, answers each with one.
+"""One candidate's process: reads lines of JSON and answers each with one line.
 
     python -m candidates.worker MAKER FOLDER SETTINGS
 
-MAKER is one of `MAKERS`, FOLDER holds the frames, SETTINGS is JSON: `threads`, `min_face_sizes`,
-and what the maker takes beside them. First it says its versions. Then
-`{"frame": "0_3.npy", "min_face_size": 20}` makes it run once and answer with the seconds this took
-(wall clock and processor) and the boxes found.
+MAKER is one of `MAKERS`, FOLDER holds the frames, SETTINGS is JSON: `threads`, `min_face_sizes`
+and the maker's other arguments. The first line of output gives the versions. Then
+`{"frame": "0_3.npy", "min_face_size": 20}` runs the candidate once; the answer holds the seconds
+(wall clock and processor) and the detected boxes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from . import detectors, labellers, ours
 
 MAKERS: dict[str, tuple[Callable[..., Callable[[Any], Any]], str, tuple[str, ...]]] = {
-    # name: how it is made, the colour order it takes, packages whose versions matter
+    # name: maker, colour order, packages whose versions matter
     "matrix_product": (ours.matrix_product, "BGR", ()),
     "ours": (ours.detector, "BGR", ours.PACKAGES),
     "ours_labelled": (ours.labelled, "BGR", ours.PACKAGES),
@@ -44,7 +44,7 @@ COMMON_PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime")
 
 def main() -> None:
     """Answer until the input ends."""
-    # Libraries print as they like; the answers have the real standard output to themselves.
+    # Libraries may print: reserve the real standard output for the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions, with those of Python and of what most have in common."""
+    """Installed versions, including Python and the libraries that most candidates share."""
     found = {"python": sys.version.split()[0]}
     for package in (*packages, *COMMON_PACKAGES):
         try:
