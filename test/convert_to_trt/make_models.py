@@ -185,9 +185,9 @@ def write_faults(folder: Path) -> None:
         tf_keras.Sequential([tf_keras.Input((SIDE, SIDE, 3)), first, inner]).save(folder / name)
     constant = classifier(tf_keras, "softmax", 1)
     constant.save(folder / "softmax_of_one.h5")
-    two = tf_keras.Model(
-        constant.input, {"box": constant.layers[-2].output, "mask": classifier_end(constant)}
-    )
+    box = constant.layers[-2].output
+    mask = tf_keras.layers.Dense(2, "softmax", name="mask")(box)
+    two = tf_keras.Model(constant.input, {"box": box, "mask": mask})
     two.save(folder / "two_outputs.h5")
     fixed = classifier(tf_keras)
     function = tf.function(lambda x: {"out": fixed(x, training=False)})
@@ -206,10 +206,6 @@ def write_faults(folder: Path) -> None:
         part.mkdir()
         (part / "mask.json").write_text(json.dumps({**architecture, "config": layers}))
         (part / "mask.h5").write_bytes((folder / "weights.h5").read_bytes())
-
-
-def classifier_end(model):
-    return tf_keras.layers.Dense(2, "softmax", name="mask")(model.layers[-2].output)
 
 
 def write_phase_graph(path: Path) -> None:

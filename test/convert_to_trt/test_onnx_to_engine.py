@@ -131,7 +131,7 @@ def test_int8_needs_enough_crops_of_a_classifier(tmp_path, crops):
         quantise(find_classifier("mask_classifier"), "mask", tmp_path / "nowhere")
     (tmp_path / "few").mkdir()
     cv2.imwrite(str(tmp_path / "few" / "one.png"), np.zeros((96, 96, 3)))
-    with pytest.raises(ParameterError, match="holds 1 pictures, int8 needs 20 or more"):
+    with pytest.raises(ParameterError, match="holds 1 images, int8 needs 20 or more"):
         quantise(find_classifier("mask_classifier"), "mask", tmp_path / "few")
     with pytest.raises(ModelError, match="a mask classifier carries labels"):
         quantise(find_detector("mtcnn")["rnet"], "rnet", crops)
