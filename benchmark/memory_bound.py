@@ -25,7 +25,7 @@ from mask_detector_ros.errors import MaskDetectorError
 SIZES = ("640x480", "1920x1080", "3840x2160", "7680x4320")
 WARM_UP = 20
 
-LIMIT_MB, LIMIT_BYTES_A_PIXEL = 160, 12
+LIMIT_MB, LIMIT_BYTES_A_PIXEL = 200, 12
 """The stated bound: what an image may take beyond a warm detector, and itself, is this many
 megabytes and so many bytes a pixel, with min_face_size 20 (docs/reference/limits.md)."""
 

@@ -27,7 +27,14 @@ from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
 from mask_detector_ros.mtcnn.budget import Overrun
-from mask_detector_ros.mtcnn.one_pass import decode_cells, letterboxes, suppress_candidates
+from mask_detector_ros.mtcnn.input_tiles import input_tiles
+from mask_detector_ros.mtcnn.one_pass import (
+    MAX_CANDIDATES,
+    best_scored,
+    decode_cells,
+    letterboxes,
+    suppress_candidates,
+)
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.roles import read_roles
 
@@ -120,18 +127,25 @@ class TwoStageCascade:
         """(N, 4) boxes that may hold a face, best first, at most `max_candidates`."""
         height, width = image[0].shape[:2]
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
-        cells = 0
+        cut = 0
         for letterbox in letterboxes(
             height, width, settings.min_face_size, self._smallest, self._largest
         ):
-            out = self._proposal.run(images=letterbox.draw(image))
-            columns = letterbox.input_shape[1]
-            found, chances = decode_cells(out, self._strides, columns, threshold)
-            boxes.append(letterbox.to_frame(found))
-            scores.append(chances)
-            cells += sum(np.count_nonzero(out[f"scores_{s}"] >= threshold) for s in self._strides)
-        cut = cells - sum(map(len, scores))
-        kept = suppress_candidates(np.concatenate(boxes), np.concatenate(scores), cells)
+            drawn = letterbox.draw(image)
+            for tile in input_tiles(*letterbox.input_shape, self._largest):
+                part = drawn[:, tile.top : tile.bottom, tile.left : tile.right]
+                out = self._proposal.run(images=part)
+                found, chances = decode_cells(out, self._strides, part.shape[2], threshold)
+                cut += sum(np.count_nonzero(out[f"scores_{s}"] >= threshold) for s in self._strides)
+                cut -= len(found)
+                found, own = tile.to_input(found)
+                boxes.append(letterbox.to_frame(found))
+                scores.append(chances[own])
+        candidates, chances = best_scored(
+            np.concatenate(boxes), np.concatenate(scores), MAX_CANDIDATES
+        )
+        cut += sum(map(len, scores)) - len(chances)
+        kept = suppress_candidates(candidates, chances, len(chances))
         limit = settings.max_candidates
         self.overrun = Overrun.of(min(limit, len(kept)), len(kept) + cut)
         return kept[:limit]
