@@ -278,7 +278,7 @@ class FaceStream:
         self._stamp = stamp
         tracked = self._follower.update(faces, stamp)
         followed = tracked if self._tracking else faces
-        self._last_boxes = np.concatenate([faces.boxes, self.missed_boxes()])
+        self._last_boxes = np.concatenate([faces.boxes, self._follower.missed_boxes()])
         return followed
 
     @property
@@ -289,10 +289,6 @@ class FaceStream:
         """How many people were seen since the start or the last reset, by label."""
         names = self._detector.label_names
         return dict(zip(names, self._tracker.count_people(len(names)), strict=True))
-
-    def missed_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) where people should be whose face the last image did not show."""
-        return self._follower.missed_boxes()
 
     def unseen_boxes(self) -> NDArray[np.float32]:
         """(M, 4) where any followed face should be that the last image did not show."""

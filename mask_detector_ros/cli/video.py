@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
             faces = stream(frame.image, seconds)
             totals.add(faces, time.perf_counter() - start)
             if writer is not None:
-                missed = stream.missed_boxes()
+                missed = stream.unseen_boxes()
                 writer.write(annotate(frame.image, faces, privacy, missed), seconds)
             if view is not None:
                 view.show(frame.image, faces, seconds)
