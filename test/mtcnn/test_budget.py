@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from benchmark.adversarial import KINDS, adversarial
 from mask_detector_ros.imaging.boxes import merge_boxes
+from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import SUPPRESSION_BUDGET
+from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 SETTINGS = DetectionSettings(
@@ -55,6 +57,37 @@ def test_no_image_has_more_crops_examined(cascade, kind, height, width, side, da
     assert all(stage.crops <= limit for stage in stages)
     assert len(faces) <= limit
     assert np.isfinite(faces.boxes).all()
+
+
+@pytest.fixture(scope="module")
+def two_stage():
+    return load_cascade(find_detector("mtcnn_two_stage"), threads=1)
+
+
+@settings(max_examples=15)
+@given(
+    st.sampled_from(KINDS), st.integers(1, 400), st.integers(1, 600), st.integers(1, 40), st.data()
+)
+def test_no_image_has_more_crops_decided(two_stage, kind, height, width, side, data):
+    limit = data.draw(st.sampled_from([10, 50, 500]))
+    crops = 0
+    decide = two_stage.sessions[1].run
+
+    def counted(**arrays):
+        nonlocal crops
+        crops += len(arrays["crops"])
+        return decide(**arrays)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_stage.sessions[1], "run", counted)
+        thresholds = data.draw(st.sampled_from([SETTINGS, EVERYTHING]))
+        image = adversarial(kind, height, width, side)
+        faces = two_stage(image, replace(thresholds, max_candidates=limit))
+    assert crops <= limit
+    assert len(faces) <= limit
+    assert np.isfinite(faces.boxes).all()
+    if two_stage.overrun is not None:
+        assert two_stage.overrun.kept <= limit < two_stage.overrun.found + limit
 
 
 def test_a_frame_over_budget_says_so_and_keeps_the_best(cascade, astronaut, counted):
