@@ -1,4 +1,4 @@
-"""Running ONNX models: one interface, one module a backend, loaded only when chosen."""
+"""Run ONNX models: one interface, one module per backend, imported only when chosen."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mask_detector_ros.inference.base import EngineOptions, Session
 from mask_detector_ros.inference.tensorrt import api
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
-"""Names of the backends on the CPU; `auto` starts on the first that is installed."""
+"""CPU backends; `auto` starts on the first that is installed."""
 
 GPU_BACKENDS = ("tensorrt", "cuda")
-"""Names of the backends on an NVIDIA GPU; `auto` goes over to the first that can serve."""
+"""NVIDIA GPU backends; `auto` switches to the first that works."""
 
 BACKENDS = (*CPU_BACKENDS, *GPU_BACKENDS)
 
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_installed(backend: str) -> bool:
-    """Whether the libraries of a backend are installed; they may still not serve here."""
+    """Whether a backend's libraries are installed; they may still not work on this machine."""
     if backend == "tensorrt":
         return not api.missing_packages()
     if backend == "cuda":
@@ -55,14 +55,14 @@ def is_installed(backend: str) -> bool:
 
 
 def install_hint(backend: str) -> str:
-    """The command that installs the libraries of a backend on this machine."""
+    """The command that installs a backend's libraries on this machine."""
     if backend == "tensorrt":
         return api.install_hint()
     return cuda_provider.install_hint() if backend == "cuda" else _INSTALL[backend]
 
 
 def choose_backend(backend: str) -> str:
-    """Turn `auto` into the backend to start on; check that an explicit one is installed.
+    """Resolve `auto` to the backend to start on; check that an explicit choice is installed.
 
     Raises:
         BackendError: the backend is unknown or not installed; the message says how to get it.
@@ -92,15 +92,15 @@ def create_session(
 
     Args:
         model: the content of an ONNX file.
-        name: what to call the model in errors.
+        name: the model's name in error messages.
         backend: `auto` or one of `BACKENDS`.
-        threads: CPU threads; 0 takes all cores that the process may use.
-        options: of a backend on a GPU.
-        concurrent: whether the caller would rather run it in several threads at a time; where the
-            backend lets it, the session's `concurrency` is their number.
+        threads: CPU threads; 0 uses all cores available to the process.
+        options: options of the GPU backends.
+        concurrent: whether the caller prefers to run it from several threads at a time. If the
+            backend supports that, the session's `concurrency` is their number.
 
     Raises:
-        BackendError: the backend is not there.
+        BackendError: the backend is not available.
         ModelError: the model cannot be loaded.
     """
     module = importlib.import_module(_MODULES[choose_backend(backend)])

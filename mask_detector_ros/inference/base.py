@@ -1,4 +1,4 @@
-"""What every backend offers: named arrays in, named arrays out."""
+"""The interface of all backends: named arrays in, named arrays out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mask_detector_ros.errors import ModelError
 Array = NDArray[Any]
 
 WORKSPACE_MB = 512
-"""Scratch memory that a builder of engines may try kernels with. These networks are small: more
-makes them no faster, and a Jetson shares its memory with all else."""
+"""Scratch memory for an engine build, in MB. More does not make these small networks faster, and a
+Jetson shares its memory with everything else."""
 
 
 PROBABILITY_TOLERANCE = 1e-3
-"""By which rounding, of fp16 too, may take a probability out of 0 to 1."""
+"""Tolerance by which rounding (also fp16) may move a probability outside 0 to 1."""
 
 
 def require_probabilities(values: Array, model: str, output: str) -> None:
-    """Raise a ModelError where an output holds anything but numbers from 0 to 1."""
+    """Raise ModelError if an output holds anything but numbers from 0 to 1."""
     low, high = (values.min(), values.max()) if values.size else (0, 0)
     # The comparisons are false for NaN.
     if not (low >= -PROBABILITY_TOLERANCE and high <= 1 + PROBABILITY_TOLERANCE):
@@ -35,20 +35,20 @@ def require_probabilities(values: Array, model: str, output: str) -> None:
 
 
 def require_finite(values: Array, model: str, output: str) -> None:
-    """Raise a ModelError where an output holds NaN or infinity."""
+    """Raise ModelError if an output holds NaN or infinity."""
     if not np.isfinite(values).all():
         raise ModelError(f"{model} gives NaN or infinity in {output}; give another model")
 
 
 CPU_BATCH, GPU_BATCH = 16, 128
-"""Crops in one call. On a CPU what lies between two layers then stays in a core's cache: a quarter
-less time than in calls of 128. On a GPU a call costs more than what is in it; the limit bounds the
-memory that a crowd can take."""
+"""Maximum number of crops per call. On a CPU intermediate results stay in a core's cache, which
+takes a quarter less time than calls of 128. On a GPU the call overhead dominates, and the limit
+bounds the memory that a crowd can take."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Name, element type and shape of an input or output; -1 is a free dimension."""
+    """Name, element type and shape of an input or output; -1 is a dynamic dimension."""
 
     name: str
     dtype: np.dtype[Any]
@@ -58,7 +58,7 @@ class TensorInfo:
         return f"{self.name} {self.dtype} {self.shape}"
 
     def accepts(self, array: Array) -> bool:
-        """Whether an array fits this shape and has this element type, or bytes for float32."""
+        """Whether an array fits this shape and element type; uint8 is accepted for float32."""
         are_pixels = array.dtype == np.uint8 and self.dtype == np.float32
         return (
             (are_pixels or array.dtype == self.dtype)
@@ -69,16 +69,16 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a backend that builds engines is to build and keep them; others ignore it.
+    """How a backend builds and stores engines; other backends ignore it.
 
     Attributes:
-        precision: `auto` (fp16, or fp32 where that computes something else), `fp32` or `fp16`;
-            networks that place faces take fp32 in any case.
+        precision: `auto` (fp16, or fp32 if fp16 results differ), `fp32` or `fp16`; networks that
+            place faces always use fp32.
         engine_cache_dir: folder of the engines; empty for the user's cache folder.
-        device: number of the GPU.
-        workspace_mb: scratch memory for building.
-        progress: called with a line about what is being done.
-        cancelled: a build is given up when it says so; it is asked several times a second.
+        device: index of the GPU.
+        workspace_mb: scratch memory for a build.
+        progress: called with progress messages.
+        cancelled: polled several times a second; a build stops when it returns True.
     """
 
     precision: str = "auto"
@@ -90,7 +90,7 @@ class EngineOptions:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EngineOptions:
-        """From the parameters of the same names."""
+        """Create options from the parameters of the same names."""
         return cls(values["precision"], values["engine_cache_dir"], values["device"])
 
 
@@ -100,11 +100,11 @@ class Session(ABC):
     Attributes:
         name: the model's name, for messages.
         backend: the library that runs it.
-        device: where it runs in fact, in the backend's own words.
+        device: the device it actually runs on, as the backend names it.
         inputs, outputs: the network's tensors, in the file's order.
         metadata: the metadata of the ONNX file.
-        concurrency: how many threads may call `run` at a time.
-        batch_limit: how many crops a call should have at most.
+        concurrency: number of threads that may call `run` at a time.
+        batch_limit: maximum number of crops per call.
     """
 
     name: str
@@ -120,14 +120,14 @@ class Session(ABC):
         """Run the network once.
 
         Args:
-            arrays: one array for each input, by name, in any memory layout. Where float32 is
-                wanted, uint8 serves too: each library has its own fastest way to take pixels in.
+            arrays: one array per input, by name, in any memory layout. Float32 inputs also accept
+                uint8, which each backend converts in its fastest way.
 
         Returns:
-            One array for each output, by name. They are the caller's to keep.
+            One array per output, by name. The caller owns them.
 
         Raises:
-            ModelError: an array does not fit the input it is meant for.
+            ModelError: an array does not fit its input.
         """
         for tensor in self.inputs:
             array = arrays.get(tensor.name)
@@ -138,7 +138,7 @@ class Session(ABC):
 
     @abstractmethod
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the network on checked arrays."""
+        """Run the network on validated arrays."""
 
     def require(
         self,
@@ -146,15 +146,15 @@ class Session(ABC):
         outputs: tuple[str, ...],
         dtype: DTypeLike = np.float32,
     ) -> None:
-        """Check that the network is of the expected form.
+        """Check the network's inputs and outputs.
 
         Args:
-            inputs: shape by name; -1 is a free dimension.
-            outputs: names that must be there.
+            inputs: shape by name; -1 is a dynamic dimension.
+            outputs: names of required outputs.
             dtype: element type of all inputs.
 
         Raises:
-            ModelError: says what was expected and what the file holds.
+            ModelError: inputs or outputs differ; the message gives the expected and actual ones.
         """
         wanted = {TensorInfo(name, np.dtype(dtype), shape) for name, shape in inputs.items()}
         names = [tensor.name for tensor in self.outputs]

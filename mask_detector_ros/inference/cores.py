@@ -1,4 +1,4 @@
-"""Which cores this process has."""
+"""The processor cores available to this process."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 _PROCESSORS = Path("/sys/devices/system/cpu")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Of a container: microseconds of processor time, or `max`, and in how many they may be spent."""
+"""A container's CPU quota in microseconds, or `max`, and its period in microseconds."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, hardware threads of one core counted once, or as many
-    as its container's share of processor time comes to, if they are fewer."""
+    """Number of physical cores that this process may run on, limited by its container's CPU
+    quota."""
     cores = {_core_of(processor) for processor in os.sched_getaffinity(0)}
     return math.ceil(min(len(cores), _read_quota()))
 
 
 def fastest_processors(count: int) -> set[int]:
-    """So many of the processors that this process may run on: those with the highest clock, and
-    of each core one before the second of any."""
+    """Choose `count` of the processors that this process may run on: highest clock first, and one
+    per core before the second of any core."""
     by_clock = sorted(os.sched_getaffinity(0), key=lambda processor: -_highest_clock(processor))
     first_of = {_core_of(processor): processor for processor in reversed(by_clock)}
     firsts = set(first_of.values())
@@ -43,7 +43,7 @@ def _read(processor: int, what: str) -> str:
 
 
 def _read_quota() -> float:
-    """Processors whose whole time the container may take; infinite without a limit."""
+    """The container's CPU quota in processors; infinite without a limit."""
     try:
         spent, period = _QUOTA.read_text().split()
         return max(int(spent) / int(period), 1e-3)

@@ -1,6 +1,6 @@
-"""Whether ONNX Runtime's CUDA provider can serve here, and the reason where it cannot.
+"""Check whether ONNX Runtime's CUDA provider works here, and find the reason if not.
 
-ONNX Runtime itself only prints the reason and goes on with the CPU.
+ONNX Runtime itself only prints the reason and falls back to the CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROVIDER = "CUDAExecutionProvider"
 
 _LIBRARY = "libonnxruntime_providers_cuda.so"
 _CUDNN = "libcudnn.so.9"
-"""ONNX Runtime opens it by this name when the first network needs it, unless it is linked."""
+"""ONNX Runtime opens it by this name for the first network that needs it, unless linked."""
 
 _MISSING = re.compile(r"(lib[\w+-]+\.so[\w.]*): cannot open shared object file")
 
@@ -33,13 +33,13 @@ def install_hint() -> str:
         )
     if platform.machine() != "x86_64" or platform.system() != "Linux":
         return "install an onnxruntime-gpu that is built for this machine"
-    # Both packages write the folder onnxruntime: the one for the CPU must not come last.
+    # Both packages write the folder onnxruntime: the CPU package must not come last.
     install = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
     return f"pip uninstall -y onnxruntime onnxruntime-gpu && {install}"
 
 
 def provider_library() -> Path | None:
-    """The provider in the installed onnxruntime; None where there is none."""
+    """The provider library in the installed onnxruntime; None if there is none."""
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return None
@@ -51,7 +51,7 @@ def check_provider() -> None:
     """Load the provider and the libraries that it needs.
 
     Raises:
-        BackendError: it cannot serve here; the message says why, and what to do.
+        BackendError: it does not work here; the message gives the reason and the remedy.
     """
     path = provider_library()
     if path is None:
@@ -75,7 +75,7 @@ def check_provider() -> None:
 
 
 def _load(library: str) -> None:
-    """Load a library, and before it those that it misses and that pip put beside us."""
+    """Load a library, after its missing dependencies from pip packages in this environment."""
     loaded: set[str] = set()
     while True:
         try:
@@ -107,14 +107,14 @@ def _failure(library: str, missing: str, error: OSError) -> str:
 
 
 def _wheels_with(name: str) -> Iterator[Path]:
-    """Where NVIDIA's Python packages have a library."""
+    """The path of a library in NVIDIA's Python packages."""
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         yield from sorted(Path(folder).glob(f"*/lib/{name}"))
 
 
 def _built_for() -> tuple[int, int] | None:
-    """The CUDA that the installed onnxruntime is built for; None where it does not say."""
+    """The CUDA version that the installed onnxruntime is built for; None if unknown."""
     try:
         from onnxruntime.capi import build_and_package_info as info
 

@@ -1,4 +1,4 @@
-"""What `auto` goes over to on a GPU, and why."""
+"""Choose the GPU backend that `auto` switches to, and give the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import BuildCancelledError
 
 LIBRARIES = {"tensorrt": "TensorRT", "cuda": "ONNX Runtime CUDA"}
-"""What a log calls the backends."""
+"""Names of the backends in log messages."""
 
 Loaded = TypeVar("Loaded")
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
-    """The GPU that `auto` may go over to; None, and the reason, where it stays on the CPU.
+    """The GPU that `auto` may switch to, or None and the reason for staying on the CPU.
 
     Args:
-        device: number of the GPU.
+        device: index of the GPU.
     """
     is_ready = any(map(is_installed, GPU_BACKENDS))
     try:
         gpu = find_gpu(device)
     except BackendError as error:
-        # Without GPU libraries the reason needs no details.
+        # If no GPU libraries are installed, the reason needs no details.
         return None, f"staying on the CPU: {error if is_ready else 'no NVIDIA GPU was found'}"
     if is_ready:
         return gpu, ""
@@ -43,7 +43,7 @@ def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
 
 
 def obstacle(backend: str, gpu: Gpu) -> str:
-    """Why a backend cannot serve on a GPU; empty where it can."""
+    """Why a backend does not work on a GPU; empty if it does."""
     if not is_installed(backend):
         return f"{LIBRARIES[backend]} is not installed"
     try:
@@ -57,18 +57,18 @@ def obstacle(backend: str, gpu: Gpu) -> str:
 
 
 def load_on_gpu(gpu: Gpu, load: Callable[[str], Loaded]) -> tuple[Loaded, str]:
-    """Load with the first backend that can serve on the GPU.
+    """Load with the first backend that works on the GPU.
 
     Args:
         gpu: the GPU.
-        load: loads with the backend of that name.
+        load: loads with the backend of the given name.
 
     Returns:
-        What was loaded, and a line that says why by this backend.
+        The result of `load`, and a line with the reason for this backend.
 
     Raises:
-        BackendError: none can; the message has the reason of each.
-        BuildCancelledError: the caller gave up.
+        BackendError: no backend works; the message gives the reason for each.
+        BuildCancelledError: the caller cancelled.
     """
     reasons: list[str] = []
     for backend in GPU_BACKENDS:

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, asked of the driver's own library, libcuda."""
+"""Find the NVIDIA GPUs of this machine through the driver's library, libcuda."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 _NO_DEVICE = 100
 _REASONS = {
-    # cuda.h's CUresult, those that cuInit and the device functions give.
+    # CUresult values of cuda.h that cuInit and the device functions return.
     2: "out of memory",
     3: "CUDA was shut down",
     34: "libcuda is a stub: the driver is not installed",
@@ -31,7 +31,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: its number, its name, and its compute capability such as 8.7."""
+    """A GPU: its index, its name, and its compute capability such as 8.7."""
 
     number: int
     name: str
@@ -45,10 +45,10 @@ class Gpu:
 
 
 def find_gpu(number: int) -> Gpu:
-    """The GPU of that number.
+    """The GPU with this index.
 
     Raises:
-        BackendError: there is none, or no driver.
+        BackendError: there is no such GPU, or no driver.
     """
     cuda = _initialised()
     count = ctypes.c_int()
@@ -71,7 +71,7 @@ def find_gpu(number: int) -> Gpu:
 
 
 def driver_cuda_version() -> tuple[int, int]:
-    """The newest CUDA that the driver serves.
+    """The newest CUDA version that the driver supports.
 
     Raises:
         BackendError: there is no driver.
@@ -85,7 +85,7 @@ def load_libcuda() -> Any:
     """The driver's library.
 
     Raises:
-        BackendError: it is not there.
+        BackendError: it is not installed.
     """
     try:
         return ctypes.CDLL("libcuda.so.1")

@@ -28,20 +28,20 @@ def create(
 
 
 class OnnxRuntimeSession(Session):
-    """One ONNX Runtime session with a thread pool of its own."""
+    """An ONNX Runtime session with its own thread pool."""
 
     backend = "onnxruntime"
 
     def __init__(self, model: bytes, name: str, threads: int, concurrent: bool) -> None:
         options = ort.SessionOptions()
-        # Left to choose, it counts the cores that a container may not use too, and ties thread k
+        # By default it also counts cores that the container may not use, and binds thread k
         # of every process to core k.
         threads = threads or usable_cores()
         self.concurrency = threads if concurrent else 1
         options.intra_op_num_threads = 1 if concurrent else threads
         options.log_severity_level = 3
-        # Several sessions share the cores: a pool that spins after its call takes the
-        # time of the next one.
+        # Several sessions share the cores: a pool that spins after its call takes time
+        # from the next one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,7 @@
-"""ONNX Runtime on an NVIDIA GPU: buffers made once, CUDA graphs, no silent CPU.
+"""ONNX Runtime on an NVIDIA GPU: reused buffers, CUDA graphs, no silent fallback to the CPU.
 
-ONNX Runtime keeps CUDA graphs, streams and memory for each thread that runs a network, and records
-a graph again in each. So one thread for each GPU loads and runs them all.
+ONNX Runtime keeps CUDA graphs, streams and memory per thread that runs a network, and records the
+graphs again in each. So one thread per GPU loads and runs all networks.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from mask_detector_ros.inference.parity import check_parity
 from mask_detector_ros.inference.tensorrt.profile import make_profile, parity_shapes
 
 GRAPH_LIMIT = 32
-"""Input shapes of one network that get a CUDA graph: ONNX Runtime keeps a graph as long as the
-network. Others run without."""
+"""Maximum number of input shapes per network with a CUDA graph, since ONNX Runtime keeps a graph as
+long as the network. Other shapes run without."""
 
 SHAPES_KEPT = 64
-"""Input shapes of one network whose device buffers are kept."""
+"""Maximum number of input shapes per network whose device buffers are kept."""
 
 RECORD_AFTER = 2
 """Runs on one shape after which its CUDA graph is recorded."""
 
 _NO_GRAPH = "-1"
-"""As `gpu_graph_id`: neither record a CUDA graph nor replay one."""
+"""Value of `gpu_graph_id` that neither records nor replays a CUDA graph."""
 
 _RUN_ERRORS = (
     state.Fail,
@@ -55,14 +55,14 @@ def create(
     """Load a serialised ONNX model; see `inference.create_session`.
 
     Raises:
-        BackendError: the GPU, its driver or ONNX Runtime's CUDA provider cannot serve.
-        ModelError: the model cannot be loaded, or the GPU computes something else than the CPU.
+        BackendError: the GPU, its driver or ONNX Runtime's CUDA provider does not work.
+        ModelError: the model cannot be loaded, or the GPU's results differ from the CPU's.
     """
     gpu = find_gpu(options.device)
     check_provider()
     reference = OnnxRuntimeSession(model, name, threads, concurrent=False)
     options.progress(f"loading {name} on {gpu.name}")
-    # The usual and the smallest shape, so often that the last results come from CUDA graphs;
+    # Compare the usual and the smallest shape, often enough to use the CUDA graphs;
     # `benchmark.gpu_check` compares all batch sizes.
     steps = parity_shapes(reference.inputs, make_profile(reference.inputs))[:2]
     steps *= RECORD_AFTER + 2
@@ -70,7 +70,7 @@ def create(
         session = CudaSession(model, reference, gpu)
         check_parity(session, reference, steps, "fp32")
     except (BackendError, ModelError) as error:
-        # It takes no network that has nodes on the CPU, and others have come out wrong.
+        # CUDA graphs do not support networks with nodes on the CPU, and have given wrong results.
         logger.info("%s runs without CUDA graphs: %s", name, error)
         session = CudaSession(model, reference, gpu, graphs=False)
         check_parity(session, reference, steps[:2], "fp32")
@@ -79,17 +79,17 @@ def create(
 
 @functools.cache
 def gpu_thread(number: int) -> ThreadPoolExecutor:
-    """The one thread that runs networks on the GPU of that number."""
+    """The thread that runs all networks on the GPU with this index."""
     return ThreadPoolExecutor(1, thread_name_prefix=f"gpu-{number}")
 
 
 class CudaSession(Session):
-    """A network on the GPU. Any thread may run it; the GPU's thread does.
+    """A network on the GPU. Any thread may call it; the work runs in the GPU's thread.
 
     Args:
         model: serialised ONNX.
-        reference: the same network on the CPU, which says its tensors.
-        gpu: where to run it.
+        reference: the same network on the CPU, which gives the tensors.
+        gpu: the GPU to run it on.
         graphs: whether to record CUDA graphs.
 
     Raises:
@@ -117,11 +117,11 @@ class CudaSession(Session):
         ort.set_default_logger_severity(3)
         options = {
             "device_id": str(self._number),
-            # TF32 has the mantissa of float16.
+            # TF32 has only float16's mantissa.
             "use_tf32": "0",
-            # Trying all algorithms takes seconds for each new shape.
+            # Trying all algorithms takes seconds per new shape.
             "cudnn_conv_algo_search": "HEURISTIC",
-            # The other choice doubles what it takes, and other programs need the GPU too.
+            # The default strategy doubles the memory at each step; other programs need the GPU too.
             "arena_extend_strategy": "kSameAsRequested",
             "enable_cuda_graph": str(int(self._has_graphs)),
         }
@@ -171,7 +171,7 @@ class CudaSession(Session):
         buffers = self._buffers.get(key)
         if buffers is None:
             if len(self._buffers) >= SHAPES_KEPT:
-                # The buffers of a recorded graph must stay where they are.
+                # The buffers of a recorded graph must not move.
                 oldest = next(k for k, v in self._buffers.items() if not v.graph)
                 del self._buffers[oldest]
             buffers = self._buffers[key] = _Buffers(self, self._session, shapes, self._number)
@@ -199,9 +199,9 @@ class CudaSession(Session):
 
 
 def _fill_up(shape: tuple[int, ...], free: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that is run: batches of crops are filled up to powers of two.
+    """The shape to run: batches of crops are padded to powers of two.
 
-    That leaves few different shapes, each with a CUDA graph of its own.
+    That limits the number of shapes, each of which has a CUDA graph.
     """
     if free[0] != -1 or -1 in free[1:]:
         return shape
@@ -212,9 +212,9 @@ class _Buffers:
     """Device memory of all tensors for one set of input shapes, bound to the network.
 
     Attributes:
-        binding: what ONNX Runtime runs with.
-        graph: the number of the CUDA graph; empty where none is recorded.
-        runs: how often it ran.
+        binding: the IO binding to run with.
+        graph: id of the CUDA graph; empty if none is recorded.
+        runs: number of runs so far.
     """
 
     def __init__(
@@ -235,9 +235,9 @@ class _Buffers:
             self.binding.bind_output(tensor.name, "cuda", device)
 
     def upload(self, arrays: Mapping[str, Array]) -> None:
-        """Copy the inputs to the GPU; what lies behind a batch does not matter.
+        """Copy the inputs to the GPU; values after the batch are arbitrary.
 
-        Always from the same memory: the driver takes longer for memory that is new to it.
+        Always copies from the same memory: the driver is slower with new memory.
         """
         for tensor in self._network.inputs:
             array, staging = arrays[tensor.name], self._staging[tensor.name]
@@ -245,9 +245,9 @@ class _Buffers:
             self._inputs[tensor.name].update_inplace(staging)
 
     def download(self) -> dict[str, Array]:
-        """Copy the outputs from the GPU, with the rows behind the batch."""
+        """Copy the outputs from the GPU, including the padding rows after the batch."""
         if not self._outputs:
-            # Where ONNX Runtime put them first, they stay.
+            # Outputs stay where ONNX Runtime first put them.
             self._outputs = self.binding.get_outputs()
             for tensor, value in zip(self._network.outputs, self._outputs, strict=True):
                 self.binding.bind_ortvalue_output(tensor.name, value)

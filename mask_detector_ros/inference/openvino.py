@@ -22,11 +22,11 @@ from mask_detector_ros.inference.openvino_import import ov
 _Shapes = tuple[tuple[int, ...], ...]
 
 FIXED_AFTER = 4
-"""Runs on one shape after which the network is compiled for it alone, which takes 40 to 80 ms."""
+"""Runs of one shape after which the network is compiled for it, which takes 40 to 80 ms."""
 
 SHAPES_KEPT, UNUSED_AFTER = 16, 256
-"""Shapes that a network is compiled for: of P-Net one takes up to 12 MB. One that so many runs
-did not have gives way to another."""
+"""Maximum number of compiled shapes per network (one of P-Net takes up to 12 MB), and the number of
+runs without a shape after which another one may replace it."""
 
 
 def create(
@@ -34,18 +34,18 @@ def create(
 ) -> OpenVinoSession:
     """Load a serialised ONNX model; see `inference.create_session`.
 
-    It has one thread: a network for each thread and each shape would take much memory, and its own
-    threads are as fast.
+    Its concurrency is 1: a network per thread and shape would take much memory, and OpenVINO's
+    internal threads are as fast.
     """
     return OpenVinoSession(model, name, threads)
 
 
 class OpenVinoSession(Session):
-    """A network compiled for any shape, and again for the shapes that come often.
+    """A network compiled for dynamic shapes, and again for each recurring shape.
 
-    One of free shape prepares itself anew whenever the shape changes, which costs 0.3 to 1 ms,
-    as much as several crops, and takes a seventh longer of P-Net even where it does not change.
-    Batches are filled up, so that there are few sizes.
+    A dynamic network re-initialises whenever the shape changes, which costs 0.3 to 1 ms, as much as
+    several crops. P-Net is a seventh slower even with a constant shape. Batches are padded, so
+    that there are few sizes.
     """
 
     backend = "openvino"
@@ -54,10 +54,10 @@ class OpenVinoSession(Session):
         self._core = ov.Core()
         self._settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            # bfloat16 and float16 would change scores from machine to machine.
+            # With bfloat16 or float16, scores would differ between machines.
             "INFERENCE_PRECISION_HINT": "f32",
-            # It would tie thread k of every process to core k: two detectors of one thread
-            # would share the first core.
+            # Pinning binds thread k of every process to core k: two single-threaded
+            # detectors would share the first core.
             "ENABLE_CPU_PINNING": False,
         }
         if threads:
@@ -84,7 +84,7 @@ class OpenVinoSession(Session):
         self._runs = 0
         self.name = name
         self.device = "CPU"
-        # A compiled network may give a tensor the names of others that it was merged with.
+        # A compiled network may merge tensors, which then have several names.
         self.outputs = tuple(_tensor_info(port) for port in self._network.outputs)
         self.metadata = _read_metadata(self._network)
         self._has_free_shape = any(-1 in tensor.shape for tensor in self.inputs)
@@ -98,7 +98,7 @@ class OpenVinoSession(Session):
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         if not all(array.size for array in arrays.values()):
-            # Of no images OpenVINO returns what it last returned of some.
+            # For an empty batch OpenVINO returns its previous result.
             return {t.name: np.empty((0, *t.shape[1:]), t.dtype) for t in self.outputs}
         values = [
             np.moveaxis(arrays[tensor.name], 1, -1) if takes_pixels else arrays[tensor.name]
@@ -113,10 +113,10 @@ class OpenVinoSession(Session):
                 whole = np.ascontiguousarray(value, dtype)
                 request.set_input_tensor(index, ov.Tensor(whole, shared_memory=True))
             else:
-                # Into OpenVINO's own memory, as results are copied out of it: NumPy's is not
-                # aligned as it wants it. What lies behind the last crop does not matter.
+                # Copy into and out of OpenVINO's memory: NumPy's is not aligned for it. Values
+                # after the last crop are arbitrary.
                 request.get_input_tensor(index).data[:count] = value
-        # Runs in this thread, whose core has the images in its cache; `start_async` does not.
+        # Runs in this thread, whose core has the images in cache; `start_async` does not.
         request.infer(share_outputs=True)
         outputs = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
         if self._takes_batches:
@@ -125,7 +125,7 @@ class OpenVinoSession(Session):
         return {name: output.copy() for name, output in zip(names, outputs, strict=True)}
 
     def _request_for(self, shapes: _Shapes) -> Any:
-        """The network for inputs of these shapes: for any, as long as they have not come often."""
+        """The network for inputs of these shapes: the dynamic one until they recur often."""
         if not self._has_free_shape:
             return self._of_any_shape
         self._runs += 1
@@ -141,12 +141,12 @@ class OpenVinoSession(Session):
             network.reshape(dict(zip((t.name for t in self.inputs), shapes, strict=True)))
             request = self._compile(network).create_infer_request()
             del self._came[shapes]
-        # Behind the others: the first is the one that was not used for the longest time.
+        # Move it to the end, so that the least recently used one comes first.
         self._of_shape[shapes] = request, self._runs
         return request
 
     def _make_room(self) -> bool:
-        """Whether one more shape can be kept, perhaps in the place of one that comes no more."""
+        """Whether another shape can be kept, possibly replacing one that no longer occurs."""
         if len(self._of_shape) < SHAPES_KEPT:
             return True
         shapes, (_, last_run) = next(iter(self._of_shape.items()))

@@ -1,8 +1,8 @@
-"""Changes to a network that OpenVINO runs faster with, and that compute the same.
+"""Graph changes that make OpenVINO faster and keep the results.
 
-The shipped ONNX files are written for ONNX Runtime: `training/make_mtcnn_onnx.py` spells PReLU out
-because its kernels like that better. Here it becomes the operator again, and images keep the memory
-layout that OpenVINO wants.
+The shipped ONNX files are tuned for ONNX Runtime: `training/make_mtcnn_onnx.py` expands PReLU,
+which is faster there. This module restores the operator and the memory layout that OpenVINO
+prefers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mask_detector_ros.inference.openvino_import import opset13, ov, preprocess
 
 
 def restore_prelu(network: Any) -> None:
-    """Give OpenVINO the PReLU that the cascade's files spell out for ONNX Runtime.
+    """Restore the PReLU operators that the cascade's files expand for ONNX Runtime.
 
-    They have slope * x + relu((1 - slope) * x), or (1 - slope) * relu(x) behind the plus, with
-    depthwise convolutions (training/make_mtcnn_onnx.py). In OpenVINO the operator takes a fifth
-    less time of O-Net.
+    They contain slope * x + relu((1 - slope) * x), or (1 - slope) * relu(x) as the second term,
+    as depthwise convolutions (training/make_mtcnn_onnx.py). In OpenVINO the operator saves a fifth
+    of O-Net's time.
     """
     for add in network.get_ordered_ops():
         if add.get_type_name() != "Add":
@@ -45,11 +45,11 @@ def restore_prelu(network: Any) -> None:
 
 
 def drop_conversion(network: Any, name: str) -> bool:
-    """Let an input of uint8 (N, H, W, 3) that the network converts to float32 and transposes take
-    float32 (N, 3, H, W) instead; return whether it was one.
+    """Replace a uint8 (N, H, W, 3) input that the network converts to float32 and transposes with
+    a float32 (N, 3, H, W) input; return whether it was such an input.
 
-    OpenVINO transposes the bytes before it converts them and then reorders the floats, which takes
-    a fifth of the time of the proposal network. NumPy converts them on the way in.
+    OpenVINO transposes the bytes, converts them and reorders the floats, which takes a fifth of the
+    proposal network's time. NumPy converts the input instead.
     """
     parameter = next(p for p in network.get_parameters() if name in p.output(0).get_names())
     shape, last = parameter.get_partial_shape(), parameter.output(0)
@@ -65,7 +65,7 @@ def drop_conversion(network: Any, name: str) -> bool:
     images.output(0).set_names({name})
     for target in last.get_target_inputs():
         target.replace_source_output(images.output(0))
-    # In the place of the old one: inputs keep their order.
+    # Insert it at the old position: inputs keep their order.
     index = network.get_parameter_index(parameter)
     others = network.get_parameters()
     network.remove_parameter(parameter)
@@ -77,13 +77,13 @@ def drop_conversion(network: Any, name: str) -> bool:
 
 
 def is_image(tensor: TensorInfo) -> bool:
-    """Whether it takes colour images, channels first."""
+    """Whether the input takes colour images, channels first."""
     return tensor.dtype == np.float32 and len(tensor.shape) == 4 and tensor.shape[1] == 3
 
 
 def with_channels_last(network: Any, which: list[bool]) -> Any:
-    """Let these inputs take (N, H, W, 3), which is how images lie in memory and how OpenVINO
-    wants them."""
+    """Change these inputs to (N, H, W, 3), the memory layout of images, which OpenVINO also
+    prefers."""
     steps = preprocess.PrePostProcessor(network)
     for index, chosen in enumerate(which):
         if chosen:
@@ -93,10 +93,10 @@ def with_channels_last(network: Any, which: list[bool]) -> Any:
 
 
 def split_flat_maps(network: Any) -> None:
-    """Split the channels of maps as rows of (N, C, H * W).
+    """Split feature maps along channels as rows of (N, C, H * W).
 
-    OpenVINO keeps maps with their channels innermost and splits such with its slow reference
-    code, which takes a twentieth of the time of P-Net.
+    OpenVINO stores maps channels-last and splits those with its slow reference code, which takes a
+    twentieth of P-Net's time.
     """
     for node in network.get_ordered_ops():
         maps = node.input_value(0) if node.get_type_name() == "VariadicSplit" else None
@@ -118,7 +118,7 @@ def split_flat_maps(network: Any) -> None:
 
 
 def _number(node: Any, index: int) -> int | None:
-    """The constant that is an input of a node; None for one that is computed."""
+    """The constant input of a node; None for a computed input."""
     source = node.input_value(index).get_node()
     return int(source.get_data().item()) if source.get_type_name() == "Constant" else None
 

@@ -1,4 +1,4 @@
-"""The library OpenVINO, imported without what reports its use."""
+"""Import OpenVINO without its telemetry."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """Import OpenVINO inside.
+    """Context in which to import OpenVINO.
 
-    `import openvino` also loads its converter, which would write `~/intel/` and open a connection
-    to report that. There is no switch for it; without the package that reports, it loads a stub.
+    `import openvino` also loads its converter, which writes `~/intel/` and sends telemetry. There
+    is no switch for that, but without the telemetry package it loads a stub.
     """
     name = "openvino_telemetry"
     if name in sys.modules:

@@ -1,4 +1,4 @@
-"""Does a GPU compute what ONNX Runtime computes on the CPU from the same file?"""
+"""Parity check: compare a GPU's results with ONNX Runtime's on the CPU for the same file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.base import Array, Session
 
 LIMITS = {"fp32": 1e-3, "fp16": 0.04}
-"""Largest allowed difference of an output; all outputs are probabilities or fractions of a box."""
+"""Largest allowed difference of an output. All outputs are probabilities or fractions of a box."""
 
 LOW_SCORE = 0.3
-"""Scores below this are below every threshold, and may differ: ONNX Runtime's sigmoid is bounded on
-a CPU, which the root and the power that some networks end with make visible."""
+"""Scores below this are below every threshold and may differ: ONNX Runtime clamps the sigmoid on a
+CPU, and the root and power at the end of some networks amplify that."""
 
 QUANTISED_LIMIT = 0.15
-"""For networks that carry int8: the two round halves differently, and steps add up."""
+"""Tolerance for int8 networks: the two round halves differently, and the steps add up."""
 
 
 def check_parity(
@@ -28,16 +28,16 @@ def check_parity(
     precision: str,
     quantised: bool = False,
 ) -> float:
-    """Run both at each of the shapes; return the largest difference.
+    """Run both sessions at each of the shapes; return the largest difference.
 
     Args:
         session, reference: sessions of the same model.
-        shapes: of every input, by name.
+        shapes: shapes of every input, by name.
         precision: `fp32` or `fp16`.
-        quantised: whether the model carries int8.
+        quantised: whether the model is int8.
 
     Raises:
-        ModelError: they differ by more than the precision allows, or are no numbers.
+        ModelError: results differ by more than the precision allows, or are not finite.
     """
     limit = QUANTISED_LIMIT if quantised else LIMITS[precision]
     largest = 0.0
@@ -68,7 +68,7 @@ def check_parity(
 def _difference(got: Array, wanted: Array, are_scores: bool) -> float:
     difference = np.abs(got.astype(np.float64) - wanted)
     if are_scores:
-        # Written so that NaN is no low score.
+        # Written so that NaN does not count as a low score.
         difference[(got < LOW_SCORE) & (wanted < LOW_SCORE)] = 0
     return float(difference.max(initial=0.0))
 

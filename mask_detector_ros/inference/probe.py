@@ -1,7 +1,7 @@
-"""A first run of a model that did not come with the package, where it can do no harm.
+"""Try out a model that is not part of the package in an isolated process.
 
-A network may compute for ever (an ONNX Loop), crash its library, or give no numbers. It is run in a
-process of its own, with a deadline, before it is loaded into one that has other work.
+A network may never finish (an ONNX Loop), crash its library, or return NaN. It therefore runs in a
+separate process with a deadline first.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mask_detector_ros.inference.base import (
 )
 
 DEADLINE = 30.0
-"""Seconds that loading a network and running it twice may take; the shipped ones take one."""
+"""Deadline in seconds for loading a network and running it twice; shipped networks take one."""
 
 FREE_SIDE = 64
-"""For the free sides of an input: a multiple of the strides of all detectors."""
+"""Value for dynamic dimensions of an input: a multiple of the strides of all detectors."""
 
 _MISFIT = 3
-"""Exit code of the process where it has printed what is wrong."""
+"""Exit code of the process after it has printed the reason."""
 
 _PROGRAM = """
 import json, sys
@@ -45,7 +45,7 @@ def probe_model(model: bytes, name: str, deadline: float = DEADLINE) -> None:
     """Run a serialised ONNX model on zeros and on noise.
 
     Raises:
-        ModelError: it does not load, does not end, or gives no probabilities.
+        ModelError: it does not load, does not finish, or does not return probabilities.
     """
     arguments = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), name]
     try:
@@ -83,7 +83,7 @@ def check_outputs(session: Session) -> None:
 
 
 def _fill(tensor: TensorInfo, highest: int, metadata: Any) -> Array:
-    """Pixels from 0 to `highest`, scaled as the metadata says."""
+    """Pixels from 0 to `highest`, scaled as given by the metadata."""
     free = [1, *[FREE_SIDE] * len(tensor.shape)]
     shape = [free[i] if side < 0 else side for i, side in enumerate(tensor.shape)]
     pixels: Array = np.random.default_rng(0).integers(0, highest + 1, shape)
@@ -94,7 +94,7 @@ def _fill(tensor: TensorInfo, highest: int, metadata: Any) -> Array:
 
 
 def main(name: str) -> int:
-    """In the process of its own; the model comes on standard input."""
+    """Entry point of the isolated process; reads the model from standard input."""
     from mask_detector_ros.inference import create_session
 
     try:

@@ -1,4 +1,4 @@
-"""Parts of a job side by side."""
+"""Run the parts of a job in parallel."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ Result = TypeVar("Result")
 
 
 class ThreadPool:
-    """So many threads that work on the parts of a job, the caller's among them.
+    """Threads that process the parts of a job; the caller's thread is one of them.
 
-    It pays where parts spend their time in libraries that let other threads run: the parts of an
-    image are many, and threads that share one call of a small network wait for each other at
-    each of its layers.
+    It helps if the parts spend their time in libraries that release the GIL. Parallel parts scale
+    better than threads inside one call of a small network, which synchronise at every layer.
 
     Attributes:
-        count: of the threads. With one, parts are done in turn.
+        count: number of threads. With one, parts run in sequence.
     """
 
     def __init__(self, count: int) -> None:
@@ -26,15 +25,15 @@ class ThreadPool:
         self._others = ThreadPoolExecutor(count - 1, "thread") if count > 1 else None
 
     def map(self, function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-        """What the function gives for each part, in order.
+        """Apply a function to each part; return the results in order.
 
-        Raises what the function raises; some of the other parts are done by then, and none goes
-        on.
+        Raises the function's exception. Some other parts may have finished by then; none is still
+        running.
         """
         if self._others is None or len(parts) < 2:
             return [function(part) for part in parts]
         results: dict[int, Result] = {}
-        # Taking from it is one step of the interpreter, so that no part is taken twice.
+        # Taking the next part is atomic in the interpreter, so no part is taken twice.
         waiting = list(enumerate(parts))[::-1]
 
         def work() -> None:
@@ -49,9 +48,9 @@ class ThreadPool:
         try:
             work()
         finally:
-            # After an error nobody takes another part; else there is none.
+            # After an error no thread takes another part; otherwise none is left.
             waiting.clear()
-            # One that has not even begun is not waited for.
+            # Do not wait for threads that have not started.
             begun = [other for other in others if not other.cancel()]
             wait(begun)
         for other in begun:

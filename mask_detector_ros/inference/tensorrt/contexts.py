@@ -1,4 +1,4 @@
-"""How the tensors of an engine are addressed: by name, or by the index of a binding."""
+"""Address an engine's tensors by name or by binding index."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from mask_detector_ros.inference.base import TensorInfo
 
 Tensors = tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]
-"""The inputs and the outputs of an engine."""
+"""An engine's inputs and outputs."""
 
 
 def named_tensors(engine: Any, input_mode: Any) -> Tensors:
-    """Of TensorRT from 8.5 on.
+    """Tensors of an engine in TensorRT 8.5 or newer.
 
     Args:
         engine: the engine.
-        input_mode: what `get_tensor_mode` gives for an input.
+        input_mode: the value of `get_tensor_mode` for an input.
     """
     found: Tensors = ((), ())
     for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
@@ -27,7 +27,7 @@ def named_tensors(engine: Any, input_mode: Any) -> Tensors:
 
 
 def indexed_tensors(engine: Any) -> Tensors:
-    """Of TensorRT 8.0 to 8.4."""
+    """Tensors of an engine in TensorRT 8.0 to 8.4."""
     found: Tensors = ((), ())
     for index in range(engine.num_bindings):
         name, dtype = engine.get_binding_name(index), engine.get_binding_dtype(index)
@@ -43,43 +43,43 @@ def _append(found: Tensors, name: str, dtype: Any, shape: Any, is_input: bool) -
 
 
 def _numpy_dtype(kind: Any) -> np.dtype[Any]:
-    """`trt.nptype` does the same, but in 8.5 it fails with NumPy from 1.24 on."""
+    """Like `trt.nptype`, which in 8.5 fails with NumPy 1.24 and newer."""
     names = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32"}
     names |= {"BOOL": "bool", "UINT8": "uint8", "INT64": "int64"}
     return np.dtype(names.get(kind.name, "object"))
 
 
 class NamedContext:
-    """An execution context whose tensors go by name: TensorRT from 8.5 on."""
+    """An execution context that addresses tensors by name: TensorRT 8.5 or newer."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        """Set the shape of an input; False where the engine does not take it."""
+        """Set the shape of an input; False if the engine does not accept it."""
         return bool(self._context.set_input_shape(name, shape))
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of a tensor, once the inputs have theirs."""
+        """The shape of a tensor; the input shapes must be set."""
         return tuple(self._context.get_tensor_shape(name))
 
     def set_address(self, name: str, address: int) -> bool:
-        """Say where in GPU memory a tensor is; False where the engine does not take it."""
+        """Set a tensor's GPU address; False if the engine does not accept it."""
         return bool(self._context.set_tensor_address(name, address))
 
     def execute(self, stream: int) -> bool:
-        """Put a run into a stream; False where it failed."""
+        """Enqueue a run in a stream; False on failure."""
         return bool(self._context.execute_async_v3(stream))
 
     def can_capture(self, stream: int) -> bool:
-        """Whether a run may become a CUDA graph; RTX may still be compiling kernels."""
+        """Whether a run can be recorded as a CUDA graph; RTX may still be compiling kernels."""
         if hasattr(self._context, "is_stream_capturable"):
             return bool(self._context.is_stream_capturable(stream))
         return True
 
 
 class IndexedContext:
-    """An execution context whose tensors go by the index of a binding: TensorRT 8.0 to 8.4."""
+    """An execution context that addresses tensors by binding index: TensorRT 8.0 to 8.4."""
 
     def __init__(self, context: Any, engine: Any) -> None:
         self._context = context

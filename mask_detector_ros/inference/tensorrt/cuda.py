@@ -1,4 +1,4 @@
-"""One thread for each GPU that creates, uses and frees all objects on it, through pycuda."""
+"""One thread per GPU that creates, uses and frees all objects on it, through pycuda."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mask_detector_ros.inference.tensorrt.api import install_hint
 
 Result = TypeVar("Result")
 END_TIMEOUT = 2.0
-"""Seconds that the thread gets to free the GPU when the process ends."""
+"""Seconds that the thread has to free the GPU when the process ends."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ def _driver() -> Any:
 
 
 class CudaThread:
-    """The thread that owns the context of a GPU. Get it from `cuda_thread`.
+    """The thread that owns a GPU's context. Get it from `cuda_thread`.
 
-    It uses the primary context, the one that TensorRT itself uses.
+    It uses the primary context, as TensorRT does.
     """
 
     def __init__(self, number: int) -> None:
@@ -62,7 +62,7 @@ class CudaThread:
         self.stream: Any = self.call(self.driver.Stream)
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """Run a function in the thread and give what it gives, or raise what it raises.
+        """Run a function in the thread; return its result or raise its exception.
 
         Raises:
             BackendError: CUDA failed.
@@ -89,9 +89,9 @@ class CudaThread:
                     context = self.driver.Device(number).retain_primary_context()
                     context.push()
                 future.set_result(function())
-            except BaseException as error:  # to be raised where it is waited for
+            except BaseException as error:  # raised again in the waiting thread
                 future.set_exception(error)
-            # Neither the job nor what it held may live on until the next one comes.
+            # Drop references to the job now, not when the next one arrives.
             del job, function, future
         if context is not None:
             context.pop()
@@ -107,14 +107,14 @@ class CudaThread:
 
 @functools.cache
 def cuda_thread(number: int) -> CudaThread:
-    """The one thread of the GPU of that number."""
+    """The thread of the GPU with this index."""
     return CudaThread(number)
 
 
 class Buffer:
-    """Memory of one tensor: pinned on the host and on the GPU, grown when it must.
+    """A tensor's memory: pinned on the host and on the GPU; it grows as needed.
 
-    For the GPU's thread only.
+    Use only in the GPU's thread.
     """
 
     def __init__(self, driver: Any) -> None:
@@ -124,10 +124,10 @@ class Buffer:
         self._memory: Any = None
 
     def reserve(self, size: int) -> bool:
-        """Have at least `size` bytes; return whether the memory moved."""
+        """Grow to at least `size` bytes; return whether the memory moved."""
         if size <= self._size:
             return False
-        # The old memory goes first: on a Jetson both come out of the same.
+        # Free the old memory first: on a Jetson host and GPU share one memory.
         self._pinned = self._memory = None
         self._pinned = self._driver.pagelocked_empty(size, np.uint8)
         self._memory = self._driver.mem_alloc(size)
@@ -140,7 +140,7 @@ class Buffer:
         return int(self._memory)
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The host's side as an array."""
+        """The host memory as an array."""
         size = dtype.itemsize * int(np.prod(shape))
         array: NDArray[Any] = self._pinned[:size].view(dtype).reshape(shape)
         return array
@@ -155,12 +155,12 @@ class Buffer:
 
 
 class CudaGraph:
-    """What a function puts into a stream, recorded once, replayed with one call.
+    """A CUDA graph: the work that a function enqueues, recorded once and replayed with one call.
 
-    pycuda has no graphs, so this speaks to the driver's own library. For the GPU's thread only.
+    pycuda has no graphs, so this calls the driver library. Use only in the GPU's thread.
 
     Raises:
-        BackendError: it could not be recorded; the stream can be used on.
+        BackendError: recording failed; the stream stays usable.
     """
 
     _RELAXED = 2
@@ -179,7 +179,7 @@ class CudaGraph:
         if ended or not graph.value:
             raise BackendError(f"a CUDA graph could not be recorded (CUDA error {ended})")
         try:
-            # The parameters of this call have been the same since CUDA 11.4, JetPack 5's.
+            # The signature of this call is unchanged since CUDA 11.4 (JetPack 5).
             self._check(
                 "cuGraphInstantiateWithFlags",
                 ctypes.byref(executable),
@@ -191,7 +191,7 @@ class CudaGraph:
         self._executable = executable
 
     def launch(self) -> None:
-        """Put the recorded work into the stream."""
+        """Enqueue the recorded work in the stream."""
         self._check("cuGraphLaunch", self._executable, self._stream)
 
     def free(self) -> None:

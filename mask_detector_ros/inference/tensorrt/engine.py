@@ -1,4 +1,4 @@
-"""What TensorRT and CUDA keep on a GPU for one network; for the GPU's thread only."""
+"""A network's TensorRT and CUDA objects on a GPU. Use only in the GPU's thread."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mask_detector_ros.inference.tensorrt.cuda import Buffer, CudaGraph, CudaThr
 from mask_detector_ros.inference.tensorrt.profile import fill_up
 
 GRAPH_LIMIT = 32
-"""Different input shapes of one network that are kept ready, each with a CUDA graph: the levels
-of a camera's pyramid, or the batch sizes. One more replaces the oldest."""
+"""Maximum number of input shapes per network with a context and a CUDA graph: the levels of a
+camera's pyramid, or batch sizes. Another shape replaces the oldest."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Engine:
     """A deserialised engine with its buffers and contexts.
 
     Raises:
-        EngineMisfitError: TensorRT does not take the plan.
+        EngineMisfitError: TensorRT rejects the plan.
     """
 
     def __init__(self, api: TensorRt, thread: CudaThread, plan: bytes, name: str) -> None:
@@ -51,7 +51,7 @@ class Engine:
         self._has_graphs = True
 
     def run(self, arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> dict[str, Array]:
-        """Run once; the results are copies."""
+        """Run once; return copies of the results."""
         shapes = {t.name: fill_up(arrays[t.name].shape, profile.get(t.name)) for t in self.inputs}
         shaped = self._shaped(shapes)
         used = {name: array.shape[0] for name, array in arrays.items() if name in profile}
@@ -71,7 +71,7 @@ class Engine:
     def _upload(self, arrays: Mapping[str, Array]) -> None:
         for tensor in self.inputs:
             array = arrays[tensor.name]
-            # Rows behind the batch keep old values; their results are not read.
+            # Padding rows keep old values; their results are not read.
             self._buffers[tensor.name].view(array.shape, tensor.dtype)[...] = array
 
     def _shaped(self, shapes: dict[str, tuple[int, ...]]) -> _Shaped:
@@ -100,7 +100,7 @@ class Engine:
             return
         self._enqueue(shaped, stream)
         shaped.runs += 1
-        # The first run of a shape does lazy work that must not be recorded.
+        # The first run of a shape does lazy initialisation that must not be recorded.
         if shaped.runs < 2 or not self._has_graphs:
             return
         if not shaped.context.can_capture(stream.handle):
@@ -121,7 +121,7 @@ class Engine:
             self._buffers[tensor.name].download(shaped.size(tensor), stream)
 
     def free(self) -> None:
-        """Free everything, users before what they use."""
+        """Free everything, dependents first."""
         for shaped in self._contexts.values():
             shaped.free()
         self._contexts.clear()
@@ -130,9 +130,9 @@ class Engine:
 
 
 class _Shaped:
-    """An execution context for one set of input shapes, and the graph recorded from it.
+    """An execution context for one set of input shapes, and the CUDA graph recorded from it.
 
-    A graph goes wrong when its context changes afterwards, so each set has a context.
+    A graph becomes invalid when its context changes, so each set of shapes has a context.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class _Shaped:
         return tensor.dtype.itemsize * int(np.prod(self.shapes[tensor.name]))
 
     def place(self, buffers: Mapping[str, Buffer], name: str, anew: bool) -> None:
-        """Tell the context where the tensors are."""
+        """Set the tensor addresses in the context."""
         if self._is_placed and not anew:
             return
         self.free()

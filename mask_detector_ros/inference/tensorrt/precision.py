@@ -1,20 +1,20 @@
-"""What a network may compute in on a GPU."""
+"""Choose a network's precision on a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 _PLACES = ("boxes", "offsets")
-"""How outputs begin that say where a face is: of the stages (`boxes_8` of a proposal network), and
-of a whole cascade."""
+"""Prefixes of outputs that place faces: of the stages (`boxes_8` of a proposal network) and of a
+single-file cascade."""
 
 
 def precision_of(outputs: Iterable[str], asked: str) -> str:
-    """The precision that a network is built in: as asked, but float32 where it places faces.
+    """The precision to build a network in: as requested, but float32 if it places faces.
 
-    Suppression keeps the best of many proposals that score nearly alike, and crops are cut in
-    whole pixels: the least rounding makes it take another proposal, or move a crop by a pixel,
-    which a small face does not bear. `benchmark.half_precision` shows what that costs.
+    Suppression picks the best of many proposals with nearly equal scores, and crops are cut in
+    whole pixels. The smallest rounding can select another proposal or move a crop by a pixel,
+    which is too much for a small face. `benchmark.half_precision` measures the effect.
 
     Args:
         outputs: the names of the network's outputs.

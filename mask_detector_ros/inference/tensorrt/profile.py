@@ -1,4 +1,4 @@
-"""Which input shapes an engine is built for."""
+"""The input shapes that an engine is built for."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from mask_detector_ros.inference.base import Array, TensorInfo
 from mask_detector_ros.inference.tensorrt.builder import Profile, Shapes
 
 BATCHES = (1, 8, 128)
-"""Smallest, usual and largest number of crops: `GPU_BATCH`, and the classifier's limit."""
+"""Minimum, optimum and maximum number of crops: `GPU_BATCH`, and the classifier's limit."""
 
 TILE_SIZES = ((12, 12), (144, 640), (256, 2560))
-"""Height and width of what P-Net sees: its window; a usual tile of the pyramid; the largest tile,
-wide enough for 3840x2160 with min_face_size 20. A larger limit would cost GPU memory always."""
+"""Height and width of P-Net's input: its window; a usual tile of the pyramid; the largest tile,
+wide enough for 3840x2160 with min_face_size 20. A larger limit would always cost GPU memory."""
 
 FRAME_SIZES = ((32, 32), (384, 512), (1728, 3072))
-"""Height and width of what a proposal network sees, multiples of its largest stride: one cell;
+"""Height and width of a proposal network's input, multiples of its largest stride: one cell;
 640x480 and 3840x2160 with min_face_size 20."""
 
 
 def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
-    """Smallest, usual and largest shape of each input that has free dimensions.
+    """Minimum, optimum and maximum shape of each input with dynamic dimensions.
 
-    A network of free height and width takes one image at a time: tiles with their channels first
-    (P-Net), or frames with their channels last (proposals). Others take batches of crops.
+    A network with dynamic height and width takes one image at a time: tiles with channels first
+    (P-Net), or frames with channels last (proposal network). Others take batches of crops.
     """
     profile = {}
     for tensor in inputs:
@@ -42,7 +42,7 @@ def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
 
 
 def fits(arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> bool:
-    """Whether the engine takes the arrays; an empty batch counts as one of one."""
+    """Whether the engine accepts the arrays; an empty batch counts as a batch of one."""
     return all(
         low <= max(size, 1) <= high
         for name, (least, _, most) in profile.items()
@@ -51,9 +51,9 @@ def fits(arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> bool:
 
 
 def fill_up(shape: tuple[int, ...], shapes: Shapes | None) -> tuple[int, ...]:
-    """The shape that is run for an input: batches are filled up to powers of two.
+    """The shape to run for an input: batches are padded to powers of two.
 
-    That leaves few different shapes, each with a CUDA graph of its own.
+    That limits the number of shapes, each of which has a CUDA graph.
     """
     if shapes is None:
         return shape
@@ -65,9 +65,9 @@ def fill_up(shape: tuple[int, ...], shapes: Shapes | None) -> tuple[int, ...]:
 def parity_shapes(
     inputs: Iterable[TensorInfo], profile: Mapping[str, Shapes]
 ) -> list[dict[str, tuple[int, ...]]]:
-    """Input shapes to compare an engine at: the usual one, the smallest, filled-up and large ones.
+    """Input shapes to verify an engine at: the usual one, the smallest, padded and large ones.
 
-    Networks have gone wrong at batch sizes of 8 and more only, and after a batch of one.
+    Some engines were wrong only at batch sizes of 8 and more, or after a batch of one.
     """
     fixed = {tensor.name: tensor.shape for tensor in inputs}
     if not profile:

@@ -31,13 +31,13 @@ from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.profile import fits, make_profile, parity_shapes
 
 REPORT_PERIOD = 5.0
-"""Seconds between two lines about a build."""
+"""Seconds between two log lines about a build."""
 
 logger = logging.getLogger(__name__)
 
 
 class NotFiniteError(BackendError):
-    """A network gave infinity or NaN."""
+    """A network returned infinity or NaN."""
 
 
 def create(
@@ -45,13 +45,12 @@ def create(
 ) -> TensorRtSession:
     """Load a serialised ONNX model; see `inference.create_session`.
 
-    The engine comes from the cache; one that is missing, does not fit, does not load or does
-    not compute what ONNX Runtime computes is built, which takes from seconds to minutes. It has
-    one thread, the GPU's thread.
+    The engine comes from the cache. If it is missing, does not fit, does not load or differs from
+    ONNX Runtime, it is built, which takes seconds to minutes. It runs in the GPU's thread.
 
     Raises:
-        BackendError: TensorRT cannot serve on this machine.
-        ModelError: the model cannot be built, or its engine computes something else.
+        BackendError: TensorRT does not work on this machine.
+        ModelError: the model cannot be built, or its engine gives different results.
     """
     api = TensorRt()
     gpu = find_gpu(options.device)
@@ -120,7 +119,7 @@ def _create(
 
 
 class _Progress:
-    """Tells the listener of every step, and the log now and then that it goes on."""
+    """Passes every step to the listener, and logs progress from time to time."""
 
     def __init__(self, model: str, listener: Callable[[str], None]) -> None:
         self._model, self._listener = model, listener
@@ -133,7 +132,7 @@ class _Progress:
             self._share = f", {share:.0%}"
             self._listener(f"building {self._model}{self._share}")
         now = time.monotonic()
-        # TensorRT before 10 gives no shares: that it lives is all there is to say.
+        # TensorRT before 10 gives no progress; report only that the build continues.
         if now - self._logged >= REPORT_PERIOD:
             self._logged = now
             logger.info("building %s%s, %.0f s so far", self._model, self._share, now - self._start)
@@ -143,7 +142,7 @@ def _load(
     api: TensorRt, gpu: Gpu, plan: bytes, reference: Session, key: EngineKey
 ) -> TensorRtSession:
     session = TensorRtSession(api, gpu, plan, reference, key.precision, key.profile)
-    # Of outputs ONNX Runtime does not always know the shapes; the comparison finds them out.
+    # ONNX Runtime does not always know output shapes; the comparison detects mismatches.
     same_inputs = set(session.inputs) == set(reference.inputs)
     if not same_inputs or _types(session.outputs) != _types(reference.outputs):
         raise EngineMisfitError(
@@ -165,18 +164,18 @@ def _check(session: Session, reference: Session, key: EngineKey, model: bytes, q
     try:
         check_parity(session, reference, steps, key.precision, is_quantised(model))
     except NotFiniteError as error:
-        # In service that is a fault of the machine, here it is one of this engine.
+        # During processing this is a fault of the machine; here it is a fault of the engine.
         raise ModelError(str(error)) from error
 
 
 class TensorRtSession(Session):
-    """One engine, with buffers that are made once and used again.
+    """An engine with reused buffers.
 
-    Everything on the GPU belongs to the GPU's one thread (`cuda.CudaThread`): this class may
-    be used and dropped from any thread, it hands the work over.
+    All GPU objects belong to the GPU's thread (`cuda.CudaThread`). This class can be used and
+    dropped in any thread; it passes the work on.
 
     Raises:
-        EngineMisfitError: TensorRT does not take the plan.
+        EngineMisfitError: TensorRT rejects the plan.
     """
 
     backend = "tensorrt"
@@ -196,11 +195,11 @@ class TensorRtSession(Session):
         self._thread = cuda_thread(gpu.number)
         self._profile = profile
         self._engine = self._thread.call(lambda: Engine(api, self._thread, plan, reference.name))
-        # Freed in the GPU's thread too, whoever drops the session, and before the process ends.
+        # Free it in the GPU's thread, whichever thread drops the session, before the process ends.
         self._finalizer = weakref.finalize(self, _free, self._thread.post, self._engine)
         self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
         if not api.has_names:
-            # What takes uint8 was built for the same values in float32.
+            # Inputs of uint8 were built as float32 with the same values.
             self.inputs = tuple(_with_bytes(t, reference.inputs) for t in self.inputs)
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,7 +1,7 @@
-"""Which stored engines are ours: an engine is code for the GPU, and the cache is only a folder.
+"""Verify that stored engines are ours: an engine is GPU code, and the cache is only a folder.
 
-Engines carry a keyed hash (RFC 2104) whose key only this user can read. A hash alone would prove
-nothing: whoever can write the engine can write its hash.
+Engines carry a keyed hash (RFC 2104) whose key only this user can read. A plain hash would prove
+nothing: anyone who can write the engine can write its hash.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_own_hash(content: bytes, digest: object) -> bool:
 
 
 def why_folder_is_not_ours(folder: Path) -> str:
-    """What is wrong with a folder whose files nobody else may change; empty where nothing is."""
+    """Why other users could change a folder's files; empty if they cannot."""
     status = os.lstat(folder)
     if stat.S_ISLNK(status.st_mode):
         return "is a symbolic link"
@@ -48,12 +48,12 @@ def why_folder_is_not_ours(folder: Path) -> str:
 
 
 def read_own_file(path: Path) -> bytes:
-    """The content of a regular file of this user that nobody else can write.
+    """Read a regular file that belongs to this user and that nobody else can write.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: it does not exist.
         OSError: it cannot be read.
-        PermissionError: it is of another kind or another user; `strerror` says so.
+        PermissionError: it is not a regular file or belongs to another user; see `strerror`.
     """
     with open(_open(path, os.O_RDONLY), "rb") as file:
         status = os.fstat(file.fileno())
@@ -64,26 +64,26 @@ def read_own_file(path: Path) -> bytes:
 
 
 def create_own_file(path: Path, content: bytes) -> None:
-    """Write a file that did not exist, for this user alone, down to the disk.
+    """Create a file that only this user can access, and sync it to disk.
 
     Raises:
-        FileExistsError: there is one, or a link.
+        FileExistsError: the file or a link exists.
         OSError: it cannot be written.
     """
     with open(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(content)
         file.flush()
-        # A power cut after a rename must not leave an empty file of the right name.
+        # A power cut after the rename must not leave an empty file.
         os.fsync(file.fileno())
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor of a file to lock, made where there is none; links are not followed."""
+    """Open a lock file, creating it if needed; links are not followed."""
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 
 def _open(path: Path, flags: int) -> int:
-    # Without O_NONBLOCK, a pipe in a file's place would be waited for.
+    # Without O_NONBLOCK, opening a pipe in the file's place would block.
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
 
 
@@ -99,8 +99,8 @@ _temporary_key = secrets.token_bytes(KEY_BYTES)
 
 
 def _user_key() -> bytes:
-    """The user's key, made at first use; without a place for it, one that lasts as long as the
-    process, so that its engines are built again by the next."""
+    """The user's key, created on first use. If it cannot be stored, it lasts only as long as the
+    process, and the next process rebuilds the engines."""
     path = cache_folder() / KEY_NAME
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""ONNX files whose own types say what TensorRT computes in. Needs the package onnx."""
+"""Write ONNX files whose types set TensorRT's precision. Needs the package onnx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 except ImportError as error:
-    # Not of the backend: in float32 it can do without.
+    # Not a requirement of the backend: float32 works without it.
     raise ModelError(
         f"this TensorRT takes its types from the ONNX file, and rewriting that needs the Python"
         f" package onnx ({error}); do: pip install onnx"
@@ -24,32 +24,32 @@ except ImportError as error:
 
 
 _LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-"""Operations that carry most of a network's weights and time."""
+"""Operations with most of a network's weights and time."""
 
 
 def to_half(model: bytes, name: str) -> bytes:
-    """The same network in float16, with the inputs and outputs that it had.
+    """Convert a network to float16; inputs and outputs keep their types.
 
-    Its ends stay in float32: up to the first layer, which takes pixels of up to 255, and from
-    the last layer on, whose values near 1 float16 would tell apart only by 0.0005.
+    Both ends stay in float32: up to the first layer, whose input has pixels of up to 255, and from
+    the last layer on, since float16 has steps of 0.0005 near 1.
 
     Args:
         model: a serialised ONNX model in float32.
-        name: what to call it in errors.
+        name: the model's name in error messages.
 
     Raises:
         ModelError: the network cannot be converted.
     """
     network = _read(model, name)
     for index, node in enumerate(network.graph.node):
-        node.name = f"node{index}"  # which it may lack, and the converter goes by it
+        node.name = f"node{index}"  # may be missing, and the converter depends on it
     ends = _first_layers(network.graph) | _last_layers(network.graph)
     try:
         half = convert_float_to_float16(network, keep_io_types=True, node_block_list=ends)
         _remove_round_trips(half.graph)
         tidy = OnnxModel(half)
         tidy.prune_graph()
-        # The converter leaves its casts at the end of the file.
+        # The converter appends its casts at the end of the file.
         tidy.topological_sort()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(
@@ -60,7 +60,7 @@ def to_half(model: bytes, name: str) -> bytes:
 
 
 def _first_layers(graph: onnx.GraphProto) -> set[str]:
-    """The nodes from the inputs to the first layer on each way, by name."""
+    """Names of the nodes from the inputs to the first layer on each path."""
     reached, found = {tensor.name for tensor in graph.input}, set()
     for node in graph.node:
         if reached.intersection(node.input):
@@ -71,7 +71,7 @@ def _first_layers(graph: onnx.GraphProto) -> set[str]:
 
 
 def _last_layers(graph: onnx.GraphProto) -> set[str]:
-    """The nodes from the last layer on each way to the outputs, by name."""
+    """Names of the nodes from the last layer on each path to the outputs."""
     needed, found = {tensor.name for tensor in graph.output}, set()
     for node in reversed(graph.node):
         if needed.intersection(node.output):
@@ -82,8 +82,8 @@ def _last_layers(graph: onnx.GraphProto) -> set[str]:
 
 
 def _remove_round_trips(graph: onnx.GraphProto) -> None:
-    """Take float32 that became float16 and float32 again from before: the converter puts
-    such casts around each node that it leaves alone."""
+    """Bypass casts from float32 to float16 and back, which the converter puts around each node
+    that it leaves unchanged."""
     kinds = {node.output[0]: node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
     sources = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
     for node in graph.node:
@@ -93,11 +93,11 @@ def _remove_round_trips(graph: onnx.GraphProto) -> None:
 
 
 def to_plain_layers(model: bytes, name: str) -> bytes:
-    """The same network without the layers that TensorRT-RTX builds badly for Turing (SM75).
+    """Replace the layers that TensorRT-RTX builds badly for Turing (SM75).
 
-    Fully connected layers, which it has not in float32, become 1x1 convolutions. Depthwise 1x1
-    convolutions become multiplications: where the input's shape is fixed, each of them puts
-    three times its result into the engine, as zeros.
+    Fully connected layers, which it lacks in float32, become 1x1 convolutions. Depthwise 1x1
+    convolutions become multiplications: with fixed input shapes, each of them would add zeros of
+    three times its output size to the engine.
 
     Raises:
         ModelError: this is no network.
@@ -127,9 +127,9 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
 
 
 def to_float_inputs(model: bytes, name: str) -> bytes:
-    """The same network with float32 for the inputs that take uint8, of the same values.
+    """Change uint8 inputs to float32 with the same values.
 
-    Such a network casts its input first, and the cast of a float leaves it as it is.
+    Such a network casts its input first, and a cast from float32 changes nothing.
 
     Raises:
         ModelError: this is no network.
@@ -143,7 +143,7 @@ def to_float_inputs(model: bytes, name: str) -> bytes:
 
 
 Replacement = tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]
-"""Nodes, and their constants by name."""
+"""A graph's nodes, and its constants by name."""
 
 
 def _convolution(node: onnx.NodeProto, kernel: NDArray[Any], index: int) -> Replacement:
@@ -172,7 +172,7 @@ def _is_plain_gemm(node: onnx.NodeProto) -> bool:
 
 
 def _is_scaling(node: onnx.NodeProto, kernel: NDArray[Any]) -> bool:
-    """Whether a convolution does nothing but multiply each channel by a number."""
+    """Whether a convolution only multiplies each channel by a number."""
     said = _attributes(node)
     is_depthwise = kernel.shape[1:] == (1, 1, 1) and said.get("group") == len(kernel)
     has_bias = len(node.input) > 2
