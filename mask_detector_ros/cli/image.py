@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     targets = plan_outputs(files, arguments.output, arguments.overwrite)
     detector = load_detector(arguments)
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
-    failures = full = 0
+    failures = full = overrun = 0
     # The bar would run into the lines of results where both go to one terminal.
     hide_bar = len(files) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
     with Results(arguments, inputs, detector.label_names) as results:
@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
                 complain(str(error))
                 continue
             full += 0 < arguments.max_faces <= len(faces)
+            overrun += detector.overrun is not None
             height, width = image.shape[:2]
             record = {**name_record(path), "width": width, "height": height}
             results.add(record, (height, width), faces)
@@ -87,6 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     if full:
         limit = arguments.max_faces
         print(f"{full} images reached --max-faces {limit}; faces may be left out", file=sys.stderr)
+    if overrun:
+        limit = arguments.max_candidates
+        print(
+            f"{overrun} images had more than --max-candidates {limit}; faces may be left out",
+            file=sys.stderr,
+        )
     if failures:
         complain(f"{failures} of {len(files)} images failed")
     return 1 if failures else 0

@@ -12,6 +12,9 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter, check_parameters
 
+FILE_DEFAULTS = {"max_faces": 0, "max_candidates": 10000}
+"""Of parameters that bound the time of a camera's frame."""
+
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """One option for each detector parameter, named like it."""
@@ -20,9 +23,12 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
 
 def add_file_detector_options(parser: argparse.ArgumentParser) -> None:
     """The same for files, where no face is left out unless that is asked for."""
-    table = [replace(p, default=0) if p.name == "max_faces" else p for p in DETECTOR_PARAMETERS]
+    table = [
+        replace(p, default=FILE_DEFAULTS[p.name]) if p.name in FILE_DEFAULTS else p
+        for p in DETECTOR_PARAMETERS
+    ]
     add_options(parser, "detector", table)
-    parser.set_defaults(max_faces=0)
+    parser.set_defaults(**FILE_DEFAULTS)
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Parameter]) -> None:

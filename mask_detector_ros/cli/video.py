@@ -7,15 +7,12 @@ import math
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from mask_detector_ros.cli.command import INTERRUPTED, StopRequest, complain
+from mask_detector_ros.cli.frame_reader import DEFAULT_RATE, FrameReader, Totals
 from mask_detector_ros.cli.options import (
     add_file_detector_options,
     add_options,
@@ -24,15 +21,13 @@ from mask_detector_ros.cli.options import (
     option_values,
 )
 from mask_detector_ros.cli.results import Results, add_result_options, output_path
-from mask_detector_ros.errors import ParameterError, SourceError
-from mask_detector_ros.faces import Faces
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.video_encoders import VIDEO_SUFFIXES, encoder_note
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.output_file import check_output
 from mask_detector_ros.parameters import DRAWING_PARAMETERS, TRACKING_PARAMETERS
 from mask_detector_ros.sources import (
-    Frame,
     FrameSource,
     hide_passwords,
     is_live,
@@ -45,9 +40,6 @@ from mask_detector_ros.sources.live import ReconnectingSource
 
 if TYPE_CHECKING:
     from mask_detector_ros.live_view import LiveView
-
-DEFAULT_RATE = 15.0
-"""Frames a second of the output where the input has no rate of its own."""
 
 IMAGES_SIZE = (960, 720)
 """Of the output for a folder of images, which differ in size."""
@@ -138,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             start = time.perf_counter()
             faces = stream(frame.image, seconds)
             totals.add(faces, time.perf_counter() - start)
+            totals.overrun += detector.overrun is not None
             if writer is not None:
                 missed = stream.unseen_boxes()
                 writer.write(annotate(frame.image, faces, privacy, missed), seconds)
@@ -155,84 +148,12 @@ def run(arguments: argparse.Namespace) -> int:
     if 0 < arguments.max_faces <= totals.most_faces:
         limit = f"--max-faces {arguments.max_faces}"
         print(f"some frames reached {limit}; faces may be left out", file=sys.stderr)
-    return exit_code(reader, totals, arguments.input)
-
-
-class FrameReader:
-    """The frames of a source with their times, until its end, a limit or a signal.
-
-    Attributes:
-        outcome: what ended it: `end`, `limit`, `interrupted`, or `lost` for a live source.
-    """
-
-    def __init__(self, source: FrameSource, stop: StopRequest, limit: int | None) -> None:
-        self.source = source
-        self.outcome = ""
-        self._stop, self._limit = stop, limit
-
-    def __iter__(self) -> Iterator[tuple[Frame, float]]:
-        total = self._limit or self.source.frame_count
-        rate = self.source.rate or DEFAULT_RATE
-        count = 0
-        with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
-            while (frame := self._read()) is not None:
-                yield frame, count / rate if frame.time is None else frame.time
-                count += 1
-                bar.update()
-                if count == self._limit:
-                    self.outcome = "limit"
-                    return
-
-    def _read(self) -> Frame | None:
-        try:
-            with self._stop.interrupting():
-                frame = self.source.read()
-        except KeyboardInterrupt:
-            self.outcome = "interrupted"
-            return None
-        except SourceError as error:
-            if not self.source.live:
-                raise
-            complain(str(error))
-            self.outcome = "lost"
-            return None
-        if frame is None:
-            self.outcome = "end"
-        return frame
-
-
-@dataclass
-class Totals:
-    """What was seen so far.
-
-    Attributes:
-        labels: faces by label.
-        frames: how many frames.
-        seconds: that the detector took.
-        most_faces: of one frame.
-    """
-
-    labels: dict[str, int]
-    frames: int = 0
-    seconds: float = 0.0
-    most_faces: int = 0
-
-    def add(self, faces: Faces, seconds: float) -> None:
-        self.frames += 1
-        self.seconds += seconds
-        self.most_faces = max(self.most_faces, len(faces))
-        for label in faces.labels:
-            self.labels[label] += 1
-
-    def describe(self, source: FrameSource) -> str:
-        """The summary in one line."""
-        pace = (
-            f", {self.frames / self.seconds:.1f} frames/s in the detector" if self.seconds else ""
+    if totals.overrun:
+        limit = f"--max-candidates {arguments.max_candidates}"
+        print(
+            f"{totals.overrun} frames had more than {limit}; faces may be left out", file=sys.stderr
         )
-        summary = f"{self.frames} frames{pace}"
-        if source.dropped:
-            summary += f"; {source.dropped} frames gave way to newer ones"
-        return f"{summary}; faces seen: {describe_counts(self.labels)}"
+    return exit_code(reader, totals, arguments.input)
 
 
 def exit_code(reader: FrameReader, totals: Totals, name: str) -> int:
