@@ -43,7 +43,7 @@ def viewed_scene():
     assert line.startswith("live view: http://127.0.0.1:"), line
     yield process, line.split()[-1]
     if process.poll() is None:
-        process.kill()
+        process.terminate()
     process.wait()
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -79,14 +82,13 @@ def play(video: Path) -> dict[str, Any]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with tempfile.TemporaryDirectory() as profile:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             url = f"http://127.0.0.1:{server.server_port}/"
             browser = open_page(url, Path(profile))
             try:
                 assert came.wait(TIMEOUT), "the browser said nothing"
             finally:
-                browser.terminate()
-                browser.wait()
+                end(browser)
     finally:
         server.shutdown()
         server.server_close()
@@ -101,7 +103,15 @@ def open_page(url: str, profile: Path, *flags: str) -> subprocess.Popen[bytes]:
         [program, *FLAGS, f"--user-data-dir={profile}", *flags, url],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
+
+
+def end(browser: subprocess.Popen[bytes]) -> None:
+    """End the browser with all its processes."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(browser.pid, signal.SIGKILL)
+    browser.wait()
 
 
 class Page:
@@ -146,5 +156,4 @@ class Page:
                     return base64.b64decode(message["result"]["data"])
 
     def close(self) -> None:
-        self._browser.terminate()
-        self._browser.wait()
+        end(self._browser)
