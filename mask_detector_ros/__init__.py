@@ -1,4 +1,4 @@
-"""Find faces in images and say who wears a mask; as a library, a command and ROS 2 nodes."""
+"""Find faces in images and classify their masks: a library, a command and ROS 2 nodes."""
 
 import os
 from pkgutil import extend_path
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from mask_detector_ros.detector import MaskDetector
     from mask_detector_ros.faces import Faces
 
-# The generated messages (mask_detector_ros.msg) are installed elsewhere than the source
-# tree; without this, tests and nodes run from the source tree could not see them.
+# The generated messages (mask_detector_ros.msg) are not installed into the source tree;
+# this lets tests and nodes that run from the source tree import them.
 __path__ = extend_path(__path__, __name__)
 
-# ONNX Runtime from 1.32 on writes a device id into the home folder and reports its use; it reads
+# ONNX Runtime 1.32 and newer writes a device id into the home folder and sends telemetry. It reads
 # this variable once, on import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import the library on first use: whoever needs only the messages loads no numpy."""
+    """Import the library on first use: importing only the messages does not load NumPy."""
     if name == "Faces":
         from mask_detector_ros.faces import Faces
 

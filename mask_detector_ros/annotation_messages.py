@@ -25,14 +25,14 @@ POINTS, LINE_LOOP = 1, 2
 
 FONT_SIZE = 11.0
 LINE, DOT = 2.0, 4.0
-"""Pixels of an image of 640x480: letters, lines, and the landmarks' dots."""
+"""Sizes of letters, lines and landmark dots, in pixels of a 640x480 image."""
 
 
 class AnnotationMessages:
     """Makes the annotations of one image.
 
     Args:
-        make: makes one message of a type.
+        make: makes a message of a given type.
     """
 
     def __init__(self, make: MakeMessage) -> None:
@@ -43,11 +43,11 @@ class AnnotationMessages:
         self._clear = make("foxglove_msgs/msg/Color", r=0.0, g=0.0, b=0.0, a=0.0)
 
     def annotations(self, faces: Faces, header: Any, size: tuple[int, int]) -> Any:
-        """An ImageAnnotations: for each face a box, its landmarks, and its label on a strip.
+        """Make an ImageAnnotations: a box, landmarks, and a label on a strip for each face.
 
         Args:
-            faces: in pixels of the image; boxes and landmarks that are not finite are left out.
-            header: of the image; its stamp is that of the annotations.
+            faces: in image pixels; boxes and landmarks that are not finite are left out.
+            header: the image's header; the annotations use its stamp.
             size: width and height of the image.
         """
         unit = drawing_unit(*size)

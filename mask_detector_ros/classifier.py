@@ -1,4 +1,4 @@
-"""Who wears a mask: one batch through one network for all faces of an image."""
+"""Mask classification: one batch through one network for all faces of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.inference.base import Session, require_probabilities
 from mask_detector_ros.roles import read_roles
 
 BATCH_LIMIT = 128
-"""Crops in one call: bounds the memory that a crowd can take."""
+"""Maximum number of crops per call; bounds the memory that a crowd takes."""
 
 _INPUT_TYPES = (np.uint8, np.float16, np.float32)
 
@@ -23,19 +23,19 @@ _INPUT_TYPES = (np.uint8, np.float16, np.float32)
 class Classifier:
     """A network with one image input and one (N, K) output of probabilities.
 
-    Its ONNX metadata says how to feed it: `labels` (a JSON list of K names), `margin`,
-    `color` (BGR or RGB), `layout` (NHWC or NCHW), and, where the input is not uint8, `scale`
-    and `offset` with input = pixel * scale + offset. `roles` (a JSON list) says what the labels
-    mean; without it their names do.
+    Its ONNX metadata describes the input: `labels` (a JSON list of K names), `margin`, `color`
+    (BGR or RGB), `layout` (NHWC or NCHW), and, unless the input is uint8, `scale` and `offset`
+    with input = pixel * scale + offset. `roles` (a JSON list) gives the meaning of the labels; by
+    default it is derived from their names.
 
     Attributes:
         label_names: names of the classes, in the order of the output.
-        label_roles: what each means, see `roles`.
-        margin: context around a face that it was trained with.
-        side: of its crops, in pixels.
+        label_roles: the role of each label, see `roles`.
+        margin: context around a face in training.
+        side: side of the crops in pixels.
 
     Raises:
-        ModelError: the network or its metadata are not of this form.
+        ModelError: the network or its metadata do not have this form.
     """
 
     def __init__(self, session: Session) -> None:
@@ -81,9 +81,9 @@ class Classifier:
         """Label the faces of a (H, W, 3) BGR image.
 
         Args:
-            image: the image that the faces were found in, or its pyramid.
+            image: the image of the faces, or its pyramid.
             faces: the faces.
-            margin: context around the box; negative for the model's own.
+            margin: context around the box; negative for the model's default.
         """
         if margin < 0:
             margin = self.margin

@@ -33,22 +33,22 @@ logger = logging.getLogger(__name__)
 
 
 class MaskDetector:
-    """Finds the faces of an image and says who wears a mask.
+    """Finds the faces of an image and classifies their masks.
 
         detector = MaskDetector.load(min_face_size=40)
         faces = detector(cv2.imread("people.jpg"))
         print(faces.labels, faces.boxes)
 
-    One thread at a time may call it. With the backend `auto` on a machine with a GPU it serves
-    from the CPU while the GPU is made ready (TensorRT builds engines), and goes over to it between
-    two images.
+    One thread at a time may call it. With the backend `auto` on a machine with a GPU it runs on the
+    CPU while the GPU gets ready (TensorRT builds engines), and switches to the GPU between two
+    images.
 
     Attributes:
-        label_names, label_roles: the labels that the classifier knows, and what each means.
-        backend: the library that runs the networks now.
-        device: where it runs them now.
+        label_names, label_roles: the classifier's labels, and the meaning of each.
+        backend: the library that currently runs the networks.
+        device: the device it currently runs them on.
         max_image_pixels: larger images are rejected.
-        backend_reason: why this library on this device.
+        backend_reason: why this library and device were chosen.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ class MaskDetector:
         """Load the models.
 
         Args:
-            cancelled: asked while engines are built; the build is given up when it says so.
+            cancelled: polled while engines are built; the build stops when it returns True.
             parameters: any of `backend`, `precision`, `engine_cache_dir`, `device`, `threads`,
                 `detector_model`, `classifier_model`, `min_face_size`, `pyramid_factor`,
-                `detection_thresholds`, `max_faces` and `margin`; `mask_detector_ros.parameters`
-                says what each means.
+                `detection_thresholds`, `max_faces` and `margin`; see `mask_detector_ros.parameters`
+                for their meaning.
 
         Raises:
             ParameterError: an unknown parameter or a value out of its range.
             ModelError: a model is missing, damaged, or not of the expected form.
-            BackendError: the backend cannot serve on this machine.
+            BackendError: the backend does not work on this machine.
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
         backend = choose_backend(values["backend"])
@@ -102,7 +102,7 @@ class MaskDetector:
         return cls(replace(networks, reason=reason), values, engines)
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """Take over the live parameters, checked already, from the next image on."""
+        """Apply validated live parameters from the next image on."""
         self._values = {**self._values, **values}
         self._settings = DetectionSettings.of(values)
         self.max_image_pixels = values["max_image_pixels"]
@@ -114,14 +114,14 @@ class MaskDetector:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickling, as for the processes of a pool: the copy loads the same models again."""
+        """Support pickling, for example for process pools: the copy loads the same models again."""
         names = {parameter.name for parameter in DETECTOR_PARAMETERS}
         return _load_again, ({n: v for n, v in self._values.items() if n in names},)
 
     @property
     def engine_state(self) -> str:
-        """What became of the networks on the GPU: `building ...`, `ready` or `failed: ...`; empty
-        where none are used."""
+        """State of the networks on the GPU: `building ...`, `ready` or `failed: ...`; empty
+        without a GPU."""
         if self._engine_failure:
             return f"failed: {self._engine_failure}"
         if self._engines is not None:
@@ -130,16 +130,16 @@ class MaskDetector:
 
     @property
     def overrun(self) -> Overrun | None:
-        """What the last image had beyond `max_candidates`; None where it had not."""
+        """Candidates of the last image beyond `max_candidates`; None if it had no more."""
         return self._networks.cascade.overrun
 
     def wait_for_engines(self, timeout: float | None = None) -> None:
-        """Wait until `auto` can go over to a GPU, or has failed to; the next image does it."""
+        """Wait until `auto` can switch to a GPU or has failed; the next image makes the switch."""
         if self._engines is not None:
             self._engines.wait(timeout)
 
     def close(self) -> None:
-        """Give up loading networks on a GPU. The detector serves on with what it has."""
+        """Stop loading networks on a GPU. The detector continues with its current backend."""
         if self._engines is not None:
             self._engines.cancel()
 
@@ -161,17 +161,17 @@ class MaskDetector:
         Args:
             image: (H, W, 3) uint8 in BGR order, as OpenCV reads it; the path of a file; a PIL
                 image; or a list of these, for a list of results.
-            near: (N, 4) boxes, to look for these faces only, about there and about so large,
-                which is faster. A whole cascade in one file always looks everywhere.
+            near: (N, 4) boxes: search only near them, for faces of about their size, which is
+                faster. A single-file cascade always runs full-frame detection.
             rgb: whether arrays are in RGB order.
 
         Raises:
-            ImageError: it is no such image, or has more than `max_image_pixels`; the message
-                says how to convert it.
+            ImageError: the image is of another kind, or has more than `max_image_pixels`; the
+                message says how to convert it.
             SourceError: a file cannot be read.
         """
         if isinstance(image, list | tuple):
-            # One after the other: each image uses all threads, so that a batch gains nothing.
+            # Process them in sequence: each image uses all threads, so batching gains nothing.
             return [self._see(each, None, rgb) for each in image]
         return self._see(image, near, rgb)
 
@@ -189,7 +189,7 @@ class MaskDetector:
         except (BackendError, ImageError) as error:
             if self._on_cpu is None:
                 raise
-            # auto chose the GPU, and auto takes it back.
+            # `auto` chose the GPU, so `auto` may leave it.
             self._serve_from(self._on_cpu)
             self._on_cpu = None
             self._engine_failure = str(error)
@@ -208,7 +208,7 @@ class MaskDetector:
     def stream(
         self, *, tracking: bool = True, smoothing: float = 1.0, search_every: int = 1
     ) -> FaceStream:
-        """A run of images of one camera, in which people keep their ids.
+        """Create a stream for the frames of one camera, in which people keep their ids.
 
         Args:
             tracking, smoothing, search_every: as in `mask_detector_ros.parameters`.
@@ -221,7 +221,7 @@ def _load_again(parameters: dict[str, Any]) -> MaskDetector:
 
 
 class FaceStream:
-    """A detector that looks at the images of one camera, one after the other.
+    """Detects and tracks the faces in the frames of one camera.
 
         stream = detector.stream()
         for stamp, image in frames:
@@ -236,19 +236,19 @@ class FaceStream:
     ) -> None:
         self._detector = detector
         self._tracker = Tracker(smoothing)
-        # Without tracking: so that a face that is missed for a moment stays hidden.
+        # Also without tracking: a face that is missed for a moment must stay hidden.
         self._untold = Tracker(smoothing=0)
         self._tracking, self._search_every = tracking, search_every
         self.reset()
 
     def configure(self, *, tracking: bool, smoothing: float, search_every: int) -> None:
-        """Take over the parameters from the next image on."""
+        """Apply the parameters from the next image on."""
         (self._untold if tracking else self._tracker).reset()
         self._tracking, self._tracker.smoothing = tracking, smoothing
         self._search_every = search_every
 
     def reset(self) -> None:
-        """Forget everybody seen so far; ids are not used again."""
+        """Forget all people seen so far. Ids are not reused."""
         self._tracker.reset()
         self._untold.reset()
         self._last_boxes = np.empty((0, 4), np.float32)
@@ -256,7 +256,7 @@ class FaceStream:
         self._stamp = 0.0
 
     def __call__(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Find, label and follow the faces of a frame; see `MaskDetector.__call__`.
+        """Detect, label and track the faces of a frame; see `MaskDetector.__call__`.
 
         Args:
             stamp: when the frame was taken, in seconds of any clock.
@@ -264,7 +264,7 @@ class FaceStream:
         return self.follow(self.see(image, stamp), stamp)
 
     def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Find and label the faces of the next frame; `follow` must come next.
+        """Detect and label the faces of the next frame; call `follow` next.
 
         Full-frame detection runs on every `search_every`-th frame and after a gap in the stamps,
         near-face search on the others.
@@ -273,7 +273,7 @@ class FaceStream:
         return self._detector(image, None if is_full else self._last_boxes)
 
     def follow(self, faces: Faces, stamp: float) -> Faces:
-        """Follow the faces that `see` gave for this frame, or did when it was seen before."""
+        """Track the faces that `see` returned for this frame, now or in an earlier run."""
         self._frames += 1
         self._stamp = stamp
         tracked = self._follower.update(faces, stamp)
@@ -286,15 +286,15 @@ class FaceStream:
         return self._tracker if self._tracking else self._untold
 
     def count_people(self) -> dict[str, int]:
-        """How many people were seen since the start or the last reset, by label."""
+        """Number of people seen since the start or the last reset, by label."""
         names = self._detector.label_names
         return dict(zip(names, self._tracker.count_people(len(names)), strict=True))
 
     def unseen_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) where any followed face should be that the last image did not show."""
+        """(M, 4) predicted boxes of all tracks whose face was not found in the last image."""
         return self._follower.unseen_boxes()
 
     def raise_alerts(self, labels: Iterable[str], after: float) -> list[tuple[int, float]]:
-        """(track id, seconds) of who has had such a label or role for `after` s, once each."""
+        """(track id, seconds) of tracks with such a label or role for `after` s; each once."""
         wanted = find_labels(self._detector.label_names, self._detector.label_roles, labels)
         return self._tracker.raise_alerts(wanted, after)

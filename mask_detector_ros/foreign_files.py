@@ -1,11 +1,11 @@
-"""What a file is that was given as a model and is none, or is one of another framework."""
+"""Identify files that are not models, or models of another framework."""
 
 from __future__ import annotations
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 TFLITE_SIGNATURE = b"TFL3"
-"""Of TensorFlow Lite, from the fifth byte on."""
+"""TensorFlow Lite's magic number, at the fifth byte."""
 
 PYTORCH = (
     "it is a PyTorch file, which only its own Python class can load; export it there: model.eval();"
@@ -13,11 +13,11 @@ PYTORCH = (
     " dynamic_axes={'input': {0: 'n'}}); then convert mask.onnx"
 )
 _TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
-"""Its classes, and the number that a file of PyTorch before 1.6 begins with."""
+"""PyTorch's classes, and the magic number of files before PyTorch 1.6."""
 
 
 def find_foreign(head: bytes) -> str:
-    """What some mistake put in the place of a model, and what to do; empty for anything else.
+    """Describe a file that is no model by mistake, and the remedy; empty for anything else.
 
     Args:
         head: the first kilobytes of the file.

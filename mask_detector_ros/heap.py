@@ -1,4 +1,4 @@
-"""Memory that the process has freed, given back to the system."""
+"""Return freed memory to the system."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import gc
 import sys
 
 LARGE_IMAGE = 2_000_000
-"""Pixels from which on an image leaves holes in the heap that are worth giving back."""
+"""Images of at least this many pixels leave heap holes that are worth returning."""
 
 MUCH_SMALLER = 4
 
 
 def return_memory() -> None:
-    """Give freed memory back to the system, which takes some milliseconds.
+    """Return freed memory to the system, which takes a few milliseconds.
 
-    Images of changing size, and models loaded between them, leave holes that glibc keeps: after
-    images of 3840x2160 they were 80 MB, and a node that is cycled while it works grew by megabytes
-    each time.
+    Images of changing size, and models loaded in between, leave holes that glibc keeps: 80 MB after
+    images of 3840x2160, and some megabytes for each lifecycle cycle of a working node.
     """
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
@@ -25,13 +24,13 @@ def return_memory() -> None:
 
 
 class HeapKeeper:
-    """Returns memory when large images are followed by much smaller ones."""
+    """Returns memory when much smaller images follow large ones."""
 
     def __init__(self) -> None:
         self._largest = 0
 
     def see(self, pixels: int) -> None:
-        """Before an image of so many pixels is processed."""
+        """Call before processing an image of this many pixels."""
         if self._largest >= LARGE_IMAGE and pixels * MUCH_SMALLER <= self._largest:
             return_memory()
             self._largest = 0

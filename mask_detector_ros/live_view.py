@@ -1,4 +1,4 @@
-"""Watching a run while it goes on: image, boxes and counts over time in Rerun's web viewer."""
+"""Live view of a run: image, boxes and counts over time in Rerun's web viewer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ APPLICATION = "mask_detector"
 LOOPBACK = "127.0.0.1"
 JPEG_QUALITY = 85
 IMAGE_PERIOD = 0.1
-"""Seconds between two images, at least: a browser draws no more, and counts come for each frame."""
+"""Minimum seconds between two images: a browser draws no more. Counts cover every frame."""
 
 MAX_MEGAPIXELS = 1.0
 """Of an image in the view."""
@@ -40,15 +40,15 @@ MEMORY_LIMIT = "500MB"
 
 
 class LiveView:
-    """Shows frames as they come, in a web page on this machine or in a file, or both.
+    """Shows frames live in a web page on this machine, in a file, or both.
 
     Args:
-        label_names: of the detector; a count over time for each.
+        label_names: the detector's labels; the view plots a count over time for each.
         serve: whether to serve the page; its address is `url`.
         file: an .rrd file that Rerun opens later (`rerun FILE`).
 
     Attributes:
-        url: the page; empty without `serve`. Nobody but this machine can open it.
+        url: the page; empty without `serve`. Only this machine can open it.
 
     Raises:
         BackendError: rerun-sdk is not installed, or its server does not start.
@@ -93,7 +93,7 @@ class LiveView:
             self._stream.log(f"counts/{name}", lines, static=True)
 
     def show(self, image: NDArray[np.uint8], faces: Faces, seconds: float) -> None:
-        """Add a (H, W, 3) BGR frame and what was found in it, at a time of the source."""
+        """Add a (H, W, 3) BGR frame and its faces, at a time of the source."""
         self._stream.set_time("time", duration=seconds)
         for name, count in faces.count_labels().items():
             self._stream.log(f"counts/{name}", self._rerun.Scalars(count))
@@ -115,7 +115,7 @@ class LiveView:
         stream.log("camera/faces", boxes)
 
     def close(self) -> None:
-        """Finish the file and end the page's server."""
+        """Finish the file and stop the page's server."""
         self._stream.flush()
         self._stream.disconnect()
         if self._file is not None:
@@ -125,7 +125,7 @@ class LiveView:
             self._end_server()
 
     def _start_server(self) -> str:
-        """Serve the page on loopback alone; rerun's own function opens it to the network."""
+        """Serve the page on loopback only; Rerun's function would open it to the network."""
         program = shutil.which("rerun", path=str(Path(sys.executable).parent)) or "rerun"
         port, page = _free_ports(2)
         command = [program, "--serve-web", "--bind", LOOPBACK, "--port", str(port)]

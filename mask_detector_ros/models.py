@@ -1,4 +1,4 @@
-"""The model files that come with the package: where they are, what they are, are they intact."""
+"""The package's model files: their location, description and integrity."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ DETECTORS = {
     "mtcnn": {stage: stage for stage in THREE_STAGES},
     "mtcnn_two_stage": {stage: stage for stage in TWO_STAGES},
 }
-"""The face detectors of the package, and the entry of models.yaml for each of their stages: the
-cascade of 2016 trained for masks too; its public weights; one pass and one crop a face."""
+"""The package's face detectors, with the models.yaml entry of each stage: the three-stage cascade
+fine-tuned for masks; its public weights; the two-stage cascade."""
 
 OWN_LABELS = "auto"
-"""The `classifier_model` that takes the labels of the detector, where it gives any."""
+"""The `classifier_model` that uses the detector's labels, if it has any."""
 
 SHIPPED_CLASSIFIER = "mask_classifier"
-"""What labels the faces of a detector that gives no labels, where nothing else is chosen."""
+"""The default classifier for detectors without labels."""
 
 MAX_MODEL_BYTES = 1 << 29
-"""A thousand times the size of the shipped models; reading more could take all memory."""
+"""A thousand times the size of the shipped models; reading more could exhaust memory."""
 
 _AGAIN = "reinstall mask_detector_ros, or check the file out again from its repository"
 
@@ -43,14 +43,14 @@ class ModelEntry:
     """One entry of models.yaml.
 
     Attributes:
-        name: what parameters call it.
+        name: its name in parameters.
         file: file name inside the models folder.
-        sha256: of the file, in hexadecimal.
+        sha256: hash of the file, in hexadecimal.
         task: what the network does.
         input: shape, type and meaning of its input.
         labels: names of the classes, in the order of the output; empty for a detector stage.
-        source: where the weights come from.
-        licence: of the weights.
+        source: origin of the weights.
+        licence: licence of the weights.
         accuracy: measured figures with their data and split, by name.
     """
 
@@ -88,7 +88,7 @@ def parse_manifest(content: bytes) -> dict[str, ModelEntry]:
     """The entries of a models.yaml, by name.
 
     Raises:
-        ModelError: it is none.
+        ModelError: it is not a valid models.yaml.
     """
     try:
         listed = yaml.safe_load(content)["models"]
@@ -100,7 +100,7 @@ def parse_manifest(content: bytes) -> dict[str, ModelEntry]:
 
 
 def read_model(entry: ModelEntry) -> bytes:
-    """The content of a model file of the package.
+    """Read a model file of the package.
 
     Raises:
         ModelError: the file is missing or is not the one that models.yaml describes.
@@ -117,10 +117,10 @@ def read_model(entry: ModelEntry) -> bytes:
 
 
 def find_detector(detector_model: str) -> dict[str, bytes]:
-    """The content of a detector's networks by stage: `TWO_STAGES` or `THREE_STAGES`.
+    """Read a detector's networks by stage: `TWO_STAGES` or `THREE_STAGES`.
 
     Args:
-        detector_model: one of `DETECTORS`, or a folder that holds one file a stage.
+        detector_model: one of `DETECTORS`, or a folder with one file per stage.
 
     Raises:
         ModelError: there is no such detector, or a file is missing or damaged.
@@ -148,12 +148,12 @@ def _file_names(stages: tuple[str, ...]) -> str:
 
 
 def takes_classifier(networks: Mapping[str, bytes], classifier_model: str) -> bool:
-    """Whether a classifier labels the faces, not the detector of these networks itself."""
+    """Whether a separate classifier labels the faces, rather than the detector."""
     return classifier_model != OWN_LABELS or "decision" not in networks
 
 
 def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes]:
-    """The content of all networks that find and label faces with these parameters, by name.
+    """Read all networks that these parameters select, by name.
 
     Raises:
         ModelError: one is missing or damaged.
@@ -168,15 +168,15 @@ def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes
 
 
 def classifier_name(classifier_model: str) -> str:
-    """What a classifier is called: `OWN_LABELS` is the shipped one where one is needed."""
+    """The name of a classifier; `OWN_LABELS` stands for the shipped one if one is needed."""
     return SHIPPED_CLASSIFIER if classifier_model == OWN_LABELS else classifier_model
 
 
 def find_cascade_graph(detector_model: str) -> bytes | None:
-    """The content of a whole cascade in one file; None where the parameter names no file.
+    """Read a single-file cascade; None if the parameter does not name a file.
 
     Args:
-        detector_model: the path of an ONNX file, or what `find_detector` takes.
+        detector_model: the path of an ONNX file, or a value for `find_detector`.
     """
     path = Path(detector_model).expanduser()
     is_file = detector_model not in DETECTORS and path.is_file()
@@ -184,7 +184,7 @@ def find_cascade_graph(detector_model: str) -> bytes | None:
 
 
 def find_classifier(classifier_model: str) -> bytes:
-    """The content of a mask classifier.
+    """Read a mask classifier.
 
     Args:
         classifier_model: a name in models.yaml, or the path of an ONNX file; `OWN_LABELS` for
@@ -208,7 +208,7 @@ def find_classifier(classifier_model: str) -> bytes:
 
 
 def _find_mistake(path: Path, head: bytes) -> str:
-    """Why a file cannot be an ONNX network, and what to do; empty where it may be one."""
+    """Why a file cannot be an ONNX network, and the remedy; empty if it may be one."""
     is_graph = path.suffix.lower() in (".pb", ".uff")
     if path.suffix.lower() in (".engine", ".plan", ".trt"):
         return "an engine fits one GPU; give the ONNX file that it was built from"
@@ -218,14 +218,14 @@ def _find_mistake(path: Path, head: bytes) -> str:
 
 
 def is_shipped(model: bytes) -> bool:
-    """Whether a model's content is that of a file of the package."""
+    """Whether a model's content equals that of a file of the package."""
     digest = hashlib.sha256(model).hexdigest()
     return any(entry.sha256 == digest for entry in read_manifest().values())
 
 
 def _read(path: Path, hint: str) -> bytes:
     try:
-        # Without O_NONBLOCK, a pipe would be waited for.
+        # Without O_NONBLOCK, opening a pipe would block.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

@@ -1,4 +1,4 @@
-"""Loading the networks of a detector, and how they find and label faces together."""
+"""Load a detector's networks and combine them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ Find = Callable[[NDArray[np.uint8], DetectionSettings, FloatArray | None], Faces
 
 @dataclass(frozen=True)
 class LoadedNetworks:
-    """Loaded networks, and how they find and label faces together.
+    """Loaded networks, combined to detect and label faces.
 
     Attributes:
-        find: takes image, settings, and the boxes to search near (None for the whole frame).
-        labeller: what names the labels, and what each means.
-        session: the network that labels: what runs it runs them all.
-        cascade: finds the faces.
-        reason: why these libraries run them.
+        find: takes image, settings, and the boxes to search near (None for the full frame).
+        labeller: provides the label names and roles.
+        session: the session that labels; its backend is that of all networks.
+        cascade: the face detector.
+        reason: why this backend was chosen.
     """
 
     find: Find
@@ -67,20 +67,20 @@ PROBE = DetectionSettings(
     max_faces=0,
     max_candidates=10,
 )
-"""Every network is run: all that is seen counts as a face."""
+"""Settings that run every network, since every candidate counts as a face."""
 
 
 def load_networks(
     values: Mapping[str, Any], backend: str, options: EngineOptions
 ) -> LoadedNetworks:
-    """Load the networks that the parameters name, and try them out.
+    """Load the networks selected by the parameters, and run them once.
 
-    One that did not come with the package is run in a process of its own first.
+    Networks that are not part of the package run in an isolated process first.
 
     Raises:
-        BackendError: the backend cannot serve on this machine.
-        ModelError: a model is missing, damaged, not of the expected form, does not end, or gives
-            no probabilities.
+        BackendError: the backend does not work on this machine.
+        ModelError: a model is missing, damaged, not of the expected form, does not finish, or
+            does not return probabilities.
     """
     networks = find_networks(values["detector_model"], values["classifier_model"])
     for name, model in networks.items():
@@ -109,7 +109,7 @@ def _load_networks(
     cascade = load_cascade(stages, backend, values["threads"], options)
     if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, chosen):
         return LoadedNetworks(cascade, cascade, cascade.sessions[-1], cascade)
-    # The one whose precision is the parameter's: those of the cascade take fp32 in any case.
+    # Its precision is the parameter's; those of the cascade always use fp32.
     session = load(find_classifier(chosen), classifier_name(chosen))
     classifier = Classifier(session)
 
@@ -123,13 +123,13 @@ def _load_networks(
 def load_networks_on_gpu(
     values: Mapping[str, Any], gpu: Gpu, say: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> LoadedNetworks:
-    """The same with the first backend that can serve on a GPU.
+    """Load the networks with the first backend that works on a GPU.
 
     Args:
-        values: of the parameters.
+        values: parameter values by name.
         gpu: the GPU.
-        say: called with lines about the progress.
-        cancelled: tells when to give up.
+        say: called with progress messages.
+        cancelled: polled; loading stops when it returns True.
     """
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
     networks, reason = load_on_gpu(gpu, lambda backend: load_networks(values, backend, options))

@@ -1,4 +1,4 @@
-"""Silence for OpenCV, whose lines on stderr say worse what an error of this package says."""
+"""Silence OpenCV's lines on stderr, which duplicate this package's errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOG_LEVEL_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
 
 
 class _Quiet:
-    """OpenCV's log level while somebody wants silence; several threads may."""
+    """Sets OpenCV's log level while at least one thread wants silence."""
 
     lock = threading.Lock()
     users = 0

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and never over an input."""
+"""Write files atomically, and never over an input."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def check_output(
     """Make sure that writing `path` destroys nothing.
 
     Args:
-        path: the file to be written; a device or a pipe is left to its owner's judgement.
-        inputs: files that must stay, by whatever name `path` reaches them.
-        overwrite: whether another file of that name may be replaced.
-        advice: what to do where it may not.
+        path: the file to write; devices and pipes are always allowed.
+        inputs: files that must not be replaced, also if `path` is another name of one.
+        overwrite: whether an existing file may be replaced.
+        advice: the remedy in the error message.
 
     Raises:
         ParameterError: the file is one of the inputs, or exists and may not be replaced.
@@ -46,22 +46,22 @@ def check_output(
 
 
 def is_special(path: Path) -> bool:
-    """Whether the path is a device, pipe or socket, which is written to and never replaced."""
+    """Whether the path is a device, pipe or socket, which is never replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 class OutputFile:
-    """A file under construction: a hidden one beside its final place until `commit`.
+    """A file in progress: a hidden file beside its final path until `commit`.
 
-    A context manager: what was not committed at its end is removed, and an older file of the
-    name stays as it was. A symbolic link of that name is replaced, not followed.
+    A context manager: at its end an uncommitted file is removed, and an older file of the same name
+    is unchanged. A symbolic link of that name is replaced, not followed.
 
     Attributes:
-        path: where it will be.
-        partial: where to write until then; `path` itself for a device or pipe.
+        path: the final path.
+        partial: the path to write to; `path` itself for a device or pipe.
 
     Raises:
-        SourceError: the place cannot be written; its folder is made where it is missing.
+        SourceError: the path cannot be written. A missing folder is created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,8 +69,8 @@ class OutputFile:
         self.partial = path
         if is_special(path):
             return
-        # Short, for a name may use up what the file system allows; with the suffix, by which
-        # writers choose the format.
+        # Short, since a name may use the file system's maximum length; with the suffix, from
+        # which writers choose the format.
         name = f".mask-detector-{os.getpid()}-{next(_numbers)}{path.suffix}"
         self.partial = path.with_name(name)
         try:
@@ -82,10 +82,10 @@ class OutputFile:
             raise cannot_write(path, error) from error
 
     def commit(self) -> None:
-        """Put the file in its place, once it is on the disk.
+        """Sync the file to disk and move it to its final path.
 
         Raises:
-            SourceError: that failed, and the partial file is gone.
+            SourceError: that failed, and the partial file was removed.
         """
         if self.partial == self.path:
             return
@@ -100,7 +100,7 @@ class OutputFile:
             raise cannot_write(self.path, error) from error
 
     def discard(self) -> None:
-        """Remove what was not committed."""
+        """Remove an uncommitted file."""
         if self.partial != self.path:
             self.partial.unlink(missing_ok=True)
 
@@ -117,10 +117,10 @@ class OutputFile:
 
 
 def write_output(path: Path, data: bytes) -> None:
-    """Write a file as a whole.
+    """Write a file atomically.
 
     Raises:
-        SourceError: it cannot be written; an older file of that name stays.
+        SourceError: it cannot be written; an older file of that name is unchanged.
     """
     with OutputFile(path) as output:
         try:

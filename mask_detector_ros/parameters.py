@@ -1,7 +1,7 @@
-"""The detector's parameters, in one table: Python keywords, command options and ROS share it.
+"""The detector's parameter table, shared by Python keywords, command options and ROS.
 
-The node adds its own in `mask_detector_ros.ros.parameters`; `config/mask_detector.yaml` and
-the docs' page are written from both.
+The node adds more in `mask_detector_ros.ros.parameters`. Both tables generate
+`config/mask_detector.yaml` and the docs' page.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from mask_detector_ros.inference import BACKENDS
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter and the rule for its values.
+    """A parameter and its allowed values.
 
     Attributes:
         name: the same in Python, in ROS and (with dashes) on the command line.
         default: also fixes the type: bool, int, float, str, or a tuple of floats.
         description: one sentence.
         minimum, maximum: the range of a number, inclusive; both or neither.
-        choices: the allowed words of a string; empty where any is allowed.
-        pattern, rule: a regular expression that a string must match, and what it asks for.
-        is_list: whether a string holds names separated by commas; a list of them will do, too.
-        unit: of a number, where it has one.
+        choices: the allowed values of a string; empty if any value is allowed.
+        pattern, rule: a regular expression that a string must match, and its rule in words.
+        is_list: whether a string holds comma-separated names; a list is accepted too.
+        unit: unit of a number; may be empty.
         live: whether it can change while the node runs.
     """
 
@@ -48,7 +48,7 @@ class Parameter:
     live: bool = False
 
     def check(self, value: Any) -> Any:
-        """Return `value` in the parameter's type.
+        """Validate `value` and convert it to the parameter's type.
 
         Raises:
             ParameterError: wrong type or out of range; the message names what is allowed.
@@ -84,13 +84,13 @@ class Parameter:
         return tuple(float(number) for number in numbers)
 
     def _is_allowed_number(self, value: Any, kind: type) -> bool:
-        """Whether a value is a number of this kind, Python's or NumPy's, within the range.
+        """Whether a value is a Python or NumPy number of this type within the range.
 
-        True and False are not numbers here, although Python counts them among the integers.
+        True and False do not count as numbers, although they are integers in Python.
         """
         numbers = Integral if kind is int else Real
         is_number = isinstance(value, numbers) and not isinstance(value, bool)
-        # The comparisons are false for NaN, and the largest float keeps infinity out.
+        # The comparisons are false for NaN, and the largest float excludes infinity.
         low = -sys.float_info.max if self.minimum is None else self.minimum
         high = sys.float_info.max if self.maximum is None else self.maximum
         return is_number and bool(low <= value <= high)
@@ -100,7 +100,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The rule in words, for error messages and tables."""
+        """The allowed values in words, for error messages and tables."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.rule:
@@ -266,7 +266,7 @@ DRAWING_PARAMETERS = (
 
 
 def check_parameters(table: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of every parameter of the table: the given one, checked, or the default.
+    """Complete and validate parameters: the given value or the default of each.
 
     Raises:
         ParameterError: an unknown name, a wrong type, or a value out of range.

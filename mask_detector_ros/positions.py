@@ -1,4 +1,4 @@
-"""Where faces are in space: on a ray through the camera, at a distance that depth or size tells."""
+"""3D positions of faces: on a ray through the camera, at a distance from depth or face size."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from mask_detector_ros.faces import Faces
 Array = NDArray[np.float64]
 
 FACE_SIZE = 0.18
-"""Metres: square root of width times height of a face's box, of an adult (0.15 by 0.21)."""
+"""Face size of an adult in metres: square root of width times height of the box (0.15 by 0.21)."""
 
 FACE_SIZE_SPREAD = 0.25
-"""Standard deviation of that, relative: children, masks, and heads that turn."""
+"""Relative standard deviation of the face size: children, masks, and turned heads."""
 
 LATERAL_SPREAD = 0.05
-"""Standard deviation of the centre of a box, in face sizes."""
+"""Standard deviation of a box centre, in face sizes."""
 
 MIN_DEPTH_SPREAD = 0.01
-"""Metres: no depth camera is better at a face."""
+"""Minimum standard deviation of depth in metres: no depth camera is better on a face."""
 
 CENTRAL = 0.25
-"""Share of a box left out on each side when depth is read: what is behind the face."""
+"""Fraction of a box ignored on each side when reading depth, since it shows the background."""
 
 MIN_VALID = 0.1
-"""Share of these pixels that must have a depth."""
+"""Minimum fraction of these pixels with a depth."""
 
 _UNITS = {"16UC1": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
-"""Type and metres a unit of each depth encoding, by REP 118."""
+"""Data type and metres per unit of each depth encoding (REP 118)."""
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where N faces are, in the camera's optical frame: x right, y down, z ahead, metres.
+    """Positions of N faces in the camera's optical frame: x right, y down, z ahead, metres.
 
     Attributes:
         centres: (N, 3).
-        covariances: (N, 3, 3). Long along the ray where only the size of the face tells how far.
-        sizes: (N, 3) width, height, and the width again for the length.
+        covariances: (N, 3, 3). Large along the ray if the distance comes from the face size.
+        sizes: (N, 3) width, height, and the width again as depth.
     """
 
     centres: Array
@@ -52,12 +52,12 @@ class Positions:
 
 
 class CameraModel:
-    """Rays through an image's pixels, from `sensor_msgs/CameraInfo` or its like.
+    """Rays through an image's pixels, from fields as in `sensor_msgs/CameraInfo`.
 
     Args:
-        info: the calibration; a region of interest and binning are accounted for.
-        width, height: of the image, which may be smaller than the calibrated one.
-        is_rectified: whether the image is, so that the projection matrix P is its calibration.
+        info: the calibration, including region of interest and binning.
+        width, height: size of the image, which may be smaller than the calibrated one.
+        is_rectified: whether the image is rectified, so that the projection matrix P applies.
 
     Raises:
         ImageError: the camera is not calibrated.
@@ -77,7 +77,7 @@ class CameraModel:
         self._offset = np.array([roi.x_offset, roi.y_offset])
 
     def focal_length(self) -> float:
-        """Of the image, in its pixels: the geometric mean over both axes."""
+        """Focal length in image pixels: the geometric mean over both axes."""
         fx, fy = self._matrix[[0, 1], [0, 1]] / self._scale
         return float(np.sqrt(fx * fy))
 
@@ -96,17 +96,17 @@ class CameraModel:
 def locate(
     faces: Faces, camera: CameraModel, size: tuple[int, int], depth: Any = None
 ) -> Positions:
-    """Where faces are.
+    """Compute the positions of faces.
 
     Args:
-        faces: in pixels of an image.
-        camera: of that image.
-        size: its width and height.
-        depth: a message of depth in the image's view (registered to it), of any resolution; None
-            where there is none. Faces without depth are placed by their size.
+        faces: faces in image pixels.
+        camera: rays of the image.
+        size: width and height of the image.
+        depth: a depth message registered to the image, of any resolution, or None. Faces without
+            depth are placed by their size.
 
     Raises:
-        ImageError: the depth is not of an encoding of REP 118, or does not fit its data.
+        ImageError: the depth encoding is not one of REP 118, or the data has the wrong length.
     """
     boxes = faces.boxes.astype(np.float64)
     rays = camera.rays((boxes[:, :2] + boxes[:, 2:]) / 2)
@@ -136,7 +136,7 @@ def locate(
 
 
 def _depth_view(message: Any) -> tuple[NDArray[Any], float]:
-    """The (H, W) values of a depth image, not copied, and their unit in metres."""
+    """A view of a depth image's (H, W) values, and their unit in metres."""
     if message.encoding not in _UNITS:
         raise ImageError(f"depth must be {' or '.join(_UNITS)}, got {message.encoding!r}")
     kind, unit = _UNITS[message.encoding]
@@ -152,7 +152,7 @@ def _depth_view(message: Any) -> tuple[NDArray[Any], float]:
 
 
 def _measure(view: NDArray[Any], unit: float, box: Array) -> tuple[float, float] | None:
-    """Distance along the optical axis and its spread in the middle of a box; None without depth."""
+    """Depth along the optical axis and its spread in the middle of a box; None without depth."""
     if not np.isfinite(box).all():
         return None
     inset = CENTRAL * (box[2:] - box[:2])
@@ -164,6 +164,6 @@ def _measure(view: NDArray[Any], unit: float, box: Array) -> tuple[float, float]
     if valid.size == 0 or valid.size < MIN_VALID * patch.size:
         return None
     distance = float(np.median(valid))
-    # The median absolute deviation, as the standard deviation of a normal distribution.
+    # Median absolute deviation, scaled to the standard deviation of a normal distribution.
     spread = 1.4826 * float(np.median(np.abs(valid - distance)))
     return distance, max(spread, MIN_DEPTH_SPREAD)

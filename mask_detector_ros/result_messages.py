@@ -1,7 +1,7 @@
-"""The messages about one image: every field's value, for the node and for bags alike.
+"""Build the result messages of an image, for the node and for bags.
 
-The node fills classes of ROS, a bag those of `rosbags`; both get their values here, so that a
-recorded detection equals a published one.
+The node fills ROS classes, a bag those of `rosbags`. Both get the field values here, so that
+recorded detections equal published ones.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from mask_detector_ros.faces import NO_LABEL, Faces
 from mask_detector_ros.positions import Positions
 
 LATENCY_PARTS = ("transport", "wait", "conversion", "inference", "publish")
-"""The parts of a MaskSummary's latency, in order: from the stamp to the node's callback; until
-the detector is free; from the message to an array; finding, labelling and tracking faces; making
-and sending the detections."""
+"""Parts of a MaskSummary's latency, in order: from the stamp to the node's callback; until the
+detector is free; from message to array; detection, labels and tracking; making and publishing the
+detections."""
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 DETECTIONS_3D = "vision_msgs/msg/Detection3DArray"
@@ -28,7 +28,7 @@ ALERT = "mask_detector_ros/msg/MaskAlert"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 
 UNKNOWN_ANGLE = np.pi
-"""Standard deviation, in radians, of an orientation that nothing is known about."""
+"""Standard deviation of an unknown orientation, in radians."""
 
 MAX_DURATION_SECONDS = 2**31 - 1
 
@@ -43,13 +43,13 @@ class ResultMessages:
     """Makes the messages about one image.
 
     Args:
-        make: makes one message. It must accept NumPy arrays for arrays of numbers.
+        make: makes a message. It must accept NumPy arrays for numeric arrays.
     """
 
     def __init__(self, make: MakeMessage) -> None:
         self._make = make
-        # Detections have no pose. All share this one: making one each time would take a
-        # quarter of the time that the whole array takes.
+        # Detections have no pose. All share this one: making one each would take a quarter of
+        # the time for the whole array.
         self._no_pose = make(
             "geometry_msgs/msg/PoseWithCovariance",
             pose=self._pose(0.0, 0.0, 0.0),
@@ -57,11 +57,11 @@ class ResultMessages:
         )
 
     def detections(self, faces: Faces, header: Any) -> Any:
-        """A Detection2DArray: one detection a face, boxes in pixels of the source image.
+        """Make a Detection2DArray: one detection per face, boxes in source image pixels.
 
-        `results[0]` is the face's own label with its probability; the other labels follow, the
-        most probable first. A face without a label has no results. `id` is the track id, and
-        empty without tracking.
+        `results[0]` is the face's label with its probability; the other labels follow, most
+        probable first. A face without a label has no results. `id` is the track id, or empty
+        without tracking.
         """
         detections = [
             self._make(
@@ -76,7 +76,7 @@ class ResultMessages:
         return self._make(DETECTIONS, header=header, detections=detections)
 
     def detections_3d(self, faces: Faces, positions: Positions, header: Any) -> Any:
-        """A Detection3DArray: the same faces in the same order, with `positions` of theirs."""
+        """Make a Detection3DArray: the same faces in the same order, with their `positions`."""
         detections = []
         for i in range(len(faces)):
             center = self._pose(*positions.centres[i].tolist())
@@ -99,7 +99,7 @@ class ResultMessages:
         return self._make(DETECTIONS_3D, header=header, detections=detections)
 
     def faces(self, faces: Faces, header: Any) -> Any:
-        """A FaceArray: the same faces, in the same order, with what Detection2D has no room for."""
+        """Make a FaceArray: the same faces in the same order, with the fields Detection2D lacks."""
         made = [
             self._make(
                 "mask_detector_ros/msg/Face",
@@ -122,10 +122,10 @@ class ResultMessages:
         header: Any,
         times: Mapping[str, int] | None = None,
     ) -> Any:
-        """A MaskSummary: counts by label, and the parts of the latency.
+        """Make a MaskSummary: counts by label, and the parts of the latency.
 
         Args:
-            people: unique people by label; used only where faces are tracked.
+            people: unique people by label; used only with tracking.
             times: nanoseconds of each of `LATENCY_PARTS`; a missing part is 0.
         """
         times = times or {}
@@ -142,7 +142,7 @@ class ResultMessages:
         )
 
     def alert(self, faces: Faces, i: int, seconds: float, header: Any) -> Any:
-        """A MaskAlert about face `i`, whose label has lasted that many seconds."""
+        """Make a MaskAlert about face `i`, whose label has lasted the given seconds."""
         return self._make(
             ALERT,
             header=header,
@@ -153,7 +153,7 @@ class ResultMessages:
         )
 
     def label_info(self, label_names: Sequence[str], header: Any) -> Any:
-        """A LabelInfo: the labels, numbered in the model's order."""
+        """Make a LabelInfo: the labels, numbered in the model's order."""
         classes = [
             self._make("vision_msgs/msg/VisionClass", class_id=k, class_name=name)
             for k, name in enumerate(label_names)
@@ -195,7 +195,7 @@ class ResultMessages:
         ]
 
     def _duration(self, nanoseconds: int) -> Any:
-        """The nearest Duration: stamps of two clocks can lie further apart than it can say."""
+        """The nearest Duration: stamps of two clocks may differ by more than its range."""
         seconds, rest = divmod(nanoseconds, 10**9)
         seconds = max(-MAX_DURATION_SECONDS, min(seconds, MAX_DURATION_SECONDS))
         return self._make("builtin_interfaces/msg/Duration", sec=seconds, nanosec=rest)
@@ -211,7 +211,7 @@ def _track_age(faces: Faces, i: int) -> int:
 
 
 def _label_order(faces: Faces, i: int) -> list[int]:
-    """The indices of the labels: the face's own, then the others from the most probable."""
+    """Label indices: the face's label, then the others, most probable first."""
     own = int(faces.label_ids[i])
     if own == NO_LABEL:
         return []

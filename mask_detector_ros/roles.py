@@ -1,7 +1,7 @@
-"""What a model's labels mean: with mask, without mask, or worn incorrectly, whatever their names.
+"""Roles of a model's labels: with mask, without mask, or worn incorrectly, whatever their names.
 
-A model of one's own may call its classes "Con máscara" or "0 No Mask". Colours, alerts and
-evaluation go by the role of a label, never by its name.
+A custom model may call its classes "Con máscara" or "0 No Mask". Colours, alerts and evaluation
+use a label's role, never its name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = ROLES = (
 )
 
 NO_ROLE = ""
-"""The role of a label that means none of the three, such as "background"."""
+"""The role of any other label, such as "background"."""
 
 _INCORRECT = (
     *("incorr", "improper", "inproper", "wrong", "partial", "misplaced", "bad", "chin"),
@@ -66,23 +66,23 @@ _BARE = ({"face"}, {"bare"}, {"bare", "face"}, {"naked", "face"}, {"normal", "fa
 
 @cache
 def guess_roles(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The role that each name suggests, in some fifteen languages; `NO_ROLE` for any other name.
+    """Guess the role from each name, in some fifteen languages; `NO_ROLE` for other names.
 
     Args:
-        labels: names as they come from a model, numbered ("0 Mask") or not.
+        labels: names from a model, numbered ("0 Mask") or not.
     """
     return tuple(_guess(label) for label in labels)
 
 
 def read_roles(labels: Sequence[str], roles: object) -> tuple[str, ...]:
-    """The roles that a model's metadata gives for its labels, or those that their names suggest.
+    """The roles from a model's metadata, or those guessed from the label names.
 
     Args:
         labels: the model's labels.
-        roles: the metadata entry: a list as long as `labels`; None where there is none.
+        roles: the metadata entry: a list as long as `labels`, or None.
 
     Raises:
-        ValueError: it is no such list.
+        ValueError: it is not such a list.
     """
     if roles is None:
         return guess_roles(tuple(labels))
@@ -96,7 +96,7 @@ def read_roles(labels: Sequence[str], roles: object) -> tuple[str, ...]:
 
 
 def find_labels(names: Sequence[str], roles: Sequence[str], wanted: Iterable[str]) -> set[int]:
-    """Indices of the labels that are wanted by their name or by their role."""
+    """Indices of the labels whose name or role is wanted."""
     kinds = set(wanted)
     return {i for i, pair in enumerate(zip(names, roles, strict=True)) if kinds & {*pair}}
 
@@ -117,18 +117,18 @@ def _guess(label: str) -> str:
 
 
 def _is_incorrect(word: str) -> bool:
-    # Short ones also begin other words: "mal" and "male".
+    # Short words also begin other words: "mal" and "male".
     return word in _INCORRECT or word.startswith(tuple(w for w in _INCORRECT if len(w) > 4))
 
 
 def _simplify(label: str) -> str:
-    """Lower case, without accents and leading number, one space between words."""
+    """Normalise: lower case, no accents, no leading number, single spaces."""
     # WithMask and withMask are two words.
     split = re.sub(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])", " ", label)
     letters = unicodedata.normalize("NFKD", split.casefold().replace("ı", "i"))
     plain = "".join(c for c in letters if not "\u0300" <= c <= "\u036f")
     composed = unicodedata.normalize("NFKC", plain).replace("đ", "d").replace("w/o", "wo")
-    # The vowel signs of Hindi are marks, and belong to their words.
+    # The vowel signs of Hindi are marks and part of the words.
     spaced = "".join(
         c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in composed
     )

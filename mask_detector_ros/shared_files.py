@@ -1,4 +1,4 @@
-"""Files that belong to the package but are no Python: where they are."""
+"""Find the package's files that are not Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).absolute().parent
 
 
 def find_shared(name: str, file: str) -> Path | None:
-    """The folder `name` with a certain file in it; None where there is none.
+    """The folder `name` that contains the given file; None if there is none.
 
     It lies beside the source tree, or under `share` of an installation.
     """

@@ -1,7 +1,7 @@
-"""Virtual environments beside this one, for packages that must not come into it.
+"""Virtual environments beside this one, for packages that must not be installed in it.
 
-The peers of the benchmark and the converters have theirs. `underlay/` makes the one that this
-runs in, before any package is there.
+The benchmark's peers and the converters use them. `underlay/` makes the environment that this
+code runs in, before any package is installed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _OF_THIS_ENVIRONMENT = (
     *("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH"),
     *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"),
 )
-"""Variables by which the environment of this process would leak into another one."""
+"""Variables through which this process's environment would leak into another one."""
 
 
 class InstallError(MaskDetectorError):
-    """Packages cannot be installed; the text is pip's reason."""
+    """Packages cannot be installed; the message gives pip's reason."""
 
 
 def clean_variables(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables for a child process that runs in another environment."""
+    """The variables of a child process in another environment."""
     return {k: v for k, v in variables.items() if k not in _OF_THIS_ENVIRONMENT}
 
 
@@ -42,16 +42,16 @@ def is_current(stamp: Path, facts: Sequence[str]) -> bool:
 
 
 def set_stamp(stamp: Path, facts: Sequence[str]) -> None:
-    """Note what an environment was made from, once it is whole."""
+    """Record what an environment was made from, once it is complete."""
     stamp.write_text(_fingerprint(facts), encoding="utf-8")
 
 
 def make(home: Path, *installs: Sequence[str]) -> None:
-    """Make an environment anew.
+    """Recreate an environment.
 
     Args:
         home: its folder.
-        installs: the arguments of one `pip install` after the other.
+        installs: the arguments of successive `pip install` calls.
 
     Raises:
         InstallError: the packages cannot be installed.

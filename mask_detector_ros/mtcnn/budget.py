@@ -1,4 +1,4 @@
-"""What a frame may cost: no image, whatever it shows, has more candidates examined."""
+"""The candidate budget, which bounds the cost of any frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Overrun:
     """A frame that had more candidates than `max_candidates`; the best were kept.
 
     Attributes:
-        kept, found: candidates, as many as went on and as there were.
+        kept, found: number of candidates kept and found.
     """
 
     kept: int
@@ -21,5 +21,5 @@ class Overrun:
 
     @classmethod
     def of(cls, kept: int, found: int) -> Overrun | None:
-        """None for a frame within the budget."""
+        """The overrun of a frame, or None within the budget."""
         return cls(kept, found) if found > kept else None

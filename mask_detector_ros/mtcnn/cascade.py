@@ -1,4 +1,4 @@
-"""The cascade of 2016: P-Net proposes, R-Net refines, O-Net decides and places landmarks."""
+"""The three-stage cascade of 2016: P-Net proposes, R-Net refines, O-Net decides."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ face lie together, and fewer crops find more faces (docs/measured/accuracy/suppr
 RNET_SIDE, ONET_SIDE = 24, 48
 
 MIN_CROPS_PER_THREAD = 4
-"""Crops that are worth another thread."""
+"""Minimum number of crops per thread."""
 
 TILE_BUDGET, SUPPRESSION_BUDGET = 4, 2
 """Proposals that a tile may give and that suppression compares, in `max_candidates`: both stages of
@@ -50,17 +50,17 @@ suppression remove many. Of 500 photographs with up to 34 faces none had more th
 1050 to compare and 752 candidates, and one in a hundred more than 512, 360 and 294."""
 
 MAX_NEAR = 2000
-"""Boxes of the frame before that near-face search follows."""
+"""Maximum number of boxes for near-face search."""
 
 
 class Cascade:
     """MTCNN over three sessions.
 
     Attributes:
-        overrun: what the last frame had beyond `max_candidates`; None where it had not.
+        overrun: the last frame's candidates beyond `max_candidates`; None if it had no more.
 
     Raises:
-        ModelError: a session's network is not the stage it is given for.
+        ModelError: a session's network does not fit its stage.
     """
 
     def __init__(self, pnet: Session, rnet: Session, onet: Session) -> None:
@@ -79,7 +79,7 @@ class Cascade:
         threads: int = 0,
         options: EngineOptions | None = None,
     ) -> Cascade:
-        """From the ONNX files of `pnet`, `rnet` and `onet`; see `inference.create_session`."""
+        """Load the ONNX files of `pnet`, `rnet` and `onet`; see `inference.create_session`."""
         return cls(
             **{
                 name: create_session(model, name, backend, threads, options, concurrent=True)
@@ -95,7 +95,7 @@ class Cascade:
     ) -> Faces:
         """Find the faces of a (H, W, 3) BGR image, best score first, without labels.
 
-        With `near`, (N, 4) boxes, only those that lie about there and are about as large.
+        With `near`, (N, 4) boxes, search only near them for faces of about their size.
         """
         proposal, refinement, decision = settings.detection_thresholds
         pyramid = ImagePyramid.of(image)
@@ -157,7 +157,7 @@ class Cascade:
         return self._pool.map(scan, places)
 
     def _choose_proposals(self, found: list[tuple[Proposals, int]], limit: int) -> FloatArray:
-        """At most `limit` boxes, best first, of what was found in all tiles, in their order."""
+        """At most `limit` boxes of all tiles, best first."""
         self.overrun = None
         if not found:
             return np.empty((0, 4), np.float32)
@@ -188,7 +188,7 @@ class Cascade:
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
         boxes, out = self._run_on_crops(self.onet, image, boxes, ONET_SIDE, threshold)
         corner, sides = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
-        # The network gives five x, then five y, as shares of the crop.
+        # The network outputs five x, then five y, as fractions of the crop.
         for name in ("offsets", "landmarks"):
             require_finite(out[name], self.onet.name, name)
         landmarks = corner + sides * out["landmarks"].reshape(-1, 2, 5).transpose(0, 2, 1)
@@ -198,8 +198,8 @@ class Cascade:
     def _run_on_crops(
         self, session: Session, image: ImagePyramid, boxes: FloatArray, side: int, threshold: float
     ) -> tuple[FloatArray, dict[str, Array]]:
-        """Run a stage on the squares about the boxes; keep those that reach the threshold."""
-        # In whole pixels, as they are cut: the network's offsets refer to what it saw.
+        """Run a stage on squares around the boxes; keep those that reach the threshold."""
+        # In whole pixels, as cropped: the network's offsets refer to the crop.
         squares = square_slices(boxes, 0.0, side)
 
         def run(some: NDArray[np.int64]) -> dict[str, Array]:
@@ -212,7 +212,7 @@ class Cascade:
         return squares[kept].astype(np.float32), {n: values[kept] for n, values in out.items()}
 
     def _batches(self, squares: NDArray[np.int64], limit: int) -> list[NDArray[np.int64]]:
-        """At least one; where threads share them, as many for each."""
+        """Split evenly between threads; at least one part."""
         count = len(squares)
         threads = min(self._pool.count, -(-count // MIN_CROPS_PER_THREAD))
         if threads < 2:
@@ -221,5 +221,5 @@ class Cascade:
 
 
 def _channels_first(images: Image) -> Image:
-    """(N, H, W, 3) images as the networks take them: (N, 3, H, W), in the same memory."""
+    """View (N, H, W, 3) images as (N, 3, H, W), the networks' layout, without a copy."""
     return np.moveaxis(images, 3, 1)

@@ -1,4 +1,4 @@
-"""The cascade for a detector's networks."""
+"""Load the cascade that fits a detector's networks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
 
 def assemble_cascade(sessions: Mapping[str, Session]) -> Cascade | TwoStageCascade:
-    """The cascade of two or of three stages over these sessions, by stage.
+    """The two-stage or three-stage cascade over these sessions, given by stage.
 
     Raises:
-        ModelError: a session's network is not the stage that it is given for.
+        ModelError: a session's network does not fit its stage.
     """
     kind = TwoStageCascade if "proposal" in sessions else Cascade
     return kind(**sessions)
@@ -26,11 +26,11 @@ def load_cascade(
     threads: int = 0,
     options: EngineOptions | None = None,
 ) -> Cascade | TwoStageCascade:
-    """The cascade of two or of three stages that these ONNX files are for, by stage.
+    """Load the two-stage or three-stage cascade from these ONNX files, given by stage.
 
     Raises:
-        BackendError: the backend is not there.
-        ModelError: a model cannot be loaded, or is not the stage that it is given for.
+        BackendError: the backend is not available.
+        ModelError: a model cannot be loaded, or does not fit its stage.
     """
     kind = TwoStageCascade if "proposal" in networks else Cascade
     return kind.load(networks, backend, threads, options)

@@ -1,7 +1,7 @@
 """Near-face search: P-Net only around the faces of the frame before.
 
-Each face is searched for in a square two and a half times as wide as its last box, scaled to a few
-sizes, which are the levels of a small image pyramid:
+It searches a square two and a half times as wide as each face's last box, scaled to a few sizes,
+the levels of a small image pyramid:
 
     last box   square around it      the square at 60, 42, 30 and 22 pixels
       +--+        +------+           +------+ +----+ +---+ +--+
@@ -41,7 +41,7 @@ def draw_near(
     ]
     every = np.concatenate(squares)
     sides = every[:, 2:] - every[:, :2]
-    # Of such sizes, all levels share one packed pyramid, so that its levels are those of `every`.
+    # With these sizes, all levels fit one packed pyramid, so its levels are those of `every`.
     packed = lay_out(tuple(crop.shape[:2] for crop in crops), threads)
     drawn = [
         (packing.paste(crops), (sides / np.array(packing.shapes)).astype(np.float32))

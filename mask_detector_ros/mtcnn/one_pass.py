@@ -1,7 +1,7 @@
 """Stage one of the two-stage cascade: one fully convolutional pass over the frame.
 
 The 2016 cascade slides one small window over an image pyramid. Here a network with several
-feature levels sees the frame once; each of its cells proposes one box:
+feature levels processes the frame once, and each of its cells proposes one box:
 
     frame 640x480, min_face_size 20          cells of the network's outputs
     +----------------+   letterbox           stride 8   64x48   small faces
@@ -10,9 +10,9 @@ feature levels sees the frame once; each of its cells proposes one box:
     +----------------+
 
 The frame is scaled so that a face of `min_face_size` pixels has the smallest size that the
-network was trained to find: asking for faces twice as large costs a quarter.
+network was trained to find. Doubling `min_face_size` cuts the cost to a quarter.
 
-Cells and their decoding are those of YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level
+Cells and decoding are those of YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level
 Face Detector", 2023, https://doi.org/10.1007/s11633-023-1423-y).
 """
 
@@ -30,27 +30,27 @@ from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_f
 from mask_detector_ros.inference.base import Array
 
 MULTIPLE = 32
-"""The sides of the network's input are multiples of its largest stride."""
+"""Sides of the network's input are multiples of this, its largest stride."""
 
 MAX_CANDIDATES = 4096
-"""Cells that non-maximum suppression sees, those with the best scores. A face lights about ten."""
+"""Maximum number of cells for non-maximum suppression, best first. A face activates about ten."""
 
 PROPOSAL_OVERLAP = 0.45
-"""Intersection over union above which the better of two candidates stays. At 0.6 a third more crops
-go on, and find half a face in a hundred less: the decision network moves two boxes of one face
-together, and where it does not, one of them is a false face."""
+"""Intersection over union above which the worse of two candidates is suppressed. At 0.6 a third
+more crops remain and recall is half a point lower: the decision network moves two boxes of one face
+together, and if it does not, one of them is a false face."""
 
 COARSE_SHRINK = 4
-"""Factor between two passes over an image with faces larger than the network can see."""
+"""Scale factor between two passes if faces may be larger than the network's range."""
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """A frame in the network's input: scaled, at the top left, black on the right and below.
+    """The frame's place in the network's input: scaled, top left, black to the right and below.
 
     Attributes:
-        height, width: of the frame.
-        rows, columns: of the scaled frame.
+        height, width: size of the frame.
+        rows, columns: size of the scaled frame.
     """
 
     height: int
@@ -64,7 +64,7 @@ class Letterbox:
         return _round_up(self.rows), _round_up(self.columns)
 
     def draw(self, image: ImagePyramid) -> Image:
-        """(1, H, W, 3) uint8, each pixel written once."""
+        """Draw the input, (1, H, W, 3) uint8, writing each pixel once."""
         (level,) = level_for([self.height], self.rows).tolist()
         source, size = image[level], (self.columns, self.rows)
         same = source.shape[:2] == (self.rows, self.columns)
@@ -81,7 +81,7 @@ class Letterbox:
         return canvas
 
     def to_frame(self, boxes: FloatArray) -> FloatArray:
-        """(N, 4) boxes of the network's input in pixels of the frame."""
+        """Convert (N, 4) boxes from input pixels to frame pixels."""
         x, y = self.width / self.columns, self.height / self.rows
         return boxes * np.array([x, y, x, y], np.float32)
 
@@ -89,13 +89,13 @@ class Letterbox:
 def letterboxes(
     height: int, width: int, min_face_size: int, smallest_face: float, largest_face: float
 ) -> Iterator[Letterbox]:
-    """The passes over a frame of this size: one, and a coarse one more while there is room for
-    faces larger than the network finds. An image smaller than `min_face_size` has none.
+    """The passes over a frame of this size: one, plus coarser ones while the frame has room for
+    faces larger than the network's range. An image smaller than `min_face_size` has none.
 
     Args:
-        height, width: of the frame.
-        min_face_size: the smallest face to find, in pixels of the frame.
-        smallest_face, largest_face: what the network finds, in pixels of its input.
+        height, width: size of the frame.
+        min_face_size: the smallest face to find, in frame pixels.
+        smallest_face, largest_face: the network's range, in input pixels.
     """
     if min(height, width) < min_face_size:
         return
@@ -111,14 +111,14 @@ def letterboxes(
 def decode_cells(
     out: Mapping[str, Array], strides: tuple[int, ...], width: int, threshold: float
 ) -> tuple[FloatArray, FloatArray]:
-    """The cells that reach a threshold, as boxes of the network's input.
+    """Decode the cells that reach a threshold to boxes in input pixels.
 
     Args:
         out: `scores_<stride>` (1, P) and `boxes_<stride>` (1, P, 4) of each stride, row by row:
             the centre's distance from the cell's corner and the logarithm of the size, in strides.
-        strides: of the feature levels, in pixels of the input.
-        width: of the input.
-        threshold: the score to reach.
+        strides: strides of the feature levels, in input pixels.
+        width: width of the input.
+        threshold: score threshold.
 
     Returns:
         (N, 4) boxes and (N,) scores, at most `MAX_CANDIDATES` with the best scores.
@@ -140,7 +140,7 @@ def _decode(moves: FloatArray, cells: NDArray[np.int64], columns: int, stride: i
 
 
 def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-    """At most `count` boxes, those with the best scores, and their scores."""
+    """At most `count` boxes with the best scores, and their scores."""
     if len(scores) <= count:
         return boxes, scores
     kept = np.argpartition(-scores, count)[:count]
@@ -148,7 +148,7 @@ def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[Floa
 
 
 def suppress_candidates(boxes: FloatArray, scores: FloatArray, count: int) -> FloatArray:
-    """(N, 4) at most `count` boxes after non-maximum suppression, best score first."""
+    """(N, 4) boxes after non-maximum suppression, at most `count`, best score first."""
     return boxes[non_max_suppression(boxes, scores, PROPOSAL_OVERLAP)[:count]]
 
 

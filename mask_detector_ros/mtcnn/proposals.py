@@ -1,7 +1,7 @@
 """P-Net's output maps as proposals: boxes of the frame that may hold a face.
 
-P-Net sees several levels of the image pyramid packed on one image. Each cell of its map proposes
-one box of 12 pixels, two pixels from the next; a box counts where it lies in one level whole:
+P-Net processes several levels of the image pyramid packed in one image. Each cell of its map
+proposes a box of 12 pixels, two pixels from the next. A box counts if one level contains it:
 
               column
               0 1 2 3 4 5 6 7 8 9
@@ -30,14 +30,14 @@ which is above this; those of the next cells have 0.5, as in the paper's code.""
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """What P-Net takes for faces, one cell of its map each.
+    """P-Net's proposals, one per cell of its map.
 
     Attributes:
         boxes: (N, 4) in source pixels.
         scores: (N,) from 0 to 1.
         offsets: (N, 4) for `bbox_regression`.
-        levels: (N,) number of the pyramid level.
-        rows, columns: (N,) of the cell in P-Net's map of the packed pyramid.
+        levels: (N,) index of the pyramid level.
+        rows, columns: (N,) position of the cell in P-Net's map of the packed pyramid.
     """
 
     boxes: FloatArray
@@ -49,7 +49,7 @@ class Proposals:
 
 
 def join_proposals(parts: Sequence[Proposals]) -> Proposals:
-    """All proposals of one or more parts, in their order."""
+    """Concatenate the proposals of one or more parts."""
     names = [field.name for field in fields(Proposals)]
     return Proposals(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
 
@@ -64,24 +64,24 @@ def proposals_in_tile(
     threshold: float,
     limit: int,
 ) -> tuple[Proposals, int]:
-    """The proposals of a tile that reach the threshold and lie in one level whole.
+    """The proposals of a tile that reach the threshold and lie entirely in one level.
 
     Args:
-        packing: where the levels are.
-        scales: (L, 2) source pixels for one of each level, in x and y.
+        packing: layout of the levels.
+        scales: (L, 2) source pixels per level pixel, in x and y.
         top, left: first pixel row and column of the tile in the packed pyramid.
         scores, offsets: (h, w) and (4, h, w), P-Net's output for the tile.
-        threshold: the score to reach.
-        limit: at most so many, those with the best scores.
+        threshold: score threshold.
+        limit: maximum number of proposals, best scores first.
 
     Returns:
-        The proposals, and how many more there were.
+        The proposals, and the number of dropped ones.
     """
     height, width = scores.shape
     down, across = top // STRIDE, left // STRIDE
     inside = packing.levels[down : down + height, across : across + width].reshape(-1)
     scores = scores.reshape(-1)
-    # Of a large map this takes a third of the time that `nonzero` takes.
+    # On a large map this takes a third of the time of `nonzero`.
     found = np.flatnonzero(scores >= threshold)
     found = found[inside[found] >= 0]
     count = len(found)
@@ -102,25 +102,26 @@ def proposals_in_tile(
 def suppress_neighbours(
     levels: IndexArray, rows: IndexArray, columns: IndexArray, scores: FloatArray
 ) -> IndexArray:
-    """Indices of the proposals to keep, rising: one goes when a better one stays in one of the
-    eight cells around it; of two that are as good, the one further down or right goes.
+    """Ascending indices of the proposals to keep. A proposal is suppressed if a better one stays in
+    one of the eight cells around it; of two equal ones, the one further down or right is
+    suppressed.
 
-    This is non-maximum suppression within a level of the pyramid, where all boxes have one size
-    and lie on a grid; see `NEIGHBOURS_OVERLAP`.
+    This is non-maximum suppression within a pyramid level, where all boxes have one size and lie
+    on a grid; see `NEIGHBOURS_OVERLAP`.
 
     Args:
         levels, rows, columns: (N,) as in `Proposals`.
         scores: (N,).
     """
-    # One number a cell, row by row and level by level, with gaps so that neither the ends of two
-    # rows nor those of two levels are neighbours.
+    # One index per cell, by level and row, with gaps so that cells of adjacent rows or levels are
+    # never neighbours by index.
     row_stride = int(columns.max(initial=0)) + 3
     level_stride = row_stride * (int(rows.max(initial=0)) + 3)
     cells = levels * level_stride + rows * row_stride + columns
     order = np.argsort(cells, kind="stable")
     cells, scores = cells[order], scores[order]
     own = np.arange(len(cells))
-    # The later of two neighbours comes next, or is one of three in the row below.
+    # The later of two neighbours is the next cell, or one of three in the row below.
     below = np.searchsorted(cells, cells + row_stride - 1)
     later = np.concatenate([own + 1, below, below + 1, below + 2])
     earlier = np.tile(own, 4)

@@ -1,4 +1,4 @@
-"""What can change from one frame to the next."""
+"""Detection settings that can change between frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """The live parameters of a detector; `mask_detector_ros.parameters` says what each means."""
+    """The live parameters of a detector; see `mask_detector_ros.parameters` for their meaning."""
 
     min_face_size: int
     pyramid_factor: float
@@ -20,5 +20,5 @@ class DetectionSettings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> DetectionSettings:
-        """From checked parameters of the same names; others are left alone."""
+        """Create settings from validated parameters of the same names; others are ignored."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})

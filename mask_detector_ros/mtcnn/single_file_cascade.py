@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 class CascadeGraph:
-    """A network that `convert_to_trt.cascade_to_onnx` made.
+    """A network made by `convert_to_trt.cascade_to_onnx`.
 
-    Its image size, minimum face, pyramid, thresholds, margin and largest number of faces are
-    fixed in it; of the parameters only `max_faces` has an effect.
+    Image size, minimum face, pyramid, thresholds, margin and maximum number of faces are fixed in
+    it; only the parameter `max_faces` has an effect.
 
     Raises:
-        ModelError: the network is not of this form.
+        ModelError: the network does not have this form.
     """
 
     def __init__(self, session: Session) -> None:
@@ -63,10 +63,10 @@ class CascadeGraph:
     ) -> Faces:
         """Find and label the faces of a (H, W, 3) BGR image, best first.
 
-        It always searches the whole image, whatever `near` says.
+        It always runs full-frame detection and ignores `near`.
 
         Raises:
-            ImageError: the image has another size than the network.
+            ImageError: the image size differs from the network's.
         """
         if image.shape[:2] != (self._height, self._width):
             raise ImageError(

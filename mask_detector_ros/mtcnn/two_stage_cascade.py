@@ -1,9 +1,9 @@
-"""The two-stage cascade: one pass over the frame proposes, one crop a face decides and labels.
+"""The two-stage cascade: one pass proposes, one crop per proposal decides and labels.
 
-Still a multi-task cascaded convolutional network in the sense of Zhang et al., 2016: a fully
-convolutional network proposes, a second one sees a crop of each proposal and gives score, box
-regression, landmarks and, as one more task, the mask label. `docs/accuracy/cascade.md` says what
-differs from the paper and why.
+It is a multi-task cascaded convolutional network in the sense of Zhang et al., 2016: a fully
+convolutional network proposes; a second one takes a crop of each proposal and outputs score, box
+regression, landmarks and, as a further task, the mask label. `docs/explanation/cascade.md` lists
+the differences from the paper.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.roles import read_roles
 
 FACE_OVERLAP = 0.4
-"""Intersection over union above which the better of two faces stays."""
+"""Intersection over union above which the worse of two faces is suppressed."""
 
 STEADY_OVERLAP = 0.6
 """A face that overlaps its last box less has moved so far that a second crop, cut where the first
@@ -50,14 +50,14 @@ class TwoStageCascade:
     """Proposal network and decision network over two sessions.
 
     Attributes:
-        label_names: the labels that the decision network gives, in the order of its output.
-        label_roles: what each means, see `mask_detector_ros.roles`.
-        side: of its crops, in pixels.
-        sessions: of both networks, in order.
-        overrun: what the last frame had beyond `max_candidates`; None where it had not.
+        label_names: the decision network's labels, in the order of its output.
+        label_roles: role of each label, see `mask_detector_ros.roles`.
+        side: side of its crops in pixels.
+        sessions: sessions of both networks, in order.
+        overrun: the last frame's candidates beyond `max_candidates`; None if it had no more.
 
     Raises:
-        ModelError: a session's network is not the stage it is given for.
+        ModelError: a session's network does not fit its stage.
     """
 
     def __init__(self, proposal: Session, decision: Session) -> None:
@@ -91,7 +91,7 @@ class TwoStageCascade:
         threads: int = 0,
         options: EngineOptions | None = None,
     ) -> TwoStageCascade:
-        """From the ONNX files of `proposal` and `decision`; see `inference.create_session`."""
+        """Load the ONNX files of `proposal` and `decision`; see `inference.create_session`."""
         return cls(
             **{
                 name: create_session(model, name, backend, threads, options)
@@ -109,8 +109,8 @@ class TwoStageCascade:
 
         Args:
             image: the frame, or its pyramid.
-            settings: of `detection_thresholds` the first is for proposals, the last for faces.
-            near: (N, 4) boxes of the frame before; only these faces are then searched for.
+            settings: the first of `detection_thresholds` applies to proposals, the last to faces.
+            near: (N, 4) boxes of the previous frame; searches only near them.
         """
         pyramid = ImagePyramid.of(image)
         proposal, _, decision = settings.detection_thresholds
@@ -124,7 +124,7 @@ class TwoStageCascade:
     def propose(
         self, image: ImagePyramid, settings: DetectionSettings, threshold: float
     ) -> FloatArray:
-        """(N, 4) boxes that may hold a face, best first, at most `max_candidates`."""
+        """(N, 4) proposals, best first, at most `max_candidates`."""
         height, width = image[0].shape[:2]
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
         cut = 0
@@ -151,13 +151,13 @@ class TwoStageCascade:
         return kept[:limit]
 
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
-        """Those of (N, 4) proposals that are faces, labelled, best score first; boxes end where
-        the image ends."""
+        """The faces among (N, 4) proposals, labelled, best score first; boxes are clipped to the
+        image."""
         squares, out = self._run_on_crops(image, boxes, self._margin)
         return self._to_faces(image, squares, out, threshold)
 
     def decide_near(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
-        """The faces that were at (N, 4) boxes in the frame before."""
+        """Find the faces that were at (N, 4) boxes in the previous frame."""
         squares, out = self._run_on_crops(image, boxes, self._margin)
         moved_to = bbox_regression(squares, out["offsets"])
         overlaps = np.diagonal(intersection_over_union(boxes, moved_to))
@@ -175,7 +175,7 @@ class TwoStageCascade:
         out: Mapping[str, Array],
         threshold: float,
     ) -> Faces:
-        # A proposal without an area has a square without one, and a black crop.
+        # A proposal without area has an empty square and a black crop.
         has_area = squares[:, 2] > squares[:, 0]
         kept = np.flatnonzero(has_area & (out["scores"] >= threshold))
         squares, scores = squares[kept], out["scores"][kept]
@@ -195,8 +195,8 @@ class TwoStageCascade:
     def label(
         self, image: Image | ImagePyramid, boxes: FloatArray, margin: float = -1.0
     ) -> NDArray[np.float32]:
-        """(N, K) label probabilities of known boxes, seen with this context; negative for the
-        network's own."""
+        """(N, K) label probabilities of known boxes with this margin; negative for the network's
+        default."""
         _, out = self._run_on_crops(
             ImagePyramid.of(image), boxes, self._margin if margin < 0 else margin
         )
@@ -205,7 +205,7 @@ class TwoStageCascade:
     def _run_on_crops(
         self, image: ImagePyramid, boxes: FloatArray, margin: float
     ) -> tuple[FloatArray, dict[str, Array]]:
-        """The squares about the boxes, and what the decision network says of them."""
+        """The squares around the boxes, and the decision network's outputs for them."""
         squares = square_slices(boxes, margin, self.side)
         limit = self._decision.batch_limit
         batches = [

@@ -1,6 +1,6 @@
 """Every difference between TensorRT 8.0 to 11 and TensorRT-RTX, in one place.
 
-Tensors go by name from 8.5 on, and before, on JetPack 4, by the index of a binding: contexts.py.
+From 8.5 on tensors are addressed by name, before (JetPack 4) by binding index: see contexts.py.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from mask_detector_ros.inference.tensorrt.contexts import (
 )
 
 MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
-"""Names under which NVIDIA's packages can be imported, in the order in which they are tried."""
+"""Import names of NVIDIA's packages, in the order of trial."""
 
 OLDEST, NAMED_TENSORS = (8, 0), (8, 5)
 STRONGLY_TYPED = (10, 0)
-"""From here on the ONNX file alone says what is computed in which type. TensorRT 11 and RTX
-know nothing else, and 10 is treated the same; 8 is told by flags of the builder."""
+"""First version in which the types of the ONNX file set the precision. TensorRT 11 and RTX support
+nothing else, and 10 is treated the same; version 8 uses builder flags."""
 
 _OLDEST_GPUS = (((10, 5), (7, 5)), ((10, 0), (7, 0)), ((0, 0), (5, 0)))
-"""From which TensorRT on the oldest GPU is of which compute capability: the support matrices of
-8.2 to 8.6, of 10.0, and of 10.5, which ended Volta."""
+"""Oldest supported compute capability by TensorRT version, from the support matrices of 8.2 to 8.6,
+10.0, and 10.5, which dropped Volta."""
 
 Report = Callable[[str, Any], None]
-"""Takes `progress` with a share from 0 to 1, or `error` and `warning` with a text."""
+"""Called with `progress` and a fraction from 0 to 1, or `error` or `warning` and a text."""
 
 
 def installed_module() -> str | None:
-    """The name of the TensorRT that would be imported; None where there is none."""
+    """The import name of the installed TensorRT; None if there is none."""
     return next((name for name in MODULES if importlib.util.find_spec(name) is not None), None)
 
 
@@ -53,7 +53,7 @@ def install_hint() -> str:
     """The command that installs what is missing on this machine."""
     missing = missing_packages() or ("tensorrt", "pycuda")
     if Path("/etc/nv_tegra_release").exists():
-        # On a Jetson TensorRT is a part of the system, and pip has none that fits it.
+        # On a Jetson TensorRT is part of the system; pip has no matching package.
         system = "sudo apt-get install python3-libnvinfer python3-pip cuda-nvcc libcurand-dev"
         commands = {"tensorrt": system, "pycuda": "CUDA_ROOT=/usr/local/cuda pip3 install pycuda"}
         return " && ".join(commands[name] for name in missing)
@@ -68,7 +68,7 @@ class TensorRt:
     Attributes:
         trt: the module.
         flavour: `tensorrt` or `tensorrt_rtx`; engines of one do not load in the other.
-        version: as the library gives it, for example 10.3.0.
+        version: the library's version, for example 10.3.0.
 
     Raises:
         BackendError: it is missing, broken, or too old.
@@ -104,17 +104,17 @@ class TensorRt:
 
     @property
     def is_strongly_typed(self) -> bool:
-        """Whether the types of the ONNX file are what is computed in."""
+        """Whether the types of the ONNX file set the precision."""
         return self.is_rtx or self._number >= STRONGLY_TYPED
 
     def check_gpu(self, gpu: Gpu) -> None:
         """Check that this TensorRT has kernels for a GPU.
 
         Raises:
-            BackendError: it has none.
+            BackendError: the GPU is not supported.
         """
         if self.is_rtx:
-            # The library's own list: of targets that it builds for, and no others.
+            # The library lists the targets that it can build for.
             names = self.trt.ComputeCapability.__members__
             serves = "SM{}{}".format(*gpu.version) in names
         else:
@@ -125,7 +125,7 @@ class TensorRt:
 
     @property
     def has_names(self) -> bool:
-        """Whether tensors go by name."""
+        """Whether tensors are addressed by name."""
         return self.is_rtx or self._number >= NAMED_TENSORS
 
     # Building
@@ -137,9 +137,9 @@ class TensorRt:
         return 1 << int(flag)
 
     def set_precision(self, config: Any, half: bool, quantised: bool) -> None:
-        """Tell the builder what it may compute in, where the ONNX file does not."""
+        """Set the builder's precision flags where the ONNX file does not set the precision."""
         flags = self.trt.BuilderFlag
-        # TF32 has the mantissa of FP16: what is asked for as FP32 must not become it.
+        # TF32 has only FP16's mantissa, so it must not replace FP32.
         config.clear_flag(flags.TF32)
         if self.is_strongly_typed:
             return
@@ -149,17 +149,17 @@ class TensorRt:
             config.set_flag(flags.INT8)
 
     def set_workspace(self, config: Any, megabytes: int) -> None:
-        """Limit the scratch memory that the builder may try kernels with."""
+        """Limit the builder's scratch memory."""
         if hasattr(self.trt, "MemoryPoolType"):
             config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, megabytes << 20)
         else:
             config.max_workspace_size = megabytes << 20
 
     def set_target(self, config: Any, target: str) -> None:
-        """Build for another GPU than the one that is here, such as `SM86`; RTX alone can.
+        """Build for another GPU architecture, such as `SM86`; only RTX supports this.
 
         Raises:
-            BackendError: this TensorRT cannot, or does not know the GPU.
+            BackendError: this TensorRT does not support it, or does not know the architecture.
         """
         known = getattr(self.trt, "ComputeCapability", None)
         if known is None:
@@ -174,12 +174,12 @@ class TensorRt:
         config.set_compute_capability(known.__members__[target], 0)
 
     def watch(self, config: Any, report: Report) -> None:
-        """Report progress while building; before TensorRT 10 there is no way to."""
+        """Report progress during a build; not possible before TensorRT 10."""
         if not hasattr(self.trt, "IProgressMonitor"):
             return
 
         class Monitor(self.trt.IProgressMonitor):  # type: ignore[misc,name-defined]
-            """Follows the outermost phase, the only one whose share is known beforehand."""
+            """Follows the outermost phase, the only one with a known number of steps."""
 
             def __init__(self) -> None:
                 super().__init__()
@@ -222,7 +222,7 @@ class TensorRt:
     # Running
 
     def tensors(self, engine: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-        """The inputs and the outputs of an engine."""
+        """An engine's inputs and outputs."""
         if self.has_names:
             return named_tensors(engine, self.trt.TensorIOMode.INPUT)
         return indexed_tensors(engine)
@@ -233,12 +233,12 @@ class TensorRt:
         return int(engine.device_memory_size_v2 if has_v2 else engine.device_memory_size)
 
     def create_context(self, engine: Any, scratch: int, size: int) -> NamedContext | IndexedContext:
-        """An execution context that works in the memory given to it.
+        """Create an execution context with the given scratch memory.
 
         Args:
-            engine: its engine.
+            engine: the engine.
             scratch: address of at least `size` bytes of GPU memory.
-            size: as of `scratch_size`.
+            size: see `scratch_size`.
         """
         if hasattr(self.trt, "ExecutionContextAllocationStrategy"):
             strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED

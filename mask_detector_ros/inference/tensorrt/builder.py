@@ -1,8 +1,8 @@
-"""From ONNX to a TensorRT engine, in a process of its own.
+"""Build a TensorRT engine from ONNX in a separate process.
 
-A build takes minutes and much memory: here it can be killed, by the system or by us, and
-only the build is lost. The builder reads one request and the model on its standard input,
-and answers on its standard output with lines of JSON, the last of them followed by the plan:
+A build takes minutes and much memory. In a separate process, killing it (by the system or by us)
+loses only the build. The builder reads a request and the model from standard input and writes lines
+of JSON to standard output; the plan follows the last one:
 
     python -m mask_detector_ros.inference.tensorrt.builder
 """
@@ -32,20 +32,20 @@ CANCEL_POLL = 0.1
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Profile = dict[str, Shapes]
-"""Smallest, usual and largest shape of each input that has free dimensions."""
+"""Minimum, optimum and maximum shape of each input with dynamic dimensions."""
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build.
+    """A build request.
 
     Attributes:
-        name: what to call the model in messages.
+        name: the model's name in messages.
         half: whether to compute in float16.
         profile: see `Profile`.
-        workspace_mb: scratch memory that the builder may try kernels with.
-        device: number of the GPU.
-        target: GPU architecture to build for, such as `SM86`; empty for the one that is here.
+        workspace_mb: scratch memory for the build.
+        device: index of the GPU.
+        target: GPU architecture to build for, such as `SM86`; empty for this machine's GPU.
     """
 
     name: str
@@ -57,10 +57,10 @@ class BuildRequest:
 
 
 def is_quantised(model: bytes) -> bool:
-    """Whether an ONNX file carries int8.
+    """Whether an ONNX file is quantised to int8.
 
-    Every such file contains the name of the operation, so the package onnx, which a robot may
-    lack, is not needed.
+    Searches for the operation's name, so that the package onnx, which a robot may lack, is not
+    needed.
     """
     return b"QuantizeLinear" in model
 
@@ -75,19 +75,19 @@ def build_in_process(
     progress: Progress = lambda share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> bytes:
-    """Build an engine in a process of its own and wait for it.
+    """Build an engine in a separate process and wait for it.
 
     Args:
         request: what to build.
         model: serialised ONNX.
-        progress: called with shares from 0 to 1, where this TensorRT gives any, and with None
-            several times a second, from another thread.
-        cancelled: ends the build when it says so.
+        progress: called from another thread with fractions from 0 to 1, if this TensorRT reports
+            progress, and with None several times a second.
+        cancelled: polled; the build stops when it returns True.
 
     Raises:
-        ModelError: TensorRT does not take the model.
+        ModelError: TensorRT rejects the model.
         BackendError: TensorRT is not usable, or the build was killed.
-        BuildCancelledError: `cancelled` said so.
+        BuildCancelledError: `cancelled` returned True.
     """
     command = [sys.executable, "-m", "mask_detector_ros.inference.tensorrt.builder"]
     root = str(Path(__file__).absolute().parents[3])
@@ -125,7 +125,7 @@ def build_in_process(
 
 
 def _visible(request: BuildRequest) -> str:
-    """The builder sees the one GPU that it builds for; TensorRT itself has no setting."""
+    """Environment in which the builder sees only its GPU; TensorRT has no such setting."""
     outer = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if not request.device:
         return outer
@@ -155,7 +155,7 @@ def _send(stream: IO[bytes], request: BuildRequest, model: bytes) -> None:
         stream.write(json.dumps(header).encode() + b"\n" + model)
         stream.close()
     except BrokenPipeError:
-        pass  # It ended already; what it wrote says why.
+        pass  # The process has ended; its output gives the reason.
 
 
 def _receive(stream: IO[bytes], progress: Progress) -> tuple[bytes | None, list[str], str]:
@@ -177,18 +177,18 @@ def _receive(stream: IO[bytes], progress: Progress) -> tuple[bytes | None, list[
     return None, errors, kind
 
 
-# In the process of its own
+# In the builder process
 
 
 def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) -> bytes:
     """Build an engine in this process.
 
-    TensorRT-RTX must not build twice in a process: after a failed build the next engine came
-    out many times too big.
+    TensorRT-RTX must not build twice in a process: after a failed build the next engine was many
+    times too big.
 
     Raises:
-        ModelError: TensorRT does not take the model; the message holds its reasons.
-        BackendError: it took the model and failed to build it.
+        ModelError: TensorRT rejects the model; the message gives its reasons.
+        BackendError: TensorRT accepted the model but failed to build it.
     """
     errors: list[str] = []
 
@@ -208,7 +208,7 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
 
         model = to_half(model, request.name)
     if not api.has_names:
-        # It knows no uint8 yet.
+        # TensorRT does not support uint8 here.
         from mask_detector_ros.inference.tensorrt.typed_onnx import to_float_inputs
 
         model = to_float_inputs(model, request.name)
@@ -238,7 +238,7 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
 
 
 def _die_with_parent(parent: int) -> None:
-    """Let the kernel end this process when its parent ends, however that happens (Linux)."""
+    """Make the kernel kill this process when its parent ends for any reason (Linux)."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if os.getppid() != parent:
@@ -248,7 +248,7 @@ def _die_with_parent(parent: int) -> None:
 def main() -> int:
     """Serve one request; return the exit code."""
     answers = os.fdopen(os.dup(1), "wb")
-    # What libraries print must not get between the answers.
+    # Library output must not mix with the answers.
     os.dup2(2, 1)
 
     def answer(**message: Any) -> None:

@@ -1,4 +1,4 @@
-"""Engines on disk: each knows what it was built for, and one that does not fit is never used."""
+"""Engines on disk. Each records what it was built for, and one that does not fit is never used."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from mask_detector_ros.inference.tensorrt.trust import (
 )
 
 FORMAT = 3
-"""Of the files below, and of how networks are prepared for TensorRT; others are rebuilt."""
+"""Version of the file format and of the network preparation; other versions are rebuilt."""
 
 HASH = "hmac_sha256"
 MAGIC = b"mask_detector_ros engine\n"
 LOCK_POLL = 0.2
-"""Seconds between two tries to get the lock."""
+"""Seconds between two attempts to get the lock."""
 
 logger = logging.getLogger(__name__)
 
 
 class EngineMisfitError(MaskDetectorError):
-    """A stored engine cannot serve; the message is the reason for building it anew."""
+    """A stored engine cannot be used; the message is the reason for rebuilding it."""
 
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that an engine depends on.
+    """Everything an engine depends on.
 
     Attributes:
-        model: name of the model, for people who look into the file.
-        sha256: of the ONNX file.
-        flavour, version: of TensorRT.
+        model: name of the model, for human readers of the file.
+        sha256: hash of the ONNX file.
+        flavour, version: TensorRT's flavour and version.
         gpu, capability: name and compute capability of the GPU.
         precision: fp32 or fp16.
-        profile: smallest, usual and largest input shapes.
+        profile: minimum, optimum and maximum input shapes.
     """
 
     model: str
@@ -66,13 +66,13 @@ class EngineKey:
     profile: Profile
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON gives it back."""
+        """The key as it reads back from JSON."""
         record: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **asdict(self)}))
         return record
 
     @property
     def file_name(self) -> str:
-        """Of all but the model's name: the same network has the same engine by any name."""
+        """Digest of everything but the model's name, so that renaming a model keeps its engine."""
         record = {name: value for name, value in self.to_record().items() if name != "model"}
         digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
         return f"{self.precision}-{digest}.engine"
@@ -82,8 +82,8 @@ class EngineCache:
     """A folder of engines.
 
     Args:
-        folder: empty for the user's cache folder. One that cannot be written, or that others can
-            write, is warned of once, and engines then live in memory only.
+        folder: empty for the user's cache folder. If it cannot be written, or others can write it,
+            a warning is logged once and engines stay in memory only.
     """
 
     def __init__(self, folder: str = "") -> None:
@@ -92,12 +92,12 @@ class EngineCache:
 
     @contextlib.contextmanager
     def lock(self, key: EngineKey, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Keep other threads and processes from building the same engine meanwhile.
+        """Lock out other threads and processes that would build the same engine.
 
-        The system gives the lock back when a process ends, however that happens.
+        The system releases the lock when the process ends for any reason.
 
         Raises:
-            BuildCancelledError: `cancelled` said so while waiting for another builder.
+            BuildCancelledError: `cancelled` returned True while waiting for another builder.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,10 +114,10 @@ class EngineCache:
             yield
 
     def read(self, key: EngineKey) -> bytes | None:
-        """The plan of a stored engine, or None where there is none.
+        """The plan of a stored engine, or None if there is none.
 
         Raises:
-            EngineMisfitError: there is a file, and it is not what it must be.
+            EngineMisfitError: the stored file does not fit.
         """
         path = self._path(key)
         try:
@@ -146,7 +146,7 @@ class EngineCache:
         return plan
 
     def write(self, key: EngineKey, plan: bytes) -> Path | None:
-        """Store an engine as a whole or not at all; None where the folder does not take it."""
+        """Store an engine atomically; None if the folder cannot be written."""
         path = self._path(key)
         header = key.to_record()
         header = {**header, HASH: keyed_hash(_signed(header, plan))}
@@ -170,7 +170,7 @@ class EngineCache:
         return self.folder / f"{key.file_name}{suffix}"
 
     def _sweep(self, key: EngineKey) -> None:
-        """Under the lock: remove what a killed writer of this engine left."""
+        """Remove leftovers of a killed writer of this engine; the caller holds the lock."""
         for partial in self.folder.glob(f"{key.file_name}.*.partial"):
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -193,12 +193,12 @@ class EngineCache:
 
 
 def default_folder() -> Path:
-    """Where engines are kept if no other folder is given."""
+    """The default folder of engines."""
     return cache_folder() / "engines"
 
 
 def _signed(header: dict[str, Any], plan: bytes) -> bytes:
-    """What the keyed hash is of: all of the file but the hash itself."""
+    """The content that the keyed hash covers: all of the file but the hash itself."""
     return json.dumps(header, sort_keys=True).encode() + b"\n" + plan
 
 
@@ -215,7 +215,7 @@ def _split(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _wait_for_lock(file: int, key: EngineKey, cancelled: Callable[[], bool]) -> bool:
-    """Wait for the lock of a file; False where the file system has no locks."""
+    """Wait for the lock of a file; False if the file system has no locks."""
     waiting = False
     while True:
         try:
