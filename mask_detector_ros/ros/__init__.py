@@ -2,6 +2,6 @@ import signal
 import sys
 
 if sys.argv[:1] == ["-m"]:
-    # A node is being started (`python -m`). Until it has handlers of its own, a signal ends it
-    # without a traceback out of some import.
+    # A node is starting (`python -m`). Until it installs its handlers, a signal ends it without
+    # a traceback from an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

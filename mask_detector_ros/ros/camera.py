@@ -48,13 +48,13 @@ class Camera:
 
     Args:
         node: publishes and subscribes.
-        name: of the camera. `NAME/image_raw` leads to `NAME/mask_detector/detections` and so
-            on, as for a node of its own in the namespace NAME; without a name, `image_raw` leads
-            to `~/detections`.
-        topic: of the images; empty for the one above.
-        depth_topic: of depth in the view of the images; empty for none.
-        detector: finds and labels faces.
-        publishing: a context in which messages may go out, if its value is true.
+        name: name of the camera. Results of `NAME/image_raw` go to `NAME/mask_detector/detections`
+            and so on, as from a separate node in the namespace NAME; without a name, those of
+            `image_raw` go to `~/detections`.
+        topic: image topic; empty for the one above.
+        depth_topic: topic of depth registered to the images; empty for none.
+        detector: detects and labels faces.
+        publishing: a context whose value tells whether messages may be published.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Camera:
         )
 
     def activate(self) -> None:
-        """Start with no people and no counts."""
+        """Reset people and counts."""
         self._activation += 1
         self._stream = self._detector.stream()
         header = Header(stamp=self._node.get_clock().now().to_msg())
@@ -95,7 +95,7 @@ class Camera:
         self._results.publish("label_info", labels)
 
     def subscribe(self, receive: Callable[[Camera, Arrival], None], values: Values) -> None:
-        """Hand the images that come from now on to `receive`."""
+        """Pass images to `receive` from now on."""
 
         def arrive(message: Image | CompressedImage) -> None:
             now = self._node.get_clock().now().nanoseconds
@@ -114,27 +114,26 @@ class Camera:
         )
 
     def unsubscribe(self, why: str = "not active") -> None:
-        """Stop receiving images; `why` goes into the diagnostics."""
+        """Stop receiving images; diagnostics show `why`."""
         self._idle = why
         if self._subscription is not None:
             self._subscription.destroy()
             self._subscription = None
 
     def destroy(self) -> None:
-        """Destroy the publishers; a frame that is still in progress will publish nothing."""
+        """Destroy the publishers; a frame in progress publishes nothing."""
         self._activation += 1
         self._geometry.destroy()
         self._results.destroy()
 
     def forget(self) -> None:
-        """From the next image on, start again with no people and no counts."""
+        """Reset people and counts from the next image on."""
         self._forget = True
 
     def process(self, arrival: Arrival, values: Values) -> None:
-        """Process one image, from its message to the messages about it.
+        """Process an image, from its message to the result messages.
 
-        Called in the worker's thread. An image that cannot be used is counted and reported with
-        a warning.
+        Called in the worker's thread. Rejected images are counted and logged as warnings.
         """
         message, breakdown = arrival
         breakdown.end("wait")
@@ -172,7 +171,7 @@ class Camera:
         breakdown: LatencyBreakdown,
         values: Values,
     ) -> None:
-        """Publish everything about an image; what is drawn, only while someone subscribes."""
+        """Publish all results of an image; annotated images only while someone subscribes."""
         results = self._results
         results.publish("detections", RESULTS.detections(faces, header))
         breakdown.end("publish")
@@ -198,7 +197,7 @@ class Camera:
             results.publish_image("image_private", hidden, header)
 
     def _publish_positions(self, faces: Faces, size: tuple[int, int], header: Header) -> None:
-        """Publish where the faces are in space; without a calibration nothing can be said."""
+        """Publish the 3D positions of the faces; this needs a calibration."""
         info, depth = self._geometry.at(nanoseconds(header.stamp))
         try:
             if info is None:
@@ -211,9 +210,9 @@ class Camera:
         self._results.publish("faces_3d", RESULTS.detections_3d(faces, positions, header))
 
     def _warn(self, kind: str, text: str) -> None:
-        """Warn, each kind at most every `WARNING_PERIOD` seconds.
+        """Log a warning, each kind at most every `WARNING_PERIOD` seconds.
 
-        rclpy's own throttle counts by line of code, which all cameras share.
+        rclpy's throttle counts by line of code, which all cameras share.
         """
         now = time.monotonic()
         if now - self._warned.get(kind, -WARNING_PERIOD) >= WARNING_PERIOD:
@@ -221,7 +220,7 @@ class Camera:
             self._node.get_logger().warning(f"{self.name}: {text}" if self.name else text)
 
     def fail(self, error: Exception) -> None:
-        """Count a frame whose processing broke off, and log why."""
+        """Count a frame whose processing failed, and log the reason."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {what} ({Path(place.filename).name}:{place.lineno})"
@@ -234,11 +233,11 @@ class Camera:
         logger.debug("".join(traceback.format_exception(error)))
 
     def status(self, values: Values, work: Work | None) -> Status:
-        """The status of this camera for diagnostics; missing images are also logged.
+        """This camera's diagnostic status; missing images are also logged.
 
         Args:
-            values: of the parameters.
-            work: what the worker is doing.
+            values: parameter values by name.
+            work: the worker's current item.
         """
         part = f"{self.name}: frames" if self.name else "frames"
         if self._subscription is None:
@@ -270,10 +269,10 @@ def make_cameras(
     values: Values,
     publishing: Callable[[], AbstractContextManager[bool]],
 ) -> list[Camera]:
-    """The cameras that the parameters name, or the one without a name.
+    """Create the cameras named by the parameters, or the single unnamed one.
 
     Raises:
-        ParameterError: the parameters do not fit together.
+        ParameterError: the parameters contradict each other.
     """
     names = split_names(values["cameras"]) or [""]
 

@@ -1,4 +1,4 @@
-"""Between image messages and arrays: `sensor_msgs/Image` and `CompressedImage`, both ways."""
+"""Convert between arrays and image messages (`sensor_msgs/Image` and `CompressedImage`)."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "
         encoding=encoding,
         step=pixels.nbytes // image.shape[0],
     )
-    # Assigning bytes takes ten times as long, and an array a thousand times: the message
-    # then checks or copies value by value.
+    # Assigning bytes takes ten times as long and an array a thousand times, because the
+    # message then checks or copies each value.
     msg.data.frombytes(pixels.data.cast("B"))
     return msg
 

@@ -1,4 +1,4 @@
-"""What `/diagnostics` says about the node: it counts, this module judges and words it."""
+"""The node's `/diagnostics`: levels and texts from its counters."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mask_detector_ros.ros.subscription import STEADY_CLOCK
 PERIOD = 1.0
 WINDOW = 10.0
 WARNING_PERIOD = 5.0
-"""Seconds: between two reports; over which rate and latency are taken; between two warnings."""
+"""Seconds: between two reports; window for rate and latency; between two warnings."""
 
 FAILURES_IN_A_ROW = 3
-"""Frames that fail one after the other before diagnostics call it an error."""
+"""Consecutive failed frames that diagnostics report as an error."""
 
 
 class FrameStatistics:
-    """Counts frames; safe to use from several threads. Times in seconds."""
+    """Counts frames. Thread-safe. Times in seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,14 +41,14 @@ class FrameStatistics:
         self._failed_in_a_row = 0
 
     def image_received(self, replaced: bool) -> None:
-        """An image arrived; `replaced` says that it replaced one that still waited."""
+        """Record an image that arrived; `replaced` if it replaced a waiting one."""
         with self._lock:
             self.last_image = time.monotonic()
             self._waiting_since = self._waiting_since or self.last_image
             self.dropped += replaced
 
     def frame_processed(self, breakdown: LatencyBreakdown) -> None:
-        """A frame was published."""
+        """Record a published frame."""
         now = time.monotonic()
         with self._lock:
             self.processed += 1
@@ -59,19 +59,19 @@ class FrameStatistics:
                 self._recent.popleft()
 
     def frame_rejected(self, reason: str) -> None:
-        """A frame could not be used."""
+        """Record a rejected frame."""
         with self._lock:
             self.rejected.add(reason)
             self._failed_in_a_row = 0
 
     def frame_failed(self, reason: str) -> None:
-        """Processing a frame broke off: a shortage of memory, say, or a bug."""
+        """Record a frame whose processing failed, for example from lack of memory or a bug."""
         with self._lock:
             self.failed.add(reason)
             self._failed_in_a_row += 1
 
     def frame_over_budget(self, what: str) -> None:
-        """A frame had more candidates than may be examined; the best were."""
+        """Record a frame with more candidates than `max_candidates`."""
         with self._lock:
             self.over_budget.add(what)
 
@@ -85,9 +85,9 @@ class FrameStatistics:
         """Level, message and values for a DiagnosticStatus.
 
         Args:
-            image_timeout: seconds without an image that are a warning.
-            frame_timeout: seconds without a result, though images arrive, that are an error.
-            stuck: what a frame is stuck in, where one is.
+            image_timeout: seconds without an image before a warning.
+            frame_timeout: seconds without a result while images arrive before an error.
+            stuck: the step in which a frame is stuck, if any.
         """
         now = time.monotonic()
         with self._lock:
@@ -137,7 +137,7 @@ class FrameStatistics:
 
 
 class _Events:
-    """How often something happened, and why it did last."""
+    """How often something happened, and the last reason."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -157,12 +157,12 @@ class Status(NamedTuple):
     """The status of one part of the node.
 
     Attributes:
-        part: its name, which stands after the node's.
-        level: of DiagnosticStatus. OK; WARN where something is wrong that may pass (silence, a
-            frame rejected); ERROR where nothing useful comes out.
+        part: its name, appended to the node's.
+        level: level of DiagnosticStatus. OK; WARN for possibly transient problems (no images, a
+            rejected frame); ERROR if there is no useful output.
         text: one line.
         values: keys and values.
-        hardware: what it depends on, such as the topic of a camera.
+        hardware: the source it depends on, such as a camera topic.
     """
 
     part: str
@@ -173,11 +173,11 @@ class Status(NamedTuple):
 
 
 class StatusReporter:
-    """Publishes the node's parts to /diagnostics every second; warns of a node of one name.
+    """Publishes the node's parts to /diagnostics every second; warns of duplicate node names.
 
     Args:
-        node: whose status it is.
-        statuses: gives the status of each part, the first of which also names a twin.
+        node: the node.
+        statuses: returns the status of each part; the first also reports a duplicate node name.
     """
 
     def __init__(self, node: Node, statuses: Callable[[], list[Status]]) -> None:
@@ -198,7 +198,7 @@ class StatusReporter:
         header = Header(stamp=self._node.get_clock().now().to_msg())
         array = DiagnosticArray(header=header)
         for status in statuses:
-            # The names of diagnostic_updater, by which rqt_robot_monitor groups: "node: task".
+            # Names as in diagnostic_updater, by which rqt_robot_monitor groups: "node: task".
             message = DiagnosticStatus(
                 level=status.level,
                 name=f"{name.strip('/')}: {status.part}",

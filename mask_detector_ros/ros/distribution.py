@@ -1,12 +1,12 @@
-"""What differs between the ROS distributions, and what rclpy keeps in private places.
+"""Differences between ROS distributions, and private parts of rclpy.
 
-No other file imports these from rclpy; a test compares all other names with lists of what each
-distribution has.
+No other file imports these from rclpy; a test compares all other names with each distribution's
+list of public names.
 """
 
 from __future__ import annotations
 
-# ClockType has a module of its own from Jazzy on, and is here in all distributions.
+# ClockType has a separate module from Jazzy on, and is here in all distributions.
 from rclpy.clock import ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
@@ -19,7 +19,7 @@ __all__ = ["ClockType", "InvalidHandle", "RCLError", "UnknownROSArgsError", "cou
 
 
 def count_nodes_called(node: Node, name: str) -> int:
-    """How many nodes of the graph have this fully qualified name, this one included.
+    """Number of nodes in the graph with this fully qualified name, including this one.
 
     Humble has no `get_fully_qualified_node_names`.
     """

@@ -1,4 +1,4 @@
-"""Calibration and depth of one camera, received only while someone wants positions."""
+"""Calibration and depth of one camera, received only while positions are wanted."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.ros.subscription import MATCH_PERIOD, STEADY_CLOCK
 
 DEPTHS_KEPT = 15
-"""Depth images that wait for the detections of their colour image: half a second's worth."""
+"""Maximum number of depth images that wait for their colour image's detections: half a second."""
 
 MAX_OFFSET = 50_000_000
-"""Nanoseconds between the stamps of a colour image and of its depth, at most."""
+"""Maximum nanoseconds between the stamps of a colour image and its depth."""
 
 
 class Geometry:
     """Subscribes to `camera_info` beside an image topic, and to a depth topic.
 
     Args:
-        node: that subscribes.
-        image_topic: the resolved name of the raw images' topic.
-        depth_topic: of depth images in the view of the colour images; empty for none.
-        is_wanted: whether to subscribe now; asked every half second.
+        node: the node that subscribes.
+        image_topic: resolved name of the raw image topic.
+        depth_topic: topic of depth registered to the colour images; empty for none.
+        is_wanted: whether to subscribe now; polled every half second.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Geometry:
         self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=STEADY_CLOCK)
 
     def at(self, stamp: int) -> tuple[CameraInfo | None, Image | None]:
-        """The calibration, and the depth whose stamp in nanoseconds is nearest, if near enough."""
+        """The calibration, and the depth with the nearest stamp (nanoseconds), if near enough."""
         with self._lock:
             offsets = [(abs(nanoseconds(d.header.stamp) - stamp), d) for d in self._depths]
             info = self._info

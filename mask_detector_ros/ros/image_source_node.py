@@ -1,6 +1,6 @@
-"""The `image_source` node: a camera made of the sample scene, files, a camera or a stream.
+"""The `image_source` node: publishes the sample scene, files, a camera or a stream as a camera.
 
-It publishes `image_raw` and, for the sample scene, whose faces it knows, `~/ground_truth`.
+It publishes `image_raw` and, for the sample scene, whose faces are known, `~/ground_truth`.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from mask_detector_ros.sources import (
 )
 
 DEFAULT_RATE = 15.0
-"""Hz, for a source without a rate of its own: images."""
+"""Rate in Hz of a source without a rate: images."""
 
 MAX_PAUSE = 5.0
-"""Seconds between two attempts to open a live source, at most; the first pause is 0.5."""
+"""Maximum seconds between two attempts to open a live source; the first pause is 0.5."""
 
 DISCOVERY_TIMEOUT = 10.0
-"""Seconds that a subscriber of the ground truth gets to appear once the image has one. Discovery
-takes 0.1 to 3 s, more on a busy machine, and differs between the two."""
+"""Seconds to wait for a subscriber of the ground truth once the image has one. Discovery takes 0.1
+to 3 s, more on a busy machine, and differs between the two."""
 
 ATTEMPTS = 2
-"""How often a lossless frame is sent, at most, until its detections come."""
+"""Maximum number of times a lossless frame is sent until its detections arrive."""
 
 STOP_TIMEOUT = 1.0
-"""Seconds that the source gets to end when the process ends."""
+"""Seconds that the source has to stop when the process ends."""
 
 PARAMETERS = (
     Parameter(
@@ -97,17 +97,17 @@ PARAMETERS = (
 
 
 class ImageSourceNode(Node):
-    """Publishes the frames of one source at its pace.
+    """Publishes the frames of a source at its rate.
 
-    A thread of its own reads the source: a camera or a stream that keeps silent must not
-    keep the executor from answering.
+    A separate thread reads the source, so that a silent camera or stream does not block the
+    executor.
     """
 
     failed = False
     callback_errors = 0
 
     def __init__(self) -> None:
-        """Raises ParameterError where a parameter has a wrong type or value."""
+        """Raises ParameterError if a parameter has a wrong type or value."""
         super().__init__("image_source")
         self._values = {parameter.name: self._declare(parameter) for parameter in PARAMETERS}
         self._source_name: str = self._values["source"]
@@ -121,7 +121,7 @@ class ImageSourceNode(Node):
         self._has_reduced = False
         self._published = 0
         self._pause = 0.0
-        # What is left to say should the thread die of an error that nobody foresaw.
+        # Reported if the thread dies of an unexpected error.
         self._failure: SourceError | None = SourceError(
             "publishing failed; please report the lines above"
         )
@@ -134,13 +134,13 @@ class ImageSourceNode(Node):
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and the node."""
+        """Stop the thread and destroy the node."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT)
         if self._thread.is_alive():
-            # A camera that keeps silent holds it for seconds, and Python cannot end a thread:
-            # leave now, before the interpreter tears down what the thread still uses.
+            # A silent camera blocks the thread for seconds, and Python cannot end a thread: exit
+            # now, before the interpreter tears down objects that the thread still uses.
             sys.stderr.flush()
             os._exit(0)
         self.destroy_node()
@@ -163,7 +163,7 @@ class ImageSourceNode(Node):
         except SourceError as error:
             self._failure = error
         except (RCLError, InvalidHandle):
-            # A signal has shut the context down, or closed the node, under the publisher.
+            # A signal has shut down the context, or the node was closed, during publishing.
             if self.context.ok():
                 raise
         finally:
@@ -176,7 +176,7 @@ class ImageSourceNode(Node):
         self.context.try_shutdown()
 
     def _play(self) -> None:
-        """Publish until the source ends; open a live one again whenever it is lost."""
+        """Publish until the source ends; reopen a live source whenever it is lost."""
         shown = without_password(self._source_name)
         if self._values["wait_for_subscriber"]:
             self._wait_for_subscribers()
@@ -215,7 +215,7 @@ class ImageSourceNode(Node):
                 if self._pause or not self._published:
                     self.get_logger().info(f"receiving {without_password(self._source_name)}")
                     self._pause = 0.0
-                # A camera's own jitter must not make it miss every other frame.
+                # The camera's jitter must not make it skip every other frame.
                 if time.monotonic() < due - period / 4:
                     continue
             elif self._stopping.wait(max(0.0, due - time.monotonic())):
@@ -228,7 +228,7 @@ class ImageSourceNode(Node):
             self._publish(frame, Header(stamp=stamp.to_msg(), frame_id=self._values["frame_id"]))
             if self._published == self._values["frames"]:
                 return
-            # After a stall the pace goes on; the lost time is not caught up in a burst.
+            # After a stall continue at the normal rate, without a burst to catch up.
             due = max(due + period, time.monotonic())
 
     def _publish(self, frame: Frame, header: Header) -> None:
@@ -247,7 +247,7 @@ class ImageSourceNode(Node):
     def _reduce(self, frame: Frame) -> Any:
         """The frame's image, within `max_megapixels`."""
         image = reduce_image(frame.image, self._values["max_megapixels"])
-        # Said of each photograph of a folder, and once of a video.
+        # Reported for each photograph of a folder, and once for a video.
         if image is not frame.image and (frame.time is None or not self._has_reduced):
             self._has_reduced = True
             height, width = frame.image.shape[:2]
@@ -258,7 +258,7 @@ class ImageSourceNode(Node):
         return image
 
     def _wait_for_subscribers(self) -> None:
-        """Return once nobody who reads the first frame can miss it, or its ground truth."""
+        """Wait until the subscribers of the first frame and its ground truth are matched."""
         while self._images.get_subscription_count() == 0 and not self._stopping.wait(0.02):
             pass
         end = time.monotonic() + DISCOVERY_TIMEOUT
@@ -270,13 +270,13 @@ class ImageSourceNode(Node):
             pass
 
     def _has_all_subscribers(self) -> bool:
-        """Whether the ground truth has one, and a lossless image one that loses none."""
+        """Whether the ground truth has a subscriber, and a lossless image a reliable one."""
         if self._truths is not None and self._truths.get_subscription_count() == 0:
             return False
         return self._gate is None or has_reliable_subscriber(self, self._images.topic_name)
 
     def _wait_until_delivered(self) -> None:
-        """Whoever leaves the graph takes along what it has not delivered yet."""
+        """Wait for acknowledgements: undelivered samples are lost when the node exits."""
         limit = Duration(seconds=2.0)
         for publisher in (self._images, self._truths):
             if publisher is not None:
@@ -284,7 +284,7 @@ class ImageSourceNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node; 0 at the source's end or on a signal, 1 where it could not serve."""
+    """Run the node; return 0 at the source's end or on a signal, 1 on failure."""
     return run_node(ImageSourceNode, args)
 
 

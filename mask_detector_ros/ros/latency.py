@@ -1,4 +1,4 @@
-"""Where an image's time goes, from its stamp to its detections."""
+"""Latency breakdown of an image, from its stamp to its detections."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from mask_detector_ros.result_messages import LATENCY_PARTS
 
 LONGEST_AHEAD, LONGEST_BEHIND = 0.1, 10.0
-"""Seconds between a stamp and the node's clock that two good clocks, and a slow camera, explain."""
+"""Plausible seconds between a stamp and the node's clock, with good clocks and a slow camera."""
 
 
 class LatencyBreakdown:
-    """The time that one image spends in each part of its way through the node, in nanoseconds.
+    """The time that an image spends in each processing step, in nanoseconds.
 
     Args:
         transport: from the image's stamp until now.
-        clock_fault: what is wrong with the stamp, by `find_clock_fault`.
+        clock_fault: the stamp's fault, from `find_clock_fault`.
 
     Attributes:
         parts: the time of each finished part of `LATENCY_PARTS`; their sum is the latency so far.
@@ -34,7 +34,7 @@ class LatencyBreakdown:
 
     @property
     def in_progress(self) -> str:
-        """The part of `LATENCY_PARTS` that has not ended; the last, once all have."""
+        """The current part of `LATENCY_PARTS`; the last one when all have ended."""
         return next((part for part in LATENCY_PARTS if part not in self.parts), LATENCY_PARTS[-1])
 
     @property
@@ -44,9 +44,9 @@ class LatencyBreakdown:
 
 
 def find_clock_fault(stamp: int, now: int) -> str:
-    """Why the time from a stamp until now, both in nanoseconds, is no latency; empty where it is.
+    """Why the time from a stamp to now (both in nanoseconds) is not a latency; empty if it is.
 
-    A clock at 0 is simulated time before its first message.
+    A clock at 0 is simulated time before the first clock message.
     """
     if stamp == 0:
         return "stamps are zero: the camera's driver must set header.stamp"

@@ -1,4 +1,4 @@
-"""What the library says to Python's logging, in the node's log."""
+"""Forward the library's Python logging to the node's log."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import rclpy
 
 
 class NodeLogHandler(logging.Handler):
-    """Hands records of `mask_detector_ros` to the logger of a node."""
+    """Passes records of `mask_detector_ros` to a node's logger."""
 
     def __init__(self, node_logger: Any) -> None:
         super().__init__(logging.INFO)
         self._node_logger = node_logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record, as long as there is a ROS to log to."""
+        """Log one record while the ROS context is valid."""
         if not rclpy.ok():
             return
-        # One call site each: rclpy rejects a site that changes its severity.
+        # One call site per level: rclpy rejects a call site that changes its severity.
         text = record.getMessage()
         if record.levelno >= logging.ERROR:
             self._node_logger.error(text)
@@ -30,7 +30,7 @@ class NodeLogHandler(logging.Handler):
 
 
 def forward_library_log(node_logger: Any) -> None:
-    """Let a node's log have what the library reports: which backend, which engine is built."""
+    """Send the library's reports, such as backends and engine builds, to a node's log."""
     library = logging.getLogger("mask_detector_ros")
     library.setLevel(logging.INFO)
     library.handlers = [NodeLogHandler(node_logger)]

@@ -40,14 +40,14 @@ from mask_detector_ros.ros.watchdog import Watchdog
 from mask_detector_ros.ros.worker import NewestItemWorker
 
 STOP_TIMEOUT = 1.2
-"""Seconds that a frame in progress gets to end, when the models are freed or the process ends."""
+"""Seconds that a frame in progress has to finish when models are freed or the process ends."""
 
 LOCK_TIMEOUT = 0.3
-"""Seconds that a message that is being published gets to go out before the node is inactive."""
+"""Seconds that a publish call in progress has to finish before the node is inactive."""
 
 
 class MaskDetectorNode(LifecycleNode):
-    """Subscribes to images, publishes who wears a mask."""
+    """Subscribes to images and publishes faces with their mask labels."""
 
     def __init__(self) -> None:
         super().__init__("mask_detector")
@@ -72,7 +72,7 @@ class MaskDetectorNode(LifecycleNode):
     # Lifecycle
 
     def start(self) -> None:
-        """Configure and activate, unless a manager is to do it.
+        """Configure and activate, unless a lifecycle manager does it.
 
         Raises:
             MaskDetectorError: the node could not be configured; its log says why.
@@ -96,7 +96,7 @@ class MaskDetectorNode(LifecycleNode):
             )
             self._cameras = make_cameras(self, detector, values, self._publishing)
         except MaskDetectorError as error:
-            if rclpy.ok():  # else a signal has ended it, which is no error
+            if rclpy.ok():  # otherwise a signal has ended it, which is not an error
                 self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         self._detector = detector
@@ -143,7 +143,7 @@ class MaskDetectorNode(LifecycleNode):
 
     def _deactivate(self) -> None:
         self._active = False
-        # What is being published goes out first, unless it is stuck.
+        # Let a publish call in progress finish, unless it is stuck.
         if self._lock.acquire(timeout=LOCK_TIMEOUT):
             self._lock.release()
         for camera in self._cameras:
@@ -152,7 +152,7 @@ class MaskDetectorNode(LifecycleNode):
             self._worker.clear()
 
     def _free(self) -> None:
-        """Drop models and publishers; a frame in progress gets `STOP_TIMEOUT` to end."""
+        """Drop models and publishers; a frame in progress has `STOP_TIMEOUT` to finish."""
         if self._worker is None:
             return
         self._abandoned = [worker for worker in self._abandoned if not worker.stop(0)]
@@ -170,12 +170,12 @@ class MaskDetectorNode(LifecycleNode):
         return_memory()
 
     def close(self) -> None:
-        """End the process's work at once; called once, last."""
+        """Stop all work at once; called once, last."""
         self._active = False
         workers = [*self._abandoned, *([self._worker] if self._worker is not None else [])]
         if not all(worker.stop(STOP_TIMEOUT / len(workers)) for worker in workers):
-            # The backend is deep in a frame and Python cannot end its thread: leave now,
-            # before the interpreter tears down what the thread still uses.
+            # The backend is inside a frame and Python cannot end its thread: exit now, before
+            # the interpreter tears down objects that the thread still uses.
             sys.stderr.flush()
             os._exit(1 if self.failed else 0)
         self.destroy_node()
@@ -187,7 +187,7 @@ class MaskDetectorNode(LifecycleNode):
     # Parameters and services
 
     def _take_parameters(self, changes: list[Any]) -> SetParametersResult:
-        """Take over allowed changes from the next frame on; reject the others with a reason."""
+        """Apply allowed changes from the next frame on; reject others with a reason."""
         configured = self._detector is not None
         result = check_changes(NODE_PARAMETERS, changes, self._values, configured)
         if not result.successful:
@@ -196,12 +196,12 @@ class MaskDetectorNode(LifecycleNode):
         values = check_parameters(NODE_PARAMETERS, {**self._values, **given})
         if "alert_labels" in given and (reason := self._unknown_alert_labels(values)):
             return SetParametersResult(successful=False, reason=reason)
-        # A frame in work keeps the values that it began with.
+        # A frame in progress keeps its initial values.
         self._values = values
         return result
 
     def _unknown_alert_labels(self, values: dict[str, Any]) -> str:
-        """What is wrong with `alert_labels` for the model that is loaded; empty where nothing."""
+        """Why `alert_labels` does not fit the loaded model; empty if it does."""
         if (detector := self._detector) is None:
             return ""
         known = dict.fromkeys((*detector.label_names, *filter(None, detector.label_roles)))
@@ -216,7 +216,7 @@ class MaskDetectorNode(LifecycleNode):
         return response
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Turn the work on or off, models kept: off, the node does not even receive images."""
+        """Switch processing on or off, keeping the models; off also stops receiving images."""
         with self._lock:
             self._enabled = request.data
         if self._active:
@@ -236,12 +236,12 @@ class MaskDetectorNode(LifecycleNode):
     # Frames
 
     def _receive(self, camera: Camera, arrival: Arrival) -> None:
-        """In the executor's thread: keep the newest."""
+        """Keep the newest image (executor's thread)."""
         if self._worker is not None:
             camera.statistics.image_received(self._worker.submit(camera, arrival))
 
     def _process(self, camera: Camera, arrival: Arrival) -> None:
-        """In the worker's thread: what fails costs this frame, not the node."""
+        """Process an image (worker's thread); an error costs this frame, not the node."""
         try:
             camera.process(arrival, self._values)
         except Exception as error:
@@ -249,7 +249,7 @@ class MaskDetectorNode(LifecycleNode):
 
     @contextmanager
     def _publishing(self) -> Iterator[bool]:
-        """Whether messages may go out: once deactivated, not one more does."""
+        """Whether messages may be published; after deactivation none is."""
         with self._lock:
             if not (self._active and self._enabled):
                 yield False

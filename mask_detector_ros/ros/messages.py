@@ -1,4 +1,4 @@
-"""The messages about one image, as classes of ROS; `result_messages` says what they hold."""
+"""Result messages as ROS classes; `result_messages` provides their content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.result_messages import ResultMessages
 
 @cache
 def _message_class(kind: str) -> tuple[Any, bool]:
-    """The class of a message, and whether it can check its fields, as classes since Jazzy can."""
+    """The class of a message, and whether it can validate its fields (since Jazzy)."""
     package, _, name = kind.split("/")
     message_class = getattr(import_module(f"{package}.msg"), name)
     return message_class, "_check_fields" in message_class.__slots__
@@ -24,8 +24,8 @@ def _message_class(kind: str) -> tuple[Any, bool]:
 def make_message(kind: str, /, **fields: Any) -> Any:
     """A message of a type, such as `std_msgs/msg/Header`, with all its fields given.
 
-    It leaves out the constructor, which also makes every default that `fields` replaces: that
-    takes 0.6 of the time.
+    It bypasses the constructor, which also creates every default that `fields` replaces: that takes
+    0.6 of the time.
     """
     message_class, can_check = _message_class(kind)
     message = message_class.__new__(message_class)
@@ -41,6 +41,6 @@ ANNOTATIONS = AnnotationMessages(make_message)
 
 
 def nanoseconds(stamp: Time) -> int:
-    """A stamp as one number, which, unlike rclpy's Time, may be negative."""
+    """A stamp in nanoseconds, which, unlike rclpy's Time, may be negative."""
     total: int = stamp.sec * 10**9 + stamp.nanosec
     return total

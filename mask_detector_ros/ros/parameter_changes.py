@@ -1,4 +1,4 @@
-"""Which changes of parameters a running node takes."""
+"""Which parameter changes a running node accepts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def check_changes(
     values: Mapping[str, Any],
     configured: bool,
 ) -> SetParametersResult:
-    """Whether the changes may be made, all together, and if not, why.
+    """Whether all changes together are allowed, and the reason if not.
 
     Args:
-        values: the present ones; what stays as it is (`ros2 param load`) is no change.
+        values: the current values; unchanged ones (`ros2 param load`) do not count as changes.
         configured: whether models are loaded, so that only live parameters can change.
     """
     known = {parameter.name: parameter for parameter in table}
@@ -44,7 +44,7 @@ def check_changes(
 
 
 def _why_locked(name: str, value: Any, values: Mapping[str, Any]) -> str:
-    """Why a peer may not set a parameter to this value; empty where it may."""
+    """Why another node may not set a parameter to this value; empty if it may."""
     if name == PATH_LOCK:
         return f"{name} is fixed at start"
     shipped = {

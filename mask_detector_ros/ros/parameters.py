@@ -33,7 +33,7 @@ from mask_detector_ros.parameters import (
 )
 from mask_detector_ros.ros.subscription import RELIABILITIES, TRANSPORTS
 
-# By rcl's rule for names.
+# rcl's rule for names.
 ROS_NAME = r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*"
 ROS_NAMES = rf"({ROS_NAME})?( *, *{ROS_NAME})*"
 _NAMES: dict[str, Any] = {
@@ -140,13 +140,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """What `ros2 param describe` shows."""
+    """The descriptor that `ros2 param describe` shows."""
     when = "live" if parameter.live else "fixed while the node is configured"
     message = ParameterDescriptor(
         description=parameter.description,
         additional_constraints=f"{parameter.allowed}; {when}",
-        # Types are checked by our own table: it takes 1 for 1.0, and its refusals say what
-        # is allowed.
+        # The table checks types: it accepts 1 for 1.0, and its errors say what is allowed.
         dynamic_typing=True,
     )
     if parameter.minimum is not None and isinstance(parameter.default, int):
@@ -178,7 +177,7 @@ def declare_parameters(node: Node, table: Iterable[Parameter]) -> None:
 
 
 def _unknown_overrides(node: Node) -> set[str]:
-    """The parameters that were given at start, and that no one has declared.
+    """The parameters given at start that were not declared.
 
     Those that override QoS are declared later, with their publishers.
     """
@@ -193,7 +192,7 @@ def _suggest(name: str, table: Iterable[Parameter]) -> str:
 
 
 def plain_value(parameter: rclpy.parameter.Parameter) -> Any:
-    """The value of a ROS parameter as the tables know it."""
+    """The value of a ROS parameter in the table's type."""
     value = parameter.value
     return tuple(value) if isinstance(value, array.array | list) else value
 
@@ -204,7 +203,7 @@ def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
 
 
 def split_names(text: str) -> list[str]:
-    """The names of a list with commas, each once."""
+    """The distinct names of a comma-separated list."""
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 

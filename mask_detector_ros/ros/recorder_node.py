@@ -1,7 +1,7 @@
-"""`recorder`: writes detections and annotated images into a folder; the demo's witness.
+"""`recorder`: writes detections and annotated images to a folder, for the demo.
 
-`annotated.mp4` shows the images at the pace of their stamps; `detections.jsonl` has one JSON
-object a detections message, with the ground truth of the same stamp where one is published.
+`annotated.mp4` shows the images at the rate of their stamps. `detections.jsonl` has one JSON
+object per detections message, with the ground truth of the same stamp if one is published.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ PARAMETERS = (
 LOG_NAME = "detections.jsonl"
 
 TRUTHS_KEPT = 500
-"""Ground truths that wait for their detections, or to be read: on a busy machine the recorder falls
-behind, and there are more of them than of detections."""
+"""Queue length for ground truths: on a busy machine the recorder falls behind, and there are more
+ground truths than detections."""
 
 TRUTH_WAIT = 5.0
-"""Seconds that detections wait for their ground truth: topics have no common order."""
+"""Seconds that detections wait for their ground truth, since topics have no common order."""
 
 LONGEST_STILL = 10.0
-"""Seconds that a frame stands in the video, at most, while no other comes."""
+"""Maximum seconds that the video shows a frame while no other arrives."""
 
 
 class RecorderNode(Node):
@@ -102,7 +102,7 @@ class RecorderNode(Node):
         self._topics = (detections.topic_name, images.topic_name)
 
     def start(self) -> None:
-        """Open the log once somebody publishes: whoever waits for it loses no frame."""
+        """Open the log once someone publishes, so that waiting for the log misses no frame."""
         self._waiting = self.create_timer(0.05, self._open_log)
 
     def _open_log(self) -> None:
@@ -157,7 +157,7 @@ class RecorderNode(Node):
         self._write_settled()
 
     def _write_line(self, line: bytes) -> None:
-        """Append a line as a whole, or leave the file as it was."""
+        """Append a complete line, or leave the file unchanged."""
         assert self._log is not None
         end = self._log.tell() if self._log.seekable() else 0
         try:
@@ -174,7 +174,7 @@ class RecorderNode(Node):
         )
 
     def _write_settled(self, everything: bool = False) -> None:
-        """Write the records whose ground truth is there, or will not come."""
+        """Write the records whose ground truth has arrived or timed out."""
         while self._waiting_records and self._log is not None:
             stamp, since, record = self._waiting_records[0]
             if not (
@@ -208,8 +208,8 @@ class RecorderNode(Node):
         if self._view is not None and stamp in self._seen:
             seconds = (stamp - self._first_stamp) / 1e9
             self._view.show(image, self._seen.pop(stamp), seconds)
-        # As many frames as the time since the last image is long, so that the video runs at
-        # the pace of life also where images are missing.
+        # Repeat frames to fill the time since the last image, so that the video runs in real
+        # time even if images are missing.
         due = round((stamp - self._first_stamp) / 1e9 * self._video.rate) + 1
         missing = max(due - self._video.frame_count, 0)
         for _ in range(min(missing, round(LONGEST_STILL * self._video.rate))):
@@ -217,7 +217,7 @@ class RecorderNode(Node):
 
 
 def to_records(message: Detection2DArray) -> list[dict[str, Any]]:
-    """One JSON-ready dictionary a detection; see `mask_detector_ros.faces.face_record`."""
+    """One JSON-ready dictionary per detection; see `mask_detector_ros.faces.face_record`."""
     records = []
     for detection in message.detections:
         centre, box = detection.bbox.center.position, detection.bbox

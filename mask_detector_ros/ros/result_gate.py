@@ -1,4 +1,4 @@
-"""Playing a file without loss: the next frame goes out when detections of the last one came."""
+"""Lossless playback: publish the next frame when the last one's detections have arrived."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from vision_msgs.msg import Detection2DArray
 
 RESULT_TIMEOUT = 30.0
-"""Seconds that the detections of a frame may take."""
+"""Timeout for the detections of a frame, in seconds."""
 
 
 class ResultGate:
-    """Subscribes to `detections` for a node whose own thread publishes images."""
+    """Subscribes to `detections` for a node whose thread publishes images."""
 
     def __init__(self, node: Node, qos: QoSProfile) -> None:
         self._node = node
@@ -24,12 +24,12 @@ class ResultGate:
         node.create_subscription(Detection2DArray, "detections", self._on_detections, qos)
 
     def expect(self, stamp: Time) -> None:
-        """Call before the frame of that stamp is published."""
+        """Call before publishing the frame with this stamp."""
         self._came.clear()
         self._stamp = stamp
 
     def wait(self, stopping: threading.Event, name: str) -> bool:
-        """Wait for its detections, or the end of the process; False, with a warning, for none."""
+        """Wait for its detections or the end of the process; on a timeout warn and return False."""
         end = time.monotonic() + RESULT_TIMEOUT
         while not self._came.wait(0.1) and not stopping.is_set():
             if time.monotonic() > end:
@@ -45,9 +45,9 @@ class ResultGate:
 
 
 def has_reliable_subscriber(node: Node, topic: str) -> bool:
-    """Whether somebody reads the topic who loses nothing.
+    """Whether the topic has a reliable subscriber.
 
-    The detector first subscribes with best effort, until it knows what is published.
+    The detector first subscribes with best effort, until it knows the publishers' QoS.
     """
     infos = node.get_subscriptions_info_by_topic(topic)
     return any(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos)

@@ -34,18 +34,18 @@ TOPICS: dict[str, type] = {
 }
 
 DEPTH, IMAGE_DEPTH = 10, 2
-"""Messages that a publisher keeps for a slow subscriber."""
+"""Queue length of the publishers."""
 
 
 class Results:
-    """Publishes what is known about one camera's images.
+    """Publishes the results of one camera.
 
     Args:
-        node: that publishes.
+        node: the node that publishes.
         place: the namespace of the topics, such as `~`.
 
     Raises:
-        ParameterError: a parameter overrides the QoS of a topic in a way that does not exist.
+        ParameterError: a parameter overrides a topic's QoS with an invalid policy.
     """
 
     def __init__(self, node: LifecycleNode, place: str) -> None:
@@ -62,7 +62,7 @@ class Results:
                     qos,
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
-            # rclpy raises a RuntimeError for a policy that it does not know.
+            # rclpy raises RuntimeError for an unknown policy.
             except (ParameterException, RuntimeError) as error:
                 self.destroy()
                 raise ParameterError(
@@ -78,7 +78,7 @@ class Results:
         return any(self._publishers[t].get_subscription_count() > 0 for t in topics)
 
     def publish_image(self, topic: str, image: NDArray[np.uint8], header: Header) -> None:
-        """Publish an image raw, compressed, or both, as someone subscribes."""
+        """Publish an image raw, compressed, or both, depending on the subscribers."""
         if self.has_subscribers(topic):
             self.publish(topic, image_to_message(image, header))
         if self.has_subscribers(f"{topic}/compressed"):

@@ -1,4 +1,4 @@
-"""Running a node as a process: start, spin, signals, exit code."""
+"""Run a node as a process: start, spin, signals, exit code."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory
 from mask_detector_ros.sources import hide_passwords
 
 WAKE_PERIOD = 0.5
-"""Seconds after which a process without work looks whether a signal has come: on a busy machine
-the wake-up that a signal sends to the executor is lost at times, as `make soak` showed."""
+"""Seconds after which an idle process checks for signals: on a busy machine the executor's wake-up
+by a signal is sometimes lost, as `make soak` showed."""
 
 MAX_DOMAIN = 232
-"""The ports of a higher domain do not exist; Fast DDS ends the process."""
+"""Higher domains have no valid ports, and Fast DDS ends the process."""
 
 MAX_FAILURES = 100
 """Errors of rcl itself, one after the other, before the process gives up: what a peer can bring
@@ -40,24 +40,24 @@ Result = TypeVar("Result")
 
 
 class RunnableNode(Protocol):
-    """A node with work of its own.
+    """A node with background work.
 
     Attributes:
-        failed: whether that work broke down, so that the process must end with 1.
-        callback_errors: how many callbacks have failed.
+        failed: whether that work failed, so that the process must exit with 1.
+        callback_errors: number of failed callbacks.
     """
 
     failed: bool
     callback_errors: int
 
     def start(self) -> None:
-        """Begin, once the node is in an executor."""
+        """Start work, once the node is in an executor."""
 
     def close(self) -> None:
         """End all work and destroy the node."""
 
     def get_logger(self) -> Any:
-        """As rclpy's nodes have it."""
+        """As in rclpy's nodes."""
 
 
 def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
@@ -90,18 +90,18 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         _spin(executor, node)
     except MaskDetectorError as error:
         code = _report(str(error))
-    except ParameterException as error:  # of a parameter that rclpy declares itself
+    except ParameterException as error:  # raised for a parameter that rclpy itself declares
         code = _report(_describe(error))
     except ExternalShutdownException:
         pass
     except (RCLError, OSError, MemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "start new thread" not in str(error):
             raise
-        # The signal handler shuts the context down under whatever is being called.
+        # The signal handler may shut down the context during any call.
         if rclpy.ok():
             code = _report(explain_start_error(error))
     finally:
-        # A second Ctrl-C, or launch's forwarding of the first, must not break the ending off.
+        # A second Ctrl-C, or launch's forwarding of the first, must not interrupt the shutdown.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
@@ -122,7 +122,7 @@ _TYPES = {
 
 
 def _describe(error: ParameterException) -> str:
-    """What is wrong with a parameter, in the words of our own tables."""
+    """Describe a parameter error in the words of our tables."""
     text = str(error)
     wrong = re.match(r"Trying to set parameter '(.+)' to '(.*)' of .* expecting type '(\w+)'", text)
     if wrong is None:
@@ -154,7 +154,7 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
                 throttle_duration_sec=WARNING_PERIOD,
             )
             node.get_logger().debug("".join(traceback.format_exception(error)))
-            # A peer that makes callbacks fail as fast as it can takes no core.
+            # A peer that makes callbacks fail continuously must not use up a core.
             time.sleep(min(failures, MAX_FAILURES) / 10_000)
 
 
@@ -164,7 +164,7 @@ def _report(text: str) -> int:
 
 
 def explain_start_error(error: Exception) -> str:
-    """One line about what kept ROS from starting, and what to do."""
+    """One line with the reason why ROS did not start, and the remedy."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else type(error).__name__
     for words, advice in _START_ERRORS:
@@ -184,15 +184,15 @@ _START_ERRORS = (
     ("initialize logging", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
     ("log directory", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
 )
-"""Words in the errors of rcl and of the system, and what they mean."""
+"""Phrases in the errors of rcl and of the system, and their meaning."""
 
 
 @contextmanager
 def sending(node: Node) -> Iterator[None]:
-    """Publish inside: what DDS does not send is lost with a warning, and the node goes on.
+    """Context for publishing: a message that DDS does not send is dropped with a warning.
 
-    It has no room for a message while a reliable subscriber is blocked. Once the context is shut
-    down, by a signal in the middle of it, nothing is said.
+    DDS has no room for a message while a reliable subscriber is blocked. After the context was shut
+    down, for example by a signal, there is no warning.
     """
     try:
         yield
@@ -206,13 +206,13 @@ def sending(node: Node) -> Iterator[None]:
 
 
 def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Print what a lifecycle callback raises by mistake: rclpy swallows it silently."""
+    """Print unexpected exceptions of a lifecycle callback, which rclpy swallows silently."""
 
     @functools.wraps(callback)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return callback(*args, **kwargs)
-        except Exception:  # to be raised again
+        except Exception:  # raised again later
             if rclpy.ok():
                 traceback.print_exc()
             raise

@@ -1,6 +1,6 @@
-"""Shared memory of Fast DDS: what is checked before a node starts.
+"""Check Fast DDS's shared memory before a node starts.
 
-A process that writes into a full /dev/shm is killed by SIGBUS, without a message.
+A process that writes to a full /dev/shm is killed by SIGBUS without a message.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")
 
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""The variable that names a profile, now and in Fast DDS 2."""
+"""Variables that name a profile: the current one, and that of Fast DDS 2."""
 
 PROFILE_NEED, DEFAULT_NEED = 72, 8
-"""Megabytes that a node takes with our profile, whose segment has 64, and without one."""
+"""Shared memory of a node in MB: with our profile, whose segment has 64, and without one."""
 
 
 def avoid_full_shared_memory(
     environment: MutableMapping[str, str], folder: Path = SHARED_MEMORY
 ) -> str:
-    """Let Fast DDS use UDP where shared memory has no room, and say so; else an empty string.
+    """Switch Fast DDS to UDP if shared memory is full; return the reason or an empty string.
 
     Args:
-        environment: of the process, which is changed.
-        folder: where shared memory is.
+        environment: the process's environment; it is modified.
+        folder: the shared memory's mount point.
     """
     try:
         status = os.statvfs(folder)
@@ -35,7 +35,7 @@ def avoid_full_shared_memory(
     need = PROFILE_NEED if any(name in environment for name in PROFILES) else DEFAULT_NEED
     if free >= need:
         return ""
-    # A profile may ask for shared memory in its own words; without it, this variable counts.
+    # A profile may configure shared memory; without one, this variable applies.
     for name in PROFILES:
         environment.pop(name, None)
     environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
@@ -46,7 +46,7 @@ def avoid_full_shared_memory(
 
 
 def private_shared_memory_hint(root: Path = Path("/")) -> str:
-    """What to check in a container whose publishers are seen and not heard; else empty."""
+    """Advice for a container that discovers publishers but receives nothing; else empty."""
     if not any((root / name).exists() for name in (".dockerenv", "run/.containerenv")):
         return ""
     return (

@@ -1,4 +1,4 @@
-"""A subscription to images that suits the publishers of the topic."""
+"""An image subscription that matches the topic's publishers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MATCH_PERIOD = 0.5
 """Seconds between two checks of the publishers."""
 
 STEADY_CLOCK = Clock(clock_type=ClockType.STEADY_TIME)
-"""For what must go on while simulated time stands still."""
+"""For timers that must run while simulated time is stopped."""
 
 _POLICIES = {
     "auto": None,
@@ -34,7 +34,7 @@ TOPICS_NAMED = 4
 
 
 class Choice(NamedTuple):
-    """What to subscribe to, and how."""
+    """The topic, type and QoS to subscribe with."""
 
     topic: str
     is_raw: bool
@@ -43,17 +43,17 @@ class Choice(NamedTuple):
 
 
 class ImageSubscription:
-    """Keeps one image, by the transport and with the QoS that the publishers of a topic offer.
+    """Keeps one image; chooses transport and QoS by what the publishers of a topic offer.
 
     A subscription that asks for more than a publisher offers receives nothing; one that asks for
-    less loses images that are sent in pieces, or a latched image from before it started. So this
-    one checks the publishers and subscribes again when they change.
+    less loses images that are sent in fragments, or a latched image from before it started. So this
+    subscription checks the publishers and resubscribes when they change.
 
     Args:
-        topic: of the raw images; those of the compressed ones follow image_transport's rule.
-        transport: one of `TRANSPORTS`; auto takes raw images where a node publishes them, and
+        topic: raw image topic; the compressed topic follows image_transport's naming.
+        transport: one of `TRANSPORTS`; auto uses raw images if a node publishes them, and
             compressed ones otherwise.
-        reliability: one of `RELIABILITIES`; auto takes what all publishers offer.
+        reliability: one of `RELIABILITIES`; auto uses what all publishers offer.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class ImageSubscription:
 
     @property
     def topic(self) -> str:
-        """The name of the topic in use."""
+        """The name of the subscribed topic."""
         return self._choice.topic
 
     def describe_publishers(self) -> str:
-        """Who publishes the topic and how, and what to change where it cannot be received."""
+        """Describe the topic's publishers, and the remedy if it cannot be received."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         wanted = IMAGE if self._choice.is_raw else COMPRESSED
         if any(p.topic_type == wanted for p in publishers):
@@ -159,14 +159,14 @@ class ImageSubscription:
         return [p for p in publishers if p.topic_type == kind]
 
     def _wanted(self) -> Choice | None:
-        """What suits the publishers; None while there are none."""
+        """The choice that matches the publishers; None while there are none."""
         candidates = []
         if self._transport != "compressed":
             candidates.append((self._base, True))
         if self._transport != "raw":
             candidates.append((self._compressed, False))
         if self._transport == "auto":
-            # A topic that was named with its transport.
+            # A topic named with its transport.
             candidates.append((self._base, False))
         for topic, is_raw in candidates:
             publishers = self._published(topic, IMAGE if is_raw else COMPRESSED)
@@ -175,7 +175,7 @@ class ImageSubscription:
         return None
 
     def _qos(self, publishers: list[Any]) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
-        """The strictest that all publishers offer."""
+        """The strictest policy that all publishers offer."""
         offers = {p.qos_profile.reliability for p in publishers}
         durabilities = {p.qos_profile.durability for p in publishers}
         reliable = offers == {ReliabilityPolicy.RELIABLE}

@@ -1,4 +1,4 @@
-"""A heartbeat while the node works, and a way back when it does not."""
+"""A heartbeat while the node works, and recovery when a frame is stuck."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ PERIOD = 1.0
 """Seconds between two heartbeats."""
 
 PATIENCE = 3
-"""Times `frame_timeout` that a frame may be stuck before the node recovers by itself."""
+"""Multiple of `frame_timeout` after which the node recovers from a stuck frame."""
 
 MAX_RECOVERIES = 3
-"""Recoveries without a result in between: each leaves the thread and the models of the stuck frame
-behind, as no thread can be ended from outside."""
+"""Maximum number of recoveries without a result in between: each leaks the stuck frame's thread and
+models, since a thread cannot be ended from outside."""
 
 
 class Watchdog:
     """Publishes `~/heartbeat` every second as long as no frame is stuck.
 
     Args:
-        node: publishes.
-        stuck_for: gives the seconds that a frame has been in progress beyond `frame_timeout`, in
-            units of `frame_timeout`: 0 for no frame, more than 1 for one that is stuck.
-        processed: gives the number of frames processed.
-        recover: brings the node back; None where it must not.
+        node: the node that publishes.
+        stuck_for: returns how long a frame has been in progress, in units of `frame_timeout`:
+            0 for no frame, more than 1 for a stuck one.
+        processed: returns the number of processed frames.
+        recover: recovers the node; None if it must not recover.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A thread that always works on the newest item of each sender, the senders in turn."""
+"""A worker thread that processes the newest item of each sender, taking the senders in turn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Item = TypeVar("Item")
 
 
 class Work(NamedTuple):
-    """What a worker is doing.
+    """A worker's current item.
 
     Attributes:
         sender, item: as submitted.
-        since: `time.monotonic()` of its beginning.
+        since: `time.monotonic()` at its start.
     """
 
     sender: Any
@@ -25,12 +25,12 @@ class Work(NamedTuple):
 
 
 class NewestItemWorker(Generic[Sender, Item]):
-    """Calls `process` in a thread of its own, with the newest item that a sender submitted.
+    """Calls `process` in a separate thread with the newest item of each sender.
 
-    A new item replaces one of the same sender that still waits: the queue is never longer than
-    there are senders, so latency cannot grow. Of the senders that wait, the one that was served
-    longest ago comes next, however often and whenever the others send. An exception in `process`
-    ends the thread, is reported by Python with its traceback, and makes it call `on_crash`.
+    A new item replaces a waiting one of the same sender. The queue therefore holds at most one item
+    per sender, and latency cannot grow. The waiting sender that was served longest ago comes next,
+    regardless of how often others send. An exception in `process` ends the thread; Python reports
+    it with a traceback, and `on_crash` is called.
 
     Attributes:
         work: the item in progress; None while it waits for one.
@@ -47,7 +47,7 @@ class NewestItemWorker(Generic[Sender, Item]):
         self._turn = 0
         self._last_turns: dict[Sender, int] = {}
         self._stopped = False
-        # A daemon, so that a call that never returns cannot keep the process alive.
+        # A daemon thread, so that a call that never returns does not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="newest-item-worker", daemon=True)
         self._thread.start()
 
@@ -57,22 +57,22 @@ class NewestItemWorker(Generic[Sender, Item]):
             replaced = sender in self._waiting
             self._waiting[sender] = item
             self._condition.notify()
-        # Hand Python's lock over at once: the thread that submits would keep it for its next
-        # round, half a millisecond of an rclpy executor, while the worker waits for it.
+        # Release the GIL at once: the submitting thread would keep it for the executor's next
+        # iteration, half a millisecond, while the worker waits for it.
         time.sleep(0)
         return replaced
 
     def clear(self) -> None:
-        """Drop the items that wait."""
+        """Drop waiting items."""
         with self._condition:
             self._waiting = {}
 
     def stop(self, timeout: float | None) -> bool:
-        """End the thread after the item in progress; wait `timeout` seconds, or for ever on None.
+        """Stop the thread after the item in progress; wait `timeout` seconds, or forever if None.
 
         Returns:
-            Whether it ended. One that did not is abandoned: no Python thread can be ended from
-            outside. It ends when its call returns.
+            Whether it ended. Otherwise it is abandoned, since a Python thread cannot be ended from
+            outside; it ends when its call returns.
         """
         with self._condition:
             self._stopped = True
@@ -97,8 +97,8 @@ class NewestItemWorker(Generic[Sender, Item]):
             self._condition.wait_for(lambda: self._waiting or self._stopped)
             if self._stopped:
                 return None
-            # Not in the order of arrival: of cameras that take their images at the same time, the
-            # one that always comes first would be served twice in a row whenever both are late.
+            # Not in order of arrival: if cameras capture at the same time, the one whose image
+            # arrives first would be served twice in a row whenever both are late.
             sender = min(self._waiting, key=lambda waiting: self._last_turns.get(waiting, 0))
             self._turn += 1
             self._last_turns[sender] = self._turn

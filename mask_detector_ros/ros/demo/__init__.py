@@ -1,1 +1,1 @@
-"""`make demo`: camera node, detector node and recorder as processes, and what they saw."""
+"""`make demo`: camera node, detector node and recorder as processes, and a report."""

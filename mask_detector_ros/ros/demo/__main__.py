@@ -1,4 +1,4 @@
-"""`make demo`: camera node, detector node and recorder as processes, and what they saw.
+"""`make demo`: camera node, detector node and recorder as processes, and a report.
 
 python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS] [--view]
 """
@@ -20,7 +20,7 @@ NEEDED_PACKAGES = ("rclpy", "sensor_msgs", "vision_msgs", "mask_detector_ros.msg
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the demo; the exit code is 0 when it went through."""
+    """Run the demo; the exit code is 0 on success."""
     parser = Parser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("--source", default=SAMPLE, help="sample, file, folder, device or URL")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the source, write its files and print what was seen."""
+    """Play the source, write the files and print the report."""
     files, without_ros = DemoFiles(arguments.out), arguments.without_ros
     if arguments.view and find_spec("rerun") is None:
         raise BackendError("VIEW needs the package rerun-sdk; run: .venv/bin/pip install rerun-sdk")
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def missing_packages() -> list[str]:
-    """The ROS packages that the nodes of the demo need and this Python does not have."""
+    """The ROS packages that the demo's nodes need and this Python lacks."""
     return [name for name in NEEDED_PACKAGES if find_spec(name) is None]
 
 

@@ -1,4 +1,4 @@
-"""What the demo shows, and where it writes."""
+"""The demo's source and output files."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mask_detector_ros.sources.images import ImagesSource
 
 RATE = 15.0
 PHOTOGRAPH_RATE = 1.0
-"""Frames a second of the sample scene and the video; of a folder of photographs."""
+"""Frame rates in Hz: of the sample scene and the video; of a folder of photographs."""
 
 ENDLESS_DURATION = 15.0
-"""Seconds that a source without an end is shown, unless told otherwise."""
+"""Default duration in seconds of a source without an end."""
 
 PHOTOGRAPH_SIZE = (960, 720)
-"""Of the video, since photographs differ in size."""
+"""Size of the video for photographs, which differ in size."""
 
 MAX_VIDEO_RATE = 120.0
 
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """The files that the demo writes into its folder; those of an earlier run are replaced."""
+    """The demo's output files; those of an earlier run are replaced."""
 
     folder: Path
 
@@ -49,14 +49,14 @@ class DemoFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """What the demo shows.
+    """The demo's source.
 
     Attributes:
-        name: as given; it may hold a password, `shown` does not.
+        name: as given; it may contain a password, unlike `shown`.
         path: the file or folder; None for the scene, a camera or a stream.
-        is_live, is_folder: which kind it is; a single image counts as a folder.
-        rate: frames a second of the video.
-        duration: seconds until it is ended; None plays a file to its end.
+        is_live, is_folder: the kind of source; a single image counts as a folder.
+        rate: frame rate of the video in Hz.
+        duration: seconds to play; None plays a file to its end.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Source:
 
     @property
     def paced_by_clock(self) -> bool:
-        """Whether frames come when they come; those of files wait for the detector."""
+        """Whether frames arrive in real time; frames of files wait for the detector."""
         return self.path is None
 
 
 def look_at(name: str, duration: float | None) -> Source:
-    """Open a source once, so that a wrong name is told at once and by its cause.
+    """Open a source once, to report a wrong name early and with its cause.
 
     Raises:
         SourceError: it cannot be opened, or holds no frame.

@@ -1,4 +1,4 @@
-"""Run the three nodes of the demo as processes until the source has ended."""
+"""Run the demo's three nodes as processes until the source ends."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from mask_detector_ros.sources import SAMPLE
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 10.0, 5.0
 
 FIRST_FRAME_TIMEOUT = 15.0
-"""Seconds that the first frame may take to come through, besides the duration asked for."""
+"""Seconds allowed for the first frame, in addition to the duration."""
 
 
 def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
-    """Run the three nodes until the source has ended and its last frame is recorded."""
+    """Run the three nodes until the source has ended and the last frame is recorded."""
     files.log.unlink(missing_ok=True)
     is_sample = source.name == SAMPLE
     camera = {
@@ -43,7 +43,7 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
     }
     recorder_parameters = {"folder": str(files.folder), "rate": source.rate, "view": view}
     if source.is_folder:
-        # A photograph stands for a second, in as many frames as players like.
+        # A photograph is shown for a second, with as many frames as players need.
         recorder_parameters |= {"rate": RATE, "tail": 1 / PHOTOGRAPH_RATE}
         recorder_parameters |= dict(zip(("width", "height"), PHOTOGRAPH_SIZE, strict=True))
     environment = graph_environment()
@@ -60,7 +60,7 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
             image_annotated="mask_detector/image_annotated",
             ground_truth="image_source/ground_truth",
         ) as recorder,
-        # Photographs do not follow each other: nobody in one is the person of the one before.
+        # Photographs are independent: tracks must not continue from one to the next.
         node("mask_detector_node", {"tracking": not source.is_folder}, environment) as detector,
     ):
         others = (recorder, detector)
@@ -88,7 +88,7 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
 
 
 def graph_environment() -> dict[str, str]:
-    """Large images through shared memory, and a graph of our own unless the user chose one."""
+    """Variables for shared memory, and a separate ROS domain unless the user chose one."""
     config = Path(__file__).absolute().parents[3] / "config"
     environment = {**os.environ, **image_environment(config, os.environ)}
     environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
@@ -102,7 +102,7 @@ def graph_environment() -> dict[str, str]:
 def node(
     module: str, parameters: dict[str, Any], environment: dict[str, str], **remappings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A node in a process of its own, ended with SIGINT."""
+    """Run a node in a separate process; end it with SIGINT."""
     command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={json.dumps(value)}"]
@@ -127,7 +127,7 @@ def wait_for(
     processes: tuple[subprocess.Popen[bytes], ...],
     complaint: str = "",
 ) -> None:
-    """Wait for a condition while the processes live; without a complaint, time may run out."""
+    """Wait for a condition while the processes run; a timeout is an error only with a complaint."""
     end = None if timeout is None else time.monotonic() + timeout
     while not condition():
         if any(process.poll() is not None for process in processes):
@@ -140,7 +140,7 @@ def wait_for(
 
 
 def wait_until_settled(log: Path) -> None:
-    """Wait until nothing has been written for a second: the last frame is through."""
+    """Wait until nothing was written for a second, so that the last frame is recorded."""
     end = time.monotonic() + SETTLE_TIMEOUT
     size, since = -1, time.monotonic()
     while time.monotonic() < min(end, since + 1.0):

@@ -1,4 +1,4 @@
-"""The demo where there is no ROS: the library alone, which writes the same files."""
+"""The demo without ROS: the library alone writes the same files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mask_detector_ros.sources import Frame, open_source
 
 FRAME_ID = "camera"
 LONGEST_STILL = 10.0
-"""Seconds that a gap in a live source takes in the video, at most."""
+"""Maximum length in the video of a gap in a live source, in seconds."""
 
 
 def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
-    """Show the source and write `files`. Raises SourceError where that fails."""
+    """Play the source and write `files`. Raises SourceError on failure."""
     detector = MaskDetector.load()
     stream = detector.stream(tracking=not source.is_folder)
     size = PHOTOGRAPH_SIZE if source.is_folder else None
@@ -72,5 +72,5 @@ def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
 
 
 def truth_of(frame: Frame) -> dict[str, object]:
-    """The known faces of a frame, where its source knows them."""
+    """The known faces of a frame, if its source provides them."""
     return {} if frame.truth is None else {"truth": frame.truth.to_records()}

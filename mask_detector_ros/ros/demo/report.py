@@ -1,4 +1,4 @@
-"""What the demo saw: faces by class, pace, and the score against the ground truth."""
+"""The demo's report: faces by class, frame rate, and accuracy against the ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mask_detector_ros.evaluation.matching import score_faces
 from mask_detector_ros.faces import Faces
 
 MIN_SCORED_SIDE = 40.0
-"""Pixels: smaller known faces do not count in the score."""
+"""Minimum side in pixels of known faces in the accuracy."""
 
 
 def read_records(log: Path) -> list[dict[str, Any]]:
@@ -30,12 +30,12 @@ def read_records(log: Path) -> list[dict[str, Any]]:
 
 
 def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
-    """Faces by class, pace, and how the faces agree with the ground truth where there is one.
+    """Faces by class, frame rate, and accuracy if there is a ground truth.
 
     Args:
         records: the lines of detections.jsonl.
-        timed: whether stamps were taken from the clock; those of files are the files' own, and
-            say nothing about the latency.
+        timed: whether stamps come from the clock; stamps of files are those of the file and say
+            nothing about latency.
     """
     stamps = [record["stamp"] for record in records]
     latencies = np.percentile([record["latency_ms"] for record in records], [50, 99])
@@ -60,7 +60,7 @@ def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
 
 
 def to_faces(records: list[dict[str, Any]]) -> Faces:
-    """Faces of the records of one line, with as many labels as occur in them."""
+    """The faces in the records of one line, with the labels that occur in them."""
     names = tuple(sorted({record["label"] for record in records}))
     if not records:
         return Faces.empty()
