@@ -1,1 +1,1 @@
-"""Bags without ROS: images in, what is seen in them out, resumable."""
+"""Process bags without ROS: images in, detections out, resumable."""

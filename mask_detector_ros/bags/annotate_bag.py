@@ -1,4 +1,4 @@
-"""Through a bag: from the images of its topics to a bag of what is seen in them."""
+"""Process a bag: from the images of its topics to a bag of detections."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from mask_detector_ros.imaging.encodings import decode_compressed, decode_image
 from mask_detector_ros.result_messages import DETECTIONS, FACES, SUMMARY
 
 BAG_VERSION: Literal[8] = 8
-"""Of the bag's metadata: the newest that ROS 2 Humble plays."""
+"""Version of the bag's metadata: the newest that ROS 2 Humble plays."""
 
 
 @dataclass
 class Totals:
-    """What came out.
+    """Totals of a run.
 
     Attributes:
         images: processed, those that could not be used included.
         refused: reasons and their number, of the images that could not be used.
-        damage: what of the bag is damaged, one sentence each.
-        faces: found, by label.
-        people: unique ones, by label, over all topics.
+        damage: one sentence per damaged part of the bag.
+        faces: number of faces by label.
+        people: unique people by label, over all topics.
     """
 
     images: int
@@ -59,16 +59,16 @@ def process_bag(
     drawings: bool,
     advance: Callable[[int], object],
 ) -> Totals:
-    """Write the bag `output` with the faces on the topics of a bag.
+    """Write the bag `output` with the faces in a bag's image topics.
 
-    While it is unfinished it lies in `output.partial`, with a journal from which a later call
-    goes on. Images that cannot be used and damaged messages are left out, and counted.
+    An unfinished bag lies in `output.partial`, with a journal from which a later call resumes.
+    Unusable images and damaged messages are skipped and counted.
 
     Args:
-        topics: those to process, with the namespaces of their results, as from `name_results`.
-        identity: what the detections depend on, to be the same when a later call goes on.
+        topics: the topics to process, with the namespaces of their results (`name_results`).
+        identity: everything the detections depend on; a resuming call must have the same.
         tracking: the parameters of `MaskDetector.stream`.
-        advance: called with the number of images done.
+        advance: called with the number of processed images.
 
     Raises:
         ParameterError: `output` exists, or is the unfinished result of other options.
@@ -152,7 +152,7 @@ class _Run:
         self._faces = dict.fromkeys(detector.label_names, 0)
 
     def process(self, bag: Bag, raw: RawMessage) -> None:
-        """One image; the faces in it are recalled where they are known."""
+        """Process an image, or reuse its faces from the journal."""
         self._images += 1
         topic = raw.topic
         try:
@@ -200,7 +200,7 @@ class _Run:
             return None, str(error)
 
     def totals(self, damage: Damage) -> Totals:
-        """What came out so far."""
+        """The totals so far."""
         people = dict.fromkeys(self._label_names, 0)
         for stream in self._streams.values():
             for label, count in stream.count_people().items():
@@ -214,10 +214,10 @@ class _Run:
 
 
 def read_image(message: Any) -> NDArray[np.uint8]:
-    """The picture of an Image or CompressedImage of a bag.
+    """Decode an Image or CompressedImage of a bag.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: it cannot be decoded.
     """
     if hasattr(message, "encoding"):
         return decode_image(message)

@@ -1,7 +1,7 @@
-"""The journal of an unfinished run: what was seen in each image, so that no image is looked
-at twice.
+"""The journal of an unfinished run: the faces of each image, so that no image is processed
+twice.
 
-Everything else, such as tracks and drawings, is made again from it, and comes out the same.
+Everything else, such as tracks and drawings, is recomputed from it with the same result.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from mask_detector_ros.faces import Faces
 
 
 class Journal:
-    """A file with one line an image, begun anew or gone on with.
+    """A file with one line per image; it is created or resumed.
 
     Args:
-        path: of the file.
-        identity: what the run depends on; that of an earlier run must be the same.
+        path: path of the file.
+        identity: everything the run depends on; it must equal that of the earlier run.
 
     Raises:
-        ParameterError: the file is of another run.
+        ParameterError: the file belongs to another run.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self._path = path
-        # As it will be read: tuples are lists in JSON.
+        # As JSON reads it back: tuples become lists.
         identity = json.loads(json.dumps(identity))
         content = path.read_bytes() if path.is_file() else b""
-        # What was being written when the run was ended has no end of line.
+        # A line without an end was interrupted while being written.
         content = content[: content.rfind(b"\n") + 1]
         known = []
         for line in content.splitlines():
             try:
                 known.append(json.loads(line))
             except ValueError:
-                # A disk that failed: what follows is made again.
+                # The disk failed: recompute what follows.
                 break
         content = b"".join(content.splitlines(keepends=True)[: len(known)])
         if known and known[0] != identity:
@@ -57,11 +57,11 @@ class Journal:
 
     @property
     def count(self) -> int:
-        """How many images are known already."""
+        """Number of images already known."""
         return len(self._seen)
 
     def recall(self) -> Faces | str | None:
-        """What was seen in the next image: faces, or why it could not be used; None if unknown."""
+        """The next image's faces, or why it is unusable; None if unknown."""
         if self._next >= len(self._seen):
             return None
         entry = self._seen[self._next]
@@ -78,17 +78,17 @@ class Journal:
         )
 
     def note(self, seen: Faces | str) -> None:
-        """Keep what was seen in an image that was not known."""
+        """Record the result of an image that was not known."""
         if isinstance(seen, str):
             self._write({"error": seen})
             return
         names = ("boxes", "scores", "landmarks", "probabilities")
-        # A float32 is the same again after JSON, which writes numbers to their last digit.
+        # JSON writes numbers to the last digit, so a float32 reads back exactly.
         arrays = {name: getattr(seen, name).tolist() for name in names}
         self._write({**arrays, "label_names": seen.label_names, "label_roles": seen.label_roles})
 
     def close(self) -> None:
-        """Leave the file as it is."""
+        """Close the file and keep it."""
         self._file.close()
 
     def _write(self, entry: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Images from an MCAP file, whole or damaged (the format: https://mcap.dev/spec).
+"""Read images from an MCAP file, intact or damaged (format: https://mcap.dev/spec).
 
-Records that hold no image, and the definitions of message types, are not looked at: an image
-message is the same everywhere, and what else was recorded must not stand in its way.
+It ignores records without images and message definitions: an image message is the same everywhere,
+and other recorded data must not cause errors.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class _Record(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """From the summary at the end of a file."""
+    """The summary at the end of a file."""
 
     counts: dict[int, int]
     chunks: list[tuple[int, int]]
-    """(time of the first message, offset), in this order."""
+    """(time of the first message, offset), sorted."""
 
 
 class McapFile:
     """An MCAP file.
 
     Args:
-        path: of the file.
-        damage: takes what is found damaged.
+        path: path of the file.
+        damage: collects damage.
     """
 
     def __init__(self, path: Path, damage: Damage) -> None:
@@ -87,7 +87,7 @@ class McapFile:
                 yield heapq.heappop(waiting)[2]
 
     def _groups(self) -> Iterator[tuple[int | None, Iterator[_Record]]]:
-        """Records chunk by chunk, with the time that the next chunk begins at, if known."""
+        """Records chunk by chunk, with the start time of the next chunk, if known."""
         if self._index is None:
             for record in self._top_records():
                 group = self._unpack(record) if record.opcode == _CHUNK else iter([record])
@@ -110,7 +110,7 @@ class McapFile:
         yield from self._unpack(record)
 
     def _scan(self) -> Iterator[_Record]:
-        """All records of the data section, those in chunks included."""
+        """All records of the data section, including those in chunks."""
         for record in self._top_records():
             yield record
             if record.opcode == _CHUNK:
@@ -131,7 +131,7 @@ class McapFile:
                 self._report(str(error))
 
     def _unpack(self, chunk: _Record) -> Iterator[_Record]:
-        """The records of a chunk, as far as it goes."""
+        """The readable records of a chunk."""
         where = f"the chunk at byte {chunk.offset}"
         try:
             _, _, size, checksum, length = struct.unpack_from("<QQQII", chunk.content)
@@ -160,7 +160,7 @@ class McapFile:
                 self._report(f"{where} is damaged: {error.args[0]}")
 
     def _learn(self, record: _Record) -> None:
-        """Note the schemas and channels of images."""
+        """Register the schemas and channels of images."""
         try:
             if record.opcode == _SCHEMA:
                 number, rest = struct.unpack_from("<H", record.content)[0], record.content[2:]
@@ -173,7 +173,7 @@ class McapFile:
                 if kind and encoding:
                     self._known.setdefault(number, Channel(topic, kind, encoding, 0))
         except MALFORMED:
-            # Of a channel that cannot be read nothing is known; its messages are left out.
+            # Nothing is known about an unreadable channel; its messages are skipped.
             self._report(f"the definition of a channel at byte {record.offset} is damaged")
 
     def _image(self, record: _Record, topics: Collection[str]) -> RawMessage | None:
@@ -186,7 +186,7 @@ class McapFile:
         return RawMessage(channel.topic, channel.kind, channel.encoding, time, record.content[22:])
 
     def _read_index(self) -> _Index | None:
-        """The summary; None where there is none, or not of all that is needed."""
+        """The summary; None if it is missing or incomplete."""
         end = self.path.stat().st_size - _FOOTER_BYTES
         if end < len(MAGIC):
             return None
@@ -226,7 +226,7 @@ class McapFile:
 def _records(file: BinaryIO, end: int) -> Iterator[_Record]:
     """The records from here to `end`.
 
-    Of a chunk that is cut off it yields what is there, as the last record.
+    The last record of a truncated chunk contains the available bytes.
 
     Raises:
         DamageError: another record is cut off.
@@ -244,7 +244,7 @@ def _records(file: BinaryIO, end: int) -> Iterator[_Record]:
 
 
 def _text(content: bytes) -> tuple[str, bytes]:
-    """A string with its length in front, and what follows."""
+    """A length-prefixed string, and the rest."""
     (length,) = struct.unpack_from("<I", content)
     if len(content) < 4 + length:
         raise ValueError("a text is cut off")

@@ -1,6 +1,6 @@
-"""The messages of a bag, written and read with the library `rosbags`, without ROS.
+"""Write and read a bag's messages with the library `rosbags`, without ROS.
 
-`result_messages` gives the values of their fields, as it does for the node.
+`result_messages` provides the field values, as for the node.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INTERFACES = {
     "foxglove_msgs": ("underlay/foxglove_msgs/msg", "ImageAnnotations.msg"),
     "mask_detector_ros": ("msg", "FaceArray.msg"),
 }
-"""Packages whose messages `rosbags` does not know: their folder, and a file in it."""
+"""Packages whose messages `rosbags` lacks: their folder, and a file in it."""
 
 DRAWING = "sensor_msgs/msg/CompressedImage"
 
@@ -51,7 +51,7 @@ def message_types() -> Typestore:
 
 
 class MessageWriter:
-    """Makes the serialised messages about one image after the other."""
+    """Makes the serialised result messages of images."""
 
     def __init__(self) -> None:
         self._store = message_types()
@@ -63,7 +63,7 @@ class MessageWriter:
         return self._store.types[kind](**fields)
 
     def header(self, original: Any) -> Any:
-        """The header of an image, also of ROS 1, in which it has one field more."""
+        """The header of an image; a ROS 1 header has one more field."""
         stamp = self.make(
             "builtin_interfaces/msg/Time", sec=original.stamp.sec, nanosec=original.stamp.nanosec
         )
@@ -78,16 +78,16 @@ class MessageWriter:
         return self._store.serialize_cdr(self._results.faces(faces, header), FACES)
 
     def summary(self, faces: Faces, people: dict[str, int], header: Any) -> memoryview:
-        """A MaskSummary. Its times are 0: nobody waited for the result."""
+        """Make a MaskSummary with latencies of 0, which do not apply offline."""
         return self._store.serialize_cdr(self._results.summary(faces, people, header), SUMMARY)
 
     def annotations(self, faces: Faces, header: Any, size: tuple[int, int]) -> memoryview:
-        """An ImageAnnotations, for an image of this width and height."""
+        """Make an ImageAnnotations for an image of this width and height."""
         message = self._annotations.annotations(faces, header, size)
         return self._store.serialize_cdr(message, ANNOTATIONS)
 
     def drawing(self, image: NDArray[np.uint8], header: Any) -> memoryview:
-        """A CompressedImage, as `ros.conversions.image_to_compressed` makes it."""
+        """Make a CompressedImage like `ros.conversions.image_to_compressed`."""
         message = self.make(
             DRAWING,
             header=header,

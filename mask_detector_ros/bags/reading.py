@@ -1,4 +1,4 @@
-"""Bags of ROS 1 and ROS 2, told by their content and not by their names, whole or damaged."""
+"""Read ROS 1 and ROS 2 bags, identified by content rather than name, intact or damaged."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _LONGEST_MAGIC = max(map(len, _FORMATS))
 
 
 class Bag:
-    """A bag that is open.
+    """An open bag.
 
     Attributes:
-        path: as it was given.
-        channels: those that carry images, of all its files.
-        sizes: bytes of its files, by name.
-        damage: what was found damaged so far.
+        path: as given.
+        channels: image channels of all its files.
+        sizes: sizes of its files in bytes, by name.
+        damage: damage found so far.
     """
 
     def __init__(self, path: Path, files: list[BagFile], damage: Damage) -> None:
@@ -56,11 +56,11 @@ class Bag:
         self._ros1, self._ros2 = get_typestore(Stores.ROS1_NOETIC), message_types()
 
     def count(self, topics: Collection[str]) -> int:
-        """How many images these topics have, as far as the files can tell."""
+        """Number of images of these topics, as far as the files tell."""
         return sum(channel.count for channel in self.channels if channel.topic in topics)
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        """The images of these topics, file by file. What cannot be read is in `damage`."""
+        """The images of these topics, file by file. `damage` lists unreadable parts."""
         for file in self._files:
             known = len(self.damage.lines)
             missing = sum(c.count for c in file.channels() if c.topic in topics)
@@ -74,10 +74,10 @@ class Bag:
                 self.damage.report(f"{file.path.name}: {missing} of its images are missing")
 
     def read(self, raw: RawMessage) -> Any:
-        """The message itself, with the fields of its type.
+        """Deserialise the message.
 
         Raises:
-            DamageError: its bytes are none.
+            DamageError: its bytes are invalid.
         """
         data = raw.data
         if raw.time < 0:
@@ -99,7 +99,7 @@ class Bag:
         return message
 
     def first(self, topic: str) -> Any:
-        """The first readable message of a topic; None where it has none."""
+        """The first readable message of a topic; None if there is none."""
         if self.count([topic]):
             for raw in self.messages([topic]):
                 try:
@@ -111,10 +111,10 @@ class Bag:
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Bag]:
-    """A bag of ROS 2 (a folder, an .mcap or .db3 file, also with .zstd) or of ROS 1 (.bag).
+    """Open a ROS 2 bag (a folder, or an .mcap or .db3 file, also with .zstd) or a ROS 1 bag (.bag).
 
     Raises:
-        SourceError: it does not exist, or is no bag.
+        SourceError: it does not exist, or is not a bag.
     """
     damage = Damage()
     with tempfile.TemporaryDirectory(prefix="mask_detector_bag_") as folder:
@@ -141,7 +141,7 @@ def _list_files(path: Path, damage: Damage) -> list[Path]:
     listed = _listed_files(path / "metadata.yaml", damage)
     files = [file for file in listed if file.is_file()]
     if not files or len(files) < len(listed):
-        # Not all that the metadata names: the files may have been renamed or unpacked.
+        # Do not require the files named by the metadata: they may be renamed or unpacked.
         others = sorted((f for f in path.iterdir() if f.is_file()), key=_natural_order)
         unpacked = {f: f.with_suffix("") for f in [*others, *listed] if f.suffix == ".zstd"}
         found = [f for f in others if _magic(f) and unpacked.get(f) not in others]
@@ -159,7 +159,7 @@ def _list_files(path: Path, damage: Damage) -> list[Path]:
 
 
 def _listed_files(metadata: Path, damage: Damage) -> list[Path]:
-    """The files that the metadata names; all else that it says, the files say themselves."""
+    """The files named by the metadata; the files themselves contain everything else."""
     if not metadata.is_file():
         return []
     try:
@@ -172,14 +172,14 @@ def _listed_files(metadata: Path, damage: Damage) -> list[Path]:
 
 
 def _magic(file: Path) -> bytes | None:
-    """How the file begins: one of the formats, zstd, or None."""
+    """The format by the file's first bytes: one of the formats, zstd, or None."""
     with file.open("rb") as opened:
         start = opened.read(_LONGEST_MAGIC)
     return next((m for m in (*_FORMATS, ZSTD_MAGIC) if start.startswith(m)), None)
 
 
 def _open_file(file: Path, damage: Damage, folder: Path) -> BagFile:
-    """The file as its content wants it to be read; what is compressed is unpacked in `folder`."""
+    """Open a file by its content; compressed files are unpacked into `folder`."""
     opened = file
     if (magic := _magic(file)) == ZSTD_MAGIC:
         opened = _unpack(file, damage, folder)
@@ -197,7 +197,7 @@ def _open_file(file: Path, damage: Damage, folder: Path) -> BagFile:
 
 
 def _lengthen(file: Path, damage: Damage, folder: Path) -> Path:
-    """A database that was cut off, with empty pages instead of those that are missing."""
+    """Pad a truncated database with empty pages."""
     if file.stat().st_size >= (size := sqlite_file.whole_size(file)):
         return file
     target = folder / file.name
@@ -209,7 +209,7 @@ def _lengthen(file: Path, damage: Damage, folder: Path) -> Path:
 
 
 def _unpack(file: Path, damage: Damage, folder: Path) -> Path:
-    """Decompress a whole file, as far as it goes."""
+    """Decompress a file as far as possible."""
     target = folder / file.name.removesuffix(".zstd")
     machine = zstandard.ZstdDecompressor().decompressobj()
     problem = "it is cut off"
@@ -229,7 +229,7 @@ def _unpack(file: Path, damage: Damage, folder: Path) -> Path:
 
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:
-    """bag_10 comes after bag_9."""
+    """Natural sort key: bag_10 comes after bag_9."""
     return [
         (int(part or 0) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", file.name)
     ]

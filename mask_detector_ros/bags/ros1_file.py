@@ -1,4 +1,4 @@
-"""Images from a ROS 1 bag of format 2.0, indexed or not, whole or damaged.
+"""Read images from a ROS 1 bag of format 2.0, indexed or not, intact or damaged.
 
 The format: http://wiki.ros.org/Bags/Format/2.0
 """
@@ -47,8 +47,8 @@ class Ros1File:
     """A .bag file.
 
     Args:
-        path: of the file.
-        damage: takes what is found damaged.
+        path: path of the file.
+        damage: collects damage.
 
     Raises:
         SourceError: the bag is of an older format, or encrypted.
@@ -71,7 +71,7 @@ class Ros1File:
             yield from sorted(filter(None, images), key=lambda message: message.time)
 
     def _count(self) -> Counter[int]:
-        """Messages of each connection, from the index if there is one."""
+        """Number of messages of each connection, from the index if there is one."""
         with self.path.open("rb") as file:
             if file.readline(20) != _VERSION:
                 raise SourceError(
@@ -115,7 +115,7 @@ class Ros1File:
                 self._report(str(error))
 
     def _unpack(self, chunk: _Record) -> Iterator[_Record]:
-        """The records of a chunk; another record is itself."""
+        """The records of a chunk; any other record is returned unchanged."""
         records: Iterator[_Record] = iter([chunk])
         problem = ""
         if chunk.opcode == _CHUNK:
@@ -158,12 +158,12 @@ class Ros1File:
 
 
 def _records(file: BinaryIO, end: int, only: Collection[int]) -> Iterator[_Record]:
-    """The records from here to `end`, those with these opcodes.
+    """The records from here to `end` with these opcodes.
 
-    Of a chunk that is cut off it yields what is there before it raises.
+    For a truncated chunk it yields the available records before it raises.
 
     Raises:
-        DamageError: a record is cut off or is none.
+        DamageError: a record is truncated or invalid.
     """
     while (offset := file.tell()) < end:
         header = _fields(_sized(file, offset))
@@ -190,7 +190,7 @@ def _sized(file: BinaryIO, offset: int) -> bytes:
 
 
 def _fields(content: bytes) -> dict[bytes, bytes]:
-    """The fields of a header: each has its length in front and is name=value."""
+    """The fields of a header: length-prefixed name=value pairs."""
     fields: dict[bytes, bytes] = {}
     at = 0
     while at < len(content):

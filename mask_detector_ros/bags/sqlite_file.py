@@ -1,4 +1,4 @@
-"""Images from a .db3 file, the SQLite storage of rosbag2, whole or damaged."""
+"""Read images from a .db3 file, rosbag2's SQLite storage, intact or damaged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BROKEN = (sqlite3.Error, *MALFORMED)
 
 
 def whole_size(path: Path) -> int:
-    """Bytes that a database has by its header. SQLite opens none that is shorter."""
+    """Size of a database in bytes by its header. SQLite does not open a shorter file."""
     with path.open("rb") as file:
         header = file.read(100)
     page = int.from_bytes(header[16:18], "big")
@@ -26,16 +26,16 @@ class SqliteFile:
     """A .db3 file.
 
     Args:
-        path: of the file.
-        damage: takes what is found damaged.
+        path: path of the file.
+        damage: collects damage.
     """
 
     def __init__(self, path: Path, damage: Damage) -> None:
         self.path, self._damage = path, damage
         self._topics: dict[int, Channel | None] = {}
-        """By its number; None for one that carries no images."""
+        """Channels by id; None for channels without images."""
         self._places: list[tuple[int, int, int]] = []
-        """(time, row, topic) of each image, in the order of time."""
+        """(time, row, topic) of each image, sorted by time."""
         try:
             with closing(self._connect()) as database:
                 self._read_topics(database)
@@ -73,7 +73,7 @@ class SqliteFile:
             self._report(f"{len(lost)} messages cannot be read, the first is {lost[0]}")
 
     def _connect(self) -> sqlite3.Connection:
-        # What was not yet moved from the write-ahead log into the file belongs to the bag too.
+        # Data still in the write-ahead log belongs to the bag too.
         log = self.path.with_name(f"{self.path.name}-wal")
         mode = "mode=ro" if log.is_file() and log.stat().st_size else "immutable=1"
         database = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
@@ -88,7 +88,7 @@ class SqliteFile:
             self._topics[number] = channel
 
     def _read_places(self, database: sqlite3.Connection) -> None:
-        # In the order of the table, not of an index: what is before the damage is found.
+        # In table order, not by an index, to find everything before the damage.
         query = "SELECT timestamp, id, topic_id FROM messages NOT INDEXED"
         for time, row, topic in database.execute(query):
             if topic not in self._topics:

@@ -1,4 +1,4 @@
-"""What the files of a bag have in common, whatever their format."""
+"""Common parts of all bag file formats."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 MALFORMED = (struct.error, ValueError, LookupError, EOFError, OverflowError, MemoryError)
-"""What parsing raises where bytes are not what they should be."""
+"""Exceptions that parsing raises on invalid bytes."""
 
 LARGEST_CHUNK = 2 << 30
-"""Bytes that a chunk or a message may decompress to. A larger claim is damage, or an attack."""
+"""Maximum decompressed bytes of a chunk or message. A larger size is damage or an attack."""
 
 _PIECE = 1 << 12
-"""Bytes to decompress at once: a few can become hundreds of megabytes."""
+"""Bytes to decompress per step: a few can expand to hundreds of megabytes."""
 
 
 class DamageError(Exception):
-    """Bytes of a bag are missing or wrong; the text says which."""
+    """Bytes of a bag are missing or invalid; the message says which."""
 
 
 class Damage:
-    """What was found damaged while a bag was read, each line once.
+    """Damage found while reading a bag, each line once.
 
     Attributes:
         lines: one sentence each.
@@ -40,20 +40,20 @@ class Damage:
         self.lines: list[str] = []
 
     def report(self, line: str) -> None:
-        """Keep a sentence that is not known yet: a file is read more than once."""
+        """Add a sentence unless it is known, since a file is read more than once."""
         if line not in self.lines:
             self.lines.append(line)
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A topic with images in one file.
+    """An image topic in one file.
 
     Attributes:
         topic: its name.
         kind: `IMAGE` or `COMPRESSED`.
-        encoding: of its messages: "cdr" (ROS 2) or "ros1".
-        count: messages in the file.
+        encoding: serialisation of its messages: "cdr" (ROS 2) or "ros1".
+        count: number of messages in the file.
     """
 
     topic: str
@@ -63,7 +63,7 @@ class Channel:
 
 
 class RawMessage(NamedTuple):
-    """A message as it lies in a bag; `time` is when it was recorded, in nanoseconds."""
+    """A serialised message of a bag; `time` is the recording time in nanoseconds."""
 
     topic: str
     kind: str
@@ -78,10 +78,10 @@ class BagFile(Protocol):
     path: Path
 
     def channels(self) -> list[Channel]:
-        """The channels that carry images. What other channels hold does not matter."""
+        """The image channels; other channels are ignored."""
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        """The images of these topics, ordered by time as far as the file is."""
+        """The images of these topics, in time order as far as the file is ordered."""
 
 
 def image_kind(type_name: str) -> str | None:
@@ -92,14 +92,14 @@ def image_kind(type_name: str) -> str | None:
 
 
 def decompress(compression: str, data: bytes, limit: int = LARGEST_CHUNK) -> tuple[bytes, str]:
-    """Decompress as far as the data goes.
+    """Decompress as much of the data as possible.
 
     Args:
         compression: "", "none", "zstd", "lz4" or "bz2".
-        limit: more bytes than these are an error.
+        limit: maximum number of decompressed bytes.
 
     Returns:
-        The bytes, and what is wrong with the rest ("" for nothing).
+        The bytes, and the error in the rest ("" for none).
     """
     if compression in ("", "none"):
         return data, ""

@@ -1,4 +1,4 @@
-"""Which topics of a bag are processed, and where their results go."""
+"""Choose the topics of a bag to process, and name their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mask_detector_ros.bags.storage import COMPRESSED, IMAGE, Channel
 from mask_detector_ros.errors import ParameterError
 
 DEPTH_ENCODINGS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1")
-"""Of images that hold distances, not light."""
+"""Encodings of depth images."""
 
 _OWN_RESULTS = tuple(
     f"/{name}{suffix}"
@@ -20,13 +20,13 @@ _OWN_RESULTS = tuple(
 
 
 def choose_topics(channels: Collection[Channel], wanted: Collection[str]) -> list[str]:
-    """The topics to process.
+    """Choose the topics to process.
 
-    Without `wanted` all images are taken, except our own drawings; where a camera's images are
-    there raw and compressed, the raw ones.
+    Without `wanted` all image topics are chosen, except our annotated images. If a camera has raw
+    and compressed images, the raw ones are chosen.
 
     Raises:
-        ParameterError: there are no such topics.
+        ParameterError: the bag has no such topics.
     """
     images = {c.topic for c in channels}
     if missing := set(wanted) - images:
@@ -47,7 +47,7 @@ def choose_topics(channels: Collection[Channel], wanted: Collection[str]) -> lis
 
 
 def find_depth_topics(bag: Bag, topics: Iterable[str]) -> dict[str, str]:
-    """Those whose first image holds distances, with its encoding."""
+    """The topics whose first image is a depth image, with its encoding."""
     found = {}
     for topic in topics:
         message = bag.first(topic)
@@ -58,15 +58,15 @@ def find_depth_topics(bag: Bag, topics: Iterable[str]) -> dict[str, str]:
 
 
 def name_results(topics: Iterable[str]) -> dict[str, str]:
-    """The namespace that the results of each topic stand in; no two topics share one.
+    """The namespace of each topic's results; no two topics share one.
 
-    It is that of a node `mask_detector` beside the camera. Where several topics would have the
-    same, their own names are part of it.
+    It is that of a node `mask_detector` beside the camera. If several topics would share it, their
+    names become part of it.
     """
     names = {}
     for topic in topics:
         base = topic.removesuffix("/compressed")
-        # The longest, which is unique, is the first to be left for a shorter one.
+        # Start from the longest name, which is unique, and shorten it if possible.
         names[topic] = [topic, base, base.rpartition("/")[0]]
     while True:
         uses = Counter(choices[-1] for choices in names.values())
@@ -78,7 +78,7 @@ def name_results(topics: Iterable[str]) -> dict[str, str]:
 
 
 def _depth_encoding(message: object) -> str:
-    """The encoding of an image of distances; "" for another."""
+    """The encoding of a depth image; "" for other images."""
     encoding = getattr(message, "encoding", None)
     if encoding is None:
         # As image_transport writes it: "16UC1; compressedDepth png".

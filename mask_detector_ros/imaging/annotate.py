@@ -1,4 +1,4 @@
-"""Drawing faces onto an image, and hiding them."""
+"""Draw faces onto an image, or hide them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LABEL_COLORS: dict[str, Color] = {
     "without_mask": (40, 40, 220),
     "mask_worn_incorrectly": (0, 130, 240),
 }
-"""BGR by the role of a label: green, red and orange, all dark enough for white letters."""
+"""BGR colour by label role: green, red and orange, all dark enough for white text."""
 
 OTHER_COLOR: Color = (150, 90, 90)
 WHITE: Color = (255, 255, 255)
 PRIVACY = ("off", "blur", "pixelate")
 LINES_OF_FACE = 30
-"""Height of a face, at least, in widths of its lines."""
+"""Minimum face height in line widths."""
 
 MOSAIC = 6
-"""Squares from side to side that privacy leaves of a face: too few for a likeness."""
+"""Number of squares across a face that privacy keeps: too few to recognise a person."""
 
 HIDDEN_MARGIN, FILLED_MARGIN = 0.2, 0.35
-"""Shares of a box by which what is hidden is larger on each side: hair and ears; and all of the
-head that another detector could know it by."""
+"""Fractions by which the hidden area extends a box on each side: to cover hair and ears; and to
+cover everything of the head that another detector could recognise."""
 
 
 def annotate(
@@ -43,10 +43,10 @@ def annotate(
     """Draw box, landmarks, label and probability of every face.
 
     Args:
-        image: (H, W, 3) uint8 BGR; it is left as it is.
-        faces: in pixels of this image; what leaves it is cut off, what is not finite left out.
+        image: (H, W, 3) uint8 BGR; it is not changed.
+        faces: in image pixels; drawing is clipped to the image, non-finite faces are left out.
         privacy: one of `PRIVACY`; whether and how faces are hidden.
-        missed: (M, 4) further boxes to hide: faces that this image does not show as such.
+        missed: (M, 4) further boxes to hide: tracked faces not found in this image.
 
     Returns:
         A copy with the drawing.
@@ -56,23 +56,23 @@ def annotate(
     else:
         boxes = faces.boxes if missed is None else np.concatenate([faces.boxes, missed])
         canvas = hide_faces(image, boxes, privacy)
-    # Letters and lines of a size that can be read at 640x480 and at 4K alike.
+    # Letters and lines are readable at 640x480 and at 4K alike.
     unit = drawing_unit(canvas.shape[1], canvas.shape[0])
     thickness = max(round(1.5 * unit), 1)
     roles, tags = faces.roles, face_tags(faces)
-    # So far out nothing is seen, and OpenCV's integers do not overflow.
+    # Far outside the image, but within OpenCV's integer range.
     far = 4 * max(canvas.shape)
     drawn = [i for i in np.argsort(faces.boxes[:, 3]) if np.isfinite(faces.boxes[i]).all()]
     places = np.rint(faces.boxes[drawn].clip(-far, far)).astype(np.int64)
     colors = [LABEL_COLORS.get(roles[i], OTHER_COLOR) for i in drawn]
     for i, color, (x1, y1, x2, y2) in zip(drawn, colors, places.tolist(), strict=True):
-        # Of a small face in a large image the lines must leave something to see.
+        # On a small face in a large image the lines must not cover the face.
         width = min(thickness, max(round((y2 - y1) / LINES_OF_FACE), 1))
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
         points = faces.landmarks[i][np.isfinite(faces.landmarks[i]).all(axis=1)]
         for point in np.rint(points.clip(-far, far)).astype(int).tolist():
             cv2.circle(canvas, point, width, color, -1)
-    # In a crowd a face shows its track id, or else its probability: the colour says the rest.
+    # In a crowd show the track id or the probability; the colour shows the label.
     short = slice(1) if faces.track_ids is not None else slice(-1, None)
     texts = [(tags[i], " ".join(tags[i].split()[short])) for i in drawn]
     for tag, color in zip(place_tags(places, texts, canvas.shape[:2], unit), colors, strict=True):
@@ -104,12 +104,12 @@ def face_tags(faces: Faces) -> list[str]:
 def hide_faces(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], how: str = "fill"
 ) -> NDArray[np.uint8]:
-    """Hide faces, and draw nothing.
+    """Hide faces without drawing anything.
 
     Args:
         image: (H, W, 3) uint8 BGR; it is left as it is.
-        boxes: (N, 4) xyxy pixels of the image; those that are not finite are left out.
-        how: blur or pixelate, which leave `MOSAIC` squares of a face, or fill, which leaves one
+        boxes: (N, 4) xyxy image pixels; non-finite ones are ignored.
+        how: blur or pixelate, which keep `MOSAIC` squares of a face, or fill, which keeps one
             colour: no other detector found a face there (docs/how-to/privacy.md).
 
     Returns:
@@ -125,7 +125,7 @@ def hide_faces(
 
 
 def _drawable(label: str, role: str) -> str:
-    """A label in the letters that OpenCV's font has: without accents, or the words of its role."""
+    """A label in OpenCV's character set: without accents, or the name of its role."""
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
     has_words = label.isascii() or sum(map(str.isalpha, plain)) > len(label) // 2
     return (plain if has_words else role).replace("_", " ")
@@ -138,7 +138,7 @@ def _hide(
     squares: int,
     interpolation: int,
 ) -> None:
-    """Replace what a box shows by a few squares of colour, or by a smooth image of them."""
+    """Replace a box's content by a few coloured squares, or by a smooth version of them."""
     if not np.isfinite(box).all():
         return
     margins = margin * np.abs(box[2:] - box[:2])

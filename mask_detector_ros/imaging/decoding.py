@@ -1,4 +1,4 @@
-"""Decoding of JPEG, PNG and other image files: bounded in size, and without a word on stderr."""
+"""Decode JPEG, PNG and other image files, with bounded size and no output on stderr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DECODER_LINE = re.compile(
     rb"ERROR|INFO):|OpenCV\().*\n?|^\n",
     re.MULTILINE,
 )
-"""What the decoders behind OpenCV print; libjpeg and libpng do so whatever the log level."""
+"""Output of OpenCV's decoders; libjpeg and libpng ignore the log level."""
 
 _stderr = threading.Lock()
 
@@ -37,8 +37,8 @@ def decode(
 
     Args:
         data: the file.
-        max_pixels: width times height in the file's header, at most.
-        upright: whether to turn the image as its EXIF orientation says.
+        max_pixels: maximum width times height in the file's header.
+        upright: whether to apply the EXIF orientation.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -60,8 +60,8 @@ def decode(
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """`quiet_opencv`, and no lines of the decoders behind it either: a damaged camera at 100 Hz
-    would fill a disk with them. What else is written to stderr meanwhile comes out afterwards."""
+    """Like `quiet_opencv`, but also without the decoders' lines: a damaged camera at 100 Hz would
+    fill a disk with them. Other output to stderr is written afterwards."""
     if not hasattr(os, "memfd_create"):
         with quiet_opencv():
             yield

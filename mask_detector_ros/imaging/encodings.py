@@ -1,7 +1,7 @@
-"""Images from and to the bytes of `sensor_msgs/Image` and `CompressedImage`.
+"""Convert images from and to the bytes of `sensor_msgs/Image` and `CompressedImage`.
 
-NumPy and OpenCV read what cameras send; ROS is not needed. Anything with a message's fields will
-do, so nodes and bags share this reader.
+It uses NumPy and OpenCV, not ROS, and accepts any object with a message's fields, so nodes and bags
+share it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Encoding(NamedTuple):
     channels: int
     bytes_per_channel: int
     to_bgr: int | None
-    """The cv2.cvtColor code that makes it BGR; None where it is BGR already."""
+    """The cv2.cvtColor code to BGR; None if it is BGR already."""
 
 
 # ROS names a Bayer pattern by the pixels of its first two rows, OpenCV by the second row's
@@ -73,10 +73,10 @@ _READABLE = {
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_MISSING = 128
-"""The value, in all channels, that libjpeg gives to pixels whose data is missing."""
+"""The value in all channels that libjpeg gives to missing pixels."""
 
 _JPEG_BLOCK = 8
-"""Pixels: side of a block; a row of blocks with shared colour is twice as high."""
+"""Side of a block in pixels; a row of blocks with shared chroma is twice as high."""
 
 _JPEG_NOISE = bytes(range(0x13, 0xFB, 3))
 
@@ -86,11 +86,11 @@ READABLE_ENCODINGS = (*_READABLE, *PLANAR_ENCODINGS)
 """The encodings that `decode_image` reads."""
 
 DEPTH_ENCODINGS = ("16UC1", "32FC1")
-"""Depth of each pixel in millimetres and in metres, by REP 118."""
+"""Depth in millimetres and in metres (REP 118)."""
 
 
 def _require_whole(msg: ImageMessage) -> None:
-    """Raise an ImageError for an image with too few or too many bytes."""
+    """Raise ImageError for an image with too few or too many bytes."""
     if len(msg.data) != msg.step * msg.height:
         raise ImageError(
             f"the image has {len(msg.data)} bytes, but step {msg.step} x height {msg.height} is "
@@ -164,10 +164,10 @@ def decode_compressed(
 
 
 def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8], max_pixels: int) -> None:
-    """Raise an ImageError for a JPEG that breaks off before its last row of blocks.
+    """Raise ImageError for a JPEG that ends before its last row of blocks.
 
-    libjpeg fills what is missing with grey. To tell that from a grey image, the data is decoded
-    again with noise before the end marker: a decoder that has all blocks skips it.
+    libjpeg fills missing blocks with grey. To detect them, the data is decoded
+    again with noise before the end marker: a decoder that has all blocks skips the noise.
     """
     try:
         other = decode(data[: -len(_JPEG_END)] + _JPEG_NOISE + _JPEG_END, max_pixels)
@@ -182,7 +182,7 @@ def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8], max_pixels: int) 
 
 
 def encode_compressed(image: NDArray[np.uint8], image_format: str = "jpeg") -> NDArray[np.uint8]:
-    """The bytes of an (H, W, 3) uint8 BGR image as jpeg or png.
+    """Encode an (H, W, 3) uint8 BGR image as jpeg or png.
 
     Raises:
         ImageError: the image has another form or is too large for the format, or the format
@@ -240,7 +240,7 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
 
 
 def _require_step(msg: ImageMessage, row_bytes: int) -> None:
-    """Raise an ImageError where rows are said to be shorter than their pixels."""
+    """Raise ImageError if `step` is shorter than a row of pixels."""
     if msg.step < row_bytes:
         raise ImageError(
             f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
@@ -249,7 +249,7 @@ def _require_step(msg: ImageMessage, row_bytes: int) -> None:
 
 
 def require_bgr(image: NDArray[np.uint8]) -> None:
-    """Raise an ImageError for what is not an (H, W, 3) uint8 image."""
+    """Raise ImageError unless it is an (H, W, 3) uint8 image."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ImageError(
             f"expected a (height, width, 3) uint8 BGR image that is not empty, got shape "

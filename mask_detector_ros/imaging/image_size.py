@@ -1,4 +1,4 @@
-"""The size of an encoded image, read from its header: what decoding it would cost.
+"""Read an encoded image's size from its header, to bound the cost of decoding it.
 
 A JPEG of 947 bytes may claim 12000x12000 pixels, and takes 1.4 GB and many seconds to decode.
 """
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from mask_detector_ros.errors import ImageError
 
 MAX_IMAGE_PIXELS = 50_000_000
-"""Default of `max_image_pixels`: above 8K video (33 million) and most telephones' photographs."""
+"""Default of `max_image_pixels`: above 8K video (33 million) and most phone photographs."""
 
 MAX_SCANS = 100
-"""Passes of a progressive JPEG over its pixels: encoders make about ten, and each takes as long as
-decoding the whole image."""
+"""Maximum number of scans of a progressive JPEG: encoders make about ten, and each takes as long
+as decoding the whole image."""
 
 MAX_SEGMENTS = 1000
-"""Segments before the frame header of a JPEG: metadata in pieces of 64 kB."""
+"""Maximum number of segments before a JPEG's frame header: metadata in pieces of 64 kB."""
 
 _MARKER = re.compile(rb"(?<=\xff)[^\xff\x00]")
 
@@ -31,7 +31,7 @@ Size = tuple[int, int]
 
 
 def require_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise an ImageError for an image of more than `max_pixels`."""
+    """Raise ImageError for an image of more than `max_pixels`."""
     if width * height > max_pixels:
         raise ImageError(
             f"the image has {width}x{height} pixels, more than max_image_pixels"
@@ -40,9 +40,9 @@ def require_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def require_decodable(data: bytes, max_pixels: int) -> None:
-    """Raise an ImageError for encoded data that is no image or costs too much to decode.
+    """Raise ImageError for data that is not an image or costs too much to decode.
 
-    Only the header is read. Only formats whose header is understood here pass.
+    It reads only the header, and accepts only formats whose header it can parse.
     """
     size = encoded_size(data)
     if size is None:
@@ -58,7 +58,7 @@ def require_decodable(data: bytes, max_pixels: int) -> None:
 
 
 def encoded_size(data: bytes) -> Size | None:
-    """(width, height) as the header says; None where it is not that of a known format."""
+    """(width, height) from the header; None for an unknown format."""
     for signature, read in _READERS:
         if signature.match(data):
             try:
@@ -69,7 +69,7 @@ def encoded_size(data: bytes) -> Size | None:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """From the first frame header, found as libjpeg finds it: whatever is no marker is skipped."""
+    """Size from the first frame header; like libjpeg, it skips anything that is not a marker."""
     place = 2
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, place)
@@ -124,7 +124,7 @@ def _pnm(data: bytes) -> Size | None:
 
 
 def _tiff(data: bytes) -> Size | None:
-    """From the tags 256 and 257 of the first directory; also of BigTIFF."""
+    """Size from the tags 256 and 257 of the first directory, also of BigTIFF."""
     order = "<" if data[:2] == b"II" else ">"
     is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (place,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
@@ -141,13 +141,13 @@ def _tiff(data: bytes) -> Size | None:
 
 
 def _jpeg2000(data: bytes) -> Size | None:
-    """From the start of the code stream, which the decoder goes by."""
+    """Size from the start of the code stream, which the decoder uses."""
     start = data.find(b"\xff\x4f\xff\x51")
     return struct.unpack_from(">II", data, start + 8) if start >= 0 else None
 
 
 def _heif(data: bytes) -> Size | None:
-    """The largest that any part of the file (AVIF, HEIC) says of itself."""
+    """The largest size of any part of the file (AVIF, HEIC)."""
     sizes = [struct.unpack_from(">II", data, m.end() + 4) for m in re.finditer(b"ispe", data)]
     return max(sizes, key=math.prod, default=None)
 

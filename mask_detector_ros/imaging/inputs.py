@@ -1,4 +1,4 @@
-"""What Python code calls an image, as the (H, W, 3) uint8 BGR array that the detector takes."""
+"""Convert images of Python code to the (H, W, 3) uint8 BGR arrays that the detector takes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ NEED = "need a (height, width, 3) uint8 BGR image"
 
 
 def as_bgr(image: Any, rgb: bool = False, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
-    """An image as BGR; one that is so already is not copied.
+    """Convert an image to BGR; a BGR image is not copied.
 
     Args:
         image: an array (H, W, 3) of uint8, the path of a file, or a PIL image.
-        rgb: whether an array has its channels in the order red, green, blue. Files and PIL
-            images tell their order themselves.
+        rgb: whether an array has its channels in RGB order; ignored for files and PIL images.
         max_pixels: larger images are rejected.
 
     Raises:
-        ImageError: it is none of these, with the conversion to write.
+        ImageError: it is none of these; the message gives the conversion.
         SourceError: the file cannot be read.
     """
     if isinstance(image, str | Path):
@@ -69,7 +68,7 @@ def _advice_for_object(image: Any) -> str:
 
 
 def _advice_for_array(image: NDArray[Any]) -> str:
-    """The conversion of the first thing that is wrong."""
+    """The conversion for the first mismatch."""
     if image.size == 0:
         return "; it is empty: check how it was cut out or read"
     if image.ndim == 4 and image.shape[3] == 3:

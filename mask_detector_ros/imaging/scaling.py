@@ -1,4 +1,4 @@
-"""Whole images in another size."""
+"""Scale whole images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale an image, keeping its shape, into the middle of a black one of (width, height)."""
+    """Letterbox an image into (width, height): keep its aspect ratio, pad with black."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
@@ -26,7 +26,7 @@ def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def reduce_image(image: NDArray[np.uint8], megapixels: float) -> NDArray[np.uint8]:
-    """The image within so many million pixels, in its shape; itself where it is, or for 0."""
+    """Reduce an image to a number of megapixels, keeping its aspect ratio; 0 keeps its size."""
     height, width = image.shape[:2]
     scale = math.sqrt(megapixels * 1e6 / (width * height))
     if not megapixels or scale >= 1:

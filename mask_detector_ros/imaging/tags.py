@@ -1,4 +1,4 @@
-"""Where the labels of faces go, so that they cover each other and other faces least."""
+"""Place face labels so that they overlap each other and other faces as little as possible."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SHARE_OF_FACE = 0.3
 
 @dataclass(frozen=True)
 class Tag:
-    """A label in its place.
+    """A placed label.
 
     Attributes:
-        text: what it says.
+        text: the label text.
         box: xmin, ymin, xmax, ymax in pixels.
         scale, thickness: of the letters.
     """
@@ -40,7 +40,7 @@ class Tag:
 
     @property
     def origin(self) -> tuple[int, int]:
-        """Where the text begins: the left end of its baseline."""
+        """Origin of the text: the left end of its baseline."""
         (_, height), _ = cv2.getTextSize(self.text, FONT, self.scale, self.thickness)
         return self.box[0] + 1, self.box[1] + height + 1
 
@@ -48,7 +48,7 @@ class Tag:
 def place_tags(
     boxes: NDArray[np.int64], texts: list[tuple[str, str]], size: tuple[int, int], unit: float
 ) -> list[Tag]:
-    """A tag for each face, on the side of its box where it covers least.
+    """Place a tag for each face, on the side of its box where it overlaps least.
 
     Args:
         boxes: (N, 4) of the faces, pixels.
@@ -74,7 +74,7 @@ def _place(
     size: tuple[int, int],
     unit: float,
 ) -> Tag:
-    """The first place that covers nothing, or the one that covers least."""
+    """The first position without overlap, or the one with the least."""
     best, least = None, np.inf
     for smaller in SMALLER:
         words = text if smaller > SMALLER[-1] else short
@@ -91,7 +91,7 @@ def _place(
 def _candidates(
     box: NDArray[np.int64], text: str, size: tuple[int, int], unit: float, smaller: float
 ) -> list[Tag]:
-    """Above and below the box, flush with its left or right side; beside it; all in the image."""
+    """Candidate positions in the image: above and below the box, left or right aligned; beside."""
     xmin, ymin, xmax, ymax = map(int, box)
     (_, capital), _ = cv2.getTextSize("H", FONT, SCALE * unit, 1)
     wanted = min(capital, SHARE_OF_FACE * (ymax - ymin)) * smaller

@@ -1,4 +1,4 @@
-"""Encoders of the video writer: PyAV, an installed ffmpeg, and OpenCV, whichever is there.
+"""Encoders of the video writer: PyAV, an installed ffmpeg, or OpenCV.
 
 H.264 plays in every browser and on every phone; OpenCV's wheels cannot write it. They write VP9,
 which browsers play.
@@ -30,14 +30,14 @@ _ENCODER_THREADS = "2"
 
 
 class EncodingError(Exception):
-    """The file is not written, or not whole; the message is the reason."""
+    """The file was not written completely; the message gives the reason."""
 
 
 class Encoder(Protocol):
     """Writes one video file.
 
     Attributes:
-        variable_rate: whether `write` takes any time; otherwise frames come 1 / rate apart.
+        variable_rate: whether `write` accepts any time; otherwise frames are 1 / rate apart.
         keeps_sound: whether the sound of the source goes into the file.
     """
 
@@ -48,11 +48,11 @@ class Encoder(Protocol):
         """Append a frame of the encoder's size, `time` seconds after the first."""
 
     def close(self, complete: bool) -> None:
-        """Finish the file. Raises EncodingError where it is not whole."""
+        """Finish the file. Raises EncodingError if it is incomplete."""
 
 
 def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | None) -> Encoder:
-    """The best encoder of this machine for the file's suffix.
+    """Choose this machine's best encoder for the file's suffix.
 
     Args:
         path: the file to be written.
@@ -73,7 +73,7 @@ def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | N
 
 
 def encoder_note(path: Path) -> str:
-    """What a video loses on this machine, and how to keep it; empty where it loses nothing."""
+    """What a video loses on this machine, and the remedy; empty if it loses nothing."""
     if find_spec("av") is not None or shutil.which("ffmpeg") is not None:
         return ""
     return (

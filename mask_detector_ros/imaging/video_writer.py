@@ -1,4 +1,4 @@
-"""Writing frames into a video file that browsers and phones play."""
+"""Write frames to a video file that browsers and phones play."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class VideoWriter:
         return SourceError(f"cannot write {self.path}: {error}")
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file and put it in its place. Without a frame none is made.
+        """Finish the file and move it to its path. Without frames there is no file.
 
         Args:
             complete: whether all frames of the source are in it; otherwise its sound ends with

@@ -61,11 +61,11 @@ def open_source(
         source: `sample` (the rendered scene, endless), an image, a directory of images (in
             natural order of their names), a video, `/dev/videoN` or its number N, or a URL
             (`rtsp://`, `http://`, `file://`, ...).
-        loop: begin again after the last frame; without meaning for a live source.
-        width, height: the size of the sample scene in pixels; others have their own.
-        every_frame: hand out each frame of a live source in its turn, however late; by default
-            a frame that was not read yet gives way to a newer one.
-        recursive: whether a directory's subfolders belong to it.
+        loop: restart after the last frame; no effect on a live source.
+        width, height: size of the sample scene in pixels; ignored for other sources.
+        every_frame: return every frame of a live source in order, however late; by default a
+            newer frame replaces an unread one.
+        recursive: whether to include a directory's subfolders.
 
     Raises:
         SourceError: it does not exist or cannot be read; the message says what to do.
@@ -84,7 +84,7 @@ def open_source(
     require_file(path)
     with path.open("rb") as file:
         kind = format_name(file.read(64))
-    # FFmpeg, too, opens images. An animation is a video here; `image` takes its first frame.
+    # FFmpeg also opens images. An animation is a video here; `image` takes its first frame.
     if kind != "GIF" and (kind or is_image(path)):
         return ImagesSource([path], loop)
     return open_video(path, loop)
@@ -118,7 +118,7 @@ def file_path(name: str | Path) -> Path:
 
 
 def expand_home(name: str | Path) -> Path:
-    """The path, its `~` replaced; a name such as `~nobody` stays as it is."""
+    """The path with `~` expanded; a name such as `~nobody` is unchanged."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -126,7 +126,7 @@ def expand_home(name: str | Path) -> Path:
 
 
 def is_live(source: str | Path) -> bool:
-    """Whether `source` names a camera or a stream, which can come back when it is lost."""
+    """Whether `source` names a camera or a stream, which can be reopened when it is lost."""
     return source_path(source) is None and str(source) != SAMPLE
 
 

@@ -1,4 +1,4 @@
-"""What every source of frames has in common."""
+"""The interface of all frame sources."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Frame:
     """One frame of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 BGR. Do not draw on it: a looped image is handed out again.
-        truth: the faces that are in it, where the source knows them (the sample scene).
-        name: what to call it in a file or a table: a file name, or `frame_000012`.
+        image: (H, W, 3) uint8 BGR. Do not modify it: a looped image is returned again.
+        truth: the faces in it, if the source knows them (the sample scene).
+        name: its name in files and tables: a file name, or `frame_000012`.
         time: seconds since the source's first frame, by the clock of the video file or stream;
-            None where a source has no clock, as a folder of images.
+            None if the source has no clock, such as a folder of images.
     """
 
     image: NDArray[np.uint8]
@@ -36,14 +36,14 @@ class Frame:
 
 
 class FrameSource(ABC):
-    """Frames, one after the other. Made by `open_source`; a context manager and iterable.
+    """A sequence of frames, from `open_source`; a context manager and iterable.
 
     Attributes:
-        live: a camera or stream, whose frames come when they come and which can be lost.
-        rate: the frames per second it was made for; None where it has no rate of its own.
-        frame_count: how many frames one pass has, as far as its file says; None if unknown.
-        skipped: how many frames of this pass could not be read.
-        dropped: how many frames of a live source gave way to newer ones.
+        live: whether it is a camera or stream, which runs in real time and can be lost.
+        rate: nominal frame rate in Hz; None if it has none.
+        frame_count: number of frames per pass according to the file; None if unknown.
+        skipped: number of unreadable frames in this pass.
+        dropped: number of frames of a live source that newer ones replaced.
     """
 
     live: bool = False
@@ -76,12 +76,12 @@ class FrameSource(ABC):
 
 
 def frame_name(index: int) -> str:
-    """The name of a frame that has no file of its own."""
+    """The name of a frame without a file."""
     return f"frame_{index:06d}"
 
 
 def read_bgr(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
-    """The next frame as (H, W, 3) BGR; None where there is none."""
+    """The next frame as (H, W, 3) BGR; None if there is none."""
     with quiet_opencv():
         good, image = capture.read()
     if not good:

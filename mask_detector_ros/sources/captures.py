@@ -1,4 +1,4 @@
-"""Videos, network streams and cameras: what OpenCV's VideoCapture reads."""
+"""Videos, network streams and cameras, read by OpenCV's VideoCapture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mask_detector_ros.sources.urls import is_url, playable, scheme_of, without_
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 STREAM_TIMEOUT_MS = 5000
-"""How long a server may take to answer, and how long it may then be silent."""
+"""Timeouts of a server: for the first answer, and for silence afterwards."""
 
 MAX_RATE = 1000.0
 """Hz: files of variable rate answer with the tick of their clock, 90000 for example."""
@@ -33,7 +33,7 @@ MISSING_SHARE = 0.02
 
 
 class VideoSource(FrameSource):
-    """A video file, local or behind a URL, which has an end.
+    """A video file with an end, local or at a URL.
 
     Attributes:
         path: the local file; None for a URL.
@@ -41,7 +41,7 @@ class VideoSource(FrameSource):
 
     def __init__(self, path: Path | None, url: str, loop: bool) -> None:
         self.path = path
-        # FFmpeg takes a relative name with a colon for a URL.
+        # FFmpeg interprets a relative name with a colon as a URL.
         self._name = url if path is None else str(path.absolute())
         self._shown = without_password(url) if path is None else str(path)
         self._loop = loop
@@ -102,7 +102,7 @@ class VideoSource(FrameSource):
 
 
 def open_video(path: Path, loop: bool) -> VideoSource:
-    """A video file. Raises SourceError where it is missing or no video."""
+    """Open a video file. Raises SourceError if it is missing or not a video."""
     require_file(path)
     # FFmpeg takes some text files for the recording of a terminal and shows their letters.
     if _is_text(path):
@@ -118,7 +118,7 @@ def open_video(path: Path, loop: bool) -> VideoSource:
 
 
 def open_url(url: str, loop: bool, every_frame: bool) -> FrameSource:
-    """A stream, or a video file behind a URL. Raises SourceError where nobody answers."""
+    """Open a stream, or a video file at a URL. Raises SourceError if there is no answer."""
     address, shown = playable(url), without_password(url)
     capture = _open_with_ffmpeg(address, shown)
     if _frame_count(capture) is None:
@@ -135,7 +135,7 @@ def open_url(url: str, loop: bool, every_frame: bool) -> FrameSource:
 
 
 def open_camera(name: str, every_frame: bool) -> LiveSource:
-    """A V4L2 camera, `/dev/videoN` or N. Raises SourceError where it cannot be opened."""
+    """Open a V4L2 camera, `/dev/videoN` or N. Raises SourceError if it cannot be opened."""
     device = f"/dev/video{name}" if name.isdecimal() else name
     if not os.path.exists(device):
         present = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
@@ -183,7 +183,7 @@ def _open_with_ffmpeg(name: str, shown: str) -> cv2.VideoCapture:
 
 
 def _frame_count(capture: cv2.VideoCapture) -> int | None:
-    """How many frames the file holds; FFmpeg says 0 or a negative number for a stream."""
+    """Number of frames in the file; FFmpeg gives 0 or a negative number for a stream."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if count > 0 else None
 

@@ -1,4 +1,4 @@
-"""Why a stream cannot be opened, asked of its server: FFmpeg in OpenCV does not say."""
+"""Ask a server why its stream cannot be opened, since OpenCV's FFmpeg does not say."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from urllib.request import (
 from mask_detector_ros.sources.urls import credentials, playable, scheme_of
 
 TIMEOUT = 3.0
-"""Seconds that the server gets for each answer."""
+"""Timeout of each answer of the server, in seconds."""
 
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "ftp": 21, "tcp": 0, "tls": 0}
-"""Of the schemes over TCP, where the URL names none."""
+"""Default ports of the schemes over TCP."""
 
 _REASONS = {
     401: "wants another user or password (401)",
@@ -33,7 +33,7 @@ _REASONS = {
 
 
 def why_unplayable(url: str) -> str:
-    """A sentence's end such as `the server wants another user or password (401)`."""
+    """The reason as a clause, such as `the server wants another user or password (401)`."""
     try:
         return _ask(url)
     except socket.gaierror:
@@ -85,7 +85,7 @@ def _http_status(url: str) -> int:
 
 
 def _rtsp_status(url: str) -> int:
-    """The status that DESCRIBE gets (RFC 2326), with authentication where that is asked for."""
+    """The status of DESCRIBE (RFC 2326), with authentication if requested."""
     bare = _without_user(playable(url))
     host, port = _address(bare)
     with socket.create_connection((host, port), TIMEOUT) as connection:
@@ -120,7 +120,7 @@ def _status(answer: str) -> int:
 
 
 def _authorization(challenge: str, user: str, password: str, url: str) -> str:
-    """Basic or Digest with MD5 (RFC 2617), which is what cameras ask for."""
+    """Basic or Digest authentication with MD5 (RFC 2617), as cameras request."""
     if not challenge.lower().startswith("digest"):
         return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
     fields = dict(re.findall(r'(\w+)="?([^",]*)"?', challenge))

@@ -1,4 +1,4 @@
-"""What an image file is by its first bytes, and reading what OpenCV cannot, with Pillow."""
+"""Identify image files by their first bytes, and read those that OpenCV cannot with Pillow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files, one or a directory of them."""
+"""Image files: a single one or a directory."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ImagesSource(FrameSource):
     """Image files in the given order; one that cannot be read is skipped with a warning.
 
     Attributes:
-        skipped: how many could not be read in this pass.
-        left_out: what the directory holds besides, in words; empty where there is nothing.
+        skipped: number of unreadable images in this pass.
+        left_out: description of the directory's other content; empty if there is none.
     """
 
     def __init__(self, paths: Sequence[Path], loop: bool, left_out: str = "") -> None:
@@ -143,7 +143,7 @@ class ImageFolder:
 
     @property
     def left_out(self) -> str:
-        """What is not among the images, in words; empty where there is nothing."""
+        """Description of everything that is not an image; empty if there is nothing."""
         parts = []
         if self.others:
             names = [os.fsencode(path.name).decode(errors="replace") for path in self.others[:3]]

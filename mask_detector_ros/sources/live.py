@@ -1,4 +1,4 @@
-"""Cameras and network streams, read in a thread so that a slow reader gets the newest frame."""
+"""Read cameras and network streams in a thread, so that a slow reader gets the newest frame."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mask_detector_ros.errors import SourceError
 from mask_detector_ros.sources.base import Frame, FrameSource, frame_name, read_bgr
 
 SILENCE_TIMEOUT = 5.0
-"""Seconds that a camera or stream may send nothing before it counts as lost."""
+"""Seconds without a frame after which a camera or stream counts as lost."""
 
 BACKLOG = 64
-"""Frames that wait, at most, for a reader who wants every one."""
+"""Queue length for a reader of every frame."""
 
 JOIN_TIMEOUT = 0.5
 """Seconds that closing waits for the thread, which FFmpeg may hold for several more."""
@@ -26,7 +26,7 @@ MAX_LEAP = 2.0
 """Seconds that a stream's clock may run ahead of ours between two frames."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
-"""Seconds between two attempts to connect again; each pause is twice the one before."""
+"""Seconds between two reconnection attempts; each pause doubles."""
 
 
 class LiveSource(FrameSource):
@@ -35,13 +35,13 @@ class LiveSource(FrameSource):
     Args:
         capture: opened.
         what: its name in the error that it was lost, and `advice` for that case.
-        every_frame: hand out every frame in its turn, where by default a frame that was not
-            read yet gives way to a newer one.
+        every_frame: return every frame in order; by default a newer frame replaces an unread
+            one.
         has_clock: whether the times that the stream gives its frames are true. Those that
             FFmpeg makes up for JPEG over HTTP count 25 frames a second, whatever comes.
 
     Attributes:
-        dropped: how many frames gave way.
+        dropped: number of replaced frames.
     """
 
     live = True
@@ -143,7 +143,7 @@ class StreamClock:
             self._first_arrival, self._arrival, self._position = arrival, arrival, position
             return 0.0
         passed, said = arrival - self._arrival, position - self._position
-        # A clock that stands still, runs back or leaps is none.
+        # Ignore a clock that stops, runs backwards or jumps.
         step = said if 0 < said < passed + MAX_LEAP and position > 0 else passed
         self._arrival, self._position = arrival, position
         self._last += max(step, 1e-3)
@@ -151,7 +151,7 @@ class StreamClock:
 
 
 class ReconnectingSource(FrameSource):
-    """A live source that is opened again whenever it is lost; its end is the reader's.
+    """A live source that is reopened whenever it is lost; the reader ends it.
 
     Args:
         open_again: opens the source; a `SourceError` counts as lost.
@@ -175,7 +175,7 @@ class ReconnectingSource(FrameSource):
 
     @property
     def dropped(self) -> int:  # type: ignore[override]
-        """How many frames gave way to newer ones, over all connections."""
+        """Number of frames that newer ones replaced, over all connections."""
         return self._dropped_before + (self._source.dropped if self._source else 0)
 
     def read(self) -> Frame | None:

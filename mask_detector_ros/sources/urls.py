@@ -1,4 +1,4 @@
-"""Names of sources that are URLs: what a log may show of them, and the file they name.
+"""Handle source names that are URLs: hide secrets for logs, and find the file of a file URL.
 
 Camera URLs defeat a standard parser: cameras accept `/`, `?`, `#` and `@` in a password as it is,
 and carry passwords in the query and even in the path.
@@ -65,7 +65,7 @@ def file_of_url(name: str) -> Path | None:
 def without_password(name: str) -> str:
     """The name as a log may show it: a URL without user, password and secrets of its query.
 
-    In doubt it hides too much rather than too little.
+    When in doubt it hides more.
     """
     match = _URL.fullmatch(name)
     if match is None:
