@@ -1,4 +1,4 @@
-"""Speed of the face detector against others, and memory of the detector node."""
+"""Benchmarks that need ROS, a GPU or time: latency, memory, faults, tracking, precision."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Images made to cost a detector as much as they can."""
+"""Images that cost a detector as much as possible."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def adversarial(kind: str, height: int, width: int, side: int = 7) -> NDArray[np
     """A (height, width, 3) BGR image of one of `KINDS`.
 
     Args:
-        kind: what it shows.
+        kind: its content.
         height, width: its size in pixels.
-        side: of the smallest thing in it, in pixels; of a face three times that.
+        side: side of its smallest element in pixels; a face has three times that.
     """
     if kind == "noise":
         return np.random.default_rng(side).integers(0, 256, (height, width, 3), np.uint8)
@@ -34,7 +34,7 @@ def adversarial(kind: str, height: int, width: int, side: int = 7) -> NDArray[np
 
 
 def drawn_face(side: int) -> NDArray[np.uint8]:
-    """A (side, side, 3) drawing that the first stages take for a face."""
+    """A (side, side, 3) drawing that the first stages accept as a face."""
     face = np.zeros((48, 48, 3), np.uint8)
     cv2.ellipse(face, (24, 24), (17, 22), 0, 0, 360, (150, 170, 210), -1)
     for x in (17, 31):

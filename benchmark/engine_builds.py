@@ -1,4 +1,4 @@
-"""How long engines take to build and how large they come out: TensorRT-RTX, without a GPU.
+"""Build times and sizes of engines: TensorRT-RTX, without a GPU.
 
     make engine-builds ARGS="[--targets SM75 SM86] [--limit SECONDS] [--out FILE]"
 

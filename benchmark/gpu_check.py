@@ -1,4 +1,4 @@
-"""Does the GPU serve right and fast on this machine? Compares, breaks and times, in four minutes.
+"""Check results, fault recovery and speed of the GPU on this machine, in four minutes.
 
     python -m benchmark.gpu_check [--backends cuda tensorrt] [--rounds N] [--out FILE]
 
@@ -37,7 +37,7 @@ DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETE
 
 
 class Checks:
-    """Runs checks, notes how each ended, and goes on after a failure.
+    """Runs checks, records their results, and continues after failures.
 
     Args:
         seconds: after which no other check begins.
@@ -48,7 +48,7 @@ class Checks:
         self._end = time.monotonic() + seconds
 
     def run(self, name: str, check: Callable[..., Any], *arguments: Any) -> None:
-        """Run one; any error is its failure: those of CUDA libraries have no common type."""
+        """Run a check; any exception is a failure, since CUDA libraries share no error type."""
         start = time.perf_counter()
         result: dict[str, Any] = {"check": name}
         if time.monotonic() > self._end:
@@ -68,7 +68,7 @@ class Checks:
         print(line, file=sys.stderr, flush=True)
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Note a check that cannot run here."""
+        """Record a check that cannot run here."""
         self.results.append({"check": name, "passed": None, "left_out": reason, "seconds": 0.0})
         print(f"left out {name}: {reason}", file=sys.stderr, flush=True)
 
@@ -105,7 +105,7 @@ def log_lines() -> Iterator[list[str]]:
 
 
 def check_spoilt_engines(folder: str) -> dict[str, str]:
-    """Spoil a stored engine in several ways: each must be found out and rebuilt."""
+    """Damage a stored engine in several ways: each must be detected and rebuilt."""
     stages, engines = find_detector("mtcnn_masked"), {}
     for name in ("onet", "rnet"):
         own = Path(folder) / f"spoilt-{name}"
@@ -134,7 +134,7 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
 
 
 def check_wrapper(checks: Checks, device: int) -> None:
-    """Our own CUDA code, which runs on pycuda."""
+    """Check our CUDA code, which uses pycuda."""
     try:
         import pycuda.driver  # noqa: F401
     except ImportError as error:

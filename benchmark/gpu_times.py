@@ -17,11 +17,11 @@ from mask_detector_ros.speed.throughput import WARM_UP, time_calls
 
 CAMERAS = 8
 MIN_SHARE = 0.8
-"""Of the frames of the camera that got most, what the one that got least must have."""
+"""Minimum ratio of the lowest to the highest camera frame count."""
 
 
 def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Eight cameras at one detector, as in the node: newest frame first, the cameras in turn.
+    """Time eight cameras with one detector, as in the node: newest frame first, cameras in turn.
 
     All of them always have a frame waiting, so that what each gets is the worker's choice.
     """

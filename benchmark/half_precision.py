@@ -1,4 +1,4 @@
-"""Does float16 find the same faces? The networks in float16 against float32, on photographs.
+"""Compare the networks in float16 with float32 on photographs.
 
     python -m benchmark.half_precision DATASET [--split val] [--pictures N] [--json]
 
@@ -86,7 +86,7 @@ class Twin(Session):
 
     Attributes:
         largest: difference of each output, on the same input.
-        scores: (own, other's) of each call for one picture, of networks that give scores.
+        scores: (own, other's) of each call for one image, for networks that output scores.
     """
 
     def __init__(self, session: Session, other: Session) -> None:

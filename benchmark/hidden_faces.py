@@ -1,4 +1,4 @@
-"""Are hidden faces hidden? What a detector of another kind still finds of them.
+"""Check hidden faces: how many another detector still finds.
 
     python -m benchmark.hidden_faces DATASET YUNET.onnx [--images N] [--threshold T]
 

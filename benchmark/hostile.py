@@ -1,4 +1,4 @@
-"""What an enemy, a bug or a shortage can do to a detector node; see `benchmark.faults`."""
+"""Faults from an attacker, a bug or a shortage of resources; see `benchmark.faults`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from mask_detector_ros.ros.messages import nanoseconds
 
 PROCESS = "benchmark.latency_process"
 WARM_UP = 1.0
-"""Seconds of each measurement that do not count."""
+"""Warm-up seconds of each measurement."""
 
 QUIET = 2.0
 """Seconds without a result after which what is missing is lost."""
@@ -33,7 +33,7 @@ QUIET = 2.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run gave.
+    """The results of one run.
 
     Attributes:
         rate: at which each camera really published, Hz.
@@ -97,7 +97,7 @@ class LatencyGraph(Processes):
         self._named["node"] = self.run(PROCESS, "copy")
 
     def add_viewer(self) -> None:
-        """Start somebody who looks at the annotated images."""
+        """Start a viewer of the annotated images."""
         self._named["viewer"] = self.run(PROCESS, "view", "/mask_detector/image_annotated")
 
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""From stamps and times of single images to the numbers of the latency report."""
+"""Compute the latency report's numbers from stamps and times of single images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Drift(NamedTuple):
 
 @dataclass(frozen=True)
 class Frames:
-    """What became of the images of one camera.
+    """Results of one camera's images.
 
     Attributes:
         stamps: (N,) of the images that came through, nanoseconds.

@@ -49,7 +49,7 @@ def camera(topic: str, width: str, height: str) -> None:
         due = time.monotonic()
         for i in range(round(rate * seconds)):
             time.sleep(max(0.0, due - time.monotonic()))
-            # After a stall the pace goes on; the lost time is not caught up in a burst.
+            # After a stall continue at the normal rate, without a burst to catch up.
             due = max(due + 1 / rate, time.monotonic())
             message = messages[i % SCENE_FRAMES]
             message.header.stamp = node.get_clock().now().to_msg()
@@ -59,7 +59,7 @@ def camera(topic: str, width: str, height: str) -> None:
 
 
 class CopyNode(Node):
-    """Answers each image with an empty array: what is left is the price of the way."""
+    """Answers each image with an empty array, to measure the transport overhead."""
 
     def __init__(self) -> None:
         super().__init__("mask_detector")
@@ -76,7 +76,7 @@ def copy() -> None:
 
 
 def view(topic: str) -> None:
-    """Subscribe to images, as somebody who looks at them does."""
+    """Subscribe to images like a viewer."""
     node = rclpy.create_node("viewer")
     node.create_subscription(Image, topic, lambda message: None, 1)
     rclpy.spin(node)

@@ -1,4 +1,4 @@
-"""How much memory and time one image can take, whatever it shows.
+"""Bound the memory and time that a single image of any content can take.
 
     python -m benchmark.memory --bound [--size WxH ...] [--backends NAME ...]
 

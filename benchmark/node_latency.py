@@ -1,10 +1,10 @@
-"""Where does the time go between an image and its detections? Real processes over real DDS.
+"""Measure the latency from image to detections with real processes over DDS.
 
     python -m benchmark.node_latency [--quick] [--only SECTION ...] [--out FILE]
 
-A camera, the node, and this process, which hears the detections: at several rates and sizes,
-against a node that only copies, with somebody looking at the annotated image, at rates that the
-detector cannot hold, and with several cameras.
+A camera, the node, and this process, which receives the detections: at several rates and sizes,
+compared with a copying node, with a viewer of the annotated image, at rates that exceed the
+detector, and with several cameras.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mask_detector_ros.speed.machine import describe_machine
 
 SMALL, LARGE = (640, 480), (1920, 1080)
 SUBJECTS = ("copy", "detector", "annotated")
-"""The node that only copies; the detector; the detector while somebody looks at its images."""
+"""The copying node; the detector; the detector with a viewer of its images."""
 
 CAMERA_RATES = (15.0, 60.0)
 """Hz: in peace, and too much, which shows who is served."""

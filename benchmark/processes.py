@@ -15,7 +15,7 @@ LIMIT = 60.0
 
 
 class Lost(Exception):  # noqa: N818
-    """Something did not happen; the message says what was waited for."""
+    """A condition was not met in time; the message names it."""
 
 
 def happens(condition: Callable[[], Any], within: float) -> Any:

@@ -88,9 +88,9 @@ class Rig(Processes):
         return time.monotonic() - start
 
     def safely(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        """Create or destroy a part of the client between two looks of its executor.
+        """Create or destroy a part of the client between two iterations of its executor.
 
-        Done from this thread, it would break the executor off in the middle of a look.
+        Doing so in this thread would interrupt the executor in the middle of an iteration.
         """
         task = self._executor.create_task(change, *arguments)
         wait_for(task.done, "the client's own executor")

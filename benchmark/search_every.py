@@ -1,4 +1,4 @@
-"""What `search_every` saves and what it misses, on a rendered scene whose truth is known.
+"""Measure time, recall and delay with `search_every`, on a rendered scene with ground truth.
 
     python -m benchmark.search_every [--every N ...] [--seconds S] [--min-face-size PX]
         [--scene NAME] [--backend NAME] [--threads N] [--detector-model MODEL]
@@ -39,7 +39,7 @@ DEFAULT_DETECTOR = check_parameters(DETECTOR_PARAMETERS, {})["detector_model"]
 
 
 class Tally:
-    """What one setting found and how long it took."""
+    """Results and time of one setting."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

@@ -1,13 +1,13 @@
-"""Do ids stay and labels stand still? The tracker on rendered scenes whose truth is known.
+"""Measure id switches and label changes of the tracker on rendered scenes with ground truth.
 
     python -m benchmark.tracking [--seconds S] [--smoothing S] [--out FILE]
 
 The scenes are rendered and go through the real detector, then with and without the tracker:
-`sample` is the demo's; in `crossings` people walk past each other, hiding one another; in
-`alike` pairs do who wear the same; `turning` is the sample scene from a camera that swings.
+`sample` is the demo's; in `crossings` people walk past each other and occlude one another; in
+`alike` these pairs wear the same; `turning` is the sample scene from a swinging camera.
 Id switches are counted as CLEAR MOT does (Bernardin and Stiefelhagen, 2008): a person keeps
-the match of the last image while it still fits. Whoever was not seen for longer than
-`SHORT_GAP`, mostly out of the picture, may come back as somebody new: a return.
+the match of the last image while it still fits. A person unseen for longer than `SHORT_GAP`,
+mostly out of the frame, may return with a new id: a return.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RATES_HZ = (15, 10, 7.5, 5)
 """Of the scenes, which are rendered at 15, how many images a second the tracker is given."""
 
 SWING_WIDTH, SWING_PERIOD = 960, 5.0
-"""Pixels of the picture that the swinging camera sees 640 of; seconds of a swing."""
+"""Width in pixels of the scene, of which the swinging camera shows 640; seconds of a swing."""
 
 _PLAIN = Mask("plain", (62, 56, 54))
 _PALE = Mask("folded", (232, 236, 238))
@@ -95,7 +95,7 @@ SCENES = {
 
 @dataclass
 class Account:
-    """What became of ids and labels, over a scene.
+    """Statistics of ids and labels over a scene.
 
     Attributes:
         person_seconds: that known people were found.

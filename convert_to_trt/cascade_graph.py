@@ -28,7 +28,7 @@ from mask_detector_ros.mtcnn.proposals import NEIGHBOURS_OVERLAP
 from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, pyramid_shapes
 
 Halves = list[tuple[str, int, int]]
-"""(1, 3, height, width) image, height and width of each halving."""
+"""(1, 3, height, width) image, height and width of each pyramid level."""
 
 
 class _Composer:
@@ -44,7 +44,7 @@ class _Composer:
         pixels = g.add("Transpose", g.add("Cast", "image", to=1), perm=[2, 0, 1])
         image = g.reshape(pixels, 1, 3, s.height, s.width)
         halves = [(image, s.height, s.width)]
-        # So that the largest square that is shown, of four times the image, is read from the last.
+        # So that the largest visible square, four times the image, is read from the last level.
         while min(halves[-1][1:]) >= WINDOW:
             value, h, w = halves[-1]
             halves.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
@@ -63,7 +63,7 @@ class _Composer:
         }
 
     def _keep(self, scores: str, have: int, slots: int, *others: str) -> tuple[str, list[str]]:
-        """The best ones, and a note of how many good ones found no slot."""
+        """Keep the best ones, and record how many good ones found no slot."""
         g = self.g
         slots = min(slots, have)
         excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
@@ -122,13 +122,13 @@ class _Composer:
     def _stage(
         self, name: str, canvas: parts.Canvas, boxes: str, slots: int, side: int, threshold: float
     ) -> tuple[str, str, dict[str, str]]:
-        """Run R-Net or O-Net on the squares about boxes: scores, squares, other outputs."""
+        """Run R-Net or O-Net on the squares around boxes: scores, squares, other outputs."""
         g = self.g
         squares = parts.squares(g, boxes, 0.0, side, len(canvas.levels) - 1)
         patches = parts.crops(g, canvas, squares, slots, side)
         out = g.embed(self._models[name], name, {"images": patches})
         scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
-        # Slots that held no candidate hold none now.
+        # Slots without a candidate stay empty.
         there = g.add("Greater", self._scores, g.constant(0.0))
         return g.add("Where", there, scores, g.constant(0.0)), squares, out
 
@@ -210,7 +210,7 @@ def compose_cascade(
     Args:
         stages: pnet, rnet and onet, serialised.
         classifier: serialised, with its metadata.
-        settings: what the graph is made for.
+        settings: settings of the graph.
 
     Raises:
         ParameterError: no face can be found with these settings.
@@ -238,7 +238,7 @@ def _prepare(model: bytes, name: str, settings: GraphSettings) -> onnx.ModelProt
 
 
 def _map_size(size: int) -> int:
-    """Of P-Net's map: 3x3, pooling with ceil mode, 3x3, 3x3."""
+    """Size of P-Net's map: 3x3, pooling with ceil mode, 3x3, 3x3."""
     return -(-(size - 2) // 2) - 4
 
 

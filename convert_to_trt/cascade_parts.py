@@ -1,8 +1,8 @@
 """The cascade's steps between the networks, as parts of a static ONNX graph.
 
-Each does what the function of the same purpose in `mask_detector_ros` does, with a fixed number
-of slots instead of as many boxes as there are. Only operations are used that TensorRT 8.5 to 11
-and TensorRT-RTX build: NonMaxSuppression, NonZero and RoiAlign are not among them.
+Each part corresponds to a function in `mask_detector_ros`, with a fixed number of slots instead of
+a variable number of boxes. The parts use only operations that TensorRT 8.5 to 11 and TensorRT-RTX
+build, which excludes NonMaxSuppression, NonZero and RoiAlign.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from convert_to_trt.graph_builder import GraphBuilder
 from mask_detector_ros.imaging.crops import MIN_VISIBLE_FRACTION
 
 NMS_ROUNDS = 8
-"""Of the suppression below. A box that depends on a chain of more overlapping boxes than this
-may come out wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
+"""Rounds of the suppression below. A box that depends on a longer chain of overlapping boxes may be
+wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
 
 GAP = 2
-"""Black pixels between two levels of the canvas, so that sampling over an edge sees black."""
+"""Black pixels between two packed levels, so that sampling over an edge reads black."""
 
 
 def round_pixels(g: GraphBuilder, value: str) -> str:
@@ -76,7 +76,7 @@ def overlaps(g: GraphBuilder, boxes: str, of_smaller: bool) -> str:
 def suppress(
     g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float, of_smaller: bool = False
 ) -> str:
-    """Scores (K,) of sorted boxes (K, 4), 0 where a better box suppresses one.
+    """Scores (K,) of sorted boxes (K, 4), 0 for suppressed boxes.
 
     Greedy suppression has one solution: a box stays if no better one that stays overlaps it.
     Applying that rule to all boxes at once, again and again, reaches it from any start; after
@@ -96,8 +96,8 @@ def suppress(
 
 
 def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float) -> str:
-    """Boxes (K, 4), each the mean, weighted by score (K,), of itself and those it overlaps by
-    more than the threshold: what `merge_boxes` makes of those that suppression keeps."""
+    """Boxes (K, 4), each the score-weighted mean of itself and those it overlaps by more than the
+    threshold, like `merge_boxes` for the boxes that suppression keeps."""
     above = g.add("Cast", g.add("Greater", overlaps(g, boxes, False), g.constant(threshold)), to=1)
     near = g.add("Max", above, g.constant(np.eye(slots, dtype=np.float32)))
     weights = g.add("Mul", near, g.reshape(scores, 1, slots))
@@ -109,7 +109,7 @@ def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float
 
 
 def reach(g: GraphBuilder, scores: str, threshold: float) -> str:
-    """Scores, 0 where they do not reach the threshold."""
+    """Scores, 0 below the threshold."""
     low = g.add("Less", scores, g.constant(threshold))
     return g.add("Where", low, g.constant(0.0), scores)
 
@@ -121,7 +121,7 @@ def best(g: GraphBuilder, scores: str, slots: int, *others: str) -> tuple[str, l
 
 
 def count(g: GraphBuilder, scores: str) -> str:
-    """(1,) how many scores are above 0."""
+    """(1,) number of scores above 0."""
     positive = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
     return g.add("ReduceSum", positive, g.shape(0), keepdims=1)
 
@@ -135,8 +135,8 @@ def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
 
 
 def squares(g: GraphBuilder, boxes: str, margin: float, size: int, halvings: int) -> str:
-    """`square_slices`: (K, 4) squares about (K, 4) boxes, in whole pixels of at most so many
-    halvings of the image."""
+    """`square_slices`: (K, 4) squares around (K, 4) boxes, in whole pixels of a pyramid level up to
+    the given one."""
     x1, y1, x2, y2 = g.columns(boxes, 4)
     longer = g.add("Max", g.add("Sub", x2, x1), g.add("Sub", y2, y1))
     side = g.add("Round", g.add("Mul", longer, g.constant(1 + 2 * margin)))
@@ -162,11 +162,11 @@ def _is_level(g: GraphBuilder, side: str, size: int, power: int, value: float) -
 
 @dataclass(frozen=True)
 class Canvas:
-    """The image and its halves on one canvas, the halves below each other at the right.
+    """The packed pyramid: the image, and its smaller levels below each other on the right.
 
     Attributes:
-        value: (1, 3, canvas height, canvas width).
-        size: height and width of the canvas.
+        value: (1, 3, height, width) of the packed pyramid.
+        size: height and width of the packed pyramid.
         image: height and width of the image.
         levels: top, left, height and width of each level.
     """
@@ -178,7 +178,7 @@ class Canvas:
 
 
 def make_canvas(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> Canvas:
-    """Lay an image and its halves, (1, 3, height, width) each, out on a canvas."""
+    """Pack the levels of an image pyramid, (1, 3, height, width) each, into one image."""
     (_, height, width), *rest = halves
     levels, top = [(0, 0, height, width)], 0
     for _, h, w in rest:
@@ -247,7 +247,7 @@ def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) ->
 
 
 def _drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
-    """(K, 1) 1 for squares that show enough of themselves, 0 for the others."""
+    """(K, 1) 1 for squares with enough area inside the image, 0 for others."""
     height, width = image
     limits = g.constant([[width, height, width, height]])
     visible = g.add("Min", g.add("Max", boxes, g.constant(0.0)), limits)

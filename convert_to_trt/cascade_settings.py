@@ -1,26 +1,26 @@
-"""What a whole cascade in one graph is made for."""
+"""Settings of a single-file cascade."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 TWO_STAGE_SLOTS = 32
-"""Crops of the two-stage cascade: its first stage proposes 1.5 a face."""
+"""Crops of the two-stage cascade: its first stage proposes 1.5 per face."""
 
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """What the graph is made for.
+    """Settings of the graph.
 
     Attributes:
-        width, height: of the images.
+        width, height: size of the images.
         min_face_size, pyramid_factor, detection_thresholds, margin: the parameters of those
-            names; margin negative for the classifier's own.
-        level_slots: proposals of P-Net that each level of the pyramid may give, the best ones.
-        window_slots: of them all that are compared with each other after the levels.
-        refine_slots: crops of R-Net.
-        decide_slots: crops of O-Net, or of the decision network of the two-stage cascade.
-        face_slots: faces.
+            names; a negative margin selects the classifier's default.
+        level_slots: maximum number of P-Net proposals per pyramid level.
+        window_slots: maximum number of proposals over all levels for suppression.
+        refine_slots: maximum number of R-Net crops.
+        decide_slots: maximum number of crops of O-Net, or of the two-stage decision network.
+        face_slots: maximum number of faces.
         half: whether the classifier computes in float16.
     """
 

@@ -1,7 +1,7 @@
 """The two-stage cascade as one static ONNX graph: frame in, labelled faces out.
 
-It does what `mtcnn.two_stage_cascade` does step by step, with slots instead of as many boxes as
-there are: top-k cells, one suppression, one batch of crops, one suppression.
+It computes the same as `mtcnn.two_stage_cascade`, with fixed slots instead of a variable
+number of boxes: top-k cells, one suppression, one batch of crops, one suppression.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from mask_detector_ros.mtcnn.one_pass import PROPOSAL_OVERLAP, Letterbox, letter
 from mask_detector_ros.mtcnn.two_stage_cascade import FACE_OVERLAP
 
 CANDIDATE_SLOTS = 256
-"""Cells of all passes that are compared with each other, those with the best scores."""
+"""Maximum number of cells over all passes for suppression, best scores first."""
 
 Levels = list[tuple[str, int, int]]
-"""(1, 3, height, width) image, height and width of each halving."""
+"""(1, 3, height, width) image, height and width of each pyramid level."""
 
 
 def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> onnx.ModelProto:
@@ -40,7 +40,7 @@ def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> o
 
     Args:
         stages: proposal and decision, serialised.
-        settings: what the graph is made for.
+        settings: settings of the graph.
 
     Raises:
         ParameterError: no face can be found with these settings.
@@ -165,7 +165,7 @@ class _Composer:
         crops = g.add("Transpose", crops, perm=[0, 2, 3, 1])
         out = g.embed(self._models["decision"], "decision", {"crops": crops})
         scores = parts.reach(g, g.reshape(out["scores"], slots), s.detection_thresholds[2])
-        # Slots that held no candidate hold none now.
+        # Slots without a candidate stay empty.
         there = g.add("Greater", chances, g.constant(0.0))
         scores = g.add("Where", there, scores, g.constant(0.0))
         x1, y1, x2, y2 = g.columns(squares, 4)
@@ -194,7 +194,7 @@ class _Composer:
         }
 
     def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
-        """The best ones, and a note of how many good ones found no slot."""
+        """Keep the best ones, and record how many good ones found no slot."""
         g = self.g
         excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
         self._dropped.append(g.add("Max", excess, g.constant([0.0])))

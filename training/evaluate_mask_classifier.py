@@ -1,4 +1,4 @@
-"""How good a mask classifier is: python -m training.evaluate_mask_classifier --data DIR.
+"""Evaluate a mask classifier: python -m training.evaluate_mask_classifier --data DIR.
 
 Runs the ONNX file on the labelled boxes of the validation split and prints a confusion
 matrix, balanced accuracies by size of face, and the calibration error, with 95 % intervals

@@ -1,4 +1,4 @@
-"""Changed views of photographs: what the cascade shall bear and the data set shows too rarely."""
+"""Augmented photographs: variations that the data set shows too rarely."""
 
 from __future__ import annotations
 

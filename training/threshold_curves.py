@@ -1,8 +1,8 @@
-"""What the first two thresholds buy: python -m training.threshold_curves DATASET --split val.
+"""Cost and recall of the first two thresholds: python -m training.threshold_curves DATASET.
 
-For thresholds of P-Net and R-Net, prints how many crops the next stage then looks at in a
-photograph, which is what they cost, and the recall of the whole cascade at a precision that
-the last stage's threshold is set for, which is what they bring. With `--suppression paper` the
+For thresholds of P-Net and R-Net, prints the number of crops per photograph that the next stage
+processes (the cost), and the recall of the whole cascade with the last threshold set for a given
+precision (the benefit). With `--suppression paper` the
 candidates are suppressed where the paper's code does it, before P-Net and R-Net move their boxes.
 The two-stage cascade has one such threshold, of the proposal network.
 """
@@ -84,8 +84,8 @@ class PaperCascade(Cascade):
 
 
 class SecondLook(Cascade):
-    """Looks near the faces that a whole search has found in the same image, as a stream with
-    `search_every` does in the images between."""
+    """Near-face search around the faces that full-frame detection found in the same image, like a
+    stream with `search_every` between full-frame detections."""
 
     def __init__(self, cascade: Cascade, settings: DetectionSettings) -> None:
         super().__init__(cascade.pnet, cascade.rnet, cascade.onet)

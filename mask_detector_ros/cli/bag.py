@@ -1,4 +1,4 @@
-"""`mask-detector bag`: a bag of images in, a bag of what is seen in them out, without ROS."""
+"""`mask-detector bag`: a bag of images in, a bag of detections out, without ROS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mask-detector benchmark`: how fast the detector is here, alone and beside others."""
+"""`mask-detector benchmark`: speed of the detector on this machine, alone and beside peers."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def run_throughput(arguments: argparse.Namespace) -> int:
 
 
 def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: bool) -> list[Run]:
-    """The cases that the options ask for, and who takes part in each.
+    """The cases selected by the options, with the candidates of each.
 
     Raises:
         ParameterError: options that contradict each other.

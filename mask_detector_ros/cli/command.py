@@ -1,4 +1,4 @@
-"""What every command line of this project has in common: errors, signals, exit codes."""
+"""Common parts of all command lines: errors, signals, exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, without repeating all options."""
+    """A parser that reports an error in one line, without repeating all options."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and leave with the exit code of wrong use."""

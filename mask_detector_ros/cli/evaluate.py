@@ -1,4 +1,4 @@
-"""`mask-detector evaluate`: how accurate detector and classifiers are on labelled photographs."""
+"""`mask-detector evaluate`: accuracy of detector and classifiers on labelled photographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as a machine reads them: JSON lines, CSV and COCO."""
+"""Machine-readable results: JSON lines, CSV and COCO."""
 
 from __future__ import annotations
 

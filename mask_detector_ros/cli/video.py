@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     tracking = option_values(arguments, TRACKING_PARAMETERS)
     if is_folder:
-        # Nobody walks from one photograph to the next.
+        # Photographs are independent: tracks must not continue from one to the next.
         tracking["tracking"] = False
     stream = detector.stream(**tracking)
     totals = Totals(dict.fromkeys(detector.label_names, 0))
