@@ -153,22 +153,22 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     last_stage = "decision" if "decision" in networks else "onet"
     paths = [image.path for image in read_dataset(Path(options.dataset), options.split).images]
     step = max(1, len(paths) // options.pictures) if options.pictures else 1
-    pictures = [read_image(path) for path in paths[::step]]
+    images = [read_image(path) for path in paths[::step]]
 
     def load(model: bytes, name: str) -> Session:
         return create_session(model, name, "onnxruntime", values["threads"])
 
     def progress(what: str) -> Iterable[NDArray[np.uint8]]:
-        return tqdm(pictures, what, leave=False, disable=not sys.stderr.isatty())
+        return tqdm(images, what, leave=False, disable=not sys.stderr.isatty())
 
     exact = {name: load(model, name) for name, model in networks.items()}
     half = {name: load(round_values(to_half(m, name)), name) for name, m in networks.items()}
     built = {name: _precision(s) for name, s in half.items()}
     twins = {name: Twin(half[name], exact[name]) for name in half}
-    wanted = [finder(exact, values)(picture) for picture in progress("float32")]
+    wanted = [finder(exact, values)(image) for image in progress("float32")]
 
     def compare(what: str, find: Find) -> dict[str, object]:
-        faces = (find(picture) for picture in progress(what))
+        faces = (find(image) for image in progress(what))
         return Agreement.of(zip(wanted, faces, strict=True)).to_record()
 
     shipped = {name: half[name] for name, precision in built.items() if precision == "fp16"}
@@ -179,10 +179,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     outliers: list[dict[str, float]] = []
     find = finder(twins, values)
 
-    def find_and_trace(picture: NDArray[np.uint8], expected: Faces) -> Faces:
+    def find_and_trace(image: NDArray[np.uint8], expected: Faces) -> Faces:
         for twin in twins.values():
             twin.scores.clear()
-        faces = find(picture)
+        faces = find(image)
         for face, partner in enumerate(match_faces(faces, expected)):
             if partner < 0:
                 continue
@@ -193,7 +193,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         return faces
 
     pairs = zip(progress(ALL), wanted, strict=True)
-    found = [(expected, find_and_trace(picture, expected)) for picture, expected in pairs]
+    found = [(expected, find_and_trace(image, expected)) for image, expected in pairs]
     rows[ALL] = Agreement.of(found).to_record()
     blunt = {name: load(round_values(_throughout(model)), name) for name, model in networks.items()}
     rows[THROUGHOUT] = compare(THROUGHOUT, finder(blunt, values))

@@ -49,10 +49,10 @@ class _Composer:
             value, h, w = halves[-1]
             halves.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
         boxes = self._propose(halves, proposal)
-        canvas = parts.make_canvas(g, halves)
-        boxes = self._refine(canvas, boxes, refinement)
-        scores, boxes, landmarks = self._decide(canvas, boxes, decision)
-        probabilities, labels = self._classify(canvas, boxes, scores, classifier)
+        packed = parts.pack_levels(g, halves)
+        boxes = self._refine(packed, boxes, refinement)
+        scores, boxes, landmarks = self._decide(packed, boxes, decision)
+        probabilities, labels = self._classify(packed, boxes, scores, classifier)
         f = s.face_slots
         return {
             "boxes": (boxes, (f, 4)),
@@ -120,22 +120,28 @@ class _Composer:
         return boxes
 
     def _stage(
-        self, name: str, canvas: parts.Canvas, boxes: str, slots: int, side: int, threshold: float
+        self,
+        name: str,
+        packed: parts.PackedLevels,
+        boxes: str,
+        slots: int,
+        side: int,
+        threshold: float,
     ) -> tuple[str, str, dict[str, str]]:
         """Run R-Net or O-Net on the squares around boxes: scores, squares, other outputs."""
         g = self.g
-        squares = parts.squares(g, boxes, 0.0, side, len(canvas.levels) - 1)
-        patches = parts.crops(g, canvas, squares, slots, side)
+        squares = parts.squares(g, boxes, 0.0, side, len(packed.levels) - 1)
+        patches = parts.crops(g, packed, squares, slots, side)
         out = g.embed(self._models[name], name, {"images": patches})
         scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
         # Slots without a candidate stay empty.
         there = g.add("Greater", self._scores, g.constant(0.0))
         return g.add("Where", there, scores, g.constant(0.0)), squares, out
 
-    def _refine(self, canvas: parts.Canvas, boxes: str, threshold: float) -> str:
+    def _refine(self, packed: parts.PackedLevels, boxes: str, threshold: float) -> str:
         g, s = self.g, self.settings
         slots = self._refined
-        scores, squares, out = self._stage("rnet", canvas, boxes, slots, RNET_SIDE, threshold)
+        scores, squares, out = self._stage("rnet", packed, boxes, slots, RNET_SIDE, threshold)
         scores, (squares, offsets) = parts.best(g, scores, slots, squares, out["offsets"])
         boxes = parts.regress(g, squares, offsets)
         merged = parts.merge(g, boxes, scores, slots, MOVED_OVERLAP)
@@ -144,10 +150,12 @@ class _Composer:
         self._scores, (boxes,) = self._keep(scores, slots, self._decided, merged)
         return boxes
 
-    def _decide(self, canvas: parts.Canvas, boxes: str, threshold: float) -> tuple[str, str, str]:
+    def _decide(
+        self, packed: parts.PackedLevels, boxes: str, threshold: float
+    ) -> tuple[str, str, str]:
         g, s = self.g, self.settings
         slots = self._decided
-        scores, squares, out = self._stage("onet", canvas, boxes, slots, ONET_SIDE, threshold)
+        scores, squares, out = self._stage("onet", packed, boxes, slots, ONET_SIDE, threshold)
         points = g.add("Transpose", g.reshape(out["landmarks"], slots, 2, 5), perm=[0, 2, 1])
         x1, y1, x2, y2 = g.columns(squares, 4)
         corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
@@ -171,7 +179,7 @@ class _Composer:
         return scores, boxes, landmarks
 
     def _classify(
-        self, canvas: parts.Canvas, boxes: str, scores: str, metadata: Mapping[str, str]
+        self, packed: parts.PackedLevels, boxes: str, scores: str, metadata: Mapping[str, str]
     ) -> tuple[str, int]:
         g, s = self.g, self.settings
         model = self._models["classifier"]
@@ -180,8 +188,8 @@ class _Composer:
         side = tensor.type.tensor_type.shape.dim[2].dim_value
         margin = float(metadata["margin"]) if s.margin < 0 else s.margin
         f = s.face_slots
-        squares = parts.squares(g, boxes, margin, side, len(canvas.levels) - 1)
-        values = parts.crops(g, canvas, squares, f, side)
+        squares = parts.squares(g, boxes, margin, side, len(packed.levels) - 1)
+        values = parts.crops(g, packed, squares, f, side)
         if metadata["color"] == "RGB":
             values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)
         if tensor.type.tensor_type.elem_type != TensorProto.UINT8:

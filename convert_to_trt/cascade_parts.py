@@ -161,7 +161,7 @@ def _is_level(g: GraphBuilder, side: str, size: int, power: int, value: float) -
 
 
 @dataclass(frozen=True)
-class Canvas:
+class PackedLevels:
     """The packed pyramid: the image, and its smaller levels below each other on the right.
 
     Attributes:
@@ -177,7 +177,7 @@ class Canvas:
     levels: tuple[tuple[int, int, int, int], ...]
 
 
-def make_canvas(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> Canvas:
+def pack_levels(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> PackedLevels:
     """Pack the levels of an image pyramid, (1, 3, height, width) each, into one image."""
     (_, height, width), *rest = halves
     levels, top = [(0, 0, height, width)], 0
@@ -196,18 +196,18 @@ def make_canvas(g: GraphBuilder, halves: list[tuple[str, int, int]]) -> Canvas:
     filled = sum(h + GAP for _, h, _ in rest)
     image = pad(halves[0][0], rows - height, GAP)
     if not column:
-        return Canvas(pad(image, 0, right), (rows, columns), (height, width), tuple(levels))
+        return PackedLevels(pad(image, 0, right), (rows, columns), (height, width), tuple(levels))
     stacked = g.add("Concat", *column, axis=2)
     whole = g.add("Concat", image, pad(stacked, rows - filled, 0), axis=3)
-    return Canvas(whole, (rows, columns), (height, width), tuple(levels))
+    return PackedLevels(whole, (rows, columns), (height, width), tuple(levels))
 
 
-def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) -> str:
+def crops(g: GraphBuilder, packed: PackedLevels, boxes: str, slots: int, size: int) -> str:
     """`cut_squares`: (K, 3, size, size) of (K, 4) squares that `squares` made for this size."""
     x1, y1, x2, _ = g.columns(boxes, 4)
     side = g.add("Sub", x2, x1)
     level = g.constant(np.zeros((1, 1), np.float32))
-    for power in range(1, len(canvas.levels)):
+    for power in range(1, len(packed.levels)):
         level = g.add("Add", level, _is_level(g, side, size, power, 1.0))
     index = g.reshape(
         g.add("Cast", g.add("Mul", level, g.constant(np.ones((slots, 1)))), to=7), slots
@@ -216,13 +216,13 @@ def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) ->
     def of_level(values: list[float]) -> str:
         return g.add("Gather", g.constant(np.array(values)[:, None]), index, axis=0)
 
-    shrink = of_level([0.5**power for power in range(len(canvas.levels))])
+    shrink = of_level([0.5**power for power in range(len(packed.levels))])
     extent = g.add("Mul", side, shrink)
     steps = g.constant((np.arange(size)[None] + 0.5) / size)
     axes = []
     for low, axis in ((x1, 1), (y1, 0)):
-        first = of_level([float(lv[axis]) for lv in canvas.levels])
-        length = of_level([float(lv[2 + axis]) for lv in canvas.levels])
+        first = of_level([float(lv[axis]) for lv in packed.levels])
+        length = of_level([float(lv[2 + axis]) for lv in packed.levels])
         start = g.add("Mul", low, shrink)
         along = g.add("Add", start, g.add("Mul", steps, extent))
         # Within the square, as if the image ended there; and no farther out than the black
@@ -234,16 +234,16 @@ def crops(g: GraphBuilder, canvas: Canvas, boxes: str, slots: int, size: int) ->
         along = g.add("Min", along, g.add("Add", length, half))
         place = g.add("Add", along, first)
         axes.append(
-            g.add("Sub", g.add("Mul", place, g.constant(2 / canvas.size[axis])), g.constant(1.0))
+            g.add("Sub", g.add("Mul", place, g.constant(2 / packed.size[axis])), g.constant(1.0))
         )
     full = g.shape(slots, size, size, 1)
     across = g.add("Expand", g.reshape(axes[0], slots, 1, size, 1), full)
     down = g.add("Expand", g.reshape(axes[1], slots, size, 1, 1), full)
     grid = g.reshape(g.add("Concat", across, down, axis=3), 1, slots * size, size, 2)
-    sampled = g.add("GridSample", canvas.value, grid, mode="bilinear", align_corners=0)
+    sampled = g.add("GridSample", packed.value, grid, mode="bilinear", align_corners=0)
     stacked = g.reshape(sampled, 3, slots, size, size)
     patches = round_pixels(g, g.add("Transpose", stacked, perm=[1, 0, 2, 3]))
-    return g.add("Mul", patches, g.reshape(_drawable(g, boxes, canvas.image), slots, 1, 1, 1))
+    return g.add("Mul", patches, g.reshape(_drawable(g, boxes, packed.image), slots, 1, 1, 1))
 
 
 def _drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:

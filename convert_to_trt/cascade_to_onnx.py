@@ -124,9 +124,9 @@ def fit_image(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
     """An image scaled to fit into (height, width, 3), black beside it."""
     scale = min(width / image.shape[1], height / image.shape[0])
     fitted = cv2.resize(image, None, fx=scale, fy=scale)[:height, :width]
-    canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
-    return canvas
+    letterboxed = np.zeros((height, width, 3), np.uint8)
+    letterboxed[: fitted.shape[0], : fitted.shape[1]] = fitted
+    return letterboxed
 
 
 def convert(options: argparse.Namespace) -> dict[str, Any]:

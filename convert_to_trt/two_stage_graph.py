@@ -95,7 +95,7 @@ class _Composer:
             value, h, w = levels[-1]
             levels.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
         scores, boxes = self._propose(levels, passes)
-        return self._decide(parts.make_canvas(g, levels), scores, boxes)
+        return self._decide(parts.pack_levels(g, levels), scores, boxes)
 
     def _propose(self, levels: Levels, passes: list[Letterbox]) -> tuple[str, str]:
         """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none."""
@@ -156,12 +156,12 @@ class _Composer:
         return g.add("Concat", *low, *high, axis=1)
 
     def _decide(
-        self, canvas: parts.Canvas, chances: str, boxes: str
+        self, packed: parts.PackedLevels, chances: str, boxes: str
     ) -> dict[str, tuple[str, tuple[int, ...]]]:
         g, s = self.g, self.settings
         slots, labels = self._decide_slots, len(self.labels)
-        squares = parts.squares(g, boxes, self._margin, self._side, len(canvas.levels) - 1)
-        crops = parts.crops(g, canvas, squares, slots, self._side)
+        squares = parts.squares(g, boxes, self._margin, self._side, len(packed.levels) - 1)
+        crops = parts.crops(g, packed, squares, slots, self._side)
         crops = g.add("Transpose", crops, perm=[0, 2, 3, 1])
         out = g.embed(self._models["decision"], "decision", {"crops": crops})
         scores = parts.reach(g, g.reshape(out["scores"], slots), s.detection_thresholds[2])

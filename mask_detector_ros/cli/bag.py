@@ -76,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"skipped {topic}: its images are distances ({encoding})", file=sys.stderr)
         topics = name_results(topic for topic in chosen if topic not in depth)
         if not topics:
-            raise SourceError("all image topics of the bag hold distances; give one with pictures")
+            raise SourceError(
+                "all image topics of the bag hold distances; give one with colour images"
+            )
         detector = load_detector(arguments)
         identity = {
             "version": __version__,

@@ -85,8 +85,8 @@ def test_crops_differ_by_rounding_only(astronaut, halves_of, side):
     boxes = square_slices(random_boxes(np.random.default_rng(1), 100, 512, 384), 0.0, side)
     squares = boxes.astype(np.float32)
     g = GraphBuilder()
-    canvas = parts.make_canvas(g, halves_of(g, 383, 511))
-    crops = parts.crops(g, canvas, "squares", 100, side)
+    packed = parts.pack_levels(g, halves_of(g, 383, 511))
+    crops = parts.crops(g, packed, "squares", 100, side)
     found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (100, 3, side, side))})
     expected = crop_squares(image, squares, side, 0.0)
     assert np.abs(found["crops"].transpose(0, 2, 3, 1) - expected).max() <= 1
