@@ -1,4 +1,4 @@
-"""Random changes to a face that leave its label alone, and the crop a network sees."""
+"""Random augmentation of a face that keeps its label, and the resulting crop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Box = NDArray[np.float32]
 
 WITH_MASK, WITHOUT_MASK, INCORRECTLY = range(len(LABELS))
 PAINTED_INCORRECTLY = 0.4
-"""Of the painted masks, how many sit too low."""
+"""Share of painted masks that sit too low."""
 
 
 def training_crop(
@@ -32,7 +32,7 @@ def training_crop(
 
     Args:
         patch: the face and its surroundings.
-        rng: chooses; the same state gives the same crop.
+        rng: random generator; the same state gives the same crop.
         size: side of the crop in pixels.
         margin: context on each side of the box, as the shipped model uses it.
         synthetic_mask_share: the chance that a bare face gets a painted mask.
@@ -57,7 +57,7 @@ def training_crop(
 
 
 def jitter_box(box: Box, rng: np.random.Generator) -> Box:
-    """Move and stretch a (4,) box about as much as a detector's differs from a label."""
+    """Jitter a (4,) box about as much as detected boxes differ from labels."""
     size = box[2:] - box[:2]
     centre = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.08, 2) * size
     half = size / 2 * np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.06, 2))
@@ -65,7 +65,7 @@ def jitter_box(box: Box, rng: np.random.Generator) -> Box:
 
 
 def _surround(pixels: Image, box: Box, rng: np.random.Generator) -> tuple[Image, Box]:
-    """Give a photograph that ends at the face a border, so that borders betray no label."""
+    """Add a border to a photograph that ends at the face, so that borders do not reveal labels."""
     height, width = pixels.shape[:2]
     shrink = rng.uniform(0.0, 0.1, 4) * [width, height, -width, -height]
     box = (box + shrink).astype(np.float32)
@@ -84,7 +84,7 @@ def _rotate(pixels: Image, box: Box, degrees: float) -> Image:
 
 
 def _occlude(crop: Image, rng: np.random.Generator) -> None:
-    """Cover a part that does not decide the label: the upper half or a side."""
+    """Occlude a part that does not decide the label: the upper half or a side."""
     size = len(crop)
     width, height = (rng.uniform(0.08, 0.3, 2) * size).astype(int).tolist()
     left = int(rng.uniform(0, size - width))
@@ -95,7 +95,7 @@ def _occlude(crop: Image, rng: np.random.Generator) -> None:
 
 
 def _degrade(crop: Image, rng: np.random.Generator) -> Image:
-    """What distance, lens, sensor and compression do; at the scale of the small image."""
+    """Simulate distance, lens, sensor and compression at the scale of the small image."""
     size = len(crop)
     small: NDArray[Any] = crop
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Files that an interruption must not spoil."""
+"""Write files so that an interruption does not damage them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file; until it has, the one that was there stays."""
+    """Write a file with `write`; the old file stays until it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial")
     write(unfinished)

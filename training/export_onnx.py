@@ -1,4 +1,4 @@
-"""The trained network as the ONNX file that the library ships."""
+"""Export the trained network to the shipped ONNX file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.mask_network import ConvBatchNorm, MaskNetwork, Residual, Stage
 
 OPSET = 17
 IR_VERSION = 8
-"""The oldest ones that serve: old runtimes on robots read them."""
+"""The oldest usable versions, so that old runtimes on robots can read the file."""
 
 
 def export_onnx(

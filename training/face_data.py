@@ -1,4 +1,4 @@
-"""The photographs and labels that the mask classifier learns from."""
+"""Training photographs and labels of the mask classifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.errors import SourceError
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 
 LABELS_ONLY = ("chandrikadeb7", "notadithyabhat", "jamesnogra")
-"""Sources whose photographs are crops of a head: their boxes are no ground truth of a detector."""
+"""Sources of cropped heads, whose boxes are not a detector's ground truth."""
 
 PATCH_REACH = 1.1
 """Half the side of the square kept around a face, in longer sides of its box: enough for

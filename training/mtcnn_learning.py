@@ -1,4 +1,4 @@
-"""How a net of the cascade learns from its samples."""
+"""Training of a network of the cascade on its samples."""
 
 from __future__ import annotations
 

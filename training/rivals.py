@@ -1,6 +1,6 @@
-"""Face detectors of others, each in the place of the cascade, from ONNX files that the user gives.
+"""Other face detectors with the cascade's interface, from ONNX files that the user provides.
 
-None is shipped or learned from here. Each is run as its authors' own code runs it: the same
+None is shipped or used for training. Each runs as in its authors' code: the same
 scaling of pixels, decoding and suppression.
 """
 

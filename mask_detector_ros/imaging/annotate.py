@@ -107,7 +107,7 @@ def hide_faces(
     """Hide faces without drawing anything.
 
     Args:
-        image: (H, W, 3) uint8 BGR; it is left as it is.
+        image: (H, W, 3) uint8 BGR; it is not changed.
         boxes: (N, 4) xyxy image pixels; non-finite ones are ignored.
         how: blur or pixelate, which keep `MOSAIC` squares of a face, or fill, which keeps one
             colour: no other detector found a face there (docs/how-to/privacy.md).

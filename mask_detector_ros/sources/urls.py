@@ -1,6 +1,6 @@
 """Handle source names that are URLs: hide secrets for logs, and find the file of a file URL.
 
-Camera URLs defeat a standard parser: cameras accept `/`, `?`, `#` and `@` in a password as it is,
+Camera URLs defeat a standard parser: cameras accept unescaped `/`, `?`, `#` and `@` in a password,
 and carry passwords in the query and even in the path.
 """
 

@@ -1,4 +1,4 @@
-"""What the decision network is taught of a batch of crops."""
+"""Loss of the decision network on a batch of crops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage two of the two-stage cascade: one crop a face, and all that is said of it.
+"""Stage two of the two-stage cascade: one crop per proposal, four tasks.
 
 A small residual network (He et al., 2015, https://arxiv.org/abs/1512.03385) with the four tasks
 of an O-Net of today's kind on one trunk: face or not, exact box, five landmarks (Zhang et al.,

@@ -1,5 +1,5 @@
-"""What the proposal network proposes in the training photographs: faces as it frames them, and
-what it takes for faces (hard negatives)."""
+"""Harvest the proposal network's output on the training photographs: framed faces, and false
+proposals (hard negatives)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both trainings share: precision, the running mean of weights, checkpoints that resume."""
+"""Common parts of both trainings: precision, running mean of weights, resumable checkpoints."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class TrainingRun:
         write_whole(path, partial(torch.save, state))
 
     def load(self, path: Path) -> None:
-        """Carry on from a checkpoint.
+        """Resume from a checkpoint.
 
         Raises:
             ModelError: it was made with other settings.

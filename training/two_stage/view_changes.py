@@ -1,4 +1,4 @@
-"""What light, lens, sensor and compression do to pixels, on batches of tensors."""
+"""Simulate light, lens, sensor and compression on batches of tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where views lie in their images, and where boxes and points of the images lie in the views."""
+"""Transforms between views and their images, for boxes and points."""
 
 from __future__ import annotations
 
