@@ -114,9 +114,7 @@ def refuse_keras_code(config: dict[str, Any], name: str) -> None:
         ModelError: names the first such object.
     """
     for finding in find_keras_code(config):
-        raise ModelError(
-            f"{name} carries code: {finding}; if you trust whoever made it, add --trust"
-        )
+        raise ModelError(f"{name} carries code: {finding}; if you trust its author, add --trust")
 
 
 def find_keras_code(config: Any) -> Iterator[str]:

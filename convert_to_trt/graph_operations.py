@@ -113,8 +113,8 @@ def refuse_graph(operations: Iterable[str], name: str) -> None:
     if found:
         raise ModelError(
             f"{name} carries code: the operations {', '.join(found[:6])} are not among those that"
-            " only compute, they may reach files, the network or Python; if you trust whoever made"
-            " it, add --trust"
+            " only compute, they may reach files, the network or Python; if you trust its author"
+            ", add --trust"
         )
 
 
