@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metadata is in pyproject.toml; here is only what it cannot say: where shared files go, and
 the Python that is compiled on request (`MASK_DETECTOR_CYTHON=1 pip install .`)."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks that need ROS, a GPU or time: latency, memory, faults, tracking, precision."""
 
 import os

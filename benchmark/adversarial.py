@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images that cost a detector as much as possible."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build times and sizes of engines: TensorRT-RTX, without a GPU.
 
     make engine-builds ARGS="[--targets SM75 SM86] [--limit SECONDS] [--out FILE]"

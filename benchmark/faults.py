@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can go wrong around a detector node, one function a fault.
 
 Each brings the fault about on a `Rig`, with `scale` times as much of it, and returns once it is

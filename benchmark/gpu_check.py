@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check results, fault recovery and speed of the GPU on this machine, in four minutes.
 
     python -m benchmark.gpu_check [--backends cuda tensorrt] [--rounds N] [--out FILE]

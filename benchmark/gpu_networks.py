@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of a backend on a GPU against the CPU: each network, the detector, the whole cascade."""
 
 from __future__ import annotations

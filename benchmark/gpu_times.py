@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times of networks and of the whole detector on a GPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of our own CUDA code on a real GPU: buffers, streams, graphs and threads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare the networks in float16 with float32 on photographs.
 
     python -m benchmark.half_precision DATASET [--split val] [--pictures N] [--json]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check hidden faces: how many another detector still finds.
 
     python -m benchmark.hidden_faces DATASET YUNET.onnx [--images N] [--threshold T]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults from an attacker, a bug or a shortage of resources; see `benchmark.faults`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a piece of work fail at its n-th call of our own code, for every n.
 
 This is how SQLite tests itself against shortages (https://www.sqlite.org/testing.html#oom_testing):

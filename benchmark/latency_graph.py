@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A graph whose latency can be measured: cameras -> a node -> this process, over real DDS."""
 
 from __future__ import annotations

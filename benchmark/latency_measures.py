@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compute the latency report's numbers from stamps and times of single images."""
 
 from __future__ import annotations

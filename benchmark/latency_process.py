@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The other processes of the latency measurement: a camera, a copying node, and a viewer.
 
     python -m benchmark.latency_process camera TOPIC WIDTH HEIGHT

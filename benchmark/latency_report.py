@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The latency report: rows for JSON, tables for README and terminal, and the plot."""
 
 from __future__ import annotations

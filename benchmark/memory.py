@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the detector process stay flat? Feed the real node over real DDS and watch its memory.
 
     python -m benchmark.memory --bound

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bound the memory and time that a single image of any content can take.
 
     python -m benchmark.memory --bound [--size WxH ...] [--backends NAME ...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the latency from image to detections with real processes over DDS.
 
     python -m benchmark.node_latency [--quick] [--only SECTION ...] [--out FILE]

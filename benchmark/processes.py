@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that are started, watched and ended, and waiting for what they do."""
 
 from __future__ import annotations

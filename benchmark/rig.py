@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A detector node in a process, and a client that feeds it and watches it, for the soak."""
 
 from __future__ import annotations

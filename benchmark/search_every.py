@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure time, recall and delay with `search_every`, on a rendered scene with ground truth.
 
     python -m benchmark.search_every [--every N ...] [--seconds S] [--min-face-size PX]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the node live through everything? Fault after fault, and a look at it after each.
 
     python -m benchmark.soak [--minutes M | --cycles N] [--out FILE]

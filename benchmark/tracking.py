@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure id switches and label changes of the tracker on rendered scenes with ground truth.
 
     python -m benchmark.tracking [--seconds S] [--smoothing S] [--out FILE]

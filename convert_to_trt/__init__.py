@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a trained mask classifier to the file that the robot runs."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The referee on the settings of a conversion: a warning, or what --settings auto takes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Objects in a Keras file that would do more than compute, or run code of the file's author.
 
 Keras stores a Lambda layer as Python bytecode, can name any class or function that it shall

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole cascade and the classifier as one static ONNX graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cascade's steps between the networks, as parts of a static ONNX graph.
 
 Each part corresponds to a function in `mask_detector_ros`, with a fixed number of slots instead of

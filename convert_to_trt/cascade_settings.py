@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of a single-file cascade."""
 
 from __future__ import annotations

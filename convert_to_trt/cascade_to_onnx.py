@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One network of the whole cascade: python -m convert_to_trt.cascade_to_onnx --image 640x480 ...
 
 From a uint8 image of one size to labelled faces. Compares the result with the cascade of

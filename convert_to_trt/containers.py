@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the path that a user gives to the model, its labels and what else lies beside it."""
 
 from __future__ import annotations

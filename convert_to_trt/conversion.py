@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps from a model file to an ONNX file that was compared with it."""
 
 from __future__ import annotations

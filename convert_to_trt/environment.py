@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Environments of their own for heavy packages: `make convert-env` and `make tensorrt-env`."""
 
 from __future__ import annotations

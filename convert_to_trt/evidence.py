@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The faces that the referee judges by, and what they show."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crops of faces to show a classifier: a folder of the user's, or rendered ones.
 
 python -m convert_to_trt.face_crops renders the latter anew, from the two public-domain portraits of

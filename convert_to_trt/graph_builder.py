@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing ONNX graphs by hand: nodes, constants, and whole networks as parts."""
 
 from __future__ import annotations

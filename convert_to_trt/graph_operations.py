@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which operations of a TensorFlow graph would run, and whether all of them only compute.
 
 TensorFlow has some 1,900 operations. Many read or write files, open sockets or call Python, and

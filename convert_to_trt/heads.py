@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of a network: from whatever it gives to one probability for each label."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the pixels that the node gives to what a network takes: in the graph, before it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layers of Keras 1 (2015 to 2017) in the words of Keras 2.
 
 Source: the renamings of the Keras 2 release notes, https://github.com/keras-team/keras/wiki/Keras-2.0-release-notes.

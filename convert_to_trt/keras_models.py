@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras models: HDF5, archives, JSON with weights, and TensorFlow.js."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn a trained mask classifier into ONNX: python -m convert_to_trt.keras_to_onnx mask.h5 ...
 
 Reads Keras (.h5, .model, .keras, .json; Keras 1, 2 and 3), TensorFlow Lite, TensorFlow.js,

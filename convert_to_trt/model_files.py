@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What kind of model a file is, and what it carries, without loading any code of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model after loading, whatever it came from: the same network twice, as ONNX and as it was."""
 
 from __future__ import annotations

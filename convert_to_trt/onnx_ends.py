@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where an ONNX network begins and ends: one batch of images in, one tensor of values out."""
 
 from __future__ import annotations

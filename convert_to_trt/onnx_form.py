@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX files in the form that the node takes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build TensorRT engines ahead of time: python -m convert_to_trt.onnx_to_engine [MODEL.onnx ...]
 
 They go into the cache where the node looks for them, so that it starts at once. Without a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing what the converters make."""
 
 from __future__ import annotations

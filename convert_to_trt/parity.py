@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a converted classifier is from the original, as the node computes it."""
 
 from __future__ import annotations

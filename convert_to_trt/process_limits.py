@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits on the process that opens a stranger's model: no network, so much memory and time.
 
 The checks of `carried_code` and `graph_operations` look at what a file says of itself. These

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """int8 for a mask classifier: scales measured on face crops, and what that costs in accuracy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does another order of labels, colour or range fit a model better than what was given?
 
 A converter cannot know what a model was trained with, and a wrong answer gives a model that runs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well the referee judges models whose right settings are known.
 
 python -m convert_to_trt.referee_table MODELS.csv --crops FOLDER

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a conversion made, for a person and for a machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's own models, as graphs and without Keras: SavedModel folders and frozen graphs."""
 
 from __future__ import annotations

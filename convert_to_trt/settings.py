@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a classifier's file says about feeding it, and the options for that."""
 
 from __future__ import annotations

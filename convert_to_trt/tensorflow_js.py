@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow.js layers models: `model.json`, and its weights in shards beside it.
 
 Source of the format: the manifest of tfjs-converter, https://www.tensorflow.org/js/guide/save_load,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What models of TensorFlow and Keras have in common: a frozen graph, and the original."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tf2onnx, with its answers in our words."""
 
 from __future__ import annotations

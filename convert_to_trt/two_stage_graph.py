@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two-stage cascade as one static ONNX graph: frame in, labelled faces out.
 
 It computes the same as `mtcnn.two_stage_cascade`, with fixed slots instead of a variable

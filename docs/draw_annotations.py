@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw the annotations of a bag over its images, as Foxglove would.
 
     python docs/draw_annotations.py IMAGES.mcap RESULTS.mcap OUT.jpg

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hooks of the docs site: write the reference pages that come from the code.
 
 `reference/launch.md` comes from the arguments that the launch file declares and

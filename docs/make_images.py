@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw the images of README and docs from the sample scene: `python docs/make_images.py`."""
 
 from pathlib import Path

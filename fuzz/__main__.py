@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fuzz everything that reads what others wrote.
 
     python -m fuzz [--seconds N] [--engine auto|hypothesis|atheris] [TARGET ...]

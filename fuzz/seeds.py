@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Good input to begin with: what is near to it reaches further than noise."""
 
 from __future__ import annotations

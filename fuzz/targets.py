@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is fuzzed: each target takes bytes and must return, or raise an error of this package.
 
 Whatever else comes out of a target is a finding: another exception, a crash, a result beyond the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One target, with spoilt seeds that hypothesis makes up: python -m fuzz.with_hypothesis."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start a camera, or none, and the mask detector on its images.
 
 `ros2 launch mask_detector_ros mask.launch.py --show-args` lists the arguments. An empty one

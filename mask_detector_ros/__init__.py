@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find faces in images and classify their masks: a library, a command and ROS 2 nodes."""
 
 import os

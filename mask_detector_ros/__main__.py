@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m mask_detector_ros`: the `mask-detector` command."""
 
 import sys

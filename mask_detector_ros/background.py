@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load something slow while something else serves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mask classification: one batch through one network for all faces of an image."""
 
 from __future__ import annotations

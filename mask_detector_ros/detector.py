@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MaskDetector: an image in, labelled faces out."""
 
 from __future__ import annotations
@@ -277,9 +278,8 @@ class FaceStream:
         self._frames += 1
         self._stamp = stamp
         tracked = self._follower.update(faces, stamp)
-        followed = tracked if self._tracking else faces
         self._last_boxes = np.concatenate([faces.boxes, self._follower.missed_boxes()])
-        return followed
+        return tracked if self._tracking else faces
 
     @property
     def _follower(self) -> Tracker:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exceptions this package raises. Each message says what happened and what to do."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces: the one value that travels between detector, classifier, tracker and clients."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Identify files that are not models, or models of another framework."""
 
 from __future__ import annotations

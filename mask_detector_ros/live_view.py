@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Live view of a run: image, boxes and counts over time in Rerun's web viewer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load a detector's networks and combine them."""
 
 from __future__ import annotations

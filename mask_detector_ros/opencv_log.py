@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Silence OpenCV's lines on stderr, which duplicate this package's errors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write files atomically, and never over an input."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The detector's parameter table, shared by Python keywords, command options and ROS.
 
 The node adds more in `mask_detector_ros.ros.parameters`. Both tables generate

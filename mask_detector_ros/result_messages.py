@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build the result messages of an image, for the node and for bags.
 
 The node fills ROS classes, a bag those of `rosbags`. Both get the field values here, so that

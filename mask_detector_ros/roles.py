@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Roles of a model's labels: with mask, without mask, or worn incorrectly, whatever their names.
 
 A custom model may call its classes "Con máscara" or "0 No Mask". Colours, alerts and evaluation

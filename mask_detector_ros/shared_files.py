@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the package's files that are not Python."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Virtual environments beside this one, for packages that must not be installed in it.
 
 The benchmark's peers and the converters use them. `underlay/` makes the environment that this

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a viewer is told to draw over an image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loading in the background: a state, a result that is handed out once, an end on request."""
 
 import threading

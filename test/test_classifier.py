@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The classifier: crops of all faces, one batch, probabilities."""
 
 import json

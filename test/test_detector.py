@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MaskDetector, from image to labelled faces."""
 
 import importlib.util

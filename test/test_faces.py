@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces, the parallel arrays that travel between all parts."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What fuzzing found once, it does not find again; and a moment of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Freed memory goes back to the system when large images are over."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of limits says what the code does, and each limit has a test that breaks it."""
 
 from __future__ import annotations

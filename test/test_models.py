@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model files of the package, and what happens to wrong ones."""
 
 import shutil

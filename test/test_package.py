@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the package says about itself is true: its dependencies, its version, its layers."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rays and positions, against scenes whose answers are known."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces become messages that carry every number they have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a label means is told by its name, in many languages, or by the model's metadata."""
 
 import pytest

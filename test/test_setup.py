@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make setup` in broken surroundings: one line that says what to do, and no traceback."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The messages we build where no ROS has them must be upstream's, as far as the wire can tell."""
 
 import json

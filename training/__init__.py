@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the shipped models were made; needs the extra `train`, and no part of the library."""
 
 import os

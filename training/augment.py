@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random augmentation of a face that keeps its label, and the resulting crop."""
 
 from __future__ import annotations

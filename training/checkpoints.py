@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write files so that an interruption does not damage them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluate a mask classifier: python -m training.evaluate_mask_classifier --data DIR.
 
 Runs the ONNX file on the labelled boxes of the validation split and prints a confusion

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ours beside other face detectors: python -m training.evaluate_rivals DATASET --yunet FILE ...
 
 Accuracy with the matching, figures and intervals of `mask-detector evaluate`; time on the data

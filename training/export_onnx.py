@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export the trained network to the shipped ONNX file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training photographs and labels of the mask classifier."""
 
 from __future__ import annotations

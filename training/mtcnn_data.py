@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training crops of the cascade, harvested from photographs by the preceding stages.
 
 Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Convolutional

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training of a network of the cascade on its samples."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """P-, R- and O-Net in torch, from and to the weights of training/make_mtcnn_onnx.py.
 
 Same layers as the shipped files, so the same cost. Zhang et al., "Joint Face Detection and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What mtcnn.yaml holds; the file explains each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Augmented photographs: variations that the data set shows too rarely."""
 
 from __future__ import annotations

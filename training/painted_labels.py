@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Last phase of `decision.onnx`: labels of painted masks, everything else distilled.
 
     python -m training.painted_labels --data DIR --checkpoint out/decision.ckpt

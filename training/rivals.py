@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other face detectors with the cascade's interface, from ONNX files that the user provides.
 
 None is shipped or used for training. Each runs as in its authors' code: the same

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Masks painted on bare faces, to show the network more cloths than the photographs have."""
 
 from __future__ import annotations

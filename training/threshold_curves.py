@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cost and recall of the first two thresholds: python -m training.threshold_curves DATASET.
 
 For thresholds of P-Net and R-Net, prints the number of crops per photograph that the next stage

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train the decision network and export it: python -m training.train_decision --data DIR.
 
 The network learns from labels and from a teacher, which comes first:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train the mask classifier and export it: python -m training.train_mask_classifier --data DIR.
 
 Writes a checkpoint after each epoch and carries on from it when started again; then

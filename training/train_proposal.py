@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train the proposal network and export it: python -m training.train_proposal --data DIR.
 
 Fine-tunes the published YuNet (its weights must lie where --published says; see

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make the virtual environment that demo, tests and lint run in: `make setup` calls this.
 
 This file must stay readable for the oldest Python around, so that it gets an answer instead of

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Process bags without ROS: images in, detections out, resumable."""

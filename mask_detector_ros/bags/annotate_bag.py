@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Process a bag: from the images of its topics to a bag of detections."""
 
 from __future__ import annotations

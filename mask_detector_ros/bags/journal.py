@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal of an unfinished run: the faces of each image, so that no image is processed
 twice.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read images from an MCAP file, intact or damaged (format: https://mcap.dev/spec).
 
 It ignores records without images and message definitions: an image message is the same everywhere,

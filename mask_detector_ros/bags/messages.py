@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write and read a bag's messages with the library `rosbags`, without ROS.
 
 `result_messages` provides the field values, as for the node.

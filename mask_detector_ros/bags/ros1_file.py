@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read images from a ROS 1 bag of format 2.0, indexed or not, intact or damaged.
 
 The format: http://wiki.ros.org/Bags/Format/2.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read images from a .db3 file, rosbag2's SQLite storage, intact or damaged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Common parts of all bag file formats."""
 
 from __future__ import annotations

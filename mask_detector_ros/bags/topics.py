@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the topics of a bag to process, and name their results."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `mask-detector` command: one module a subcommand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask-detector benchmark`: speed of the detector on this machine, alone and beside peers."""
 
 from __future__ import annotations

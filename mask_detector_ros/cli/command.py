@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Common parts of all command lines: errors, signals, exit codes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask-detector completion`: what makes a shell complete commands, options and file names."""
 
 from __future__ import annotations

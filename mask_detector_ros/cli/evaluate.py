@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask-detector evaluate`: accuracy of detector and classifiers on labelled photographs."""
 
 from __future__ import annotations

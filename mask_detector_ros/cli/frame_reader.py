@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a source to its end or a signal, and what was seen in it."""
 
 from __future__ import annotations

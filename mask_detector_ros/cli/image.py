@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask-detector image`: images in, a line an image and annotated images out."""
 
 from __future__ import annotations

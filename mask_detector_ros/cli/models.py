@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask-detector models`: the models of the package, and whether their files are intact; or what
 a classifier of one's own says of itself."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options that several commands share: the parameters of detector, tracker and drawing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Machine-readable results: JSON lines, CSV and COCO."""
 
 from __future__ import annotations

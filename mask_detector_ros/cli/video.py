@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask-detector video`: a video, folder, camera or stream in; a video and results out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy of a detector and its classifiers on labelled photographs.
 
 `dataset.py` reads and checks the labels, `observe.py` runs the networks, `summary.py` computes

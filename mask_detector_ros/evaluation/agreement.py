@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Agreement of two detectors on the same images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contact sheet: thumbnails of the worst errors."""
 
 from __future__ import annotations

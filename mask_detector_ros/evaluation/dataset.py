@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read labelled photographs and check them row by row."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures that show where a detector is weaker: groups of faces, and false faces."""
 
 from __future__ import annotations

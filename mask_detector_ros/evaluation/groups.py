@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Group known faces by what may make them harder: yaw of the head and tone of the skin.
 
 Both are estimated from five landmarks that one fixed network places in the known box, so that

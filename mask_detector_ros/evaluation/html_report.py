@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A self-contained HTML page: tables, plots and the worst errors."""
 
 from __future__ import annotations

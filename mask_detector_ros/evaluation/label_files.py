@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read label files: a CSV with one row per face, or PASCAL VOC XML."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures as a Markdown page without photographs, to publish with a model."""
 
 from __future__ import annotations

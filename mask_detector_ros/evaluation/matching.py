@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Match detections with known faces, and count correct detections and labels."""
 
 from __future__ import annotations

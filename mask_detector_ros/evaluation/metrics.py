@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of merit in which each row counts with its weight.
 
 `weights` is always (R, N): R sets of weights for N rows, and each function returns (R,)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks' outputs on the photographs of a data set, as flat arrays."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the networks over a data set and keep their outputs as flat arrays."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Perturb photographs, to measure robustness to frames unlike the training data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures as plots, each as SVG text. Needs matplotlib."""
 
 from __future__ import annotations

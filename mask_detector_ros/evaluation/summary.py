@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compute figures from observations: detection, classification and end to end."""
 
 from __future__ import annotations

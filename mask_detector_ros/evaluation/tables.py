@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures as text tables, for the terminal and the report."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pixels and boxes: geometry, crops, the image pyramid, encodings and drawing; no networks."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw faces onto an image, or hide them."""
 
 from __future__ import annotations

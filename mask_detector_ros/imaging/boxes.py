@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Geometry of boxes: (N, 4) float32 arrays of xmin, ymin, xmax, ymax; the last two exclusive."""
 
 from __future__ import annotations

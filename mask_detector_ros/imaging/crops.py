@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Square crops of boxes: the one cropping rule that all networks share.
 
     box 40x60 at (100, 80)      square of side 60 * (1 + 2 * 0.2) = 84       crop 24x24

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decode JPEG, PNG and other image files, with bounded size and no output on stderr."""
 
 from __future__ import annotations

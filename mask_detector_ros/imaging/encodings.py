@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert images from and to the bytes of `sensor_msgs/Image` and `CompressedImage`.
 
 It uses NumPy and OpenCV, not ROS, and accepts any object with a message's fields, so nodes and bags

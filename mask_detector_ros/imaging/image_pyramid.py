@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image pyramid: level 0 is the image, each further level halves it (Williams, "Pyramidal
 Parametrics", 1983).
 

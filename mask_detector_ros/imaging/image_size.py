@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read an encoded image's size from its header, to bound the cost of decoding it.
 
 A JPEG of 947 bytes may claim 12000x12000 pixels, and takes 1.4 GB and many seconds to decode.

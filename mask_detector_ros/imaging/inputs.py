@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert images of Python code to the (H, W, 3) uint8 BGR arrays that the detector takes."""
 
 from __future__ import annotations

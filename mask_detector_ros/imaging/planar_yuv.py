@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YUV images whose luma comes before their colour: nv12, nv21, nv24 and I420."""
 
 from __future__ import annotations

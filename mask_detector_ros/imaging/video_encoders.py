@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encoders of the video writer: PyAV, an installed ffmpeg, or OpenCV.
 
 H.264 plays in every browser and on every phone; OpenCV's wheels cannot write it. They write VP9,

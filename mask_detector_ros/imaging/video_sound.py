@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sound of a video file on its way into the annotated one, by PyAV."""
 
 from __future__ import annotations

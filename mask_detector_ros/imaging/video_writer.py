@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write frames to a video file that browsers and phones play."""
 
 from __future__ import annotations

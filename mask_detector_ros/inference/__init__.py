@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run ONNX models: one interface, one module per backend, imported only when chosen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface of all backends: named arrays in, named arrays out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The processor cores available to this process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check whether ONNX Runtime's CUDA provider works here, and find the reason if not.
 
 ONNX Runtime itself only prints the reason and falls back to the CPU.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the GPU backend that `auto` switches to, and give the reason."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the NVIDIA GPUs of this machine through the driver's library, libcuda."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime on an NVIDIA GPU: reused buffers, CUDA graphs, no silent fallback to the CPU.
 
 ONNX Runtime keeps CUDA graphs, streams and memory per thread that runs a network, and records the

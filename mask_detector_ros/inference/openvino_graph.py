@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph changes that make OpenVINO faster and keep the results.
 
 The shipped ONNX files are tuned for ONNX Runtime: `training/make_mtcnn_onnx.py` expands PReLU,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Import OpenVINO without its telemetry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parity check: compare a GPU's results with ONNX Runtime's on the CPU for the same file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Try out a model that is not part of the package in an isolated process.
 
 A network may never finish (an ONNX Loop), crash its library, or return NaN. It therefore runs in a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the parts of a job in parallel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The candidate budget, which bounds the cost of any frame."""
 
 from __future__ import annotations

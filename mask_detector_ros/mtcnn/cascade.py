@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three-stage cascade of 2016: P-Net proposes, R-Net refines, O-Net decides."""
 
 from __future__ import annotations

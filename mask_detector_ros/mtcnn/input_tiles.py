@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Large frames in parts: what lies between two layers of the proposal network takes 80 bytes a
 pixel of its input, which a frame of 3840x2160 would make 500 MB.
 

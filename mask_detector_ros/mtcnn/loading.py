@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load the cascade that fits a detector's networks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Near-face search: P-Net only around the faces of the frame before.
 
 It searches a square two and a half times as wide as each face's last box, scaled to a few sizes,

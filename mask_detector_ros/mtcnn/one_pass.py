@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stage one of the two-stage cascade: one fully convolutional pass over the frame.
 
 The 2016 cascade slides one small window over an image pyramid. Here a network with several

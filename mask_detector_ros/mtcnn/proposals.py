@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """P-Net's output maps as proposals: boxes of the frame that may hold a face.
 
 P-Net processes several levels of the image pyramid packed in one image. Each cell of its map

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection settings that can change between frames."""
 
 from __future__ import annotations

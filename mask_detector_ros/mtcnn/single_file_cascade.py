@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole cascade and the classifier in one network, for images of one size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two-stage cascade: one pass proposes, one crop per proposal decides and labels.
 
 It is a multi-task cascaded convolutional network in the sense of Zhang et al., 2016: a fully

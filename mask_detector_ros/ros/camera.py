@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One camera of the node: its subscription, its tracked people, and its results."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert between arrays and image messages (`sensor_msgs/Image` and `CompressedImage`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Environment variables for fast transport of large images between processes."""
 
 from __future__ import annotations

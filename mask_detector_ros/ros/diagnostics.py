@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's `/diagnostics`: levels and texts from its counters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differences between ROS distributions, and private parts of rclpy.
 
 No other file imports these from rclpy; a test compares all other names with each distribution's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibration and depth of one camera, received only while positions are wanted."""
 
 from __future__ import annotations

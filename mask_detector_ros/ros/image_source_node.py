@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `image_source` node: publishes the sample scene, files, a camera or a stream as a camera.
 
 It publishes `image_raw` and, for the sample scene, whose faces are known, `~/ground_truth`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Latency breakdown of an image, from its stamp to its detections."""
 
 from __future__ import annotations

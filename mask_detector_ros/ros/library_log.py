@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forward the library's Python logging to the node's log."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mask_detector`: a lifecycle node from images to detections.
 
 It owns the lifecycle, the models and the parameters. A worker thread takes the newest image of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Result messages as ROS classes; `result_messages` provides their content."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which parameter changes a running node accepts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's parameters: the detector's and its own, declared with descriptors and checked.
 
     python -m mask_detector_ros.ros.parameters

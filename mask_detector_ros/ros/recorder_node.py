@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`recorder`: writes detections and annotated images to a folder, for the demo.
 
 `annotated.mp4` shows the images at the rate of their stamps. `detections.jsonl` has one JSON

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lossless playback: publish the next frame when the last one's detections have arrived."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run a node as a process: start, spin, signals, exit code."""
 
 from __future__ import annotations

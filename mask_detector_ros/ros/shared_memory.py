@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check Fast DDS's shared memory before a node starts.
 
 A process that writes to a full /dev/shm is killed by SIGBUS without a message.

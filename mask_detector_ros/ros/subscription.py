@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An image subscription that matches the topic's publishers."""
 
 from __future__ import annotations

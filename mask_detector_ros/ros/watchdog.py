@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A heartbeat while the node works, and recovery when a frame is stuck."""
 
 from __future__ import annotations

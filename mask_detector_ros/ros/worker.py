@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker thread that processes the newest item of each sender, taking the senders in turn."""
 
 from __future__ import annotations

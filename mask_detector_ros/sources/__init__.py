@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where frames come from: the sample scene, images, videos, cameras and streams.
 
 with open_source("walk.mp4") as source:

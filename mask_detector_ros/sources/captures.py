@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Videos, network streams and cameras, read by OpenCV's VideoCapture."""
 
 from __future__ import annotations

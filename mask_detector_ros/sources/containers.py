@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a video file was cut off: its container says how long the file should be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ask a server why its stream cannot be opened, since OpenCV's FFmpeg does not say."""
 
 from __future__ import annotations

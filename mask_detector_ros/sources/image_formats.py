@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Identify image files by their first bytes, and read those that OpenCV cannot with Pillow."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image files: a single one or a directory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read cameras and network streams in a thread, so that a slow reader gets the newest frame."""
 
 from __future__ import annotations

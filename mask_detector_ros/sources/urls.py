@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Handle source names that are URLs: hide secrets for logs, and find the file of a file URL.
 
 Camera URLs defeat a standard parser: cameras accept unescaped `/`, `?`, `#` and `@` in a password,

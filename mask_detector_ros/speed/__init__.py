@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speed of the detector: relative to peers, to the arithmetic floor, and by faces and pixels.
 
 `cases.py` lists what is measured, `lineup.py` the candidates of each case. `timing.py` runs them

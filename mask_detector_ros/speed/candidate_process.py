@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The candidates' processes, each in a separate environment, and the files they read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's cases: the default selection, and products of axes."""
 
 from __future__ import annotations

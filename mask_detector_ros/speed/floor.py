@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arithmetic floor: the time of the multiply-adds alone at the machine's peak rate.
 
 It counts the multiply-adds of MTCNN's layers (Zhang et al., 2016, as in the public weights): P-Net

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Describe the machine that a measurement ran on."""
 
 from __future__ import annotations

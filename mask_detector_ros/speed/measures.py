@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compute the report's numbers from times and boxes of single calls."""
 
 from __future__ import annotations

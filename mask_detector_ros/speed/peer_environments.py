@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make a virtual environment per peer: `python -m mask_detector_ros.speed.peer_environments`.
 
 `make bench` runs it. `peers/*.txt` lists the packages and the reason for each version.

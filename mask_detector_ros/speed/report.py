@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn times into the report: rows, a summary, and fitted lines."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report's figures as text tables, ratios first."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frame rate and latency of each backend on this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interleaved timing of candidates, frame by frame."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Linear assignment: the cheapest pairing of rows and columns.
 
 SciPy has it too (`linear_sum_assignment`, which the tests compare with), but importing SciPy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One tracked face: position and velocity from a Kalman filter.
 
 The model is constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016) over

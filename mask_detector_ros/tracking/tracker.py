@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Track faces from frame to frame: stable ids, and labels smoothed over several observations.
 
 Each track has a Kalman filter (`Track`). Faces are assigned to tracks at least total cost

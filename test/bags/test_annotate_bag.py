@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a bag of images to a bag of what is seen in them."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged bags are read as far as they go, and say where they are damaged."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was seen once is recalled to the last digit."""
 
 import numpy as np

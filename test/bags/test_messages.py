@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The messages of a bag are those that the node publishes."""
 
 import numpy as np

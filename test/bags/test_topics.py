@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which topics of a bag are processed, and where their results go."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of engine builds: kept as they come, and not measured twice."""
 
 import json

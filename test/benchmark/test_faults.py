@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single faults of the soak, a little of each: the node answers afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """make gpu-check runs through on a GPU that is not there, and finds what is wrong with one."""
 
 import json

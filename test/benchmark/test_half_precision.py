@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The comparison of float16 with float32: it rounds, and says what that does."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hidden face counts as found where something of its size is found in it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A shortage at any call of a frame or of a start is a clean error, and the next one works."""
 
 from __future__ import annotations

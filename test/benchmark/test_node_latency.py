@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The latency measurement on a real graph: everything comes back, and adds up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `search_every` saves and misses."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How every command line refuses, fails and ends."""
 
 import pytest

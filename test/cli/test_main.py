@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `mask-detector` command as a whole: help, wrong use, exit codes."""
 
 import re

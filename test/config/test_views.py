@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the views of config/ show exists: topics of the node, fields of its messages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A converter for ONNX files that are made in the test."""
 
 import pytest

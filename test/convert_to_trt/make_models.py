@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small classifiers in every format, and jobs for the command: runs in .venv/convert.
 
 python make_models.py FOLDER < jobs.json: writes the models into FOLDER, then runs

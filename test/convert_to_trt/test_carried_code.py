@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An architecture of Keras may hold only objects that compute."""
 
 import pytest

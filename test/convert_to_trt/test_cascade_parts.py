@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cascade's steps as static graphs do what the functions of the library do."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole cascade as one network: made, compared, run by the detector, refused where wrong."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels and models are found where people have them: beside the model, and in zips."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The environment of the converters is made once, and its lack is said in one line."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TensorFlow graph may hold only operations that compute."""
 
 from types import SimpleNamespace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is put behind a network equals what the original's values are turned into."""
 
 import numpy as np

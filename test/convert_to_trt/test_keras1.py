@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers of Keras 1 in the words of Keras 2."""
 
 import pytest

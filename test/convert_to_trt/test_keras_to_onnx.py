@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras, SavedModel and frozen graphs become ONNX; runs in the environment of the converters."""
 
 import json

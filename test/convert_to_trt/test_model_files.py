@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model's kind is told by its content."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks whose ends are of another form become what the node takes, and nonsense is refused."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building engines ahead of time: into the cache, or as a bare plan; int8 and what it costs."""
 
 import json

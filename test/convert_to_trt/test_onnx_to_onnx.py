@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX files become what the node takes; needs no TensorFlow."""
 
 import json

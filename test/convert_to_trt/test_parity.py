@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The difference between an original and its conversion is measured, and a large one refused."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What opens a stranger's model has no network, and so much memory and time."""
 
 import platform

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The referee: wrong settings are warned of with the right ones, and right ones are not."""
 
 import json

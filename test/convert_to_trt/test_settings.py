@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels and preprocessing, from options, presets and what the file says itself."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two-stage cascade in one graph finds what the two networks find step by step."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example package runs: its node on real detections, and its launch file around ours."""
 
 from __future__ import annotations

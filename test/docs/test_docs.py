@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The docs: generated pages say what the code says, and what pages link to exists."""
 
 from __future__ import annotations

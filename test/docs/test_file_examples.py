@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The examples of the page about files and streams run as they stand there."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiny data sets, drawn for the tests."""
 
 import csv

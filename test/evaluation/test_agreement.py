@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What two detectors have in common."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intervals from a bootstrap over images."""
 
 import numpy as np

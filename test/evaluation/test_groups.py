@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups of faces by yaw and skin tone, and their figures."""
 
 from dataclasses import replace

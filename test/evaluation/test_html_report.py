@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables, plots, thumbnails and the page that holds them."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page that can be published: figures, no photograph."""
 
 from mask_detector_ros.evaluation.markdown_report import build_markdown, table_markdown

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which known face each detection has found."""
 
 import numpy as np

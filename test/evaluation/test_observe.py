@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running the networks over a data set."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels in COCO's and YOLO's forms: the same faces as in a CSV."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photographs made harder, and where their faces are then."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How found faces are compared with known ones."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what the networks said to figures."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encoded images: what their headers say is checked before they are decoded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images from bytes without ROS: who is blamed for what does not fit, and JPEGs that break off."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the video writer and the commands write plays in a real browser."""
 
 import base64

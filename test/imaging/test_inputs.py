@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Python code may give the detector, and what it is told otherwise."""
 
 import pickle

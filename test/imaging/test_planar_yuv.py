@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Planar YUV, judged by plain NumPy: every pixel by the formula of ITU-R BT.601."""
 
 from __future__ import annotations

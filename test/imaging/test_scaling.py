@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole images in another size."""
 
 import numpy as np

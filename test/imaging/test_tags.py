@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels in crowds: readable, and not over the neighbours' faces."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing video files, with each of the encoders."""
 
 import os

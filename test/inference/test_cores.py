@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which cores a process has: what the kernel says, in the form it says it."""
 
 import os

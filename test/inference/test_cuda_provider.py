@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime's CUDA provider where it cannot serve: the reason, and what to do."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What auto goes over to: a table of GPUs and libraries, and what is said of each choice."""
 
 import pytest

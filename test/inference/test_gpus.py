@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the driver says of the GPUs, and what is said where there is none."""
 
 import pytest

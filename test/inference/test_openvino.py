@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OpenVINO: what it does with a network beside what every backend does."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GPU sessions are compared with the CPU on smooth noise."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of users are tried out where they can do no harm."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions: what every backend does with a network, checked on each installed one."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """backend auto: the CPU serves while engines are built, then TensorRT takes over, and back."""
 
 import numpy as np

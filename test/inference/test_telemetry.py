@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nothing leaves the machine unasked: no socket, and no file outside caches and the output."""
 
 from __future__ import annotations

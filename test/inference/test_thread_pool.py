@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ThreadPool: parts of a job side by side."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launched graphs that end with their test."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mask.launch.py: its arguments, its errors, and the graph that `ros2 launch` makes of it."""
 
 from __future__ import annotations

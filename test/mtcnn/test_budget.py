@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a frame may cost at most, whatever it shows."""
 
 from __future__ import annotations

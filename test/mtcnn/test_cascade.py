@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cascade, on the shipped networks."""
 
 from dataclasses import replace

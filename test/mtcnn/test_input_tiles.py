@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiles of large inputs of the proposal network."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stage one of the two-stage cascade: scaling, decoding and the bound on its candidates."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """P-Net's maps as proposals."""
 
 import numpy as np

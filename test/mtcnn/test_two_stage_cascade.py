@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two-stage cascade, on networks small enough to follow by hand."""
 
 from dataclasses import replace

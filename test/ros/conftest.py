@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests that need a ROS graph."""
 
 from __future__ import annotations

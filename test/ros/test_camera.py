@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node makes of the run of a camera's images: people, alerts, privacy, QoS, cameras."""
 
 from __future__ import annotations

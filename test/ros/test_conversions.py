@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images to messages and back, judged by references written here in plain numpy."""
 
 from __future__ import annotations

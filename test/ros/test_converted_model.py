@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A mask classifier of one's own: converted by the command, run by the node by its parameter."""
 
 from __future__ import annotations

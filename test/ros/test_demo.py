@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole graph on the sample scene, judged by the scene's ground truth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What diagnostics make of the frames."""
 
 from __future__ import annotations

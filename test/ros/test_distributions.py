@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this package uses of rclpy is there in every distribution that it serves.
 
 `test/support/ros_names/` lists the names; of Lyrical there is no public source yet.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node with a GPU that is not there: it serves while engines are built, and says so."""
 
 from __future__ import annotations

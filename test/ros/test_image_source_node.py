@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The image_source node as its users have it: a process of its own, seen over DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of an image's way add up to its latency."""
 
 from __future__ import annotations

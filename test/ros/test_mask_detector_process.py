@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The detector node's life: start, states, signals, a twin."""
 
 from __future__ import annotations

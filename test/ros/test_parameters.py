@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's parameter table and what is written from it."""
 
 from __future__ import annotations

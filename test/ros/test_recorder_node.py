@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder writes what it hears."""
 
 from __future__ import annotations

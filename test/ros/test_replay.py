@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bag replayed through the node gives what `mask-detector bag` writes."""
 
 from __future__ import annotations

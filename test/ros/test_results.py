@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node publishes beside detections: annotations, the private image; and its switch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a node's process does about what can go wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SROS2 policy allows what the nodes do, and nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A frame that does not end or that fails: the node says so, answers, and goes on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images are heard however they are published, and where they are not, the reason is told."""
 
 from __future__ import annotations

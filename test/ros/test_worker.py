@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The worker that always takes the newest item."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a stream cannot be opened, in the words of its error."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RTSP streams, from a real server on loopback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sample scene shows what its ground truth says, the same on every machine and day."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frame sources: every kind of source gives frames, and every broken one says what is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """URLs of cameras: passwords stay hidden, and FFmpeg gets what it can read."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is measured by default, and what options ask for."""
 
 from hypothesis import given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`MASK_DETECTOR_CYTHON=1 pip install .`: the same files, compiled."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The detectors of others behind the benchmark's call."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The environments of the peers: made once, closed against ours, and named where they lack."""
 
 import pytest

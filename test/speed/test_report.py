@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From times to rows, lines and tables."""
 
 import numpy as np

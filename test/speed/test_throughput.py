@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Throughput of one and eight cameras on what serves here."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contestants in turns: real processes of ours, and what becomes of those that fail."""
 
 import os

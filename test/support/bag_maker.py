@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes small bags of all kinds for the tests."""
 
 from pathlib import Path

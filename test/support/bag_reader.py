@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the small bags of the tests, whole or damaged."""
 
 import numpy as np

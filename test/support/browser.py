@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A headless Chromium, and pages on loopback that tell what they show."""
 
 from __future__ import annotations

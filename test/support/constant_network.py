@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX files that give the same outputs whatever image they see."""
 
 import onnx

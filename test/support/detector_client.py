@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of the detector node say to it, with ROS alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera on loopback that sends JPEG images over HTTP."""
 
 from __future__ import annotations

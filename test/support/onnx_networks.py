@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small mask classifiers as ONNX files of another tool, and what is read of converted ones."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The public names of NVIDIA's real bindings, as tensorrt_names/write_names.py noted them."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A graph of its own for each test: real processes over real DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An RTSP server on loopback, by GStreamer: `python3 rtsp_server.py PORT [USER PASSWORD]`.
 
 Runs under the system's Python, which has GStreamer's bindings (`SYSTEM_PACKAGES`). Serves H.264, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ros2 launch` in a process, for the tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A proposal network and a decision network that see white squares on black as faces.
 
 Small enough to follow by hand: a cell proposes a box of two strides about its corner, with the mean

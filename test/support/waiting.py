@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for conditions, never for time."""
 
 from __future__ import annotations

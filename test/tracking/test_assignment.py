@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cheapest pairing, judged by SciPy."""
 
 import numpy as np

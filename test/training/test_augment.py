@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random changes to a face that leave its label alone."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures that judge a mask classifier."""
 
 import numpy as np

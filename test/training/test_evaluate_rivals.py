@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detectors of others, as their authors decode them, and the table beside ours."""
 
 import csv

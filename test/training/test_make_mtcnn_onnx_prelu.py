@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PReLU made of convolutions and ReLU computes what the operator computes."""
 
 import numpy as np

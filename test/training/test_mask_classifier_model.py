@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shipped mask classifier keeps its contract and sees what it should."""
 
 import json

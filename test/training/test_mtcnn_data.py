@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the cascade learns from: harvested crops, and photographs in other views."""
 
 from pathlib import Path

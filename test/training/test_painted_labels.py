@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last phase of the decision network: what its crops are, and what it leaves alone."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Masks painted on bare faces."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the first thresholds cost and bring."""
 
 import csv

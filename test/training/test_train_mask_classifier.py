@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training from photographs to a file; needs the extra `train`."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fine-tuning the cascade; needs the extra `train`."""
 
 from dataclasses import replace

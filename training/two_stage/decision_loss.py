@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loss of the decision network on a batch of crops."""
 
 from __future__ import annotations

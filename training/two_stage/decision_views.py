@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crops that the decision network learns from, as the proposal network frames faces."""
 
 from __future__ import annotations

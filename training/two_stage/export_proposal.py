@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proposal network as the ONNX file that the library ships."""
 
 from __future__ import annotations

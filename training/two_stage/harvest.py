@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Harvest the proposal network's output on the training photographs: framed faces, and false
 proposals (hard negatives)."""
 

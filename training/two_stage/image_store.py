@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All photographs of a training on one device, so that views of them are cut there in batches."""
 
 from __future__ import annotations

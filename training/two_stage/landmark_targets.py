@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Landmarks for the decision network to learn: no photograph's labels have any.
 
 Bare faces take those of the cascade `mtcnn_masked`, which users of the landmarks know; faces with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The photographs that the two-stage cascade learns from: boxes, labels, what to ignore."""
 
 from __future__ import annotations

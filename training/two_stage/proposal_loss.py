@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which cells of the proposal network answer for which face, and what they are taught."""
 
 from __future__ import annotations

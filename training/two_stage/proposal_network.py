@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stage one of the two-stage cascade: one pass over the frame that proposes faces.
 
 The architecture is YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views of photographs that the proposal network learns from."""
 
 from __future__ import annotations

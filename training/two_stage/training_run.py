@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Common parts of both trainings: precision, running mean of weights, resumable checkpoints."""
 
 from __future__ import annotations

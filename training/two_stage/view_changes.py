@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulate light, lens, sensor and compression on batches of tensors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transforms between views and their images, for boxes and points."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command behind `make setup`: do what is not done yet, one line a step."""
 
 from __future__ import annotations

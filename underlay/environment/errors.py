@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one exception of the set-up: what happened, what to do, and where the details are."""
 
 from __future__ import annotations

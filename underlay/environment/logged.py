@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the loud tools quietly: their output goes to a file, and one line of it into the error."""
 
 from __future__ import annotations

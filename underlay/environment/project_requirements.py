@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print what pyproject.toml asks for: `python project_requirements.py pyproject.toml EXTRA...`.
 
 Run by the virtual environment's Python, since Python 3.10 has no tomllib but pip carries one.

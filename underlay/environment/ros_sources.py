@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ROS packages that are in no wheel, from their public sources: for `make test-full`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Put this virtual environment on the paths that sourcing a ROS workspace would put it on.
 
 Copied into the environment's site-packages and imported when its Python starts, so that no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps that make the environment, each done again only when what it depends on changed."""
 
 from __future__ import annotations

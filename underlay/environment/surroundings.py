@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the machine offers: which ROS, which Python, a compiler, room on the disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every difference between TensorRT 8.0 to 11 and TensorRT-RTX, in one place.
 
 From 8.5 on tensors are addressed by name, before (JetPack 4) by binding index: see contexts.py.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build a TensorRT engine from ONNX in a separate process.
 
 A build takes minutes and much memory. In a separate process, killing it (by the system or by us)

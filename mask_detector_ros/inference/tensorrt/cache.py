@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engines on disk. Each records what it was built for, and one that does not fit is never used."""
 
 from __future__ import annotations

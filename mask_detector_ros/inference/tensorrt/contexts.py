@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Address an engine's tensors by name or by binding index."""
 
 from __future__ import annotations

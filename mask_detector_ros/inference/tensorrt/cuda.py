@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One thread per GPU that creates, uses and frees all objects on it, through pycuda."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network's TensorRT and CUDA objects on a GPU. Use only in the GPU's thread."""
 
 from __future__ import annotations

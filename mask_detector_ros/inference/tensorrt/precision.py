@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose a network's precision on a GPU."""
 
 from __future__ import annotations

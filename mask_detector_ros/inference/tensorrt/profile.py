@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The input shapes that an engine is built for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorRT on an NVIDIA GPU: engines from the cache, or built; buffers, streams and graphs."""
 
 from __future__ import annotations

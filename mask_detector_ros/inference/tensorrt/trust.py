@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verify that stored engines are ours: an engine is GPU code, and the cache is only a folder.
 
 Engines carry a keyed hash (RFC 2104) whose key only this user can read. A plain hash would prove

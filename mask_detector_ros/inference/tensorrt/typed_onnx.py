@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write ONNX files whose types set TensorRT's precision. Needs the package onnx."""
 
 from __future__ import annotations

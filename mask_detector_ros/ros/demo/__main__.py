@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make demo`: camera node, detector node and recorder as processes, and a report.
 
 python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS] [--view]

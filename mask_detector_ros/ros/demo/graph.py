@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the demo's three nodes as processes until the source ends."""
 
 from __future__ import annotations

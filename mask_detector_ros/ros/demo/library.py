@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo without ROS: the library alone writes the same files."""
 
 from __future__ import annotations

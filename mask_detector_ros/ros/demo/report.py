@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's report: faces by class, frame rate, and accuracy against the ground truth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small moving scene of faces with and without masks, with exact ground truth.
 
 It replaces a camera in the demo and provides the ground truth in tests. A frame index always

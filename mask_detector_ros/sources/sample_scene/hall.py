@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The drawn hall that the people of the sample scene walk through. It contains no face."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw face masks onto a portrait, along its jaw and nose."""
 
 from __future__ import annotations

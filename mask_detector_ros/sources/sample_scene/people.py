@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The people of the sample scene: what they wear, and where they are at a given time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two portraits of the scene: where they are installed, and points measured on them."""
 
 from __future__ import annotations

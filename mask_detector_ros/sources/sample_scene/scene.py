@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SampleScene: combines people, hall and camera."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sprites: people as images with transparency, to blend into the scene."""
 
 from __future__ import annotations

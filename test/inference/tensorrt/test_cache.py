@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engines on disk: a file that does not fit in any way is found out, said and rebuilt."""
 
 import hashlib

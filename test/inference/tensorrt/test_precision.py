@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which networks may compute in float16: those that do not say where a face is."""
 
 import onnx

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which shapes an engine is built for, filled up to, and compared at."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The TensorRT backend on a GPU that is not there: buffers, batches, graphs, threads, faults."""
 
 import gc

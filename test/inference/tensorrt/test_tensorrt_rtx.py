@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real engines, built by TensorRT-RTX for GPUs that are not here. Needs make tensorrt-env."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write down the public names of a ROS distribution's rclpy, for the tests.
 
     python write_names.py jazzy .venv/lib/python3.11/site-packages

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs a network for the stand-in of TensorRT: ONNX Runtime, on memory of the stand-in."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the stand-ins pretend: a file of settings, so that other processes see it too."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stand-in of ONNX Runtime with a CUDA provider, which runs networks on the CPU.
 
 It is stricter than the real one: an array that is not contiguous, a value on another device, a

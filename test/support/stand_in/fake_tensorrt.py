@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stand-in of TensorRT's Python API that runs networks in ONNX Runtime.
 
 It has exactly the names that the real bindings of the imitated version have, taken from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write down every public name of NVIDIA's real Python bindings: `make tensorrt-names`.
 
 The bindings are small wheels without the libraries behind them (and without a GPU): empty

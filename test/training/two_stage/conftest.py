@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photographs of noise with boxes, for trainings that take seconds."""
 
 import cv2

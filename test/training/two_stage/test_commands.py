@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From photographs to files, by the two commands."""
 
 from pathlib import Path

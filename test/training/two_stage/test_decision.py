@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The decision network: its crops, its loss, its calibration and its file."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What proposals show of labelled boxes."""
 
 import pytest

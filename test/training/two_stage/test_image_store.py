@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views cut from photographs on a device are those that the library cuts."""
 
 import numpy as np

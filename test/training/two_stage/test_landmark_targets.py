@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which detector gives a face its landmarks."""
 
 import numpy as np

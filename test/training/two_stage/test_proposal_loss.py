@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which cells answer for which face, and what they are taught."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proposal network, its published start, and the file it becomes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views that the proposal network learns from."""
 
 from dataclasses import replace

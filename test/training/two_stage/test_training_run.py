@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps, cycles, means and checkpoints."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What light, lens and compression do to views."""
 
 from dataclasses import replace

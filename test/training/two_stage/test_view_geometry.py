@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where boxes and points of images lie in views."""
 
 import math

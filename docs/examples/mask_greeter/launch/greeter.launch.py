@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The detector on the robot's head camera, with the greeter behind it."""
 
 from launch import LaunchDescription

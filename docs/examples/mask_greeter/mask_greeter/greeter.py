@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Greets every person once, by what `mask_detector` says about their mask."""
 
 from __future__ import annotations

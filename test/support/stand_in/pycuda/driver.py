@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """As much of pycuda.driver as the library uses, and as strict: contexts belong to threads,
 copies and kernels run when a stream is waited for, memory is checked for being there."""
 
