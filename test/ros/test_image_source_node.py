@@ -92,12 +92,9 @@ def test_the_sample_scene_comes_with_its_truth_under_the_same_header(graph, imag
 
 
 def test_the_first_frame_waits_for_the_subscriber_of_its_truth(graph, images):
+    # Two participants, which the node discovers one after the other.
+    truths = graph.client("other").listen(Detection2DArray, "/image_source/ground_truth", 50)
     node = graph.start(NODE, **SMALL_SCENE, wait_for_subscriber=True, frames=3)
-    client = graph.client("late")
-    # The node exists and has matched the image's subscriber; the truth's comes after.
-    wait_until(lambda: client.node.count_publishers("/image_source/ground_truth"), what="the node")
-    assert not images
-    truths = client.listen(Detection2DArray, "/image_source/ground_truth", 50)
     wait_until(lambda: node.poll() is not None, what="the end of the process")
     wait_until(lambda: len(images) == 3 and len(truths) == 3, what="three images and truths")
     assert [image.header for image in images] == [truth.header for truth in truths]
