@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mask-detector` in a process of its own, as a user runs it, and what it wrote."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+FAST = ("--threads", "1", "--min-face-size", "60")
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    """The command line of `mask-detector NAME`, on one thread."""
+    return [sys.executable, "-m", "mask_detector_ros", name, *map(str, arguments), *FAST]
+
+
+def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The ended process, with its output unless `options` send it elsewhere."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    line = command(name, *arguments)
+    return subprocess.run(line, encoding="utf-8", check=False, **(pipes | options))
+
+
+def limit_files(size: int) -> Callable[[], None]:
+    """For `preexec_fn`: no file grows beyond that many bytes, as on a full disk."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+def read_video(path: Path) -> list[np.ndarray]:
+    """All frames."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (result := capture.read())[0]:
+        frames.append(result[1])
+    capture.release()
+    return frames
