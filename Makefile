@@ -11,7 +11,7 @@ ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
 
-.PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env gpu-check engine-builds tensorrt-names clean
+.PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env serve-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make soak     fault after fault against the node for 10 minutes (options: ARGS)"
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
+	@echo "make serve-env  install NVIDIA Triton into .venv/serve, for mask-detector serve"
 	@echo "make engine-builds  how large engines get and how long they take, in .venv/tensorrt (options: ARGS)"
 	@echo "make gpu-check   on a machine with an NVIDIA GPU: compare with the CPU and time, 4 minutes (options: ARGS)"
 	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
@@ -90,6 +91,9 @@ convert-env: setup
 
 tensorrt-env: setup
 	@$(VENV_PYTHON) -m convert_to_trt.environment tensorrt
+
+serve-env: setup
+	@$(VENV_PYTHON) -m mask_detector_ros.serving.environment
 
 gpu-check: setup
 	@$(VENV_PYTHON) -m benchmark.gpu_check $(ARGS)

@@ -168,6 +168,20 @@ def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes
     return networks
 
 
+def hash_networks(detector_model: str, classifier_model: str) -> str:
+    """The sha256 that identifies the weights that these parameters select, in hexadecimal.
+
+    It is the hash of the files' hashes, a line each: the stages in their order, then the
+    classifier where one is needed.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    networks = find_networks(detector_model, classifier_model).values()
+    lines = "".join(f"{hashlib.sha256(content).hexdigest()}\n" for content in networks)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def classifier_name(classifier_model: str) -> str:
     """The name of a classifier; `OWN_LABELS` stands for the shipped one if one is needed."""
     return SHIPPED_CLASSIFIER if classifier_model == OWN_LABELS else classifier_model

@@ -11,7 +11,7 @@ from importlib import import_module
 from mask_detector_ros import __version__
 from mask_detector_ros.cli.command import Parser, run_command
 
-COMMANDS = ("image", "video", "bag", "evaluate", "benchmark", "models", "completion")
+COMMANDS = (*("image", "video", "bag", "serve", "evaluate", "benchmark", "models", "completion"),)
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mask-detector serve`: an inference server for many robots or cameras."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mask_detector_ros.cli.command import StopRequest
+from mask_detector_ros.cli.options import add_detector_options, load_detector, option_values
+from mask_detector_ros.errors import BackendError, ParameterError
+from mask_detector_ros.inference import GPU_BACKENDS
+from mask_detector_ros.inference.cores import usable_cores
+from mask_detector_ros.models import hash_networks
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+
+DEFAULT_QUEUE_LIMIT = 0.1
+
+_TOKEN = r"[A-Za-z0-9._~+/=-]{16,}"
+_NAME = r"[A-Za-z0-9._-]{1,100}"
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="run an inference server for many robots or cameras",
+        description="Serve the detector over the network with NVIDIA Triton, which speaks the Open"
+        " Inference Protocol (KServe v2) over gRPC and HTTP, with health checks and Prometheus"
+        " metrics. A node uses it with server_url. Needs: make serve-env.",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="where gRPC listens; 0.0.0.0 lets other machines in. Default: 127.0.0.1.",
+    )
+    network.add_argument(
+        "--http-address",
+        default="127.0.0.1",
+        help="where HTTP, health and metrics listen, never encrypted. Default: 127.0.0.1.",
+    )
+    for kind, port in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
+        network.add_argument(
+            f"--{kind}-port", type=int, default=port, metavar="PORT", help=f"default: {port}"
+        )
+    network.add_argument(
+        "--tls-cert", default="", metavar="PEM", help="certificate of the server: turns on TLS"
+    )
+    network.add_argument("--tls-key", default="", metavar="PEM", help="its private key")
+    network.add_argument(
+        "--tls-client-ca",
+        default="",
+        metavar="PEM",
+        help="serve only clients with a certificate of this authority",
+    )
+    network.add_argument(
+        "--token-file", default="", metavar="FILE", help="serve only clients that send this token"
+    )
+    queue = parser.add_argument_group("load")
+    queue.add_argument(
+        "--instances",
+        type=int,
+        metavar="N",
+        help="detectors that work side by side, each a process of one thread. Default: one a core,"
+        " on a GPU one.",
+    )
+    queue.add_argument(
+        "--queue-size",
+        type=int,
+        metavar="N",
+        help="requests that may wait; one more is rejected at once. Default: two an instance.",
+    )
+    queue.add_argument(
+        "--queue-limit",
+        type=float,
+        default=DEFAULT_QUEUE_LIMIT,
+        metavar="S",
+        help="seconds that a request may wait before it is rejected."
+        f" Default: {DEFAULT_QUEUE_LIMIT}.",
+    )
+    parser.add_argument(
+        "--model-name",
+        default="mask_detector",
+        metavar="NAME",
+        help="the name under which clients ask for it. Default: mask_detector.",
+    )
+    add_detector_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    # Only now: the other commands need none of it.
+    from mask_detector_ros.serving.environment import find_triton
+    from mask_detector_ros.serving.repository import describe_model
+    from mask_detector_ros.serving.server import ServerOptions, TritonServer
+
+    find_triton()
+    values = option_values(arguments, DETECTOR_PARAMETERS)
+    certificate, key = read_certificate(arguments)
+    token = read_token(arguments.token_file)
+    with load_detector(arguments) as detector:
+        on_gpu = detector.backend in GPU_BACKENDS
+        labels, roles = detector.label_names, detector.label_roles
+        backend, device = detector.backend, detector.device
+    if not on_gpu and "threads" not in vars(arguments):
+        values["threads"] = 1
+    instances = arguments.instances or (1 if on_gpu else usable_cores())
+    queue_size = 2 * instances if arguments.queue_size is None else arguments.queue_size
+    require_in_range(arguments, instances, queue_size)
+    options = ServerOptions(
+        model_name=arguments.model_name,
+        address=arguments.address,
+        http_address=arguments.http_address,
+        grpc_port=arguments.grpc_port,
+        http_port=arguments.http_port,
+        metrics_port=arguments.metrics_port,
+        instances=instances,
+        queue_size=queue_size,
+        queue_limit=arguments.queue_limit,
+        certificate=certificate,
+        key=key,
+        client_authority=find_file(arguments.tls_client_ca, "--tls-client-ca"),
+        token=token,
+    )
+    digest = hash_networks(values["detector_model"], values["classifier_model"])
+    facts = describe_model(values, labels, roles, digest)
+    with StopRequest() as stop:
+        try:
+            with (
+                stop.interrupting(),
+                TritonServer(
+                    options, values, facts, lambda line: print(line, file=sys.stderr)
+                ) as server,
+            ):
+                server.wait_until_ready()
+                print(
+                    f"serving {options.model_name} ({values['detector_model']}, {backend} on"
+                    f" {device}, {instances} instances): gRPC {options.address}:{options.grpc_port}"
+                    f"{' with TLS' if certificate else ''}, HTTP"
+                    f" {options.http_address}:{options.http_port}, metrics"
+                    f" {options.http_address}:{options.metrics_port}/metrics",
+                    flush=True,
+                )
+                if not options.is_local and not (token or options.client_authority):
+                    print(
+                        "warning: anyone who reaches this address is served; --token-file asks for"
+                        " a token, --tls-cert encrypts",
+                        file=sys.stderr,
+                    )
+                while server.poll() is None:
+                    time.sleep(0.2)
+                raise BackendError("Triton ended by itself; its last lines are above")
+        except KeyboardInterrupt:
+            print("stopped")
+    return 0
+
+
+def require_in_range(arguments: argparse.Namespace, instances: int, queue_size: int) -> None:
+    """Check the options that no table checks.
+
+    Raises:
+        ParameterError: one is out of its range.
+    """
+    for name, value, low, high in (
+        ("--instances", instances, 1, 256),
+        ("--queue-size", queue_size, 1, 10_000),
+        ("--queue-limit", arguments.queue_limit, 0.001, 60),
+        *(
+            (f"--{k}-port", getattr(arguments, f"{k}_port"), 1, 65535)
+            for k in ("grpc", "http", "metrics")
+        ),
+    ):
+        if not low <= value <= high:
+            raise ParameterError(f"{name} must be from {low} to {high}, got {value}")
+    if not re.fullmatch(_NAME, arguments.model_name):
+        raise ParameterError(
+            f"--model-name takes letters, digits and ._-, got {arguments.model_name!r}"
+        )
+
+
+def read_certificate(arguments: argparse.Namespace) -> tuple[str, str]:
+    """The paths of certificate and key, which belong together.
+
+    Raises:
+        ParameterError: one is missing.
+    """
+    if bool(arguments.tls_cert) != bool(arguments.tls_key):
+        raise ParameterError("--tls-cert and --tls-key belong together; give both")
+    if arguments.tls_client_ca and not arguments.tls_cert:
+        raise ParameterError("--tls-client-ca needs --tls-cert and --tls-key")
+    return find_file(arguments.tls_cert, "--tls-cert"), find_file(arguments.tls_key, "--tls-key")
+
+
+def find_file(name: str, option: str) -> str:
+    """The absolute path of a readable file; empty for none.
+
+    Raises:
+        ParameterError: it cannot be read.
+    """
+    if not name:
+        return ""
+    path = Path(name).expanduser().absolute()
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ParameterError(f"{option}: {path} is no file that can be read")
+    return str(path)
+
+
+def read_token(name: str) -> str:
+    """The token in a file; empty without a file.
+
+    Raises:
+        ParameterError: the file cannot be read, or holds no token.
+    """
+    if not name:
+        return ""
+    token = Path(find_file(name, "--token-file")).read_text(encoding="utf-8", errors="replace")
+    if not re.fullmatch(_TOKEN, token.strip()):
+        raise ParameterError(
+            f"{name} must hold one token of at least 16 letters, digits or ._~+/=-; make one with:"
+            " openssl rand -hex 32"
+        )
+    return token.strip()
