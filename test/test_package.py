@@ -30,7 +30,18 @@ ROSDEP_KEYS = {
 BAG_LIBRARIES = {"rosbags", "zstandard", "lz4"}
 # Extras of pip that the commands do without, each with a line that says so.
 EXTRAS = {"av", "PIL", "pillow_heif", "shtab", "rerun"}
-WITHOUT_ROSDEP_KEY = {"openvino", "tensorrt", "pycuda", "onnx", "google", *BAG_LIBRARIES, *EXTRAS}
+# Part of Triton, which runs the module that imports it.
+TRITON = {"triton_python_backend_utils"}
+WITHOUT_ROSDEP_KEY = {
+    *TRITON,
+    "openvino",
+    "tensorrt",
+    "pycuda",
+    "onnx",
+    "google",
+    *BAG_LIBRARIES,
+    *EXTRAS,
+}
 """Optional libraries; package.xml says in a comment where they come from."""
 
 PEERS = {
