@@ -24,7 +24,7 @@ from launch.actions import (
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from mask_detector_ros.inference import BACKENDS
+from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
 from mask_detector_ros.ros.dds_environment import image_environment
 from mask_detector_ros.ros.parameters import ROS_NAME, ROS_NAMES, split_names
 from mask_detector_ros.ros.subscription import TRANSPORTS
@@ -76,8 +76,14 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="",
-        choices=["", "auto", *BACKENDS],
+        choices=["", "auto", *BACKENDS, *SERVER_BACKENDS],
         description="Inference backend of the detector; empty: as in params_file",
+    ),
+    DeclareLaunchArgument(
+        "server_url",
+        default_value="",
+        description="Inference server for the backends auto and triton, such as grpc://host:8001; "
+        "empty: as in params_file",
     ),
     DeclareLaunchArgument(
         "image_transport",
@@ -169,7 +175,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         )
 
     ours = "mask_detector_ros"
-    detector = parameters(own_file, "backend", "image_transport", "autostart")
+    detector = parameters(own_file, "backend", "server_url", "image_transport", "autostart")
     if cameras and arguments["detectors"] == "one":
         detector[-1]["cameras"] = ParameterValue(",".join(cameras), value_type=str)
         topics = [

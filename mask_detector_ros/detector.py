@@ -3,34 +3,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.background import BackgroundLoad
-from mask_detector_ros.errors import BackendError, ImageError
+from mask_detector_ros.dispatch import Dispatch
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.heap import HeapKeeper
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.inputs import ImageInput, as_bgr
-from mask_detector_ros.inference import (
-    GPU_BACKENDS,
-    EngineOptions,
-    choose_backend,
-)
-from mask_detector_ros.inference.gpu_choice import find_serving_gpu
 from mask_detector_ros.mtcnn.budget import Overrun
 from mask_detector_ros.mtcnn.settings import DetectionSettings
-from mask_detector_ros.networks import LoadedNetworks, load_networks, load_networks_on_gpu
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.roles import find_labels
 from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
-
-logger = logging.getLogger(__name__)
 
 
 class MaskDetector:
@@ -42,31 +30,20 @@ class MaskDetector:
 
     One thread at a time may call it. With the backend `auto` on a machine with a GPU it runs on the
     CPU while the GPU gets ready (TensorRT builds engines), and switches to the GPU between two
-    images.
+    images. With `auto` and a `server_url`, the server serves while it answers in time, and this
+    machine otherwise.
 
     Attributes:
         label_names, label_roles: the classifier's labels, and the meaning of each.
-        backend: the library that currently runs the networks.
-        device: the device it currently runs them on.
         max_image_pixels: larger images are rejected.
-        backend_reason: why this library and device were chosen.
     """
 
-    def __init__(
-        self,
-        networks: LoadedNetworks,
-        values: Mapping[str, Any],
-        engines: BackgroundLoad[LoadedNetworks] | None = None,
-    ) -> None:
+    def __init__(self, dispatch: Dispatch, values: Mapping[str, Any]) -> None:
         self._values: dict[str, Any] = {}
-        self._engines = engines
-        self._on_cpu: LoadedNetworks | None = None
-        self._engine_failure = ""
+        self._dispatch = dispatch
         self._heap = HeapKeeper()
-        self.backend_reason = ""
-        self._serve_from(networks)
-        self.label_names = networks.labeller.label_names
-        self.label_roles = networks.labeller.label_roles
+        labeller = dispatch.networks.labeller
+        self.label_names, self.label_roles = labeller.label_names, labeller.label_roles
         self.configure(values)
 
     @classmethod
@@ -77,30 +54,16 @@ class MaskDetector:
 
         Args:
             cancelled: polled while engines are built; the build stops when it returns True.
-            parameters: any of `backend`, `precision`, `engine_cache_dir`, `device`, `threads`,
-                `detector_model`, `classifier_model`, `min_face_size`, `pyramid_factor`,
-                `detection_thresholds`, `max_faces` and `margin`; see `mask_detector_ros.parameters`
-                for their meaning.
+            parameters: any of `mask_detector_ros.parameters.DETECTOR_PARAMETERS`, such as
+                `backend`, `detector_model`, `min_face_size` or `server_url`.
 
         Raises:
             ParameterError: an unknown parameter or a value out of its range.
             ModelError: a model is missing, damaged, or not of the expected form.
-            BackendError: the backend does not work on this machine.
+            BackendError: the backend does not work on this machine, or the server does not answer.
         """
         values = check_parameters(DETECTOR_PARAMETERS, parameters)
-        backend = choose_backend(values["backend"])
-        options = replace(EngineOptions.of(values), cancelled=cancelled)
-        networks = load_networks(values, backend, options)
-        if values["backend"] != "auto":
-            return cls(replace(networks, reason="chosen by the parameter backend"), values)
-        gpu, reason = find_serving_gpu(values["device"])
-        if gpu is None:
-            logger.info("backend auto: %s", reason)
-            return cls(replace(networks, reason=reason), values)
-        reason = f"serving until {gpu.name} is ready"
-        logger.info("backend auto: %s %s", backend, reason)
-        engines = BackgroundLoad(lambda say, stop: load_networks_on_gpu(values, gpu, say, stop))
-        return cls(replace(networks, reason=reason), values, engines)
+        return cls(Dispatch.load(values, cancelled), values)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Apply validated live parameters from the next image on."""
@@ -120,29 +83,47 @@ class MaskDetector:
         return _load_again, ({n: v for n, v in self._values.items() if n in names},)
 
     @property
+    def backend(self) -> str:
+        """The library that ran the networks for the last image."""
+        return self._dispatch.networks.session.backend
+
+    @property
+    def device(self) -> str:
+        """The device, or the server, that ran them."""
+        return self._dispatch.networks.session.device
+
+    @property
+    def backend_reason(self) -> str:
+        """Why this library and device were chosen."""
+        return self._dispatch.reason
+
+    @property
     def engine_state(self) -> str:
         """State of the networks on the GPU: `building ...`, `ready` or `failed: ...`; empty
         without a GPU."""
-        if self._engine_failure:
-            return f"failed: {self._engine_failure}"
-        if self._engines is not None:
-            return self._engines.state
-        return "ready" if self.backend in GPU_BACKENDS else ""
+        return self._dispatch.engine_state
+
+    @property
+    def server_state(self) -> str:
+        """State of the server: `connecting`, `serving` or `not serving: ...`; empty without one."""
+        return self._dispatch.server_state
 
     @property
     def overrun(self) -> Overrun | None:
         """Candidates of the last image beyond `max_candidates`; None if it had no more."""
-        return self._networks.cascade.overrun
+        return self._dispatch.networks.cascade.overrun
 
     def wait_for_engines(self, timeout: float | None = None) -> None:
         """Wait until `auto` can switch to a GPU or has failed; the next image makes the switch."""
-        if self._engines is not None:
-            self._engines.wait(timeout)
+        self._dispatch.wait_for_engines(timeout)
+
+    def wait_for_server(self, timeout: float | None = None) -> bool:
+        """Wait until the server can serve the next image; returns whether it can."""
+        return self._dispatch.wait_for_server(timeout)
 
     def close(self) -> None:
-        """Stop loading networks on a GPU. The detector continues with its current backend."""
-        if self._engines is not None:
-            self._engines.cancel()
+        """Stop loading networks on a GPU, and close the connection to a server."""
+        self._dispatch.close()
 
     @overload
     def __call__(
@@ -163,7 +144,7 @@ class MaskDetector:
             image: (H, W, 3) uint8 in BGR order, as OpenCV reads it; the path of a file; a PIL
                 image; or a list of these, for a list of results.
             near: (N, 4) boxes: search only near them, for faces of about their size, which is
-                faster. A single-file cascade always runs full-frame detection.
+                faster. Single-file cascades and servers always run full-frame detection.
             rgb: whether arrays are in RGB order.
 
         Raises:
@@ -179,32 +160,7 @@ class MaskDetector:
     def _see(self, image: Any, near: FloatArray | None, rgb: bool) -> Faces:
         image = as_bgr(image, rgb, self.max_image_pixels)
         self._heap.see(image.shape[0] * image.shape[1])
-        if self._engines is not None and (engines := self._engines.take()) is not None:
-            self._on_cpu = self._networks
-            self._serve_from(engines)
-            logger.info(
-                "now serving from %s on %s: %s", self.backend, self.device, self.backend_reason
-            )
-        try:
-            return self._find(image, near)
-        except (BackendError, ImageError) as error:
-            if self._on_cpu is None:
-                raise
-            # `auto` chose the GPU, so `auto` may leave it.
-            self._serve_from(self._on_cpu)
-            self._on_cpu = None
-            self._engine_failure = str(error)
-            self.backend_reason = self._engine_failure
-            logger.warning("%s; going back to %s on %s", error, self.backend, self.device)
-            return self._find(image, near)
-
-    def _find(self, image: NDArray[np.uint8], near: FloatArray | None) -> Faces:
-        return self._networks.find(image, self._settings, near)
-
-    def _serve_from(self, networks: LoadedNetworks) -> None:
-        self._networks = networks
-        self.backend, self.device = networks.session.backend, networks.session.device
-        self.backend_reason = networks.reason
+        return self._dispatch.find(image, self._settings, near)
 
     def stream(
         self, *, tracking: bool = True, smoothing: float = 1.0, search_every: int = 1

@@ -18,6 +18,10 @@ class BackendError(MaskDetectorError):
     """The requested inference backend cannot run on this machine."""
 
 
+class ServerError(BackendError):
+    """An inference server is not reachable, does not answer in time, or is overloaded."""
+
+
 class ParameterError(MaskDetectorError, ValueError):
     """A parameter has a wrong type or lies outside its range."""
 

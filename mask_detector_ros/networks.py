@@ -15,7 +15,7 @@ from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference import EngineOptions, create_session
+from mask_detector_ros.inference import EngineOptions, ServerOptions, connect, create_session
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_choice import load_on_gpu
 from mask_detector_ros.inference.gpus import Gpu
@@ -88,10 +88,34 @@ def load_networks(
         if not is_shipped(model):
             probe_model(model, name)
     loaded = _load_networks(values, backend, options)
-    height, width = getattr(loaded.cascade, "image_size", (PROBE_SIDE, PROBE_SIDE))
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    loaded.find(noise, PROBE, None)
+    try_out(loaded)
     return loaded
+
+
+def connect_networks(options: ServerOptions) -> LoadedNetworks:
+    """Connect to a whole detector on a server, and run it once.
+
+    Raises:
+        ServerError: the server is not there, or does not answer in time.
+        BackendError: the client's libraries are not installed, or the server rejects this client.
+        ModelError: the server has no such model, or it is not the expected one.
+    """
+    session = connect(options)
+    try:
+        graph = CascadeGraph(session)
+        loaded = LoadedNetworks(graph, graph, session, graph, f"serving from {session.name}")
+        try_out(loaded)
+    except BaseException:
+        session.close()
+        raise
+    return loaded
+
+
+def try_out(networks: LoadedNetworks) -> None:
+    """Run networks on noise, with settings that make every candidate a face."""
+    size = getattr(networks.cascade, "image_size", None) or (PROBE_SIDE, PROBE_SIDE)
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    networks.find(noise, PROBE, None)
 
 
 def _load_networks(

@@ -7,122 +7,101 @@ The node adds more in `mask_detector_ros.ros.parameters`. Both tables generate
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.annotate import PRIVACY
 from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS
-from mask_detector_ros.inference import BACKENDS
+from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
+from mask_detector_ros.parameter_type import Parameter
 
+SERVER_PARAMETERS = (
+    Parameter(
+        "server_url",
+        "",
+        "Inference server for the backends auto and triton, such as grpc://host:8001, or "
+        "grpcs://host:8001 for TLS; empty means none.",
+        pattern=r"|(grpcs?://)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?",
+        rule="HOST, grpc://HOST:PORT, grpcs://HOST:PORT for TLS, or empty",
+    ),
+    Parameter(
+        "server_model",
+        "mask_detector",
+        "Model on the server: NAME, or NAME:VERSION; the server chooses the version otherwise.",
+        pattern=r"[\w.-]+(:\d+)?",
+        rule="NAME or NAME:VERSION",
+    ),
+    Parameter(
+        "server_deadline",
+        0.25,
+        "Time in which the server must answer. After it, auto processes the frame on this machine, "
+        "and triton drops it.",
+        minimum=0.01,
+        maximum=600.0,
+        unit="s",
+    ),
+    Parameter(
+        "server_patience",
+        0.0,
+        "Time for which triton sends a frame again while the server is away or overloaded; 0 sends "
+        "it once, so that a camera's newest frame wins.",
+        minimum=0.0,
+        maximum=3600.0,
+        unit="s",
+    ),
+    Parameter(
+        "server_image_format",
+        "auto",
+        "How images travel: raw gives exactly the results of this machine, jpeg takes a tenth of "
+        "the bandwidth; auto takes raw for a server on this machine, and jpeg otherwise.",
+        choices=("auto", "raw", "jpeg"),
+    ),
+    Parameter(
+        "server_jpeg_quality",
+        90,
+        "JPEG quality of the images for the server.",
+        minimum=1,
+        maximum=100,
+    ),
+    Parameter(
+        "server_ca",
+        "",
+        "PEM file of the certificates that TLS trusts; empty means the system's.",
+    ),
+    Parameter(
+        "server_token_file",
+        "",
+        "File with the token that the server demands; empty means none.",
+    ),
+    Parameter(
+        "server_certificate",
+        "",
+        "PEM file of the certificate by which the server knows this client; empty means none.",
+    ),
+    Parameter(
+        "server_key",
+        "",
+        "PEM file of that certificate's private key.",
+    ),
+    Parameter(
+        "server_sha256",
+        "",
+        "Hash of the weights that the server must have; empty means those of detector_model and "
+        "classifier_model, any accepts all that give the same labels.",
+        pattern=r"(any|[0-9a-f]{64})?",
+        rule="64 hexadecimal digits, any, or empty",
+    ),
+)
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter and its allowed values.
-
-    Attributes:
-        name: the same in Python, in ROS and (with dashes) on the command line.
-        default: also fixes the type: bool, int, float, str, or a tuple of floats.
-        description: one sentence.
-        minimum, maximum: the range of a number, inclusive; both or neither.
-        choices: the allowed values of a string; empty if any value is allowed.
-        pattern, rule: a regular expression that a string must match, and its rule in words.
-        is_list: whether a string holds comma-separated names; a list is accepted too.
-        unit: unit of a number; may be empty.
-        live: whether it can change while the node runs.
-    """
-
-    name: str
-    default: Any
-    description: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
-    rule: str = ""
-    is_list: bool = False
-    unit: str = ""
-    live: bool = False
-
-    def check(self, value: Any) -> Any:
-        """Validate `value` and convert it to the parameter's type.
-
-        Raises:
-            ParameterError: wrong type or out of range; the message names what is allowed.
-        """
-        if isinstance(self.default, tuple):
-            return self._check_numbers(value)
-        kind = type(self.default)
-        if kind in (int, float):
-            if not self._is_allowed_number(value, kind):
-                raise self._rejection(value)
-            return kind(value)
-        if value is False and "off" in self.choices:
-            # YAML reads `off` as false, also in `-p privacy:=off`.
-            return "off"
-        if self.is_list and isinstance(value, list | tuple):
-            if not all(isinstance(name, str) for name in value):
-                raise self._rejection(value)
-            value = ",".join(value)
-        if not isinstance(value, kind) or (self.choices and value not in self.choices):
-            raise self._rejection(value)
-        if self.pattern and not re.fullmatch(self.pattern, value, re.ASCII):
-            raise self._rejection(value)
-        return value
-
-    def _check_numbers(self, value: Any) -> tuple[float, ...]:
-        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
-            raise self._rejection(value)
-        numbers = tuple(value)
-        if len(numbers) != len(self.default):
-            raise self._rejection(value)
-        if not all(self._is_allowed_number(number, float) for number in numbers):
-            raise self._rejection(value)
-        return tuple(float(number) for number in numbers)
-
-    def _is_allowed_number(self, value: Any, kind: type) -> bool:
-        """Whether a value is a Python or NumPy number of this type within the range.
-
-        True and False do not count as numbers, although they are integers in Python.
-        """
-        numbers = Integral if kind is int else Real
-        is_number = isinstance(value, numbers) and not isinstance(value, bool)
-        # The comparisons are false for NaN, and the largest float excludes infinity.
-        low = -sys.float_info.max if self.minimum is None else self.minimum
-        high = sys.float_info.max if self.maximum is None else self.maximum
-        return is_number and bool(low <= value <= high)
-
-    def _rejection(self, value: Any) -> ParameterError:
-        return ParameterError(f"{self.name} must be {self.allowed}, got {value!r}")
-
-    @property
-    def allowed(self) -> str:
-        """The allowed values in words, for error messages and tables."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.rule:
-            return self.rule
-        if isinstance(self.default, tuple):
-            words = f"{len(self.default)} numbers"
-        else:
-            names = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
-            words = names[type(self.default)]
-        if self.minimum is not None and self.maximum is not None:
-            words += f" from {self.minimum:g} to {self.maximum:g}"
-        return words
-
-
-DETECTOR_PARAMETERS = (
+LOCAL_PARAMETERS = (
     Parameter(
         "backend",
         "auto",
         "Inference library. auto starts on the CPU and, where there is a GPU, switches to TensorRT "
-        "or else CUDA (ONNX Runtime) as soon as it is ready.",
-        choices=("auto", *BACKENDS),
+        "or else CUDA (ONNX Runtime) as soon as it is ready; with server_url, the server serves "
+        "while it answers in time. triton is an inference server alone.",
+        choices=("auto", *BACKENDS, *SERVER_BACKENDS),
     ),
     Parameter(
         "precision",
@@ -226,6 +205,8 @@ DETECTOR_PARAMETERS = (
         live=True,
     ),
 )
+
+DETECTOR_PARAMETERS = (*LOCAL_PARAMETERS, *SERVER_PARAMETERS)
 
 TRACKING_PARAMETERS = (
     Parameter(

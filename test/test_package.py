@@ -29,7 +29,7 @@ ROSDEP_KEYS = {
 }
 BAG_LIBRARIES = {"rosbags", "zstandard", "lz4"}
 # Extras of pip that the commands do without, each with a line that says so.
-EXTRAS = {"av", "PIL", "pillow_heif", "shtab", "rerun"}
+EXTRAS = {"av", "PIL", "pillow_heif", "shtab", "rerun", "grpc", "tritonclient"}
 # Part of Triton, which runs the module that imports it.
 TRITON = {"triton_python_backend_utils"}
 WITHOUT_ROSDEP_KEY = {

@@ -29,7 +29,10 @@ from mask_detector_ros.parameters import (
     TRACKING_PARAMETERS,
 )
 
-NOT_SEEN = ("threads", "engine_cache_dir")
+NOT_SEEN = (
+    *("threads", "engine_cache_dir", "server_url", "server_deadline", "server_patience"),
+    *("server_ca", "server_token_file", "server_certificate", "server_key"),
+)
 """Parameters that make no difference to what is seen."""
 
 

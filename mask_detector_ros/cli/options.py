@@ -4,32 +4,73 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS, Parameter, check_parameters
+from mask_detector_ros.inference import SERVER_BACKENDS
+from mask_detector_ros.parameter_type import Parameter
+from mask_detector_ros.parameters import (
+    DETECTOR_PARAMETERS,
+    LOCAL_PARAMETERS,
+    SERVER_PARAMETERS,
+    check_parameters,
+)
 
 FILE_DEFAULTS = {"max_faces": 0, "max_candidates": 10000}
 """Of parameters that bound the time of a camera's frame."""
 
+UNHURRIED = {"server_deadline": 30.0, "server_patience": 30.0}
+"""Defaults for files and bags, where no frame may be dropped because a server is busy."""
 
-def add_detector_options(parser: argparse.ArgumentParser) -> None:
-    """One option for each detector parameter, named like it."""
-    add_options(parser, "detector", DETECTOR_PARAMETERS)
+
+def add_detector_options(
+    parser: argparse.ArgumentParser, defaults: Mapping[str, Any] = UNHURRIED
+) -> None:
+    """One option for each detector parameter, named like it, and `--server`.
+
+    Args:
+        parser: of the command.
+        defaults: values by name that differ from the table's.
+    """
+    local, server = (
+        [replace(p, default=defaults.get(p.name, p.default)) for p in table]
+        for table in (LOCAL_PARAMETERS, SERVER_PARAMETERS)
+    )
+    add_options(parser, "detector", local)
+    parser.add_argument(
+        "--server",
+        action=UseServer,
+        default=argparse.SUPPRESS,
+        metavar="URL",
+        help="run the networks on this inference server: short for --backend triton --server-url"
+        " URL",
+    )
+    add_options(parser, "server", server)
+    parser.set_defaults(**defaults)
 
 
 def add_file_detector_options(parser: argparse.ArgumentParser) -> None:
     """The same for files, where no face is left out unless that is asked for."""
-    table = [
-        replace(p, default=FILE_DEFAULTS[p.name]) if p.name in FILE_DEFAULTS else p
-        for p in DETECTOR_PARAMETERS
-    ]
-    add_options(parser, "detector", table)
-    parser.set_defaults(**FILE_DEFAULTS)
+    add_detector_options(parser, {**FILE_DEFAULTS, **UNHURRIED})
+
+
+class UseServer(argparse.Action):
+    """Chooses an inference server, and its backend unless another one is given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.server_url = values
+        if "backend" not in namespace:
+            namespace.backend = SERVER_BACKENDS[0]
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Parameter]) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.cli.command import StopRequest
-from mask_detector_ros.cli.options import add_detector_options, load_detector, option_values
+from mask_detector_ros.cli.options import add_options, load_detector, option_values
 from mask_detector_ros.errors import BackendError, ParameterError
 from mask_detector_ros.inference import GPU_BACKENDS
 from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import hash_networks
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, LOCAL_PARAMETERS
 
 DEFAULT_QUEUE_LIMIT = 0.1
 
@@ -89,7 +89,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="the name under which clients ask for it. Default: mask_detector.",
     )
-    add_detector_options(parser)
+    add_options(parser, "detector", LOCAL_PARAMETERS)
     parser.set_defaults(run=run)
 
 

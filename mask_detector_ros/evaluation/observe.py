@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.classifier import Classifier
+from mask_detector_ros.dispatch import Dispatch
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.dataset import LABELS, WORN_INCORRECTLY, LabelledImage
 from mask_detector_ros.evaluation.groups import LandmarkNetwork, typology_angles
@@ -52,7 +53,7 @@ class Labeller(Protocol):
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces: ...
 
 
-class OwnLabels:
+class CascadeLabels:
     """The labels of the two-stage cascade; known boxes are labelled from a crop of each."""
 
     def __init__(self, cascade: TwoStageCascade) -> None:
@@ -60,10 +61,21 @@ class OwnLabels:
         self.label_names, self.label_roles = cascade.label_names, cascade.label_roles
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
-        if faces.label_names == self.label_names:
-            return faces
         labels = self._cascade.label(image, faces.boxes, margin)
         return faces.with_probabilities(labels, self.label_names, self.label_roles)
+
+
+class DetectorLabels:
+    """The labels that a detector gave; those of known boxes come from a labeller."""
+
+    def __init__(self, labeller: Labeller) -> None:
+        self._labeller = labeller
+        self.label_names, self.label_roles = labeller.label_names, labeller.label_roles
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
+        if faces.label_names == self.label_names:
+            return faces
+        return self._labeller(image, faces, margin)
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,12 @@ class Networks:
     def load(cls, values: Mapping[str, Any], models: Iterable[str]) -> Networks:
         """Load the detector given by validated parameters, and classifiers by name or path.
 
+        Where the parameters choose a server, it finds and labels the faces. Known boxes are
+        labelled on this machine, by the same weights.
+
         Raises:
-            ParameterError: the detector is a single-file cascade.
+            ParameterError: the detector is a single-file cascade, or the server may have other
+                weights.
             ModelError: a model is missing, damaged, or labels other than `LABELS`.
             BackendError: the backend cannot run on this machine.
         """
@@ -100,6 +116,8 @@ class Networks:
                 " name or folder of its networks, --model with the classifier), and compare"
                 " the two with convert_to_trt.cascade_to_onnx --photos"
             )
+        if values["server_url"]:
+            return cls._of_server(values, models)
         backend, threads = choose_backend(values["backend"]), values["threads"]
         options = EngineOptions.of(values)
         stages = find_detector(detector)
@@ -108,13 +126,30 @@ class Networks:
         for model in models:
             if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, model):
                 name = detector
-                classifiers[name] = OwnLabels(cascade)
+                classifiers[name] = DetectorLabels(CascadeLabels(cascade))
             else:
                 name = classifier_name(model)
                 session = create_session(find_classifier(name), name, backend, threads, options)
                 classifiers[name] = Classifier(session)
             label_columns(classifiers[name].label_names, name, classifiers[name].label_roles)
         return cls(cascade, DetectionSettings.of(values), classifiers, values["margin"])
+
+    @classmethod
+    def _of_server(cls, values: Mapping[str, Any], models: Iterable[str]) -> Networks:
+        (model, *others) = models
+        local = cls.load({**values, "backend": "auto", "server_url": ""}, [model])
+        ((name, labeller),) = local.classifiers.items()
+        if others or values["server_sha256"] or values["backend"] == "auto":
+            raise ParameterError(
+                "evaluate compares a server with its own weights on this machine: leave out"
+                " --server-sha256, --backend auto, and all but one --model"
+            )
+        server = Dispatch.load({**values, "classifier_model": model}, lambda: False)
+
+        def find(image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
+            return server.find(image, settings, None)
+
+        return cls(find, local.settings, {name: DetectorLabels(labeller)}, local.margin)
 
 
 def label_columns(

@@ -9,7 +9,7 @@ import logging
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference import cuda_provider
-from mask_detector_ros.inference.base import EngineOptions, Session
+from mask_detector_ros.inference.base import EngineOptions, ServerOptions, Session
 from mask_detector_ros.inference.tensorrt import api
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
@@ -19,25 +19,34 @@ GPU_BACKENDS = ("tensorrt", "cuda")
 """NVIDIA GPU backends; `auto` switches to the first that works."""
 
 BACKENDS = (*CPU_BACKENDS, *GPU_BACKENDS)
+"""Backends that run the networks on this machine."""
+
+SERVER_BACKENDS = ("triton",)
+"""Backends that send the images to an inference server."""
 
 _MODULES = {
     "onnxruntime": f"{__name__}.onnxruntime",
     "openvino": f"{__name__}.openvino",
     "tensorrt": f"{__name__}.tensorrt.session",
     "cuda": f"{__name__}.onnxruntime_cuda",
+    "triton": f"{__name__}.triton.session",
 }
 
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
     "openvino": "pip install openvino",
+    "triton": 'pip install "tritonclient[grpc]"',
 }
 
 __all__ = [
     "BACKENDS",
     "CPU_BACKENDS",
     "GPU_BACKENDS",
+    "SERVER_BACKENDS",
     "EngineOptions",
+    "ServerOptions",
     "choose_backend",
+    "connect",
     "create_session",
     "install_hint",
     "is_installed",
@@ -52,6 +61,8 @@ def is_installed(backend: str) -> bool:
         return not api.missing_packages()
     if backend == "cuda":
         return cuda_provider.provider_library() is not None
+    if backend == "triton":
+        return all(map(importlib.util.find_spec, ("tritonclient", "grpc")))
     return importlib.util.find_spec(backend) is not None
 
 
@@ -74,8 +85,9 @@ def choose_backend(backend: str) -> str:
                 logger.info("backend auto: %s", name)
                 return name
         raise BackendError(f"no inference backend is installed; do: {_INSTALL['onnxruntime']}")
-    if backend not in BACKENDS:
-        raise BackendError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}")
+    known = (*BACKENDS, *SERVER_BACKENDS)
+    if backend not in known:
+        raise BackendError(f"backend must be one of auto, {', '.join(known)}, got {backend!r}")
     if not is_installed(backend):
         raise BackendError(f"backend {backend} is not installed; do: {install_hint(backend)}")
     return backend
@@ -106,4 +118,17 @@ def create_session(
     """
     module = importlib.import_module(_MODULES[choose_backend(backend)])
     session: Session = module.create(model, name, threads, options or EngineOptions(), concurrent)
+    return session
+
+
+def connect(options: ServerOptions, backend: str = SERVER_BACKENDS[0]) -> Session:
+    """Connect to a whole detector on an inference server, and check that it is the expected one.
+
+    Raises:
+        BackendError: the libraries are not installed, or the server rejects this client.
+        ServerError: the server is not there, or does not answer in time.
+        ModelError: the server has no such model, or it is not the expected one.
+    """
+    module = importlib.import_module(_MODULES[choose_backend(backend)])
+    session: Session = module.connect(options)
     return session

@@ -95,6 +95,43 @@ class EngineOptions:
         return cls(values["precision"], values["engine_cache_dir"], values["device"])
 
 
+@dataclass(frozen=True)
+class ServerOptions:
+    """How to reach a model on an inference server, and which one to expect there.
+
+    Attributes:
+        url: `HOST`, `grpc://HOST:PORT`, or `grpcs://HOST:PORT` for TLS.
+        model: name of the model, or `NAME:VERSION`; without a version the server chooses.
+        deadline: seconds for each call.
+        image_format: `raw`, `jpeg`, or `auto`: raw on this machine, JPEG over a network.
+        jpeg_quality: 1 to 100.
+        ca: PEM file of the certificates that TLS trusts; empty for the system's.
+        token_file: file with the token that the server demands; empty for none.
+        certificate, key: PEM files by which a server knows this client; empty for none.
+        sha256: expected hash of the weights; empty accepts any.
+        labels, roles: expected labels and their roles; None accepts any.
+    """
+
+    url: str
+    model: str
+    deadline: float
+    image_format: str = "auto"
+    jpeg_quality: int = 90
+    ca: str = ""
+    token_file: str = ""
+    certificate: str = ""
+    key: str = ""
+    sha256: str = ""
+    labels: tuple[str, ...] | None = None
+    roles: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ServerOptions:
+        """Create options from the parameters `server_...`, which expect nothing yet."""
+        names = "url model deadline image_format jpeg_quality ca token_file certificate key"
+        return cls(**{name: values[f"server_{name}"] for name in names.split()})
+
+
 class Session(ABC):
     """A loaded network.
 
@@ -116,6 +153,17 @@ class Session(ABC):
     metadata: Mapping[str, str]
     concurrency: int = 1
     batch_limit: int = CPU_BATCH
+
+    @property
+    def lost(self) -> bool:
+        """Whether its connection to a server broke, so that only another session can serve."""
+        return False
+
+    def configure(self, settings: Mapping[str, Any]) -> None:  # noqa: B027
+        """Use these live parameters from now on; only a whole detector on a server does."""
+
+    def close(self) -> None:  # noqa: B027
+        """Close the connection to a server, if there is one."""
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run the network once.

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole cascade and the classifier in one network, for images of one size."""
+"""The whole cascade and the classifier in one network: a file, or a model on a server."""
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 class CascadeGraph:
-    """A network made by `convert_to_trt.cascade_to_onnx`.
+    """A network made by `convert_to_trt.cascade_to_onnx`, or a detector on a server.
 
-    Image size, minimum face, pyramid, thresholds, margin and maximum number of faces are fixed in
-    it; only the parameter `max_faces` has an effect.
+    In a file, image size, minimum face, pyramid, thresholds, margin and maximum number of faces are
+    fixed; only the parameter `max_faces` has an effect. A server may take images of any size, and
+    the live parameters with each.
+
+    Attributes:
+        image_size: (height, width) of the images; None for any.
 
     Raises:
         ModelError: the network does not have this form.
@@ -37,7 +42,6 @@ class CascadeGraph:
             self.label_names = tuple(settings["labels"])
             self.label_roles = read_roles(self.label_names, settings.get("roles"))
             self._height, self._width = int(settings["height"]), int(settings["width"])
-            self._min_face_size = int(settings["min_face_size"])
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{session.name} is no whole cascade ({error!r}); detector_model takes a file that"
@@ -54,7 +58,8 @@ class CascadeGraph:
         self._input = tensor.name
         self._warned = False
         self.overrun: Overrun | None = None
-        self.image_size = self._height, self._width
+        is_fixed = min(self._height, self._width) > 0
+        self.image_size = (self._height, self._width) if is_fixed else None
 
     def __call__(
         self,
@@ -69,14 +74,15 @@ class CascadeGraph:
         Raises:
             ImageError: the image size differs from the network's.
         """
-        if image.shape[:2] != (self._height, self._width):
+        if self.image_size not in (None, image.shape[:2]):
             raise ImageError(
                 f"{self.session.name} was made for images of {self._width}x{self._height}, got"
                 f" {image.shape[1]}x{image.shape[0]}; make another with"
                 f" convert_to_trt.cascade_to_onnx --image {image.shape[1]}x{image.shape[0]}"
             )
+        self.session.configure(asdict(settings))
         out = self.session.run(**{self._input: np.ascontiguousarray(image)})
-        if out["dropped"].any() and not self._warned:
+        if self.image_size and out["dropped"].any() and not self._warned:
             logger.warning(
                 "%s has too few slots for this image (%s candidates found none): faces may be"
                 " missing; make it again with more slots",

@@ -23,7 +23,7 @@ from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.imaging.scaling import reduce_image
-from mask_detector_ros.parameters import Parameter
+from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS

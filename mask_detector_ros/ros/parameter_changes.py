@@ -11,8 +11,13 @@ from rcl_interfaces.msg import SetParametersResult
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.models import DETECTORS, OWN_LABELS, read_manifest
-from mask_detector_ros.parameters import Parameter
+from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.ros.parameters import PATH_LOCK, plain_value
+
+SERVER_LOCKED = (
+    *("server_url", "server_ca", "server_token_file", "server_certificate", "server_key"),
+)
+"""Another node must not choose where images go, or name files."""
 
 
 def check_changes(
@@ -52,7 +57,8 @@ def _why_locked(name: str, value: Any, values: Mapping[str, Any]) -> str:
         "detector_model": {*DETECTORS},
         "classifier_model": {OWN_LABELS, *read_manifest()},
         "engine_cache_dir": {""},
+        **{server: {""} for server in SERVER_LOCKED},
     }
     if name not in shipped or value in shipped[name] or values.get(PATH_LOCK, True):
         return ""
-    return f"{name} names files and is fixed at start; start the node with {PATH_LOCK}:=true"
+    return f"{name} is fixed at start; start the node with {PATH_LOCK}:=true"

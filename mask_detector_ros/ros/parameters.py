@@ -26,11 +26,11 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.parameters import (
     DETECTOR_PARAMETERS,
     DRAWING_PARAMETERS,
     TRACKING_PARAMETERS,
-    Parameter,
 )
 from mask_detector_ros.ros.subscription import RELIABILITIES, TRANSPORTS
 
@@ -127,8 +127,8 @@ NODE_PARAMETERS = (
     Parameter(
         PATH_LOCK,
         False,
-        "Let other nodes set detector_model, classifier_model and engine_cache_dir to paths; they "
-        "can always choose a model of the package. Fixed at start.",
+        "Let other nodes set server_url, and parameters that name files; they can always choose a "
+        "model of the package. Fixed at start.",
     ),
     Parameter(
         "autostart",

@@ -28,7 +28,7 @@ from mask_detector_ros.imaging.annotate import LABEL_COLORS
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.live_view import LiveView
 from mask_detector_ros.output_file import is_special
-from mask_detector_ros.parameters import Parameter
+from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.messages import nanoseconds

@@ -29,7 +29,7 @@ from running_launch import DOMAIN_ID, RunningLaunch
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.processes import LIMIT
-from mask_detector_ros.inference import BACKENDS
+from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "mask.launch.py"
 
@@ -121,7 +121,7 @@ def test_an_argument_has_a_description_and_a_default(name: str) -> None:
     [
         ("camera", {"v4l2", "source", "none"}),
         ("detectors", {"one", "each"}),
-        ("backend", {"", "auto", *BACKENDS}),
+        ("backend", {"", "auto", *BACKENDS, *SERVER_BACKENDS}),
         ("rviz", {"true", "false", "True", "False"}),
         ("use_sim_time", {"", "true", "false", "True", "False"}),
         ("autostart", {"", "true", "false", "True", "False"}),

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which networks process an image: a server's, a GPU's, or the CPU's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mask_detector_ros.background import BackgroundLoad
+from mask_detector_ros.errors import BackendError, ImageError, ParameterError
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.boxes import FloatArray
+from mask_detector_ros.inference import (
+    GPU_BACKENDS,
+    SERVER_BACKENDS,
+    EngineOptions,
+    ServerOptions,
+    choose_backend,
+)
+from mask_detector_ros.inference.gpu_choice import find_serving_gpu
+from mask_detector_ros.models import hash_networks
+from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.networks import (
+    LoadedNetworks,
+    connect_networks,
+    load_networks,
+    load_networks_on_gpu,
+)
+from mask_detector_ros.server_link import ServerLink, ServerWatch
+
+ANY = "any"
+"""The `server_sha256` that accepts any weights."""
+
+logger = logging.getLogger(__name__)
+
+
+class LocalDispatch:
+    """Networks on this machine; with `auto` the GPU's follow on the CPU's.
+
+    Attributes:
+        networks: those that process the next image.
+        reason: why these.
+    """
+
+    def __init__(
+        self, networks: LoadedNetworks, engines: BackgroundLoad[LoadedNetworks] | None = None
+    ) -> None:
+        self._engines = engines
+        self._on_cpu: LoadedNetworks | None = None
+        self._engine_failure = ""
+        self.networks, self.reason = networks, networks.reason
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any], cancelled: Callable[[], bool]) -> LocalDispatch:
+        """Load the networks that validated parameters select."""
+        backend = choose_backend(values["backend"])
+        options = replace(EngineOptions.of(values), cancelled=cancelled)
+        networks = load_networks(values, backend, options)
+        if values["backend"] != "auto":
+            return cls(replace(networks, reason="chosen by the parameter backend"))
+        gpu, reason = find_serving_gpu(values["device"])
+        if gpu is None:
+            logger.info("backend auto: %s", reason)
+            return cls(replace(networks, reason=reason))
+        reason = f"serving until {gpu.name} is ready"
+        logger.info("backend auto: %s %s", backend, reason)
+        engines = BackgroundLoad(lambda say, stop: load_networks_on_gpu(values, gpu, say, stop))
+        return cls(replace(networks, reason=reason), engines)
+
+    def find(
+        self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
+    ) -> Faces:
+        """Find and label the faces of an image; `auto` changes networks before it or within."""
+        if self._engines is not None and (engines := self._engines.take()) is not None:
+            self._on_cpu = self.networks
+            self._use(engines)
+            session = engines.session
+            logger.info(
+                "now serving from %s on %s: %s", session.backend, session.device, self.reason
+            )
+        try:
+            return self.networks.find(image, settings, near)
+        except (BackendError, ImageError) as error:
+            if self._on_cpu is None:
+                raise
+            # `auto` chose the GPU, so `auto` may leave it.
+            self._use(self._on_cpu)
+            self._on_cpu = None
+            self.reason = self._engine_failure = str(error)
+            session = self.networks.session
+            logger.warning("%s; going back to %s on %s", error, session.backend, session.device)
+            return self.networks.find(image, settings, near)
+
+    def _use(self, networks: LoadedNetworks) -> None:
+        self.networks, self.reason = networks, networks.reason
+
+    @property
+    def engine_state(self) -> str:
+        """See `MaskDetector.engine_state`."""
+        if self._engine_failure:
+            return f"failed: {self._engine_failure}"
+        if self._engines is not None:
+            return self._engines.state
+        return "ready" if self.networks.session.backend in GPU_BACKENDS else ""
+
+    def wait_for_engines(self, timeout: float | None) -> None:
+        """See `MaskDetector.wait_for_engines`."""
+        if self._engines is not None:
+            self._engines.wait(timeout)
+
+    def close(self) -> None:
+        """Stop loading networks on a GPU."""
+        if self._engines is not None:
+            self._engines.cancel()
+
+
+class Dispatch:
+    """Asks the server first, where there is one, and this machine where that may help.
+
+    Args:
+        local: this machine; None if only the server may serve.
+        server: the server, if any. Its `find` returns None where this machine has to help.
+
+    Attributes:
+        networks: the networks of the last image.
+    """
+
+    def __init__(
+        self, local: LocalDispatch | None, server: ServerLink | ServerWatch | None = None
+    ) -> None:
+        self._local, self._server = local, server
+        first = local or server
+        assert first is not None
+        assert first.networks is not None
+        self.networks: LoadedNetworks = first.networks
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any], cancelled: Callable[[], bool]) -> Dispatch:
+        """Load or connect to the networks that validated parameters select.
+
+        Raises:
+            ParameterError: the parameters contradict each other.
+            ModelError: a model is missing, damaged, or not the expected one.
+            BackendError: the backend does not work, or the server does not answer.
+        """
+        backend, url = values["backend"], values["server_url"]
+        if backend in SERVER_BACKENDS and not url:
+            raise ParameterError(f"backend {backend} needs server_url, such as grpc://HOST:8001")
+        if url and backend not in ("auto", *SERVER_BACKENDS):
+            raise ParameterError(
+                f"server_url goes with the backends auto and {', '.join(SERVER_BACKENDS)}, got"
+                f" backend {backend}"
+            )
+        if not url:
+            return cls(LocalDispatch.load(values, cancelled))
+        choose_backend(SERVER_BACKENDS[0])
+        options = replace(ServerOptions.of(values), sha256=expected_sha256(values))
+        if backend == "auto":
+            local = LocalDispatch.load(values, cancelled)
+            return cls(local, ServerWatch(lambda: connect_as(local.networks, options)))
+        first = connect_networks(options)
+        return cls(
+            None, ServerLink(first, lambda: connect_as(first, options), values["server_patience"])
+        )
+
+    @property
+    def reason(self) -> str:
+        """Why the networks of the last image served it."""
+        if self._local is None or self.networks is not self._local.networks:
+            return self.networks.reason
+        return f"{self.server_state}; {self._local.reason}" if self._server else self._local.reason
+
+    @property
+    def server_state(self) -> str:
+        """`serving`, `connecting`, or `not serving: ...`; empty without a server."""
+        return self._server.state if self._server is not None else ""
+
+    @property
+    def engine_state(self) -> str:
+        """See `MaskDetector.engine_state`."""
+        return self._local.engine_state if self._local is not None else ""
+
+    def find(
+        self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
+    ) -> Faces:
+        """Find and label the faces of an image.
+
+        Raises:
+            ServerError: only a server may serve, and it does not answer.
+            BackendError, ImageError: no networks can process this image.
+        """
+        server, local = self._server, self._local
+        faces = server.find(image, settings, near) if server is not None else None
+        if faces is not None:
+            assert server is not None
+            self.networks = server.networks or self.networks
+            return faces
+        assert local is not None
+        faces = local.find(image, settings, near)
+        self.networks = local.networks
+        return faces
+
+    def wait_for_engines(self, timeout: float | None) -> None:
+        """See `MaskDetector.wait_for_engines`."""
+        if self._local is not None:
+            self._local.wait_for_engines(timeout)
+
+    def wait_for_server(self, timeout: float | None) -> bool:
+        """See `MaskDetector.wait_for_server`."""
+        return self._server is not None and self._server.wait(timeout)
+
+    def close(self) -> None:
+        """Stop loading networks, and close the connection to a server."""
+        for part in (self._local, self._server):
+            if part is not None:
+                part.close()
+
+
+def connect_as(known: LoadedNetworks, options: ServerOptions) -> LoadedNetworks:
+    """Connect to a server that must label faces as known networks do."""
+    labeller = known.labeller
+    return connect_networks(
+        replace(options, labels=labeller.label_names, roles=labeller.label_roles)
+    )
+
+
+def expected_sha256(values: Mapping[str, Any]) -> str:
+    """Hash of the weights that a server must have; empty for any."""
+    if values["server_sha256"]:
+        return "" if values["server_sha256"] == ANY else str(values["server_sha256"])
+    return hash_networks(values["detector_model"], values["classifier_model"])

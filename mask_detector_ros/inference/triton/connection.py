@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gRPC connection to an inference server: address, TLS, token, deadlines and errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2_grpc
+
+from mask_detector_ros.errors import (
+    BackendError,
+    ImageError,
+    MaskDetectorError,
+    ParameterError,
+    ServerError,
+)
+from mask_detector_ros.inference.base import ServerOptions
+
+DEFAULT_PORT = 8001
+"""Triton's gRPC port."""
+
+MAX_REPLY_BYTES = 16 << 20
+"""A reply holds a few numbers for each face."""
+
+KEEPALIVE = 10.0
+"""Seconds of silence during a call before a ping, which finds a connection whose other end is gone.
+Triton tolerates two pings in a row without data."""
+
+KEEPALIVE_TIMEOUT = 2.0
+"""Seconds to wait for the ping's answer."""
+
+LATE_LIMIT = 2
+"""Consecutive calls without an answer after which a connection counts as lost."""
+
+_URL = re.compile(r"(?:(grpcs?)://)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?/?", re.ASCII)
+_OVERLOAD = ("exceeds maximum queue size", "request timeout expired")
+_RESTRICTED = "protocol is restricted"
+"""What Triton says, with the status UNAVAILABLE, of requests that its queue rejects, and of those
+without the token."""
+
+TOKEN_HEADER = "triton-grpc-protocol-mask-detector-token"
+"""Triton's restricted protocols take headers of this form; `mask-detector serve` sets the same."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read `HOST`, `grpc://HOST:PORT` or `grpcs://HOST:PORT`.
+
+        Raises:
+            ParameterError: it is nothing of that kind.
+        """
+        match = _URL.fullmatch(url)
+        if match is None or not 0 < int(match[3] or DEFAULT_PORT) < 1 << 16:
+            raise ParameterError(
+                "server_url must be HOST, grpc://HOST:PORT, or grpcs://HOST:PORT for TLS; Triton's"
+                f" gRPC port is {DEFAULT_PORT}, got {url!r}"
+            )
+        return cls(match[2], int(match[3] or DEFAULT_PORT), match[1] == "grpcs")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server runs on this machine, as far as the address tells."""
+        try:
+            found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except OSError:
+            return False
+        return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
+
+
+class Connection:
+    """Calls of the inference service, each with a deadline.
+
+    Attributes:
+        address: where the server listens.
+        is_loopback: whether it runs on this machine.
+        lost: whether the connection broke, or the server stopped answering.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.address = Address.parse(options.url)
+        self.is_loopback = self.address.is_loopback
+        self.lost = False
+        self._late = 0
+        token = _read("server_token_file", options.token_file).decode().strip()
+        self._headers = [(TOKEN_HEADER, token)] if token else []
+        settings = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+            ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
+            ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
+            # A new connection must not inherit the broken one of its predecessor.
+            ("grpc.use_local_subchannel_pool", 1),
+            # Robots often have http_proxy set; it is for their downloads.
+            ("grpc.enable_http_proxy", 0),
+        ]
+        if self.address.tls:
+            credentials = grpc.ssl_channel_credentials(
+                _read("server_ca", options.ca) or None,
+                _read("server_key", options.key) or None,
+                _read("server_certificate", options.certificate) or None,
+            )
+            self._channel = grpc.secure_channel(str(self.address), credentials, settings)
+        else:
+            self._channel = grpc.insecure_channel(str(self.address), settings)
+        self._was_ready = False
+        self._channel.subscribe(self._watch)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def _watch(self, state: grpc.ChannelConnectivity) -> None:
+        # After a break, the channel would connect again by itself, perhaps to another server.
+        if state is grpc.ChannelConnectivity.READY:
+            self._was_ready = True
+        elif self._was_ready:
+            self.lost = True
+
+    def call(self, method: str, request: Any, deadline: float) -> Any:
+        """Call a method of the service.
+
+        Args:
+            method: its name in the protocol.
+            request: its message.
+            deadline: seconds until the answer must be there.
+
+        Raises:
+            ServerError: the server is not there, too late, or overloaded.
+            NotFoundError: what the request names does not exist.
+            ImageError: the server rejects the image, or the parameters beside it.
+            BackendError: the server rejects the request.
+        """
+        try:
+            reply = getattr(self._stub, method)(request, timeout=deadline, metadata=self._headers)
+        except grpc.RpcError as error:
+            raise self._explain(error, deadline) from error
+        self._late = 0
+        return reply
+
+    def _explain(self, error: Any, deadline: float) -> MaskDetectorError:
+        code, details = error.code(), " ".join((error.details() or "").split())
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._late += 1
+            self.lost |= self._late >= LATE_LIMIT
+            return ServerError(f"the server at {self.address} did not answer in {deadline:.2g} s")
+        if code is grpc.StatusCode.UNAVAILABLE:
+            if any(text in details.lower() for text in _OVERLOAD):
+                return ServerError(f"the server at {self.address} is overloaded ({details})")
+            if _RESTRICTED in details.lower():
+                return BackendError(
+                    f"the server at {self.address} demands a token, or another one; give it in"
+                    " server_token_file"
+                )
+            self.lost = True
+            reason = details.rpartition("last error: ")[2][:200]
+            return ServerError(
+                f"no inference server answers at {self.address} ({reason}); start it, or check"
+                " server_url"
+            )
+        if code is grpc.StatusCode.NOT_FOUND:
+            return NotFoundError(details)
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            return ImageError(f"the server at {self.address} rejects the image: {details[:300]}")
+        return BackendError(
+            f"the server at {self.address} rejects the request ({code.name}: {details[:300]})"
+        )
+
+    def close(self) -> None:
+        """Close the connection; calls in progress fail."""
+        self._channel.close()
+
+
+class NotFoundError(BackendError):
+    """The server knows no model of this name or version."""
+
+
+def _read(parameter: str, path: str) -> bytes:
+    if not path:
+        return b""
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise BackendError(f"cannot read {parameter} {path} ({error.strerror})") from error

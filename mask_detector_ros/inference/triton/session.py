@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole detector on an inference server, as a session."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from tritonclient.grpc import service_pb2
+
+from mask_detector_ros.errors import ImageError, ModelError, ServerError
+from mask_detector_ros.inference.base import Array, ServerOptions, Session, TensorInfo
+from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
+from mask_detector_ros.inference.triton.served_model import DROPPED, IMAGE, JPEG, find_model
+from mask_detector_ros.inference.triton.shared_memory import SharedImage
+
+CONNECT_DEADLINE = 1.0
+"""Seconds for each call while connecting."""
+
+_DTYPES = {"FP32": np.float32, "INT64": np.int64, "INT32": np.int32, "UINT8": np.uint8}
+
+logger = logging.getLogger(__name__)
+
+
+def connect(options: ServerOptions) -> TritonSession:
+    """Connect to a model; see `inference.connect`."""
+    return TritonSession(options)
+
+
+class TritonSession(Session):
+    """A model on a server that speaks the Open Inference Protocol with Triton's extensions."""
+
+    backend = "triton"
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._connection = Connection(options)
+        self._deadline = options.deadline
+        self._quality = options.jpeg_quality
+        self._shared: SharedImage | None = None
+        self._settings: dict[str, Any] = {}
+        try:
+            self._model = find_model(self._connection, options, self._connect_deadline)
+        except BaseException:
+            self._connection.close()
+            raise
+        model = self._model
+        self.name = f"{options.model} at {self._connection.address}"
+        self._sends_jpeg = options.image_format == "jpeg" or (
+            options.image_format == "auto" and not self._connection.is_loopback
+        )
+        if self._sends_jpeg and not model.takes_jpeg:
+            self._sends_jpeg = False
+            logger.warning("%s takes no JPEG: images are sent as raw pixels", self.name)
+        if self._connection.is_loopback and not self._sends_jpeg:
+            self._shared = SharedImage(self._connection)
+        self.device = f"{self._connection.address} ({options.model})"
+        self.inputs = (TensorInfo(IMAGE, np.dtype(np.uint8), (model.height, model.width, 3)),)
+        self.outputs = model.outputs
+        if all(tensor.name != DROPPED for tensor in self.outputs):
+            self.outputs += (TensorInfo(DROPPED, np.dtype(np.float32), (1,)),)
+        described = {
+            "labels": model.labels,
+            "roles": model.roles,
+            "height": model.height,
+            "width": model.width,
+        }
+        self.metadata = {"cascade": json.dumps(described), "sha256": model.sha256}
+
+    @property
+    def _connect_deadline(self) -> float:
+        return max(self._deadline, CONNECT_DEADLINE)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is of no use any more."""
+        return self._connection.lost
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Send these live parameters with the images; a server whose settings are fixed ignores
+        them."""
+        self._settings = {
+            name: value if isinstance(value, int) else json.dumps(value)
+            for name, value in settings.items()
+        }
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        image = arrays[IMAGE]
+        request = self._request()
+        if self._sends_jpeg:
+            self._add_jpeg(request, image)
+        elif self._shared is not None and self._shared.put(image, self._connect_deadline):
+            tensor = self._add_input(request, IMAGE, "UINT8", image.shape)
+            tensor.parameters["shared_memory_region"].string_param = self._shared.name
+            tensor.parameters["shared_memory_byte_size"].int64_param = image.nbytes
+        else:
+            self._add_input(request, IMAGE, "UINT8", image.shape)
+            request.raw_input_contents.append(image.tobytes())
+        try:
+            reply = self._connection.call("ModelInfer", request, self._deadline)
+        except NotFoundError as error:
+            # Another process answers at the old address, without this model or our memory.
+            self._connection.lost = True
+            raise ServerError(f"{self.name} was restarted or unloaded ({error})") from error
+        return self._read(reply)
+
+    def _request(self) -> Any:
+        model = self._model
+        request = service_pb2.ModelInferRequest(model_name=model.name, model_version=model.version)
+        # A request that waited this long in the server's queue is not worth computing.
+        request.parameters["timeout"].int64_param = int(self._deadline * 1e6)
+        for name, value in self._settings.items():
+            if isinstance(value, int):
+                request.parameters[name].int64_param = value
+            else:
+                request.parameters[name].string_param = value
+        return request
+
+    def _add_input(self, request: Any, name: str, datatype: str, shape: tuple[int, ...]) -> Any:
+        leading = (1,) if self._model.is_batched else ()
+        return request.inputs.add(name=name, datatype=datatype, shape=(*leading, *shape))
+
+    def _add_jpeg(self, request: Any, image: Array) -> None:
+        try:
+            data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1]
+        except cv2.error as error:
+            raise ImageError(
+                f"an image of {image.shape[1]}x{image.shape[0]} cannot be sent as JPEG"
+                f" ({error.err}); set server_image_format to raw"
+            ) from error
+        self._add_input(request, JPEG, "BYTES", (1,))
+        # Each element of a BYTES tensor begins with its length.
+        request.raw_input_contents.append(len(data).to_bytes(4, "little") + data.tobytes())
+
+    def _read(self, reply: Any) -> dict[str, Array]:
+        out: dict[str, Array] = {DROPPED: np.zeros(1, np.float32)}
+        try:
+            for tensor, content in zip(reply.outputs, reply.raw_output_contents, strict=True):
+                shape = tensor.shape[1:] if self._model.is_batched else tensor.shape
+                values = np.frombuffer(content, _DTYPES[tensor.datatype])
+                out[tensor.name] = values.reshape(tuple(shape)).copy()
+            missing = {tensor.name for tensor in self.outputs} - out.keys()
+            if missing:
+                raise ValueError(f"{', '.join(sorted(missing))} missing")
+        except (ValueError, KeyError) as error:
+            raise ModelError(f"{self.name} gives a damaged answer ({error!r})") from error
+        return out
+
+    def close(self) -> None:
+        """Close the connection and free the shared memory."""
+        if self._shared is not None:
+            self._shared.close(self._deadline)
+        self._connection.close()
+
+    def __del__(self) -> None:
+        # Garbage must not leave a connection open whose owner forgot it.
+        if "_connection" in self.__dict__:
+            self._connection.close()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images for a server on the same machine, in shared memory instead of messages."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+import weakref
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from mask_detector_ros.errors import BackendError, ServerError
+from mask_detector_ros.inference.triton.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+
+class SharedImage:
+    """A region of system shared memory that the server reads an image from.
+
+    It grows with the images. Python's resource tracker removes it if this process is killed.
+
+    Attributes:
+        name: its name at the server; empty while there is none.
+        is_usable: whether the server accepts shared memory, as far as known.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._memory: SharedMemory | None = None
+        self.name = ""
+        self.is_usable = True
+
+    def put(self, image: NDArray[np.uint8], deadline: float) -> bool:
+        """Write an image of any memory layout; returns False if the server takes none this way.
+
+        Raises:
+            ServerError: the server does not answer.
+        """
+        if self._memory is None or self._memory.size < image.nbytes:
+            self.close(deadline)
+            if self.is_usable:
+                self._create(image.nbytes, deadline)
+        if self._memory is None:
+            return False
+        np.copyto(np.ndarray(image.shape, np.uint8, self._memory.buf), image)
+        return True
+
+    def _create(self, size: int, deadline: float) -> None:
+        name = f"mask_detector_{uuid.uuid4().hex}"
+        try:
+            self._memory = SharedMemory(name, create=True, size=size)
+        except OSError as error:
+            self._give_up(error.strerror)
+            return
+        self._free = weakref.finalize(self, _free, self._memory)
+        request = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=name, key=f"/{name}", byte_size=self._memory.size
+        )
+        try:
+            self._connection.call("SystemSharedMemoryRegister", request, deadline)
+        except ServerError:
+            self._drop()
+            raise
+        except BackendError as error:
+            self._drop()
+            self._give_up(str(error))
+            return
+        self.name = name
+
+    def _give_up(self, reason: str | None) -> None:
+        self.is_usable = False
+        logger.info("images go to %s by network: %s", self._connection.address, reason)
+
+    def _drop(self) -> None:
+        if self._memory is not None:
+            self._free()
+        self._memory, self.name = None, ""
+
+    def close(self, deadline: float) -> None:
+        """Free the region, also at the server if that answers."""
+        name = self.name
+        self._drop()
+        if name and not self._connection.lost:
+            request: Any = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
+            try:
+                self._connection.call("SystemSharedMemoryUnregister", request, deadline)
+            except BackendError as error:
+                logger.debug("%s was not unregistered: %s", name, error)
+
+
+def _free(memory: SharedMemory) -> None:
+    memory.close()
+    memory.unlink()
