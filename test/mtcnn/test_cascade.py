@@ -6,40 +6,18 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from astronaut_heads import FACE, SETTINGS, head, heads, overlap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import cascade as module
 from mask_detector_ros.mtcnn import pyramid
 from mask_detector_ros.mtcnn.pyramid import pyramid_shapes
-from mask_detector_ros.mtcnn.settings import DetectionSettings
 
-SETTINGS = DetectionSettings(
-    min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0
-)
-
-# Measured by hand in scikit-image's astronaut: from hairline to chin, from cheek to cheek.
-FACE = np.float32([[177, 66, 273, 179]])
 LEFT_EYE, RIGHT_EYE, NOSE = (202.5, 101), (246.5, 103), (225, 126)
 MOUTH_LEFT, MOUTH_RIGHT = (205, 140.5), (243, 141.5)
-
-
-def overlap(faces, boxes):
-    """Intersection over union of each face with the box of the same place."""
-    return np.diag(intersection_over_union(faces.boxes, np.float32(boxes).reshape(-1, 4)))
-
-
-def head(astronaut):
-    """The 256x256 pixels around the head, from (96, 20) on."""
-    return astronaut[20:276, 96:352]
-
-
-def heads(astronaut, count):
-    """`count` heads side by side, every other one mirrored."""
-    return np.hstack([head(astronaut)[:, :: -1 if i % 2 else 1] for i in range(count)])
 
 
 def assert_well_formed(faces):
@@ -277,35 +255,3 @@ def test_bands_give_what_the_whole_gives(cascade, astronaut, few_or_many_bands):
     in_bands = cascade(astronaut, SETTINGS)
     np.testing.assert_allclose(in_bands.boxes, at_once.boxes, atol=1e-3)
     np.testing.assert_allclose(in_bands.scores, at_once.scores, atol=1e-5)
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    shift=st.tuples(st.floats(-0.4, 0.4), st.floats(-0.4, 0.4)),
-    growth=st.floats(0.85, 1.2),
-)
-def test_a_face_is_found_near_where_it_was(cascade, astronaut, shift, growth):
-    face = cascade(astronaut, SETTINGS).boxes[0]
-    centre, sides = (face[:2] + face[2:]) / 2, face[2:] - face[:2]
-    half = growth * sides / 2
-    centre = centre + np.float32(shift) * sides
-    # A box far from all faces finds none, and does not disturb.
-    near = np.float32([[*(centre - half), *(centre + half)], [400, 400, 440, 450]])
-    found = cascade(astronaut, SETTINGS, near)
-    assert len(found) == 1
-    assert overlap(found, [face])[0] > 0.8
-
-
-def test_near_nothing_nothing_is_found(cascade, astronaut):
-    elsewhere = ([[-900, -900, -800, -800]], [[350, 300, 420, 380]])
-    for near in ([], [[5, 5, 5, 5]], [[np.nan, 0, 9, 9]], *elsewhere):
-        assert len(cascade(astronaut, SETTINGS, np.float32(near).reshape(-1, 4))) == 0
-
-
-def test_many_faces_are_found_near_where_they_were(cascade, astronaut):
-    crowd = np.tile(head(astronaut), (3, 4, 1))
-    everybody = cascade(crowd, SETTINGS)
-    again = cascade(crowd, SETTINGS, everybody.boxes)
-    assert len(again) == len(everybody) >= 12
-    best = intersection_over_union(everybody.boxes, again.boxes).max(axis=1)
-    assert (best > 0.8).all()

@@ -97,7 +97,8 @@ class FakeGpu:
 
         cuda.cuda_thread.cache_clear()
         names = ("tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver")
-        for name in (*names, "fake_tensorrt", "fake_engine", "fake_gpu", "fake_onnxruntime"):
+        stand_ins = ("fake_tensorrt", "fake_runtime", "fake_engine", "fake_gpu")
+        for name in (*names, *stand_ins, "fake_onnxruntime"):
             sys.modules.pop(name, None)
 
     @property

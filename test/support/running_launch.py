@@ -19,6 +19,17 @@ SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get(
 STOP_LIMIT_S = 20
 
 
+def is_installed(package: str) -> bool:
+    """Whether this ROS has the package."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 class RunningLaunch:
     """`ros2 launch` in a process, with its output in a file."""
 

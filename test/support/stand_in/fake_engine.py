@@ -8,6 +8,8 @@ import onnxruntime as ort
 from fake_gpu import settings
 from pycuda import driver
 
+MAGIC = b"fake plan\n"
+
 
 def open_network(model):
     options = ort.SessionOptions()
