@@ -6,10 +6,12 @@ VENV := .venv$(patsubst %,-%,$(filter-out jazzy,$(ROS_WHEELS)))
 VENV_PYTHON := $(VENV)/bin/python
 OUT ?= out
 
-# Plugins of a sourced ROS hook into pytest and lag behind its versions; no test needs one.
+# Plugins of a sourced ROS hook into pytest and lag behind its versions; only these two are ours.
 ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
+# Tests run in one process a core; ARGS='-n0 --pdb' runs them in one, to debug.
+PYTEST := $(VENV_PYTHON) -m pytest -p timeout -p xdist -n auto --dist worksteal
 
 .PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env serve-env gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
@@ -51,12 +53,12 @@ demo: setup
 	@$(VENV_PYTHON) -m mask_detector_ros.ros.demo --out "$(OUT)" $${DEMO_SOURCE:+--source "$$DEMO_SOURCE"} $(if $(DURATION),--duration "$(DURATION)") $(if $(VIEW),--view)
 
 test: setup
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-full: convert-env tensorrt-env
 	@$(PYTHON) underlay/setup_environment.py --venv "$(VENV)" --ros-tools
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: setup
 	$(VENV_PYTHON) -m ruff check

@@ -12,6 +12,7 @@ from hypothesis import settings
 from ros_domains import reserve_domain
 
 from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade
 
@@ -42,6 +43,13 @@ settings.load_profile("no deadline")
 def own_cache(tmp_path_factory, monkeypatch):
     """The user's cache is not for tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto`: a process a core, of a container, too; none beside ours where there is one core."""
+    cores = min(usable_cores(), 8)
+    return cores if cores > 1 else 0
 
 
 def pytest_collection_modifyitems(items):
