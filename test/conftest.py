@@ -47,7 +47,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """`-n auto`: a process a core, of a container, too; none beside ours where there is one core."""
+    """`-n auto`: a process for each core that a container may use; none beside ours for one."""
     cores = min(usable_cores(), 8)
     return cores if cores > 1 else 0
 
