@@ -24,19 +24,17 @@ code = "import socket; socket.socket()"
 print(subprocess.run([sys.executable, "-c", code], capture_output=True).returncode)
 """
 MEMORY = """
-import time
+import signal
 from convert_to_trt.process_limits import limit_process
 limit_process(memory_gb=0.3)
 kept = bytearray(10 ** 9)
-while True:
-    time.sleep(0.1)
+signal.pause()
 """
 TIME = """
-import time
+import signal
 from convert_to_trt.process_limits import limit_process
 limit_process(seconds=0.5)
-while True:
-    time.sleep(0.1)
+signal.pause()
 """
 
 

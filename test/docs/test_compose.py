@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,8 @@ def be_greeted(graph: Graph, image_topic: str) -> None:
     said = client.listen(String, "/say")
     images = client.advertise(Image, image_topic)
     portrait = make_image(cv2.imread(str(ASTRONAUT.find())))
-    wait_until(lambda: images.publish(portrait) or time.sleep(0.1) or said, what="a greeting")
+    client.node.create_timer(0.1, lambda: images.publish(portrait))
+    wait_until(lambda: said, what="a greeting")
     assert said[0].data == GREETING
 
 

@@ -143,14 +143,8 @@ def test_a_failure_costs_its_frame_and_several_are_an_error(
     text = "frames failed: " + reason
     wait_until(lambda: "frame failed (1 so far)" in graph.output(faulty.process))
 
-    def broken() -> Any:
-        faulty.images.publish(image(width))
-        return faulty.process.poll() is None
-
-    for _ in range(5):
-        broken()
-        time.sleep(0.05)
-    assert "the last" in faulty.wait_for_status(DiagnosticStatus.ERROR, text).message
+    status = faulty.wait_for_status(DiagnosticStatus.ERROR, text, image(width))
+    assert "the last" in status.message
     faulty.expect_results()
     assert faulty.process.poll() is None
 
