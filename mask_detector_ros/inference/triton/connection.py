@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# Its own reports go to stderr, whatever this package logs.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from tritonclient.grpc import service_pb2_grpc
@@ -119,16 +124,7 @@ class Connection:
             self._channel = grpc.secure_channel(str(self.address), credentials, settings)
         else:
             self._channel = grpc.insecure_channel(str(self.address), settings)
-        self._was_ready = False
-        self._channel.subscribe(self._watch)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-
-    def _watch(self, state: grpc.ChannelConnectivity) -> None:
-        # After a break, the channel would connect again by itself, perhaps to another server.
-        if state is grpc.ChannelConnectivity.READY:
-            self._was_ready = True
-        elif self._was_ready:
-            self.lost = True
 
     def call(self, method: str, request: Any, deadline: float) -> Any:
         """Call a method of the service.
@@ -139,17 +135,27 @@ class Connection:
             deadline: seconds until the answer must be there.
 
         Raises:
-            ServerError: the server is not there, too late, or overloaded.
+            ServerError: the server is not there, too late, overloaded, or fails.
             NotFoundError: what the request names does not exist.
             ImageError: the server rejects the image, or the parameters beside it.
-            BackendError: the server rejects the request.
+            BackendError: the server rejects this client.
         """
-        try:
-            reply = getattr(self._stub, method)(request, timeout=deadline, metadata=self._headers)
-        except grpc.RpcError as error:
-            raise self._explain(error, deadline) from error
-        self._late = 0
-        return reply
+        return self.begin(method, request, deadline)()
+
+    def begin(self, method: str, request: Any, deadline: float) -> Callable[[], Any]:
+        """Begin such a call; what it returns waits for the answer, and raises the same errors."""
+        start = getattr(self._stub, method).future
+        future = start(request, timeout=deadline, metadata=self._headers)
+
+        def finish() -> Any:
+            try:
+                reply = future.result()
+            except grpc.RpcError as error:
+                raise self._explain(error, deadline) from error
+            self._late = 0
+            return reply
+
+        return finish
 
     def _explain(self, error: Any, deadline: float) -> MaskDetectorError:
         code, details = error.code(), " ".join((error.details() or "").split())
@@ -166,7 +172,7 @@ class Connection:
                     " server_token_file"
                 )
             self.lost = True
-            reason = details.rpartition("last error: ")[2][:200]
+            reason = re.sub(r"^[A-Z_]+: ", "", details.rpartition("last error: ")[2])[:200]
             return ServerError(
                 f"no inference server answers at {self.address} ({reason}); start it, or check"
                 " server_url"
@@ -175,9 +181,8 @@ class Connection:
             return NotFoundError(details)
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             return ImageError(f"the server at {self.address} rejects the image: {details[:300]}")
-        return BackendError(
-            f"the server at {self.address} rejects the request ({code.name}: {details[:300]})"
-        )
+        # It broke down, or is about to; another attempt may go well.
+        return ServerError(f"the server at {self.address} fails ({code.name}: {details[:300]})")
 
     def close(self) -> None:
         """Close the connection; calls in progress fail."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class ServedModel:
         outputs: its outputs, without that dimension.
         labels, roles: its labels, and the meaning of each.
         sha256: hash of its weights; empty if the server does not say.
+        says: what the server says of the model in the parameters of its config.
+        config: the whole config.
     """
 
     name: str
@@ -60,6 +62,8 @@ class ServedModel:
     labels: tuple[str, ...]
     roles: tuple[str, ...]
     sha256: str
+    says: Mapping[str, str]
+    config: Any
 
 
 def find_model(connection: Connection, options: ServerOptions, deadline: float) -> ServedModel:
@@ -71,17 +75,22 @@ def find_model(connection: Connection, options: ServerOptions, deadline: float) 
         BackendError: the server does not describe its models.
     """
     name, _, version = options.model.partition(":")
-    request = service_pb2.ModelConfigRequest(name=name, version=version)
     try:
-        config = connection.call("ModelConfig", request, deadline).config
+        config = connection.call("ModelConfig", config_request(options.model), deadline).config
     except NotFoundError as error:
         raise ModelError(
             f"the server at {connection.address} has no model {options.model}; it has"
             f" {', '.join(_list_models(connection, deadline)) or 'none'}: set server_model"
         ) from error
     model = _read_config(config, name, version, f"{options.model} at {connection.address}")
-    _compare(model, config.parameters, options, connection)
+    _compare(model, options, connection)
     return model
+
+
+def config_request(model: str) -> Any:
+    """The request for the config of `NAME` or `NAME:VERSION`."""
+    name, _, version = model.partition(":")
+    return service_pb2.ModelConfigRequest(name=name, version=version)
 
 
 def _list_models(connection: Connection, deadline: float) -> Iterable[str]:
@@ -105,12 +114,13 @@ def _read_config(config: Any, name: str, version: str, called: str) -> ServedMod
             " mask-detector export triton"
         )
     assert image is not None
+    says = {key: value.string_value for key, value in config.parameters.items()}
     try:
-        labels = tuple(map(str, json.loads(config.parameters["labels"].string_value)))
-        roles = read_roles(labels, json.loads(config.parameters["roles"].string_value or "null"))
-    except (ValueError, TypeError) as error:
+        labels = tuple(map(str, json.loads(says["labels"])))
+        roles = read_roles(labels, json.loads(says.get("roles", "null")))
+    except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
-            f"{called} does not name its labels ({error}); its config.pbtxt needs the parameters"
+            f"{called} does not name its labels ({error!r}); its config.pbtxt needs the parameters"
             " that mask-detector export triton writes"
         ) from error
     return ServedModel(
@@ -123,7 +133,9 @@ def _read_config(config: Any, name: str, version: str, called: str) -> ServedMod
         outputs,
         labels,
         roles,
-        config.parameters["model_sha256"].string_value,
+        says.get("model_sha256", ""),
+        says,
+        config,
     )
 
 
@@ -135,9 +147,7 @@ def _tensors(listed: Iterable[Any]) -> tuple[TensorInfo, ...]:
     )
 
 
-def _compare(
-    model: ServedModel, parameters: Any, options: ServerOptions, connection: Connection
-) -> None:
+def _compare(model: ServedModel, options: ServerOptions, connection: Connection) -> None:
     called = f"{options.model} at {connection.address}"
     if options.labels is not None and (model.labels, model.roles) != (
         options.labels,
@@ -150,17 +160,14 @@ def _compare(
     if options.sha256 and not model.sha256:
         logger.warning("%s does not say the hash of its weights; they are not compared", called)
     elif options.sha256 and model.sha256 != options.sha256:
-        holds = " and ".join(
-            parameters[key].string_value
-            for key in ("detector_model", "classifier_model")
-            if parameters[key].string_value
-        )
+        names = ("detector_model", "classifier_model")
+        holds = " and ".join(model.says[name] for name in names if name in model.says)
         raise ModelError(
             f"{called} has other weights: sha256 {model.sha256[:12]} ({holds}), expected is"
             f" {options.sha256[:12]}; serve what detector_model and classifier_model name here, or"
             " set server_sha256 to its hash or to any"
         )
-    version = parameters["package_version"].string_value
+    version = model.says.get("package_version")
     if version and version != __version__:
         logger.warning(
             "%s runs version %s of this package, here is %s", called, version, __version__

@@ -5,21 +5,32 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from mask_detector_ros.errors import ImageError, ModelError, ServerError
+from mask_detector_ros.errors import BackendError, ImageError, ModelError, ServerError
 from mask_detector_ros.inference.base import Array, ServerOptions, Session, TensorInfo
 from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
-from mask_detector_ros.inference.triton.served_model import DROPPED, IMAGE, JPEG, find_model
+from mask_detector_ros.inference.triton.served_model import (
+    DROPPED,
+    IMAGE,
+    JPEG,
+    config_request,
+    find_model,
+)
 from mask_detector_ros.inference.triton.shared_memory import SharedImage
 
 CONNECT_DEADLINE = 1.0
 """Seconds for each call while connecting."""
+
+CHECK_PERIOD = 1.0
+"""Seconds between two checks, beside a frame, that the server still serves the same model: a load
+balancer may have moved the connection to another server, or the model was replaced."""
 
 _DTYPES = {"FP32": np.float32, "INT64": np.int64, "INT32": np.int32, "UINT8": np.uint8}
 
@@ -38,8 +49,9 @@ class TritonSession(Session):
 
     def __init__(self, options: ServerOptions) -> None:
         self._connection = Connection(options)
-        self._deadline = options.deadline
-        self._quality = options.jpeg_quality
+        self._options, self._deadline = options, options.deadline
+        self._version = ""
+        self._next_check = time.monotonic() + CHECK_PERIOD
         self._shared: SharedImage | None = None
         self._settings: dict[str, Any] = {}
         try:
@@ -99,13 +111,35 @@ class TritonSession(Session):
         else:
             self._add_input(request, IMAGE, "UINT8", image.shape)
             request.raw_input_contents.append(image.tobytes())
+        check = self._begin_check()
         try:
             reply = self._connection.call("ModelInfer", request, self._deadline)
         except NotFoundError as error:
             # Another process answers at the old address, without this model or our memory.
             self._connection.lost = True
             raise ServerError(f"{self.name} was restarted or unloaded ({error})") from error
+        self._version = self._version or reply.model_version
+        if reply.model_version != self._version or (check and check() != self._model.config):
+            self._connection.lost = True
+            raise ServerError(f"{self.name} was replaced by another model; connecting again")
         return self._read(reply)
+
+    def _begin_check(self) -> Callable[[], Any] | None:
+        now = time.monotonic()
+        if now < self._next_check:
+            return None
+        self._next_check = now + CHECK_PERIOD
+        request = config_request(self._options.model)
+        finish = self._connection.begin("ModelConfig", request, self._deadline)
+
+        def check() -> Any:
+            try:
+                return finish().config
+            except BackendError:
+                # The frame has its answer; the next check will tell.
+                return self._model.config
+
+        return check
 
     def _request(self) -> Any:
         model = self._model
@@ -125,7 +159,9 @@ class TritonSession(Session):
 
     def _add_jpeg(self, request: Any, image: Array) -> None:
         try:
-            data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1]
+            data = cv2.imencode(
+                ".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._options.jpeg_quality]
+            )[1]
         except cv2.error as error:
             raise ImageError(
                 f"an image of {image.shape[1]}x{image.shape[0]} cannot be sent as JPEG"
@@ -142,9 +178,14 @@ class TritonSession(Session):
                 shape = tensor.shape[1:] if self._model.is_batched else tensor.shape
                 values = np.frombuffer(content, _DTYPES[tensor.datatype])
                 out[tensor.name] = values.reshape(tuple(shape)).copy()
-            missing = {tensor.name for tensor in self.outputs} - out.keys()
-            if missing:
-                raise ValueError(f"{', '.join(sorted(missing))} missing")
+            count, labels = out["scores"].size, len(self._model.labels)
+            for name, form in (
+                ("scores", (count,)),
+                ("boxes", (count, 4)),
+                ("landmarks", (count, 5, 2)),
+                ("probabilities", (count, labels)),
+            ):
+                out[name] = out[name].reshape(form)
         except (ValueError, KeyError) as error:
             raise ModelError(f"{self.name} gives a damaged answer ({error!r})") from error
         return out

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from mask_detector_ros.errors import BackendError, ServerError
+from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference.triton.connection import Connection
 
 logger = logging.getLogger(__name__)
@@ -63,11 +63,10 @@ class SharedImage:
         )
         try:
             self._connection.call("SystemSharedMemoryRegister", request, deadline)
-        except ServerError:
-            self._drop()
-            raise
         except BackendError as error:
             self._drop()
+            if self._connection.lost:
+                raise
             self._give_up(str(error))
             return
         self.name = name

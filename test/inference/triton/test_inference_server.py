@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The detector through the real server: same faces, and each way in which a server fails."""
+
+import shutil
+import subprocess
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tritonclient.grpc", reason="the triton extra is not installed")
+
+from inference_server import InferenceServer, missing_server
+from silent_proxy import SilentProxy
+from waiting import wait_until
+
+from mask_detector_ros import MaskDetector
+from mask_detector_ros.errors import (
+    BackendError,
+    ImageError,
+    MaskDetectorError,
+    ModelError,
+    ServerError,
+)
+
+pytestmark = pytest.mark.skipif(bool(missing_server()), reason=missing_server() or "it is there")
+
+DEADLINE = 5.0
+"""Seconds, for a busy machine; a robot has less."""
+
+
+@pytest.fixture(scope="module")
+def server():
+    limits = "--queue-size 2 --queue-limit 30 --max-image-pixels 8294400"
+    server = InferenceServer("--instances", "1", *limits.split())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def load(server):
+    detectors = []
+
+    def load(**parameters):
+        common = {
+            "backend": "triton",
+            "server_url": server.address,
+            "server_deadline": DEADLINE,
+            "threads": 1,
+        }
+        detectors.append(MaskDetector.load(**{**common, **parameters}))
+        return detectors[-1]
+
+    yield load
+    for detector in detectors:
+        detector.close()
+
+
+def regions():
+    return {path.name for path in Path("/dev/shm").glob("mask_detector_*") if is_ours(path.name)}
+
+
+def is_ours(name):
+    # The server's own regions have another prefix.
+    return not name.startswith("mask_detector_serve")
+
+
+def succeeds(detector, image):
+    """The faces, or None while the server does not serve."""
+    try:
+        return detector(image)
+    except MaskDetectorError:
+        return None
+
+
+@pytest.mark.parametrize("size", [512, 300, 64])
+def test_raw_pixels_give_exactly_the_faces_of_this_machine(load, detector, astronaut, size):
+    image = astronaut[:size, :size]
+    found, expected = load()(image), detector(image)
+    for name in ("boxes", "scores", "landmarks", "probabilities"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.labels == expected.labels
+
+
+def test_jpeg_gives_nearly_the_same_faces(load, detector, astronaut):
+    found, expected = load(server_image_format="jpeg")(astronaut), detector(astronaut)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=0.02)
+
+
+def test_live_parameters_have_their_effect_on_the_server(load, astronaut):
+    assert len(load(min_face_size=300)(astronaut)) == 0
+    assert len(load(detection_thresholds=(0.6, 0.7, 1.0))(astronaut)) == 0
+
+
+def test_images_on_this_machine_go_through_shared_memory_that_is_freed(load, astronaut):
+    before = regions()
+    served = load()
+    served(astronaut[:200])
+    first = regions() - before
+    assert len(first) == 1
+    # A larger image needs a larger region, in place of the first.
+    served(astronaut)
+    second = regions() - before
+    assert len(second) == 1
+    assert first != second
+    served.close()
+    assert regions() == before
+
+
+def test_an_unknown_model_or_version_is_named_with_those_that_exist(load):
+    with pytest.raises(ModelError, match=r"has no model face; it has mask_detector:1: set"):
+        load(server_model="face")
+    with pytest.raises(ModelError, match=r"has no model mask_detector:7; it has mask_detector:1"):
+        load(server_model="mask_detector:7")
+    load(server_model="mask_detector:1")
+
+
+def test_other_weights_are_rejected_at_connect(load):
+    with pytest.raises(ModelError, match=r"has other weights: .*\(mtcnn_two_stage and auto\)"):
+        load(detector_model="mtcnn_masked")
+
+
+def test_an_image_that_the_server_rejects_is_an_error_of_the_image(load, astronaut):
+    served = load()
+    with pytest.raises(ImageError, match=r"rejects the image: .*max_image_pixels"):
+        served(np.zeros((3000, 3000, 3), np.uint8))
+    assert len(served(astronaut)) == 1
+
+
+def test_a_full_queue_rejects_at_once(load, astronaut):
+    slow = np.random.default_rng(0).integers(0, 256, (2160, 3840, 3), np.uint8)
+    served, *others = [load(server_deadline=60.0) for _ in range(5)]
+    with ThreadPoolExecutor(len(others)) as pool:
+        # One is in work and two wait, so the fourth is rejected; they take a second each.
+        sent = [pool.submit(succeeds, other, slow) for other in others]
+        done = wait(sent, return_when=FIRST_COMPLETED).done
+        assert [future.result() for future in done] == [None]
+        times = []
+        for _ in range(5):
+            start = time.monotonic()
+            with pytest.raises(ServerError, match=r"is overloaded \("):
+                served(astronaut)
+            times.append(time.monotonic() - start)
+        # The fastest, since other work may share the cores.
+        assert min(times) < 0.02
+        assert sum(future.result() is not None for future in sent) >= 2
+    assert len(served(astronaut)) == 1
+
+
+def test_a_stopped_server_costs_the_deadline_and_no_more(load, server, astronaut):
+    served = load(server_deadline=0.3)
+    served(astronaut)
+    with server.stopped():
+        start = time.monotonic()
+        with pytest.raises(ServerError, match=r"did not answer in 0.3 s"):
+            served(astronaut)
+        assert time.monotonic() - start < 2
+    assert wait_until(lambda: succeeds(served, astronaut))
+
+
+def test_a_connection_that_is_lost_without_a_word_is_replaced(load, server, astronaut):
+    proxy = SilentProxy(server.ports[0])
+    served = load(server_url=f"127.0.0.1:{proxy.port}", server_deadline=0.5)
+    assert len(served(astronaut)) == 1
+    proxy.silence()
+    for _ in range(2):
+        with pytest.raises(ServerError, match="did not answer"):
+            served(astronaut)
+    assert wait_until(lambda: succeeds(served, astronaut))
+    served.close()
+    proxy.close()
+
+
+def test_a_killed_server_is_noticed_at_once_and_used_again_after_its_restart(
+    load, server, astronaut, detector
+):
+    served = load(server_deadline=30.0)
+    assert len(served(astronaut)) == 1
+    old = regions()
+    server.kill()
+    start = time.monotonic()
+    with pytest.raises(ServerError, match="no inference server answers at"):
+        served(astronaut)
+    assert time.monotonic() - start < 1
+    assert served.server_state.startswith("not serving: no inference server answers")
+    server.start()
+    found = wait_until(lambda: succeeds(served, astronaut))
+    np.testing.assert_array_equal(found.boxes, detector(astronaut).boxes)
+    # The new process knows none of the old memory.
+    assert len(regions() - old) == 1
+
+
+def test_a_patient_client_outlasts_a_restart(load, server, astronaut):
+    served = load(server_patience=120.0)
+    server.kill()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(served, astronaut)
+        server.start()
+        assert len(found.result()) == 1
+
+
+def test_a_restart_with_another_model_is_rejected(load, server, astronaut):
+    served = load()
+    server.kill()
+    server.start("--detector-model", "mtcnn")
+    with pytest.raises(MaskDetectorError):
+        served(astronaut)
+    with pytest.raises(ModelError, match=r"has other weights: .*\(mtcnn and auto\), expected is"):
+        wait_until(lambda: served(astronaut))
+    server.kill()
+    server.start()
+    assert wait_until(lambda: succeeds(served, astronaut))
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    files = [str(tmp_path / name) for name in ("certificate.pem", "key.pem")]
+    words = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext"
+    subprocess.run(
+        [
+            "openssl",
+            *words.split(),
+            "subjectAltName=IP:127.0.0.1",
+            "-out",
+            files[0],
+            "-keyout",
+            files[1],
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+def test_with_tls_and_a_token_only_those_who_have_both_are_served(tmp_path, certificate, astronaut):
+    token, wrong = tmp_path / "token", tmp_path / "wrong"
+    token.write_text("0123456789abcdef\n")
+    wrong.write_text("0123456789abcdeX\n")
+    trusted, key = certificate
+    server = InferenceServer(
+        *("--instances", "1", "--token-file", str(token)),
+        *("--tls-cert", trusted, "--tls-key", key),
+    )
+
+    def load(scheme="grpcs", **parameters):
+        url = f"{scheme}://{server.address}"
+        common = {"backend": "triton", "server_url": url, "server_deadline": DEADLINE}
+        return MaskDetector.load(**{**common, **parameters})
+
+    try:
+        for given in ({}, {"server_token_file": str(wrong)}):
+            with pytest.raises(BackendError, match=r"demands a token, or another one; give it in"):
+                load(server_ca=trusted, **given)
+        known = {"server_token_file": str(token)}
+        with pytest.raises(ServerError, match=r"(?i)certificate"):
+            load(**known)
+        with pytest.raises(ServerError, match="no inference server answers"):
+            load("grpc", **known)
+        with load(server_ca=trusted, **known) as detector:
+            assert len(detector(astronaut)) == 1
+    finally:
+        server.close()
