@@ -13,13 +13,14 @@ from typing import Any
 
 from mask_detector_ros.cli.command import StopRequest
 from mask_detector_ros.cli.options import add_options, load_detector, option_values
-from mask_detector_ros.errors import BackendError, ParameterError
-from mask_detector_ros.inference import GPU_BACKENDS
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.inference import GPU_BACKENDS, SERVER_BACKENDS
 from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import hash_networks
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS, LOCAL_PARAMETERS
+from mask_detector_ros.parameters import LOCAL_PARAMETERS
 
 DEFAULT_QUEUE_LIMIT = 0.1
+WATCH_INTERVAL = 0.5
 
 _TOKEN = r"[A-Za-z0-9._~+/=-]{16,}"
 _NAME = r"[A-Za-z0-9._-]{1,100}"
@@ -95,12 +96,18 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # Only now: the other commands need none of it.
+    from mask_detector_ros.serving.configuration import ServingOptions
     from mask_detector_ros.serving.environment import find_triton
     from mask_detector_ros.serving.repository import describe_model
-    from mask_detector_ros.serving.server import ServerOptions, TritonServer
+    from mask_detector_ros.serving.server import TritonServer
 
     find_triton()
-    values = option_values(arguments, DETECTOR_PARAMETERS)
+    require_in_range(arguments)
+    values = option_values(arguments, LOCAL_PARAMETERS)
+    if values["backend"] in SERVER_BACKENDS:
+        raise ParameterError(
+            f"--backend {values['backend']} is for clients; the server runs the networks itself"
+        )
     certificate, key = read_certificate(arguments)
     token = read_token(arguments.token_file)
     with load_detector(arguments) as detector:
@@ -110,9 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not on_gpu and "threads" not in vars(arguments):
         values["threads"] = 1
     instances = arguments.instances or (1 if on_gpu else usable_cores())
-    queue_size = 2 * instances if arguments.queue_size is None else arguments.queue_size
-    require_in_range(arguments, instances, queue_size)
-    options = ServerOptions(
+    options = ServingOptions(
         model_name=arguments.model_name,
         address=arguments.address,
         http_address=arguments.http_address,
@@ -120,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         metrics_port=arguments.metrics_port,
         instances=instances,
-        queue_size=queue_size,
+        queue_size=arguments.queue_size or 2 * instances,
         queue_limit=arguments.queue_limit,
         certificate=certificate,
         key=key,
@@ -152,31 +157,30 @@ def run(arguments: argparse.Namespace) -> int:
                         " a token, --tls-cert encrypts",
                         file=sys.stderr,
                     )
-                while server.poll() is None:
-                    time.sleep(0.2)
-                raise BackendError("Triton ended by itself; its last lines are above")
+                while True:
+                    server.require_whole()
+                    time.sleep(WATCH_INTERVAL)
         except KeyboardInterrupt:
             print("stopped")
     return 0
 
 
-def require_in_range(arguments: argparse.Namespace, instances: int, queue_size: int) -> None:
+def require_in_range(arguments: argparse.Namespace) -> None:
     """Check the options that no table checks.
 
     Raises:
         ParameterError: one is out of its range.
     """
-    for name, value, low, high in (
-        ("--instances", instances, 1, 256),
-        ("--queue-size", queue_size, 1, 10_000),
-        ("--queue-limit", arguments.queue_limit, 0.001, 60),
-        *(
-            (f"--{k}-port", getattr(arguments, f"{k}_port"), 1, 65535)
-            for k in ("grpc", "http", "metrics")
-        ),
+    for name, low, high in (
+        ("instances", 1, 256),
+        ("queue_size", 1, 10_000),
+        ("queue_limit", 0.001, 60),
+        *((f"{kind}_port", 1, 65535) for kind in ("grpc", "http", "metrics")),
     ):
-        if not low <= value <= high:
-            raise ParameterError(f"{name} must be from {low} to {high}, got {value}")
+        value = getattr(arguments, name)
+        if value is not None and not low <= value <= high:
+            option = name.replace("_", "-")
+            raise ParameterError(f"--{option} must be from {low} to {high}, got {value}")
     if not re.fullmatch(_NAME, arguments.model_name):
         raise ParameterError(
             f"--model-name takes letters, digits and ._-, got {arguments.model_name!r}"

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -17,191 +15,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mask_detector_ros.errors import BackendError, ParameterError
-from mask_detector_ros.serving.environment import TritonFiles, find_triton
-from mask_detector_ros.serving.repository import INPUTS, OUTPUTS, Word, to_map, write_model
-from mask_detector_ros.shared_files import PACKAGE
-
-TOKEN_KEY = "mask-detector-token"
-"""Name of the HTTP header, and after `triton-grpc-protocol-` of the gRPC metadata."""
-
-GUARDED_BY_TOKEN = (
-    *("metadata", "inference", "shared-memory", "model-config", "model-repository", "statistics"),
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.serving.configuration import (
+    EXIT_LIMIT,
+    ServingOptions,
+    build_command,
+    require_free_ports,
+    write_repository,
 )
-"""Everything but the health checks, which an orchestrator makes without a token."""
+from mask_detector_ros.serving.environment import TritonFiles, find_triton
 
-NEVER = ("trace", "logging")
-"""Through these a client could write files of the server."""
-
-STOP_LIMIT = 10.0
-"""Seconds that requests in progress get when the server stops."""
+STOP_LIMIT = 2.0 * EXIT_LIMIT
+"""Seconds until a server that does not stop is killed."""
 
 _PREFIX = "mask_detector_serve_"
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _NOISE = ("NVML", "DCGM", "pinned_memory_manager", "CudaDriverHelper", "libdcgm")
 """Of a machine without an NVIDIA GPU."""
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """How the server listens and queues.
-
-    Attributes:
-        model_name: the name under which clients ask for it.
-        address: where gRPC listens.
-        http_address: where HTTP, health and metrics listen; they are never encrypted.
-        grpc_port, http_port, metrics_port: the ports.
-        instances: detectors, each a process.
-        queue_size: requests that wait, at most; one more is rejected at once.
-        queue_limit: seconds that a request waits, at most, before it is rejected.
-        certificate, key: PEM files that turn on TLS for gRPC; empty for none.
-        client_authority: PEM file; only clients with a certificate of its are served.
-        token: what clients must send; empty for none.
-    """
-
-    model_name: str
-    address: str
-    http_address: str
-    grpc_port: int
-    http_port: int
-    metrics_port: int
-    instances: int
-    queue_size: int
-    queue_limit: float
-    certificate: str = ""
-    key: str = ""
-    client_authority: str = ""
-    token: str = ""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach gRPC and HTTP."""
-        return _is_loopback(self.address) and _is_loopback(self.http_address)
-
-
-def _is_loopback(address: str) -> bool:
-    return address == "localhost" or address == "::1" or address.startswith("127.")
-
-
-def write_repository(
-    folder: Path,
-    options: ServerOptions,
-    values: Mapping[str, Any],
-    facts: Mapping[str, str],
-    packages: Path,
-) -> None:
-    """A model repository with the detector, for Triton's Python backend.
-
-    Args:
-        folder: of the repository.
-        options: name, instances and queue.
-        values: detector parameters that each instance loads with.
-        facts: what `repository.describe_model` gives.
-        packages: folder with the NumPy that the backend understands.
-    """
-    parameters = {**facts, "detector_values": json.dumps(dict(values))}
-    version = write_model(
-        folder,
-        {
-            "name": options.model_name,
-            "backend": "python",
-            # Images differ in size, and a batch gains nothing on a CPU.
-            "max_batch_size": 0,
-            "input": INPUTS,
-            "output": OUTPUTS,
-            "instance_group": {"count": options.instances, "kind": Word("KIND_CPU")},
-            "dynamic_batching": {
-                "default_queue_policy": {
-                    "timeout_action": Word("REJECT"),
-                    "default_timeout_microseconds": round(options.queue_limit * 1e6),
-                    "allow_timeout_override": True,
-                    "max_queue_size": options.queue_size,
-                }
-            },
-            "parameters": to_map(parameters),
-        },
-    )
-    # Triton starts a Python of its own; it must find what this one finds.
-    places = [str(packages), str(PACKAGE.parent), *(p for p in sys.path if p)]
-    (version / "model.py").write_text(
-        f"import sys\n\nsys.path[:0] = {places!r}\n"
-        "from mask_detector_ros.serving.triton_model import TritonPythonModel  # noqa\n",
-        encoding="utf-8",
-    )
-
-
-def build_command(
-    triton: TritonFiles, folder: Path, options: ServerOptions, prefix: str
-) -> list[str]:
-    """The command line of `tritonserver`.
-
-    Args:
-        triton: its files.
-        folder: with the folders `models` and `backends`.
-        options: how it listens.
-        prefix: of the names of its shared memory.
-    """
-    # Nobody knows this token.
-    closed, own = f"={secrets.token_urlsafe(24)}", [*NEVER]
-    if not options.is_local:
-        # Shared memory of this machine is none of another machine's business.
-        own.append("shared-memory")
-    restrictions = [f"{','.join(own)}:closed{closed}"]
-    if options.token:
-        guarded = [name for name in GUARDED_BY_TOKEN if name not in own]
-        restrictions.append(f"{','.join(guarded)}:{TOKEN_KEY}={options.token}")
-    command = [
-        str(triton.server),
-        f"--model-repository={folder / 'models'}",
-        f"--backend-directory={folder / 'backends'}",
-        f"--backend-config=python,shm-region-prefix-name={prefix}",
-        f"--grpc-address={options.address}",
-        f"--grpc-port={options.grpc_port}",
-        f"--http-address={options.http_address}",
-        f"--http-port={options.http_port}",
-        f"--metrics-port={options.metrics_port}",
-        "--disable-auto-complete-config",
-        "--log-info=false",
-        f"--exit-timeout-secs={STOP_LIMIT / 2:.0f}",
-        *(f"--grpc-restricted-protocol={each}" for each in restrictions),
-        *(f"--http-restricted-api={each}" for each in restrictions),
-    ]
-    if options.certificate:
-        mutual = "-mutual" if options.client_authority else ""
-        command += [f"--grpc-use-ssl{mutual}=true", f"--grpc-server-cert={options.certificate}"]
-        command += [f"--grpc-server-key={options.key}"]
-    if options.client_authority:
-        command.append(f"--grpc-root-cert={options.client_authority}")
-    return command
-
-
-def require_free_ports(options: ServerOptions) -> None:
-    """Check that the ports can be bound.
-
-    Raises:
-        ParameterError: one is in use or not ours to take.
-    """
-    for kind, address in (
-        ("grpc", options.address),
-        ("http", options.http_address),
-        ("metrics", options.http_address),
-    ):
-        port = getattr(options, f"{kind}_port")
-        try:
-            info = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(info[0], socket.SOCK_STREAM) as listener:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind(info[4])
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ParameterError(
-                f"cannot listen on {address}:{port} ({reason}); choose another address, or"
-                f" another port with --{kind}-port"
-            ) from error
 
 
 class TritonServer:
@@ -218,7 +51,7 @@ class TritonServer:
 
     def __init__(
         self,
-        options: ServerOptions,
+        options: ServingOptions,
         values: Mapping[str, Any],
         facts: Mapping[str, str],
         say: Callable[[str], None],
@@ -228,6 +61,7 @@ class TritonServer:
         remove_leftovers()
         self._options = options
         self._say = say
+        self._instances: set[int] = set()
         self._last_lines: deque[str] = deque(maxlen=20)
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_"))
         self._prefix = self._folder.name
@@ -257,9 +91,22 @@ class TritonServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self._process.poll()
+    def require_whole(self) -> None:
+        """Check that the server and all its instances still run.
+
+        Triton does not replace an instance that was killed, such as for want of memory: every
+        request that it hands to that one would fail.
+
+        Raises:
+            BackendError: one has ended.
+        """
+        if (code := self._process.poll()) is not None:
+            raise BackendError(f"Triton ended with code {code}: {self._reason()}")
+        if not self._instances <= _children(self._process.pid):
+            raise BackendError(
+                "an instance of the server was killed; if memory is short, start with fewer"
+                " --instances"
+            )
 
     def wait_until_ready(self, timeout: float = 120.0) -> None:
         """Wait until every instance has loaded.
@@ -269,16 +116,17 @@ class TritonServer:
         """
         end = time.monotonic() + timeout
         while not self._is_ready():
-            if self.poll() is not None:
+            if self._process.poll() is not None:
                 self._reader.join(1)
                 raise BackendError(f"Triton did not start: {self._reason()}")
             if time.monotonic() > end:
                 raise BackendError(f"Triton was not ready after {timeout:.0f} s: {self._reason()}")
             time.sleep(0.05)
+        self._instances = _children(self._process.pid)
 
     def stop(self) -> None:
         """Let requests in progress end, stop the server and remove its files."""
-        if self.poll() is None:
+        if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             # A server that was stopped by SIGSTOP would not see it.
             self._process.send_signal(signal.SIGCONT)
@@ -325,6 +173,20 @@ def _variables(triton: TritonFiles) -> dict[str, str]:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _children(parent: int) -> set[int]:
+    """The running processes that this one started."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name before it may hold spaces and brackets.
+            state, ppid = status.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # It ended meanwhile.
+            continue
+        if int(ppid) == parent and state != "Z":
+            found.add(int(status.parent.name))
+    return found
 
 
 def remove_leftovers() -> None:

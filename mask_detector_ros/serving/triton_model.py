@@ -17,10 +17,10 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, MaskDetectorError, ParameterError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.decoding import decode
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS
+from mask_detector_ros.parameters import LOCAL_PARAMETERS
 
 REQUEST_PARAMETERS = {
-    p.name: p for p in DETECTOR_PARAMETERS if p.live and p.name != "max_image_pixels"
+    p.name: p for p in LOCAL_PARAMETERS if p.live and p.name != "max_image_pixels"
 }
 """Parameters that a request may set for itself. The limit that protects the server is not one."""
 
@@ -58,7 +58,7 @@ class TritonPythonModel:
         )
 
     def _values_of_table(self) -> dict[str, Any]:
-        return {p.name: self._values.get(p.name, p.default) for p in DETECTOR_PARAMETERS}
+        return {p.name: self._values.get(p.name, p.default) for p in LOCAL_PARAMETERS}
 
 
 def read_parameters(text: str) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mask-detector serve` as a process that can be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from benchmark.processes import Lost, happens, wait_for
+from mask_detector_ros.serving.environment import MAKE, find_obstacle, is_ready
+from mask_detector_ros.serving.server import remove_leftovers
+
+
+def missing_server() -> str:
+    """Why no server can be started; empty where one can."""
+    return find_obstacle() or ("" if is_ready() else f"needs Triton: {MAKE}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, outside the range that clients get theirs from."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    # Two test runs start to look at different places.
+    port = 10_000 + os.getpid() * 7 % max(low - 10_000, 1)
+    while len(found) < count:
+        port = port + 1 if port + 1 < low else 10_000
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that one started, and those that these started, itself first."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, task.read_text().split())
+    return found
+
+
+class InferenceServer:
+    """The server, on loopback and free ports unless told otherwise.
+
+    with InferenceServer("--instances", "1") as server:
+        client = Client(server.url)
+
+    Args:
+        options: of `mask-detector serve`.
+        prefix: a command that starts it, such as in a network namespace.
+
+    Attributes:
+        address: HOST:PORT of gRPC.
+        http_port, metrics_port: the other ports.
+    """
+
+    def __init__(self, *options: str, prefix: Sequence[str] = (), host: str = "127.0.0.1") -> None:
+        grpc_port, self.http_port, self.metrics_port = free_ports(3)
+        self.address = f"{host}:{grpc_port}"
+        self._host = host
+        ports = {"grpc": grpc_port, "http": self.http_port, "metrics": self.metrics_port}
+        self._command = [
+            *(*prefix, sys.executable, "-m", "mask_detector_ros", "serve", "--address", host),
+            *(f"--{kind}-port={port}" for kind, port in ports.items()),
+            *options,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+
+    @property
+    def pid(self) -> int:
+        """The process of `mask-detector serve`."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the server has printed since its last start."""
+        self._log.flush()
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def start(self) -> None:
+        """Start it; return when it is ready.
+
+        Raises:
+            Lost: it ended instead.
+        """
+        self._log.seek(0)
+        self._log.truncate()
+        self._process = subprocess.Popen(
+            self._command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
+        )
+        process = self._process
+        wait_for(lambda: "\nserving " in f"\n{self.log}" or process.poll() is not None, "a server")
+        if process.poll() is not None:
+            raise Lost(f"the server ended: {self.log}")
+
+    def processes(self) -> list[int]:
+        """All its processes."""
+        return descendants(self.pid)
+
+    def signal(self, number: signal.Signals, processes: Iterable[int] | None = None) -> None:
+        """Send a signal to all its processes, or to these."""
+        for pid in self.processes() if processes is None else processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut does."""
+        self.signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def stop(self) -> int:
+        """End it in order; return its exit code.
+
+        Raises:
+            Lost: it goes on.
+        """
+        process = self._process
+        assert process is not None
+        self.signal(signal.SIGCONT)
+        process.terminate()
+        if happens(lambda: process.poll() is not None, 30) is False:
+            self.kill()
+            raise Lost("the server did not stop on SIGTERM")
+        return process.wait()
+
+    def __enter__(self) -> InferenceServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        # What a killed server leaves; its successor would remove it.
+        remove_leftovers()
+        self._log.close()

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server is told: its options, as model repository and command line of Triton."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.serving.environment import TritonFiles
+from mask_detector_ros.serving.repository import INPUTS, OUTPUTS, Word, to_map, write_model
+from mask_detector_ros.shared_files import PACKAGE
+
+TOKEN_KEY = "mask-detector-token"
+"""Name of the HTTP header, and after `triton-grpc-protocol-` of the gRPC metadata."""
+
+GUARDED_BY_TOKEN = (
+    *("metadata", "inference", "shared-memory", "model-config", "model-repository", "statistics"),
+)
+"""Everything but the health checks, which an orchestrator makes without a token."""
+
+NEVER = ("trace", "logging")
+"""Through these a client could write files of the server."""
+
+EXIT_LIMIT = 5
+"""Seconds that Triton gives requests in progress when it stops."""
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """How the server listens and queues.
+
+    Attributes:
+        model_name: the name under which clients ask for it.
+        address: where gRPC listens.
+        http_address: where HTTP, health and metrics listen; they are never encrypted.
+        grpc_port, http_port, metrics_port: the ports.
+        instances: detectors, each a process.
+        queue_size: requests that wait, at most; one more is rejected at once.
+        queue_limit: seconds that a request waits, at most, before it is rejected.
+        certificate, key: PEM files that turn on TLS for gRPC; empty for none.
+        client_authority: PEM file; only clients with a certificate of its are served.
+        token: what clients must send; empty for none.
+    """
+
+    model_name: str
+    address: str
+    http_address: str
+    grpc_port: int
+    http_port: int
+    metrics_port: int
+    instances: int
+    queue_size: int
+    queue_limit: float
+    certificate: str = ""
+    key: str = ""
+    client_authority: str = ""
+    token: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach gRPC and HTTP."""
+        return _is_loopback(self.address) and _is_loopback(self.http_address)
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "localhost" or address == "::1" or address.startswith("127.")
+
+
+def write_repository(
+    folder: Path,
+    options: ServingOptions,
+    values: Mapping[str, Any],
+    facts: Mapping[str, str],
+    packages: Path,
+) -> None:
+    """A model repository with the detector, for Triton's Python backend.
+
+    Args:
+        folder: of the repository.
+        options: name, instances and queue.
+        values: detector parameters that each instance loads with.
+        facts: what `repository.describe_model` gives.
+        packages: folder with the NumPy that the backend understands.
+    """
+    parameters = {**facts, "detector_values": json.dumps(dict(values))}
+    version = write_model(
+        folder,
+        {
+            "name": options.model_name,
+            "backend": "python",
+            # Images differ in size, and a batch gains nothing on a CPU.
+            "max_batch_size": 0,
+            "input": INPUTS,
+            "output": OUTPUTS,
+            "instance_group": {"count": options.instances, "kind": Word("KIND_CPU")},
+            "dynamic_batching": {
+                "default_queue_policy": {
+                    "timeout_action": Word("REJECT"),
+                    "default_timeout_microseconds": round(options.queue_limit * 1e6),
+                    "allow_timeout_override": True,
+                    "max_queue_size": options.queue_size,
+                }
+            },
+            "parameters": to_map(parameters),
+        },
+    )
+    # Triton starts a Python of its own; it must find what this one finds.
+    places = [str(packages), str(PACKAGE.parent), *(p for p in sys.path if p)]
+    (version / "model.py").write_text(
+        f"import sys\n\nsys.path[:0] = {places!r}\n"
+        "from mask_detector_ros.serving.triton_model import TritonPythonModel  # noqa\n",
+        encoding="utf-8",
+    )
+
+
+def build_command(
+    triton: TritonFiles, folder: Path, options: ServingOptions, prefix: str
+) -> list[str]:
+    """The command line of `tritonserver`.
+
+    Args:
+        triton: its files.
+        folder: with the folders `models` and `backends`.
+        options: how it listens.
+        prefix: of the names of its shared memory.
+    """
+    # Nobody knows this token.
+    closed, own = f"={secrets.token_urlsafe(24)}", [*NEVER]
+    if not options.is_local:
+        # Shared memory of this machine is none of another machine's business.
+        own.append("shared-memory")
+    restrictions = [f"{','.join(own)}:closed{closed}"]
+    if options.token:
+        guarded = [name for name in GUARDED_BY_TOKEN if name not in own]
+        restrictions.append(f"{','.join(guarded)}:{TOKEN_KEY}={options.token}")
+    command = [
+        str(triton.server),
+        f"--model-repository={folder / 'models'}",
+        f"--backend-directory={folder / 'backends'}",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        f"--grpc-address={options.address}",
+        f"--grpc-port={options.grpc_port}",
+        f"--http-address={options.http_address}",
+        f"--http-port={options.http_port}",
+        f"--metrics-port={options.metrics_port}",
+        "--disable-auto-complete-config",
+        "--log-info=false",
+        f"--exit-timeout-secs={EXIT_LIMIT}",
+        *(f"--grpc-restricted-protocol={each}" for each in restrictions),
+        *(f"--http-restricted-api={each}" for each in restrictions),
+    ]
+    if options.certificate:
+        mutual = "-mutual" if options.client_authority else ""
+        command += [f"--grpc-use-ssl{mutual}=true", f"--grpc-server-cert={options.certificate}"]
+        command += [f"--grpc-server-key={options.key}"]
+    if options.client_authority:
+        command.append(f"--grpc-root-cert={options.client_authority}")
+    return command
+
+
+def require_free_ports(options: ServingOptions) -> None:
+    """Check that the ports can be bound.
+
+    Raises:
+        ParameterError: one is in use or not ours to take.
+    """
+    for kind, address in (
+        ("grpc", options.address),
+        ("http", options.http_address),
+        ("metrics", options.http_address),
+    ):
+        port = getattr(options, f"{kind}_port")
+        try:
+            info = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(info[0], socket.SOCK_STREAM) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(info[4])
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ParameterError(
+                f"cannot listen on {address}:{port} ({reason}); choose another address, or"
+                f" another port with --{kind}-port"
+            ) from error

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server ends in order, leaves nothing behind, and does not outlive the command."""
+
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+
+def leftovers(pid):
+    """Files that the server of a process made."""
+    folders = (Path(tempfile.gettempdir()), Path("/dev/shm"))
+    return [path for folder in folders for path in folder.glob(f"mask_detector_serve_{pid}_*")]
+
+
+def is_gone(pid):
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+
+
+@pytest.fixture
+def server(start_server):
+    with start_server("--instances", "1") as running:
+        yield running
+
+
+def test_sigterm_ends_it_in_order(server):
+    processes = server.processes()
+    assert len(processes) == 3  # The command, Triton, one instance.
+    assert leftovers(server.pid)
+    assert server.stop() == 0
+    assert "stopped" in server.log
+    assert "Traceback" not in server.log
+    assert all(map(is_gone, processes))
+    assert not leftovers(processes[0])
+
+
+def test_a_killed_command_takes_the_server_along(server, start_server):
+    processes = server.processes()
+    server.signal(signal.SIGKILL, processes[:1])
+    wait_until(lambda: all(map(is_gone, processes)))
+    # Nobody was there to remove its files; the next server does.
+    server.start()
+    assert not leftovers(processes[0])
+
+
+def test_a_killed_instance_ends_the_server_with_an_error(server):
+    server.signal(signal.SIGKILL, server.processes()[2:])
+    wait_until(lambda: is_gone(server.pid))
+    assert "error: an instance of the server was killed" in server.log
+    assert not leftovers(server.pid)

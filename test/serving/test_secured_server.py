@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server that other machines reach: TLS, a token, and nothing of this machine's memory."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from protocol_client import Client
+
+TOKEN = "robots-of-the-north-wing"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for localhost, signed by itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    try:
+        subprocess.run(
+            [*command, "-keyout", "key.pem", "-out", "cert.pem"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("needs openssl")
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="module")
+def secured(start_server, certificate, tmp_path_factory):
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text(f"{TOKEN}\n")
+    options = ["--instances", "1", "--token-file", str(token)]
+    options += ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])]
+    with start_server(*options, host="0.0.0.0") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def connect(secured, certificate):
+    """A function that connects with TLS and a token."""
+    address = secured.address.replace("0.0.0.0", "localhost")
+
+    def connect(token=TOKEN):
+        return Client(address, token, ssl=True, root_certificates=str(certificate[0]))
+
+    return connect
+
+
+def message_of(call, *arguments):
+    from tritonclient.utils import InferenceServerException
+
+    with pytest.raises(InferenceServerException) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_the_token_opens_it(connect, astronaut):
+    client = connect()
+    assert len(client.send(astronaut)["boxes"]) == 1
+    assert client.facts()["labels"]
+
+
+@pytest.mark.parametrize("token", ["", "robots-of-the-south-wing"])
+def test_without_the_token_only_health_answers(connect, astronaut, token):
+    client = connect(token)
+    assert client.api.is_server_ready()
+    assert "restricted" in message_of(client.send, astronaut)
+    assert "restricted" in message_of(client.facts)
+    assert "restricted" in message_of(client.api.get_model_repository_index)
+
+
+def test_without_tls_nobody_gets_in(secured):
+    client = Client(secured.address.replace("0.0.0.0", "127.0.0.1"), TOKEN)
+    assert "UNAVAILABLE" in message_of(client.facts)
+
+
+def test_shared_memory_is_closed_to_other_machines(connect):
+    api = connect().api
+    headers = connect().headers
+    assert "restricted" in message_of(
+        lambda: api.register_system_shared_memory("r", "/x", 8, headers=headers)
+    )
+
+
+def test_the_token_is_in_no_output_of_the_server(secured):
+    assert TOKEN not in secured.log
+
+
+def test_http_stays_on_this_machine(secured):
+    listening = Path("/proc/net/tcp").read_text()
+    assert f"0100007F:{secured.http_port:04X} 00000000:0000 0A" in listening
+    assert f"00000000:{secured.http_port:04X} 00000000:0000 0A" not in listening
