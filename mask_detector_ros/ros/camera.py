@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.errors import ImageError, ParameterError
+from mask_detector_ros.errors import ImageError, ParameterError, ServerError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
@@ -224,6 +224,10 @@ class Camera:
         """Count a frame whose processing failed, and log the reason."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = " ".join(str(error).split())
+        if isinstance(error, ServerError):
+            self.statistics.frame_failed(what)
+            self._warn("server", f"frame dropped ({self.statistics.failed.count} so far): {what}")
+            return
         reason = f"{type(error).__name__}: {what} ({Path(place.filename).name}:{place.lineno})"
         self.statistics.frame_failed(reason)
         logger = self._node.get_logger()
@@ -256,7 +260,10 @@ class Camera:
             "device": self._detector.device,
             "backend reason": self._detector.backend_reason,
             "engine": self._detector.engine_state or "none used",
+            "server": (server := self._detector.server_state) or "none used",
         }
+        if level == DiagnosticStatus.OK and server.startswith("not serving"):
+            level, text = DiagnosticStatus.WARN, f"running without the server, which is {server}"
         topic = self._subscription.topic
         if not stuck and self.statistics.silence() > timeout:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node with an inference server: its results go on or stop, and diagnostics say why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+pytest.importorskip("tritonclient.grpc", reason="the triton extra is not installed")
+
+from detector_client import NODE, make_image
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from inference_server import InferenceServer, free_ports, missing_server
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(bool(missing_server()), reason=missing_server() or "it is there")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[InferenceServer]:
+    server = InferenceServer("--instances", "1")
+    yield server
+    server.close()
+
+
+def black_image() -> Image:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return make_image(np.zeros((48, 64, 3), np.uint8), sec=seconds, nanosec=nanoseconds)
+
+
+class Robot:
+    """A node with a server, a camera and somebody who listens."""
+
+    def __init__(self, graph: Any, server: InferenceServer, backend: str) -> None:
+        parameters = {"backend": backend, "server_url": server.address, "threads": 1}
+        self.node = graph.start("mask_detector_node", **parameters)
+        self._graph = graph
+        client = graph.client()
+        self.detections = client.listen(Detection2DArray, f"{NODE}/detections")
+        self._reports = client.listen(DiagnosticArray, "/diagnostics")
+        self._images = client.advertise(Image, "/image_raw", 10)
+
+    def diagnostics(self) -> dict[str, str]:
+        """Level, message and values of the last report."""
+        if not self._reports:
+            return {}
+        status = self._reports[-1].status[0]
+        values = {pair.key: pair.value for pair in status.values}
+        return {**values, "level": status.level, "message": status.message}
+
+    def run_until(self, condition: Callable[[], Any], what: str) -> None:
+        """Send images until it holds."""
+        wait_until(lambda: self._images.publish(black_image()) or condition(), what=what)
+
+    def expect_results(self) -> None:
+        count = len(self.detections)
+        self.run_until(lambda: len(self.detections) > count + 3, what="detections")
+
+    def log(self) -> str:
+        return str(self._graph.output(self.node))
+
+
+def test_with_auto_results_go_on_without_the_server(graph: Any, server: InferenceServer) -> None:
+    robot = Robot(graph, server, "auto")
+    robot.run_until(lambda: robot.diagnostics().get("backend") == "triton", "the server")
+    assert robot.diagnostics()["server"] == "serving"
+    assert robot.diagnostics()["device"] == f"{server.address} (mask_detector)"
+    server.kill()
+    robot.expect_results()
+    robot.run_until(lambda: robot.diagnostics()["backend"] == "onnxruntime", "the local CPU")
+    robot.run_until(lambda: robot.diagnostics()["level"] == DiagnosticStatus.WARN, "a warning")
+    said = robot.diagnostics()
+    assert said["message"].startswith(
+        "running without the server, which is not serving: no inference server answers at"
+    )
+    assert "no inference server answers" in said["backend reason"]
+    assert "the server is not used: no inference server answers" in robot.log()
+    assert said["frames failed"] == "0"
+    server.start()
+    robot.run_until(lambda: robot.diagnostics()["backend"] == "triton", "the server again")
+    robot.run_until(lambda: robot.diagnostics()["message"] == "running", "no warning")
+
+
+def test_with_triton_frames_are_dropped_with_a_warning_until_the_server_is_back(
+    graph: Any, server: InferenceServer
+) -> None:
+    robot = Robot(graph, server, "triton")
+    robot.expect_results()
+    server.kill()
+    robot.run_until(lambda: robot.diagnostics()["level"] == DiagnosticStatus.ERROR, "an error")
+    assert "frames failed: no inference server answers at" in robot.diagnostics()["message"]
+    assert int(robot.diagnostics()["frames failed"]) >= 3
+    assert robot.diagnostics()["backend"] == "triton"
+    assert "frame dropped (" in robot.log()
+    server.start()
+    robot.expect_results()
+    robot.run_until(lambda: robot.diagnostics()["server"] == "serving", "the server")
+
+
+def test_triton_without_its_server_does_not_start_and_says_why(graph: Any) -> None:
+    url = f"127.0.0.1:{free_ports(1)[0]}"
+    node = graph.start("mask_detector_node", backend="triton", server_url=url, threads=1)
+    wait_until(lambda: node.poll() is not None, what="the end of the node")
+    assert node.returncode == 1
+    assert "no inference server answers at" in graph.output(node)
