@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import re
 import threading
 import time
@@ -21,12 +23,16 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from benchmark.processes import LIMIT, Lost, Processes, wait_for
+from benchmark.adversarial import KINDS, adversarial
+from benchmark.memory import resident_memory
+from benchmark.processes import LIMIT, Lost, Processes, happens, wait_for
 from mask_detector_ros.ros.conversions import image_to_message
 
 PARAMETERS = {"min_face_size": 40, "threads": 1, "image_timeout": 1.0}
 DEACTIVATE, ACTIVATE = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
 CLEANUP, CONFIGURE = Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE
+
+SIZES = ((1, 1), (48, 64), (240, 320), (480, 640), (720, 1280), (1080, 1920), (3, 2000), (2000, 3))
 
 
 class Rig(Processes):
@@ -49,6 +55,7 @@ class Rig(Processes):
         self.frames = 0
         self._answered: set[str] = set()
         self._images = 0
+        self._chance = random.Random(0)
         self.status = ""
         self.node.create_subscription(
             Detection2DArray, "/mask_detector/detections", self._on_detections, 100
@@ -60,29 +67,32 @@ class Rig(Processes):
 
     def image(self, height: int = 48, width: int = 64, encoding: str = "bgr8") -> Image:
         """A black image, 0.1 s after the last, with a frame id that no other has."""
-        self._images += 1
-        header = Header(frame_id=f"camera {self._images}")
-        header.stamp.sec, tenths = divmod(self._images, 10)
-        header.stamp.nanosec = 10**8 * tenths
-        return image_to_message(np.zeros((height, width, 3), np.uint8), header, encoding)
+        pixels = np.zeros((height, width, 3), np.uint8)
+        return image_to_message(pixels, self._header(), encoding)
 
-    def recover(self, publisher: Any = None) -> float:
+    def recover(
+        self, publisher: Any = None, make: Callable[[], Image] | None = None, pause: float = 0.005
+    ) -> float:
         """Publish images until a new one has its result; return the seconds it took.
+
+        Args:
+            publisher: by default that of the rig.
+            make: returns the next image; by default `image`.
+            pause: seconds to wait for a result before the next image.
 
         Raises:
             Lost: none had, or the node has ended.
         """
-        start, publisher = time.monotonic(), publisher or self.camera
+        start, publisher, make = time.monotonic(), publisher or self.camera, make or self.image
         sent: set[str] = set()
 
         def seen() -> bool:
             if self.detector.poll() is not None:
                 raise Lost(f"the node ended with exit code {self.detector.returncode}")
-            message = self.image()
+            message = make()
             sent.add(message.header.frame_id)
             publisher.publish(message)
-            time.sleep(0.005)
-            return not sent.isdisjoint(self._answered)
+            return happens(lambda: not sent.isdisjoint(self._answered), pause)
 
         wait_for(seen, "the result of a fresh image")
         self._answered.clear()
@@ -96,6 +106,18 @@ class Rig(Processes):
         task = self._executor.create_task(change, *arguments)
         wait_for(task.done, "the client's own executor")
         return task.result()
+
+    def stream(self, seconds: float) -> None:
+        """Publish images of changing content and size, each when the last one has its result.
+
+        Raises:
+            Lost: one had none, or the node has ended.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            kind, (height, width) = self._chance.choice(KINDS), self._chance.choice(SIZES)
+            image = adversarial(kind, height, width, self._chance.randrange(3, 20))
+            self.recover(make=lambda image=image: image_to_message(image, self._header()), pause=1)
 
     def call(self, kind: type, service: str, request: Any) -> Any:
         """The answer of a service."""
@@ -124,6 +146,10 @@ class Rig(Processes):
         finally:
             self.camera = self.safely(self.node.create_publisher, Image, "/image_raw", 1)
 
+    def descriptors(self) -> int:
+        """Open files of the detector's process."""
+        return len(os.listdir(f"/proc/{self.detector.pid}/fd"))
+
     def threads(self) -> int:
         """Of the detector's process."""
         status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
@@ -131,11 +157,27 @@ class Rig(Processes):
         assert match
         return int(match[1])
 
+    def memory(self) -> float:
+        """Resident megabytes of the detector's process.
+
+        Without the segments that DDS shares with its peers, 64 MB each, which come and go.
+        """
+        status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
+        kinds = resident_memory(status)
+        return kinds["VmRSS"] - kinds["RssShmem"]
+
     def close(self) -> None:
         """End everything that still runs."""
         self._context.try_shutdown()
         self._thread.join(LIMIT)
         super().close()
+
+    def _header(self) -> Header:
+        self._images += 1
+        header = Header(frame_id=f"camera {self._images}")
+        header.stamp.sec, tenths = divmod(self._images, 10)
+        header.stamp.nanosec = 10**8 * tenths
+        return header
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the node live through everything? Fault after fault, and a look at it after each.
 
-    python -m benchmark.soak [--minutes M | --cycles N] [--out FILE]
+    python -m benchmark.soak [--minutes M | --cycles N] [--every SECONDS] [--out FILE]
 
+With `--every`, one fault in so many seconds, and between them images of changing sizes as fast as
+they are processed; the process is then examined after each fault rather than after each round.
 With `--cycles`, whole lifecycle cycles instead: models freed and loaded again each time. Exit
-code 1 when it did not recover, leaked a thread or grew.
+code 1 when it did not recover, leaked a thread or a descriptor, or grew.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmark.faults import FAULTS
-from benchmark.memory import resident_memory
 from benchmark.processes import Lost
 from benchmark.rig import (
     ACTIVATE,
@@ -47,6 +48,25 @@ of megabytes, in both directions; a leak raises the floor.
 """
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The detector's process at one time.
+
+    Attributes:
+        seconds: since the start.
+        frames: processed so far.
+        working_mb, threads, descriptors: at work, with models.
+        idle_mb: without models, after cleanup.
+    """
+
+    seconds: float
+    frames: int
+    working_mb: float
+    threads: int
+    descriptors: int
+    idle_mb: float
+
+
 @dataclass
 class Report:
     """What happened.
@@ -54,26 +74,37 @@ class Report:
     Attributes:
         recoveries: seconds that each recovery took, by fault.
         lost: what did not recover, by fault.
-        rounds: (frames so far, megabytes, threads) after each round.
+        rounds: the process after each round.
     """
 
     recoveries: dict[str, list[float]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
-    rounds: list[tuple[int, float, int]] = field(default_factory=list)
-    frames: int = 0
+    rounds: list[Sample] = field(default_factory=list)
+
+    @property
+    def frames(self) -> int:
+        """Number of frames processed."""
+        return self.rounds[-1].frames if self.rounds else 0
 
     @property
     def growth(self) -> float:
         """Megabytes by which the floor of the resident memory rose since the warm-up."""
-        megabytes = [m for _, m, _ in self.rounds[WARM_UP_ROUNDS:]]
-        half = len(megabytes) // 2
-        return min(megabytes[half:]) - min(megabytes[:half]) if half else 0.0
+        return self._rise("idle_mb")
 
     @property
     def leaked_threads(self) -> int:
-        """Since the warm-up."""
-        threads = [n for _, _, n in self.rounds[WARM_UP_ROUNDS - 1 :]]
-        return threads[-1] - threads[0] if threads else 0
+        """Threads by which their smallest number rose since the warm-up."""
+        return round(self._rise("threads"))
+
+    @property
+    def leaked_descriptors(self) -> int:
+        """Open files by which their smallest number rose since the warm-up."""
+        return round(self._rise("descriptors"))
+
+    def _rise(self, what: str) -> float:
+        values = [getattr(sample, what) for sample in self.rounds[WARM_UP_ROUNDS:]]
+        half = len(values) // 2
+        return min(values[half:]) - min(values[:half]) if half else 0.0
 
     @property
     def passed(self) -> bool:
@@ -82,67 +113,84 @@ class Report:
             bool(self.rounds)
             and not self.lost
             and self.leaked_threads <= 0
+            and self.leaked_descriptors <= 0
             and self.growth < MAX_GROWTH_MB
         )
 
 
-def soak(rig: Rig, minutes: float, scale: float = 1.0) -> Report:
-    """Round after round, each with every fault in an order of its own."""
+def soak(rig: Rig, minutes: float, scale: float = 1.0, every: float = 0.0) -> Report:
+    """Round after round, each with every fault in an order of its own.
+
+    Args:
+        rig: the node under test.
+        minutes: after this time no other round begins.
+        scale: how much of each fault.
+        every: seconds between two faults; 0 for one after another.
+    """
     report, order = Report(), random.Random(0)
-    end = time.monotonic() + 60 * minutes
+    start = time.monotonic()
+    end, next_fault = start + 60 * minutes, start
     while not report.rounds or (time.monotonic() < end and rig.detector.poll() is None):
         for fault in order.sample(FAULTS, len(FAULTS)):
-            name = fault.__name__
-            try:
-                fault(rig, scale)
-                seconds = rig.recover()
-                report.recoveries.setdefault(name, []).append(seconds)
-                print(f"{name:<26} recovered in {seconds:5.2f} s", flush=True)
-            except (Lost, AssertionError) as error:
-                report.lost.append(f"{name}: {error}")
-                print(f"{name:<26} LOST: {error}", flush=True)
-                if rig.detector.poll() is not None:
-                    return report
-        steady = time.monotonic() + STEADY_SECONDS * scale
-        while time.monotonic() < steady:
-            rig.recover()
-        report.rounds.append(cycle_and_look(rig))
-        report.frames, memory, threads = report.rounds[-1]
-        print(
-            f"round {len(report.rounds)}: {rig.frames} frames, {memory:.0f} MB, {threads} threads",
-            flush=True,
-        )
+            if every and time.monotonic() > end:
+                break
+            if not _survives(rig, fault, scale, report):
+                return report
+            if every:
+                next_fault = max(next_fault + every, time.monotonic() + STEADY_SECONDS * scale)
+                rig.stream(next_fault - time.monotonic())
+                report.rounds.append(_examine(rig, start))
+        if not every:
+            steady = time.monotonic() + STEADY_SECONDS * scale
+            while time.monotonic() < steady:
+                rig.recover()
+            report.rounds.append(_examine(rig, start))
     return report
+
+
+def _survives(rig: Rig, fault: Callable[[Rig, float], None], scale: float, report: Report) -> bool:
+    """Bring one fault about and write down the recovery; whether the node still runs."""
+    name = fault.__name__
+    try:
+        fault(rig, scale)
+        seconds = rig.recover()
+        report.recoveries.setdefault(name, []).append(seconds)
+        print(f"{name:<26} recovered in {seconds:5.2f} s", flush=True)
+    except (Lost, AssertionError) as error:
+        report.lost.append(f"{name}: {error}")
+        print(f"{name:<26} LOST: {error}", flush=True)
+    return rig.detector.poll() is None
 
 
 def cycle(rig: Rig, count: int) -> Report:
     """So many whole lifecycle cycles, after each of which the node must answer an image."""
     report = Report()
+    start = time.monotonic()
     for _ in tqdm(range(count), unit="cycle"):
         try:
-            report.rounds.append(cycle_and_look(rig))
+            report.rounds.append(_examine(rig, start, out=tqdm.write))
             rig.camera.publish(rig.image())
             report.recoveries.setdefault("lifecycle_cycle", []).append(rig.recover())
         except Lost as error:
             report.lost.append(f"cycle {len(report.rounds)}: {error}")
             if rig.detector.poll() is not None:
                 break
-    report.frames = rig.frames
     return report
 
 
-def cycle_and_look(rig: Rig) -> tuple[int, float, int]:
-    """One whole lifecycle cycle; return frames so far, megabytes and threads.
-
-    The threads are those at work; the memory is looked at where it is always the same: without
-    models.
-    """
-    threads = rig.threads()
+def _examine(rig: Rig, start: float, out: Callable[[str], object] = print) -> Sample:
+    """One whole lifecycle cycle: the process at work and without models."""
+    threads, descriptors, working = rig.threads(), rig.descriptors(), rig.memory()
     rig.change_state(DEACTIVATE, CLEANUP)
-    kinds = resident_memory(Path(f"/proc/{rig.detector.pid}/status").read_text("ascii"))
+    idle = rig.memory()
     rig.change_state(CONFIGURE, ACTIVATE)
-    # Without the segments that DDS shares with its peers, 64 MB each, which come and go.
-    return rig.frames, kinds["VmRSS"] - kinds["RssShmem"], threads
+    seconds = round(time.monotonic() - start, 1)
+    sample = Sample(seconds, rig.frames, working, threads, descriptors, idle)
+    out(
+        f"{seconds:7.0f} s: {rig.frames} frames, {working:.0f} MB at work and {idle:.0f} MB"
+        f" without models, {threads} threads, {descriptors} descriptors"
+    )
+    return sample
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,6 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=10.0, help="of faults")
     length.add_argument("--cycles", type=int, help="whole lifecycle cycles, instead of faults")
+    parser.add_argument(
+        "--every", type=float, default=0.0, help="seconds from fault to fault; 0: no pause"
+    )
     parser.add_argument("--backend", default="auto", help="of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/soak.json"))
     arguments = parser.parse_args(argv)
@@ -163,7 +214,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         start = time.monotonic()
         try:
             report = (
-                cycle(rig, arguments.cycles) if arguments.cycles else soak(rig, arguments.minutes)
+                cycle(rig, arguments.cycles)
+                if arguments.cycles
+                else soak(rig, arguments.minutes, every=arguments.every)
             )
         finally:
             rig.close()
@@ -175,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(
         f"\n{'passed' if report.passed else 'FAILED'}: {done} {what} in {seconds / 60:.1f} min,"
         f" {len(report.lost)} lost recoveries, {report.leaked_threads:+d} threads,"
+        f" {report.leaked_descriptors:+d} descriptors,"
         f" {report.growth:+.1f} MB in the floor of its memory,"
         f" {report.frames} frames processed"
     )
@@ -183,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "seconds": round(seconds, 1),
         "recoveries": report.recoveries,
         "lost": report.lost,
-        "rounds": report.rounds,
+        "rounds": [asdict(sample) for sample in report.rounds],
         "passed": report.passed,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

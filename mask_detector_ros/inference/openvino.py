@@ -29,6 +29,10 @@ SHAPES_KEPT, UNUSED_AFTER = 16, 256
 """Maximum number of compiled shapes per network (one of P-Net takes up to 12 MB), and the number of
 runs without a shape after which another one may replace it."""
 
+RUNTIME_CACHE = 32
+"""Maximum number of primitives that a dynamic network keeps for earlier shapes. With OpenVINO's
+default of 5000, images of changing sizes make one network grow by tens of megabytes."""
+
 
 def create(
     model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
@@ -60,9 +64,14 @@ class OpenVinoSession(Session):
             # Pinning binds thread k of every process to core k: two single-threaded
             # detectors would share the first core.
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": RUNTIME_CACHE,
         }
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
+        if threads == 1:
+            # Without streams, the caller's thread does all the work. Otherwise each compiled
+            # network starts two threads, and a frame's networks of all shapes up to 136.
+            self._settings["NUM_STREAMS"] = 0
         try:
             self._network = self._core.read_model(model, b"")
             self.inputs = tuple(_tensor_info(port) for port in self._network.inputs)
