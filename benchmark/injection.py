@@ -26,8 +26,9 @@ SHORTAGES: dict[str, Callable[[], Exception]] = {
 }
 
 
-def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> bool:
-    """Do the work, with an error at its call of that number; whether it has so many.
+def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
+    """Do the work, with an error at its call of that number; return how many calls it made, up to
+    that one.
 
     What the work raises comes out, the error itself included.
     """
@@ -46,7 +47,7 @@ def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> bool:
         work()
     finally:
         sys.setprofile(None)
-    return left <= 0
+    return number - left
 
 
 def every_call(
@@ -56,7 +57,7 @@ def every_call(
     number = 1
     while True:
         try:
-            if not fail_at(number, make(), work):
+            if fail_at(number, make(), work) < number:
                 return
             yield None
         except Exception as error:  # for the caller to judge

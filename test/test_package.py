@@ -2,8 +2,10 @@
 """What the package says about itself is true: its dependencies, its version, its layers."""
 
 import ast
+import os
 import re
 import runpy
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -171,3 +173,24 @@ def test_every_interface_file_is_built() -> None:
 @pytest.mark.parametrize("file", python_files(PACKAGE), ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_no_message_has_pip_install_a_package_that_no_registry_holds(file: Path) -> None:
     assert "mask_detector_ros[" not in file.read_text()
+
+
+@pytest.mark.parametrize("entry", ["cli", "ros"])
+def test_commands_and_nodes_start_no_threads_that_they_do_not_need(entry: str) -> None:
+    """NumPy's and SciPy's libraries start one for each processor."""
+    if entry == "ros":
+        pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
+    program = (
+        f"import os, mask_detector_ros.{entry}, mask_detector_ros.detector, scipy.linalg;"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == 1

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+
+# NumPy and SciPy each start a thread per processor on import, for work that this command lacks.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from mask_detector_ros import __version__
 from mask_detector_ros.cli.command import Parser, run_command

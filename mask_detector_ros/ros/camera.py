@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,12 +80,16 @@ class Camera:
         self.statistics = FrameStatistics()
         self._stream = detector.stream()
         self._results = Results(node, f"{name}/{node.get_name()}" if name else "~")
-        self._geometry = Geometry(
-            node,
-            node.resolve_topic_name(self._topic),
-            depth_topic,
-            lambda: self._results.has_subscribers("faces_3d"),
-        )
+        try:
+            self._geometry = Geometry(
+                node,
+                node.resolve_topic_name(self._topic),
+                depth_topic,
+                lambda: self._results.has_subscribers("faces_3d"),
+            )
+        except BaseException:
+            self._results.destroy()
+            raise
 
     def activate(self) -> None:
         """Reset people and counts."""
@@ -276,8 +280,8 @@ def make_cameras(
     detector: MaskDetector,
     values: Values,
     publishing: Callable[[], AbstractContextManager[bool]],
-) -> list[Camera]:
-    """Create the cameras named by the parameters, or the single unnamed one.
+) -> Iterator[Camera]:
+    """Create the cameras named by the parameters, or the single unnamed one; yield each at once.
 
     Raises:
         ParameterError: the parameters contradict each other.
@@ -294,4 +298,5 @@ def make_cameras(
         return topics
 
     topics = zip(names, spread("camera_topics"), spread("depth_topics"), strict=True)
-    return [Camera(node, *of_one, detector, publishing) for of_one in topics]
+    for of_one in topics:
+        yield Camera(node, *of_one, detector, publishing)

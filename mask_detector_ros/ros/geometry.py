@@ -73,12 +73,11 @@ class Geometry:
     def _match(self) -> None:
         if not self._is_wanted():
             self._unsubscribe()
-        elif not self._subscriptions:
-            qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-            self._subscriptions = [
-                self._node.create_subscription(kind, topic, callback, qos)
-                for topic, (kind, callback) in self._topics.items()
-            ]
+            return
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        # One by one: what a failed creation leaves out, the next check adds.
+        for topic, (kind, callback) in list(self._topics.items())[len(self._subscriptions) :]:
+            self._subscriptions.append(self._node.create_subscription(kind, topic, callback, qos))
 
     def _unsubscribe(self) -> None:
         for subscription in self._subscriptions:

@@ -90,21 +90,22 @@ class MaskDetectorNode(LifecycleNode):
         values = self._values
         start = time.monotonic()
         try:
-            detector = MaskDetector.load(
+            detector = self._detector = MaskDetector.load(
                 # A signal must be able to end a build, which takes minutes.
                 cancelled=lambda: not rclpy.ok(),
                 **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
-            self._cameras = make_cameras(self, detector, values, self._publishing)
+            for camera in make_cameras(self, detector, values, self._publishing):
+                self._cameras.append(camera)
         except MaskDetectorError as error:
+            self._free()
             if rclpy.ok():  # otherwise a signal has ended it, which is not an error
                 self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        self._detector = detector
         self._worker = NewestItemWorker(self._process, self._stop_after_crash)
         self.get_logger().info(
-            f"models loaded in {time.monotonic() - start:.1f} s; backend {self._detector.backend}"
-            f" on {self._detector.device}; labels {', '.join(self._detector.label_names)}"
+            f"models loaded in {time.monotonic() - start:.1f} s; backend {detector.backend}"
+            f" on {detector.device}; labels {', '.join(detector.label_names)}"
         )
         if values["alert_after"] > 0 and (reason := self._unknown_alert_labels(values)):
             self.get_logger().warning(reason)
@@ -136,11 +137,7 @@ class MaskDetectorNode(LifecycleNode):
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
-    @report_exceptions
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._deactivate()
-        self._free()
-        return TransitionCallbackReturn.SUCCESS
+    on_error = on_shutdown
 
     def _deactivate(self) -> None:
         self._active = False
@@ -153,21 +150,23 @@ class MaskDetectorNode(LifecycleNode):
             self._worker.clear()
 
     def _free(self) -> None:
-        """Drop models and publishers; a frame in progress has `STOP_TIMEOUT` to finish."""
-        if self._worker is None:
-            return
+        """Drop models and publishers; a frame in progress has `STOP_TIMEOUT` to finish.
+
+        Called again after an error, it goes on with what is left.
+        """
         self._abandoned = [worker for worker in self._abandoned if not worker.stop(0)]
-        if not self._worker.stop(STOP_TIMEOUT):
+        if self._worker is not None and not self._worker.stop(STOP_TIMEOUT):
             self._abandoned.append(self._worker)
             self.get_logger().warning(
                 "a frame is stuck; its thread and its models are left behind until it ends"
             )
+        self._worker = None
         if self._detector is not None:
             self._detector.close()
-        self._worker = self._detector = None
-        for camera in self._cameras:
-            camera.destroy()
-        self._cameras = []
+        self._detector = None
+        while self._cameras:
+            self._cameras[-1].destroy()
+            self._cameras.pop()
         return_memory()
 
     def close(self) -> None:

@@ -63,9 +63,11 @@ class Results:
                     qos,
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
-            # rclpy raises RuntimeError for an unknown policy.
-            except (ParameterException, RuntimeError) as error:
+            except BaseException as error:
                 self.destroy()
+                # rclpy raises RuntimeError for an unknown policy.
+                if not isinstance(error, ParameterException) and type(error) is not RuntimeError:
+                    raise
                 raise ParameterError(
                     f"the QoS of {place}/{topic} cannot be overridden: {error}"
                 ) from error
@@ -87,6 +89,6 @@ class Results:
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        for publisher in self._publishers.values():
+        while self._publishers:
+            _, publisher = self._publishers.popitem()
             self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers = {}

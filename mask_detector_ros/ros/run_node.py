@@ -168,20 +168,29 @@ def explain_start_error(error: Exception) -> str:
     """One line with the reason why ROS did not start, and the remedy."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else type(error).__name__
-    for words, advice in _START_ERRORS:
-        if words in text:
-            return f"{advice} ({first})"
+    if shortage := explain_shortage(error):
+        return shortage
     if isinstance(error, UnknownROSArgsError) or "arse" in first:
         return f"wrong ROS arguments: {first}"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory; close other programs"
     return f"ROS could not start: {first}"
 
 
-_START_ERRORS = (
+def explain_shortage(error: Exception) -> str:
+    """One line about a shortage of memory, disk, files or threads; empty for other errors."""
+    text = str(error).strip()
+    for words, advice in _SHORTAGES:
+        if words in text:
+            return f"{advice} ({text.splitlines()[0]})"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; close other programs"
+    return ""
+
+
+_SHORTAGES = (
     ("Too many open files", "too many open files; raise their limit with `ulimit -n 1024`"),
     ("t start new thread", "no more threads can be started; raise their limit with `ulimit -u`"),
     ("Cannot allocate memory", "there is not enough memory; close other programs"),
+    ("No space left", "the disk is full; free some space"),
     ("initialize logging", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
     ("log directory", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
 )
@@ -207,15 +216,20 @@ def sending(node: Node) -> Iterator[None]:
 
 
 def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Print unexpected exceptions of a lifecycle callback, which rclpy swallows silently."""
+    """Report the exceptions of a node's lifecycle callback, which rclpy swallows silently."""
 
     @functools.wraps(callback)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return callback(*args, **kwargs)
-        except Exception:  # raised again later
+        except Exception as error:  # raised again later
             if rclpy.ok():
-                traceback.print_exc()
+                if shortage := explain_shortage(error):
+                    step = callback.__name__.removeprefix("on_")
+                    node: Any = args[0]
+                    node.get_logger().error(f"{step} failed: {shortage}")
+                else:
+                    traceback.print_exc()
             raise
 
     return run

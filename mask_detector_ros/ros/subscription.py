@@ -81,8 +81,12 @@ class ImageSubscription:
             DurabilityPolicy.VOLATILE,
         )
         self._choice = self._wanted() or unknown
-        self._subscription = self._subscribe()
         self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=STEADY_CLOCK)
+        try:
+            self._subscription = self._subscribe(self._choice)
+        except BaseException:
+            node.destroy_timer(self._timer)
+            raise
 
     @property
     def topic(self) -> str:
@@ -136,8 +140,7 @@ class ImageSubscription:
             " them (image:= of the launch file, or -r image_raw:=)"
         )
 
-    def _subscribe(self) -> Any:
-        choice = self._choice
+    def _subscribe(self, choice: Choice) -> Any:
         qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=1,
@@ -190,6 +193,7 @@ class ImageSubscription:
     def _match(self) -> None:
         wanted = self._wanted()
         if wanted is not None and wanted != self._choice:
-            self._choice = wanted
+            # In this order, a failure leaves the old subscription, and the next check tries again.
+            subscription = self._subscribe(wanted)
             self._node.destroy_subscription(self._subscription)
-            self._subscription = self._subscribe()
+            self._choice, self._subscription = wanted, subscription

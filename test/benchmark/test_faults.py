@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from benchmark import faults
 from benchmark.processes import Lost, wait_for
 from benchmark.rig import Rig
-from benchmark.soak import Report, cycle
+from benchmark.soak import Report, Sample, cycle
 from mask_detector_ros.ros.demo.graph import graph_environment
 
 SCALE = 0.05
@@ -53,7 +53,15 @@ def test_a_lifecycle_cycle_is_looked_at_and_answered(rig: Rig) -> None:
     report = cycle(rig, 2)
     assert report.lost == []
     assert len(report.rounds) == len(report.recoveries["lifecycle_cycle"]) == 2
-    assert all(megabytes > 0 and threads > 0 for _, megabytes, threads in report.rounds)
+    for sample in report.rounds:
+        assert min(sample.idle_mb, sample.threads, sample.descriptors) > 0
+        assert sample.working_mb > sample.idle_mb
+
+
+def test_images_of_changing_sizes_are_streamed(rig: Rig) -> None:
+    before = rig.frames
+    rig.stream(0.5)
+    assert rig.frames > before
 
 
 def test_what_never_comes_is_lost() -> None:
@@ -61,17 +69,27 @@ def test_what_never_comes_is_lost() -> None:
         wait_for(lambda: False, "a wonder", limit=0.01)
 
 
-def rounds(*megabytes: float, threads: int = 20) -> list[tuple[int, float, int]]:
-    return [(100 * i, m, threads) for i, m in enumerate(megabytes)]
+def rounds(
+    *megabytes: float, threads: Sequence[int] = (), descriptors: Sequence[int] = ()
+) -> list[Sample]:
+    return [
+        Sample(60.0 * i, 100 * i, m + 100, *(n[i] if n else 20 for n in (threads, descriptors)), m)
+        for i, m in enumerate(megabytes)
+    ]
+
+
+FLAT = (300, 350, 320, 340, 330, 325)
 
 
 @pytest.mark.parametrize(
     ("report", "passed"),
     [
-        (Report(rounds=rounds(300, 350, 320, 340, 330, 325)), True),
+        (Report(rounds=rounds(*FLAT)), True),
         (Report(rounds=rounds(300, 350, 320, 340, 335, 360)), False),
-        (Report(rounds=rounds(300, 350, 320, 340), lost=["flood: gone"]), False),
-        (Report(rounds=[*rounds(300, 350, 320, 340)[:3], (9, 320, 21)]), False),
+        (Report(rounds=rounds(*FLAT), lost=["flood: gone"]), False),
+        (Report(rounds=rounds(*FLAT, threads=(9, 9, 20, 25, 25, 20))), True),
+        (Report(rounds=rounds(*FLAT, threads=(9, 9, 20, 25, 25, 21))), False),
+        (Report(rounds=rounds(*FLAT, descriptors=(9, 9, 20, 20, 21, 21))), False),
         (Report(rounds=rounds(300)), True),
         (Report(), False),
     ],

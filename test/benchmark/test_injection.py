@@ -70,5 +70,5 @@ def test_the_harness_fails_at_the_call_it_is_told() -> None:
     with pytest.raises(MemoryError):
         fail_at(1, MemoryError(), work)
     assert calls == []
-    assert not fail_at(10_000, MemoryError(), work)
+    assert 3 <= fail_at(10_000, MemoryError(), work) < 10_000
     assert len(calls) == 3

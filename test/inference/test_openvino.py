@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO: what it does with a network beside what every backend does."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -12,6 +18,11 @@ from mask_detector_ros.models import find_detector
 openvino = pytest.importorskip("openvino", reason="the openvino extra is not installed")
 
 from mask_detector_ros.inference import openvino as module  # noqa: E402
+
+MAX_THREADS = 6
+"""The caller's, two of libraries, and one of TBB that waits for work."""
+
+MAX_GROWTH_MB = 6.0
 
 
 @pytest.mark.parametrize("stage", ["rnet", "onet"])
@@ -102,3 +113,52 @@ def test_bytes_that_the_network_converts_are_converted_on_the_way_in():
         np.testing.assert_allclose(session.run(images=images)["maps"], expected, atol=1e-2)
     with pytest.raises(ModelError, match="takes images uint8"):
         session.run(images=images.astype(np.float32))
+
+
+PROGRAM = """
+import gc, json, os, sys
+from pathlib import Path
+import numpy as np
+from benchmark.adversarial import adversarial
+from benchmark.memory import resident_memory
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.heap import return_memory
+
+def look():
+    status = Path("/proc/self/status").read_text()
+    return len(os.listdir("/proc/self/task")), resident_memory(status)["VmRSS"]
+
+chance = np.random.default_rng(0)
+rounds = []
+for _ in range(3):
+    detector = MaskDetector.load(backend="openvino", threads=1)
+    # Sizes that recur, so that networks are compiled for them, and others that do not.
+    sizes = [(64 * i, 480) for i in range(2, 8)] * 5
+    sizes += [tuple(map(int, chance.integers(30, 600, 2))) for _ in range(40)]
+    for number, (height, width) in enumerate(sizes):
+        detector(adversarial(("faces", "noise")[number % 2], height, width, 8))
+    threads, _ = look()
+    del detector
+    return_memory()
+    rounds.append((threads, look()[1]))
+print(json.dumps(rounds))
+"""
+
+
+def test_threads_and_memory_are_bounded_whatever_sizes_come():
+    """In a process of its own: oneDNN's cache belongs to the whole process."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ONEDNN")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rounds = json.loads(done.stdout.splitlines()[-1])
+    # With a stream for each compiled network there were 32 threads on a machine of two cores.
+    assert max(threads for threads, _ in rounds) <= MAX_THREADS
+    # Caches of OpenVINO's default size left 58 MB after the first round and 12 MB after the second.
+    memory = [megabytes for _, megabytes in rounds]
+    assert max(memory) - memory[0] < MAX_GROWTH_MB
