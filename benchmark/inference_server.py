@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -88,8 +89,8 @@ class InferenceServer:
         self._log.flush()
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
-    def start(self) -> None:
-        """Start it; return when it is ready.
+    def start(self, *options: str) -> None:
+        """Start it, with these options too; return when it is ready.
 
         Raises:
             Lost: it ended instead.
@@ -97,7 +98,7 @@ class InferenceServer:
         self._log.seek(0)
         self._log.truncate()
         self._process = subprocess.Popen(
-            self._command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
+            [*self._command, *options], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
         )
         process = self._process
         wait_for(lambda: "\nserving " in f"\n{self.log}" or process.poll() is not None, "a server")
@@ -113,6 +114,16 @@ class InferenceServer:
         for pid in self.processes() if processes is None else processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """For a while Triton accepts connections, and answers nothing."""
+        triton = self.processes()[1:2]
+        self.signal(signal.SIGSTOP, triton)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT, triton)
 
     def kill(self) -> None:
         """End all its processes at once, as a power cut does."""

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("tritonclient.grpc", reason="the triton extra is not installed")
 
 from grpc_detector import GrpcDetector
-from inference_server import InferenceServer, missing_server
 from waiting import wait_until
 
+from benchmark.inference_server import InferenceServer, missing_server
 from mask_detector_ros import MaskDetector, server_link
 from mask_detector_ros.errors import ParameterError
 
@@ -42,9 +42,8 @@ def small_server():
 
 @pytest.fixture(scope="module")
 def server():
-    server = InferenceServer("--instances", "1")
-    yield server
-    server.close()
+    with InferenceServer("--instances", "1") as server:
+        yield server
 
 
 class Robot:

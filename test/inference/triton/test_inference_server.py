@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip("tritonclient.grpc", reason="the triton extra is not installed")
 
-from inference_server import InferenceServer, missing_server
 from silent_proxy import SilentProxy
 from waiting import wait_until
 
+from benchmark.inference_server import InferenceServer, missing_server
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import (
     BackendError,
@@ -34,9 +34,8 @@ DEADLINE = 5.0
 @pytest.fixture(scope="module")
 def server():
     limits = "--queue-size 2 --queue-limit 30 --max-image-pixels 8294400"
-    server = InferenceServer("--instances", "1", *limits.split())
-    yield server
-    server.close()
+    with InferenceServer("--instances", "1", *limits.split()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_a_stopped_server_costs_the_deadline_and_no_more(load, server, astronaut
 
 
 def test_a_connection_that_is_lost_without_a_word_is_replaced(load, server, astronaut):
-    proxy = SilentProxy(server.ports[0])
+    proxy = SilentProxy(int(server.address.rpartition(":")[2]))
     served = load(server_url=f"127.0.0.1:{proxy.port}", server_deadline=0.5)
     assert len(served(astronaut)) == 1
     proxy.silence()
@@ -243,17 +242,14 @@ def test_with_tls_and_a_token_only_those_who_have_both_are_served(tmp_path, cert
     token.write_text("0123456789abcdef\n")
     wrong.write_text("0123456789abcdeX\n")
     trusted, key = certificate
-    server = InferenceServer(
-        *("--instances", "1", "--token-file", str(token)),
-        *("--tls-cert", trusted, "--tls-key", key),
-    )
+    secured = ("--token-file", str(token), "--tls-cert", trusted, "--tls-key", key)
+    with InferenceServer("--instances", "1", *secured) as server:
 
-    def load(scheme="grpcs", **parameters):
-        url = f"{scheme}://{server.address}"
-        common = {"backend": "triton", "server_url": url, "server_deadline": DEADLINE}
-        return MaskDetector.load(**{**common, **parameters})
+        def load(scheme="grpcs", **parameters):
+            url = f"{scheme}://{server.address}"
+            common = {"backend": "triton", "server_url": url, "server_deadline": DEADLINE}
+            return MaskDetector.load(**{**common, **parameters})
 
-    try:
         for given in ({}, {"server_token_file": str(wrong)}):
             with pytest.raises(BackendError, match=r"demands a token, or another one; give it in"):
                 load(server_ca=trusted, **given)
@@ -264,5 +260,3 @@ def test_with_tls_and_a_token_only_those_who_have_both_are_served(tmp_path, cert
             load("grpc", **known)
         with load(server_ca=trusted, **known) as detector:
             assert len(detector(astronaut)) == 1
-    finally:
-        server.close()
