@@ -13,7 +13,7 @@ endif
 # Tests run in one process a core; ARGS='-n0 --pdb' runs them in one, to debug.
 PYTEST := $(VENV_PYTHON) -m pytest -p timeout -p xdist -n auto --dist worksteal
 
-.PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env serve-env gpu-check engine-builds tensorrt-names clean
+.PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env serve-env fleet-check gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make convert-env  install TensorFlow and its like into .venv/convert, for convert_to_trt/"
 	@echo "make tensorrt-env  install TensorRT-RTX into .venv/tensorrt, to build engines without a GPU"
 	@echo "make serve-env  install NVIDIA Triton into .venv/serve, for mask-detector serve"
+	@echo "make fleet-check  one server and three robots through faults and load, 2 minutes (options: ARGS)"
 	@echo "make engine-builds  how large engines get and how long they take, in .venv/tensorrt (options: ARGS)"
 	@echo "make gpu-check   on a machine with an NVIDIA GPU: compare with the CPU and time, 4 minutes (options: ARGS)"
 	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
@@ -96,6 +97,9 @@ tensorrt-env: setup
 
 serve-env: setup
 	@$(VENV_PYTHON) -m mask_detector_ros.serving.environment
+
+fleet-check: serve-env
+	@$(VENV_PYTHON) -m benchmark.fleet $(ARGS)
 
 gpu-check: setup
 	@$(VENV_PYTHON) -m benchmark.gpu_check $(ARGS)
