@@ -15,7 +15,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from mask_detector_ros import __version__
 from mask_detector_ros.cli.command import Parser, run_command
 
-COMMANDS = (*("image", "video", "bag", "serve", "evaluate", "benchmark", "models", "completion"),)
+COMMANDS = (
+    *("image", "video", "bag", "serve", "export", "evaluate", "benchmark", "models", "completion"),
+)
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:

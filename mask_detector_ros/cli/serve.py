@@ -62,21 +62,31 @@ def add_parser(commands: Any) -> None:
     network.add_argument(
         "--token-file", default="", metavar="FILE", help="serve only clients that send this token"
     )
-    queue = parser.add_argument_group("load")
-    queue.add_argument(
-        "--instances",
-        type=int,
-        metavar="N",
-        help="detectors that work side by side, each a process of one thread. Default: one a core,"
-        " on a GPU one.",
+    add_load_options(
+        parser, "each a process of one thread. Default: one for each core, on a GPU one."
     )
-    queue.add_argument(
+    add_options(parser, "detector", LOCAL_PARAMETERS)
+    parser.set_defaults(run=run)
+
+
+def add_load_options(parser: argparse.ArgumentParser, how: str) -> None:
+    """Options of the model on the server: its name, instances and queue.
+
+    Args:
+        parser: of the command.
+        how: what else there is to say about instances.
+    """
+    load = parser.add_argument_group("load")
+    load.add_argument(
+        "--instances", type=int, metavar="N", help=f"detectors that work side by side, {how}"
+    )
+    load.add_argument(
         "--queue-size",
         type=int,
         metavar="N",
         help="requests that may wait; one more is rejected at once. Default: two an instance.",
     )
-    queue.add_argument(
+    load.add_argument(
         "--queue-limit",
         type=float,
         default=DEFAULT_QUEUE_LIMIT,
@@ -84,14 +94,12 @@ def add_parser(commands: Any) -> None:
         help="seconds that a request may wait before it is rejected."
         f" Default: {DEFAULT_QUEUE_LIMIT}.",
     )
-    parser.add_argument(
+    load.add_argument(
         "--model-name",
         default="mask_detector",
         metavar="NAME",
         help="the name under which clients ask for it. Default: mask_detector.",
     )
-    add_options(parser, "detector", LOCAL_PARAMETERS)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -177,7 +185,7 @@ def require_in_range(arguments: argparse.Namespace) -> None:
         ("queue_limit", 0.001, 60),
         *((f"{kind}_port", 1, 65535) for kind in ("grpc", "http", "metrics")),
     ):
-        value = getattr(arguments, name)
+        value = getattr(arguments, name, None)
         if value is not None and not low <= value <= high:
             option = name.replace("_", "-")
             raise ParameterError(f"--{option} must be from {low} to {high}, got {value}")

@@ -14,7 +14,14 @@ from typing import Any
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.serving.environment import TritonFiles
-from mask_detector_ros.serving.repository import INPUTS, OUTPUTS, Word, to_map, write_model
+from mask_detector_ros.serving.repository import (
+    INPUTS,
+    OUTPUTS,
+    Word,
+    queue_policy,
+    to_map,
+    write_model,
+)
 from mask_detector_ros.shared_files import PACKAGE
 
 TOKEN_KEY = "mask-detector-token"
@@ -101,12 +108,7 @@ def write_repository(
             "output": OUTPUTS,
             "instance_group": {"count": options.instances, "kind": Word("KIND_CPU")},
             "dynamic_batching": {
-                "default_queue_policy": {
-                    "timeout_action": Word("REJECT"),
-                    "default_timeout_microseconds": round(options.queue_limit * 1e6),
-                    "allow_timeout_override": True,
-                    "max_queue_size": options.queue_size,
-                }
+                "default_queue_policy": queue_policy(options.queue_size, options.queue_limit)
             },
             "parameters": to_map(parameters),
         },

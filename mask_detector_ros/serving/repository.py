@@ -54,6 +54,16 @@ def describe_model(
     }
 
 
+def queue_policy(size: int, limit: float) -> dict[str, Any]:
+    """A queue that rejects a request at once when it is full, and after `limit` seconds."""
+    return {
+        "timeout_action": Word("REJECT"),
+        "default_timeout_microseconds": round(limit * 1e6),
+        "allow_timeout_override": True,
+        "max_queue_size": size,
+    }
+
+
 def write_model(folder: Path, config: Mapping[str, Any]) -> Path:
     """Write the config of a model into a repository.
 

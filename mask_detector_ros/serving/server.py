@@ -66,13 +66,10 @@ class TritonServer:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_"))
         self._prefix = self._folder.name
         write_repository(self._folder / "models", options, values, facts, triton.packages)
-        backend = self._folder / "backends" / "python"
-        backend.mkdir(parents=True)
-        for file in (triton.stub, *triton.backend.glob("*.*")):
-            (backend / file.name).symlink_to(file)
+        link_backend(triton, self._folder / "backends")
         self._process = subprocess.Popen(
             build_command(triton, self._folder, options, self._prefix),
-            env=_variables(triton),
+            env=child_variables(triton),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -163,7 +160,15 @@ class TritonServer:
         return (lines or list(self._last_lines) or ["no reason given"])[-1]
 
 
-def _variables(triton: TritonFiles) -> dict[str, str]:
+def link_backend(triton: TritonFiles, folder: Path) -> None:
+    """Make a folder of backends, with the Python backend for this version of Python."""
+    backend = folder / "python"
+    backend.mkdir(parents=True)
+    for file in (triton.stub, *triton.backend.glob("*.*")):
+        (backend / file.name).symlink_to(file)
+
+
+def child_variables(triton: TritonFiles) -> dict[str, str]:
     """The environment of the server, in which its Python backend finds this Python."""
     folders = (triton.python_library, str(triton.libraries), os.environ.get("LD_LIBRARY_PATH", ""))
     base = getattr(sys, "_base_executable", None) or sys.executable

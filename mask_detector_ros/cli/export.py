@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mask-detector export`: the detector in the form that another server takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
+from mask_detector_ros.cli.serve import add_load_options, require_in_range
+from mask_detector_ros.parameters import LOCAL_PARAMETERS
+
+FIXED = detector_parameters(
+    *("detector_model", "classifier_model", "min_face_size", "pyramid_factor"),
+    *("detection_thresholds", "margin"),
+)
+"""Parameters that the graph of a single-file cascade fixes."""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write the detector for another server",
+        description="Write the detector in the form that another server takes.",
+    )
+    kinds = parser.add_subparsers(title="servers", required=True, metavar="SERVER")
+    triton = kinds.add_parser(
+        "triton",
+        help="a model repository for NVIDIA's Triton container, on GPUs",
+        description="Write a model repository for NVIDIA's Triton container: the whole cascade as"
+        " one ONNX file for images of one size, run by ONNX Runtime with TensorRT on GPUs. Needs"
+        " the source tree and the package onnx.",
+    )
+    triton.add_argument("directory", type=Path, metavar="DIR", help="the model repository")
+    triton.add_argument("--image", default="640x480", metavar="WxH", help="default: 640x480")
+    add_load_options(triton, "on each GPU. Default: 1.")
+    add_options(triton, "detector", FIXED)
+    triton.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    # Only now: the other commands need none of it.
+    from mask_detector_ros.serving.export import export_cascade
+
+    require_in_range(arguments)
+    values = option_values(arguments, LOCAL_PARAMETERS)
+    options = [f"--image={arguments.image}"]
+    for parameter in FIXED:
+        if parameter.name in vars(arguments):
+            value = getattr(arguments, parameter.name)
+            several = value if isinstance(value, list) else [value]
+            options += [f"--{parameter.name.replace('_', '-')}", *map(str, several)]
+    instances = arguments.instances or 1
+    model = export_cascade(
+        arguments.directory.expanduser(),
+        values,
+        options,
+        name=arguments.model_name,
+        instances=instances,
+        queue_size=arguments.queue_size or 2 * instances,
+        queue_limit=arguments.queue_limit,
+    )
+    print(
+        f"wrote {model}; serve it with: docker run --rm --gpus all --shm-size 1g"
+        f" -p 8001:8001 -v {model.parent.absolute()}:/models"
+        " nvcr.io/nvidia/tritonserver:25.10-py3 tritonserver --model-repository=/models"
+    )
+    return 0
