@@ -99,10 +99,12 @@ def render_commands() -> str:
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Each command of a parser with its own parser."""
+    """Each command of a parser with its own parser; of commands with commands only these."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
+            for name, command in action.choices.items():
+                nested = [(f"{name} {inner}", each) for inner, each in subcommands(command)]
+                yield from nested or [(name, command)]
 
 
 def option_row(action: argparse.Action) -> str:
