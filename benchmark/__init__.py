@@ -3,5 +3,5 @@
 
 import os
 
-# As in mask_detector_ros: ONNX Runtime is not to report its use.
+# As in mask_detector_ros: keep ONNX Runtime from sending telemetry.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

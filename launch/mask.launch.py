@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start a camera, or none, and the mask detector on its images.
 
-`ros2 launch mask_detector_ros mask.launch.py --show-args` lists the arguments. An empty one
-leaves its parameter to the node's parameter file, and that to the node's default. Detector and
-camera have files of their own: parameters of one name can mean different things to them.
+`ros2 launch mask_detector_ros mask.launch.py --show-args` lists the arguments. An empty argument
+leaves its parameter to the node's parameter file, and then to the node's default. Detector and
+camera have separate files, because a parameter name can mean different things to them.
 """
 
 from __future__ import annotations
@@ -38,15 +38,14 @@ ARGUMENTS = [
         "camera",
         default_value="v4l2",
         choices=["v4l2", "source", "none"],
-        description="Where images come from: v4l2 (a camera, by the package v4l2_camera), "
-        "source (what the argument source names), or none (the topic has a publisher already)",
+        description="Where images come from: v4l2 (a camera, through the package v4l2_camera), "
+        "source (the argument source), or none (the topic already has a publisher)",
     ),
     DeclareLaunchArgument(
         "video_device",
         default_value="",
-        description="Device of camera:=v4l2, such as /dev/video0, one for each of cameras with "
-        "commas; empty: as in "
-        "camera_params_file",
+        description="Device for camera:=v4l2, such as /dev/video0; with cameras, one per camera, "
+        "separated by commas; empty: as in camera_params_file",
     ),
     DeclareLaunchArgument(
         "source",
@@ -57,21 +56,22 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image",
         default_value="image_raw",
-        description="Topic of the images, relative to the namespace unless it begins with /; with "
-        "cameras, relative to each of them, or one for each, with commas",
+        description="Image topic, relative to the namespace unless it begins with /; with "
+        "cameras, relative to each camera, or one topic per camera, separated by "
+        "commas",
     ),
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        description="Names of several cameras, with commas, such as front,rear: each has the "
-        "namespace of its name; empty: one camera",
+        description="Names of several cameras, separated by commas, such as front,rear; each "
+        "name is that camera's namespace; empty: one camera",
     ),
     DeclareLaunchArgument(
         "detectors",
         default_value="one",
         choices=["one", "each"],
-        description="Whether one detector serves all cameras with one set of models, or each "
-        "camera has a process of its own",
+        description="one: a single detector serves all cameras with one set of models; each: every "
+        "camera has its own detector process",
     ),
     DeclareLaunchArgument(
         "backend",
@@ -89,8 +89,8 @@ ARGUMENTS = [
         "image_transport",
         default_value="",
         choices=["", *TRANSPORTS],
-        description="Whether the detector subscribes to raw or compressed images; auto takes raw "
-        "ones where a node publishes them; empty: as in params_file",
+        description="Whether the detector subscribes to raw or compressed images; auto uses raw "
+        "images if a node publishes them; empty: as in params_file",
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, such as front"
@@ -98,12 +98,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "mask_detector.yaml"),
-        description="YAML file with the parameters of the detector, and of no other node",
+        description="YAML file with the parameters of the detector only",
     ),
     DeclareLaunchArgument(
         "camera_params_file",
         default_value="",
-        description="YAML file with the parameters of the camera's node; empty: its defaults",
+        description="YAML file with the parameters of the camera node; empty: its defaults",
     ),
     DeclareLaunchArgument(
         "rviz",
@@ -115,26 +115,27 @@ ARGUMENTS = [
         "use_sim_time",
         default_value="",
         choices=["", *BOOLEANS],
-        description="Whether the nodes take their time from /clock; empty: as in their files",
+        description="Whether the nodes use simulated time from /clock; empty: as in their "
+        "parameter files",
     ),
     DeclareLaunchArgument(
         "autostart",
         default_value="",
         choices=["", *BOOLEANS],
-        description="Whether the detector configures and activates itself, with no lifecycle "
+        description="Whether the detector configures and activates itself, without a lifecycle "
         "manager; empty: as in params_file",
     ),
     DeclareLaunchArgument(
         "local",
         default_value="false",
         choices=BOOLEANS,
-        description="Whether the nodes talk to this machine only; false: as the environment says",
+        description="Whether to limit discovery to this machine; false: as set in the environment",
     ),
 ]
 
 
 def require_package(name: str, argument: str) -> None:
-    """Fail before any node is started, with the way out, where a package is missing."""
+    """Fail with the remedy before any node starts if a package is missing."""
     try:
         get_package_share_directory(name)
     except PackageNotFoundError:
@@ -146,7 +147,7 @@ def require_package(name: str, argument: str) -> None:
 
 
 def start_nodes(context: LaunchContext) -> list[Node]:
-    """The nodes that the arguments ask for."""
+    """The nodes that the arguments select."""
     arguments = context.launch_configurations
     check_names(arguments)
     own_file = find_file(arguments, "params_file")
@@ -202,8 +203,8 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         require_package("rviz2", "rviz:=true")
         options = {
             "arguments": ["-d", str(CONFIG / "mask.rviz")],
-            # The topic in rviz's configuration is absolute; this moves it into the namespace,
-            # of several cameras into the first one's.
+            # The topic in rviz's configuration is absolute; remap it into the namespace, or into
+            # that of the first of several cameras.
             "remappings": [(f"/{ANNOTATED_TOPIC}", ANNOTATED_TOPIC)],
         }
         nodes.append(node("rviz2", namespaces[0], "rviz2", parameters([]), **options))
@@ -211,7 +212,8 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
 
 def check_names(arguments: dict[str, str]) -> None:
-    """Name the argument that holds no ROS name; rcl would only say at which letter it stumbled."""
+    """Check the names among the arguments; rcl's own error names a character position, not the
+    argument."""
     rules = {
         "cameras": (ROS_NAMES, "names of letters, digits, _ and /, separated by commas"),
         "namespace": (f"({ROS_NAME})?/?", "letters, digits and _, with / between parts"),
@@ -223,12 +225,12 @@ def check_names(arguments: dict[str, str]) -> None:
 
 
 def find_file(arguments: dict[str, str], name: str) -> list[str]:
-    """The file that an argument names, or none where it is empty."""
+    """The file that an argument names; None if it is empty."""
     if not arguments[name]:
         return []
     path = Path(arguments[name]).expanduser()
     if not path.is_file():
-        # launch_ros would go on without it, with a warning that is easily missed.
+        # launch_ros would continue without it, after a warning that is easily missed.
         raise FileNotFoundError(f"{name}:={path} is not a file; give an existing one")
     return [str(path)]
 
@@ -245,19 +247,19 @@ def spread_images(arguments: dict[str, str], count: int) -> list[str]:
         return spread(arguments, "image", count)
     if count > 1 and arguments["image"].startswith("/"):
         raise ValueError(
-            "with cameras, image must be relative to each of them, or one for each with commas,"
-            f" got {arguments['image']}"
+            "with cameras, image must be relative to each camera, or name one topic per camera, "
+            f"separated by commas; got {arguments['image']}"
         )
     return [arguments["image"]] * count
 
 
 def join_names(*names: str) -> str:
-    """A namespace of those parts that are not empty."""
+    """Join the parts that are not empty to a namespace."""
     return "/".join(name.rstrip("/") for name in names if name)
 
 
 def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
-    """The values of an argument with commas, one for each camera, or empty ones."""
+    """The comma-separated values of an argument, one per camera; empty strings if it is empty."""
     values = arguments[name].split(",") if arguments[name] else [""] * count
     if len(values) != count:
         raise ValueError(f"{name} has {len(values)} values for {count} cameras; give one for each")
@@ -272,7 +274,7 @@ def parameter_value(name: str, text: str) -> bool | ParameterValue:
 
 
 def restrict_discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """With local:=true, the variable that keeps the nodes from the network."""
+    """With local:=true, the environment variable that limits discovery to this machine."""
     if context.launch_configurations["local"].lower() != "true":
         return []
     if os.environ.get("ROS_DISTRO") == "humble":

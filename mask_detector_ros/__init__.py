@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find faces in images and classify their masks: a library, a command and ROS 2 nodes."""
+"""Detect faces in images and classify their masks: a library, a command and ROS 2 nodes."""
 
 import os
 from pkgutil import extend_path

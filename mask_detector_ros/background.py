@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load something slow while something else serves."""
+"""Load something slow in the background."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class BackgroundLoad(Generic[Loaded]):
         except MaskDetectorError as error:
             self.state = f"failed: {error}"
             if not self._cancelled.is_set():
-                logger.warning("%s; going on without", error)
+                logger.warning("%s; continuing without it", error)
             return
         except BaseException:
             # A bug: Python reports it from this thread, and the state must show the failure.
-            self.state = "failed: unexpectedly, the log says how"
+            self.state = "failed: unexpected error, see the log"
             raise
         if not self._cancelled.is_set():
             self._result.append(result)

@@ -58,16 +58,20 @@ class Classifier:
         if not 0 <= self.margin < np.inf:
             raise self._misfit(f"has the margin {self.margin}, which must be 0 or more")
         if self._input.dtype not in _INPUT_TYPES:
-            raise self._misfit(f"takes {self._input.dtype}, it must take uint8, float16 or float32")
+            raise self._misfit(
+                f"takes {self._input.dtype}, but must take uint8, float16 or float32"
+            )
         shape = self._input.shape
         if len(shape) != 4:
-            raise self._misfit(f"must take a batch of images, its input has shape {shape}")
+            raise self._misfit(f"must take a batch of images, but its input has shape {shape}")
         channels, *sides = shape[1:] if self._channels_first else (shape[3], *shape[1:3])
         if shape[0] != -1 or channels != 3 or sides[0] != sides[1] or sides[0] < 1:
-            raise self._misfit(f"must take any number of square colour crops, its input is {shape}")
+            raise self._misfit(
+                f"must take any number of square colour crops, but its input is {shape}"
+            )
         if len(output.shape) != 2 or output.shape[1] not in (-1, len(self.label_names)):
             raise self._misfit(
-                f"names {len(self.label_names)} labels, its output has shape {output.shape}"
+                f"names {len(self.label_names)} labels, but its output has shape {output.shape}"
             )
         self.side = sides[0]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MaskDetector: an image in, labelled faces out."""
+"""MaskDetector: from an image to labelled faces."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class MaskDetector:
 
     @property
     def engine_state(self) -> str:
-        """State of the networks on the GPU: `building ...`, `ready` or `failed: ...`; empty
+        """State of loading the GPU networks: `building ...`, `ready` or `failed: ...`; empty
         without a GPU."""
         return self._dispatch.engine_state
 

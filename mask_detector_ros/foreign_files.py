@@ -18,7 +18,7 @@ _TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 
 
 def find_foreign(head: bytes) -> str:
-    """Describe a file that is no model by mistake, and the remedy; empty for anything else.
+    """Describe a file that is not a model, and the remedy; empty for anything else.
 
     Args:
         head: the first kilobytes of the file.
@@ -38,9 +38,9 @@ def find_foreign(head: bytes) -> str:
     if head.startswith((b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")) or (
         head[257:262] == b"ustar"
     ):
-        return "it is an archive; unpack it and give the model within"
+        return "it is an archive; unpack it and give the model inside"
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")):
-        return "it is an image; give the model"
+        return "it is an image; give a model"
     return ""
 
 

@@ -33,11 +33,11 @@ IMAGE_PERIOD = 0.1
 """Minimum seconds between two images: a browser draws no more. Counts cover every frame."""
 
 MAX_MEGAPIXELS = 1.0
-"""Of an image in the view."""
+"""JPEG quality of an image in the view."""
 
 START_TIMEOUT = 30.0
 MEMORY_LIMIT = "500MB"
-"""What the viewer's server keeps of the past, for browsers that come late."""
+"""History that the viewer's server keeps for browsers that connect late."""
 
 
 class LiveView:
@@ -152,7 +152,7 @@ class LiveView:
         return address
 
     def _end_server(self) -> None:
-        """With its child: `rerun` is a script that starts the program."""
+        """End the server and its child: `rerun` is a script that starts the program."""
         assert self._server is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._server.pid, signal.SIGTERM)

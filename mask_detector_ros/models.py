@@ -218,7 +218,7 @@ def find_classifier(classifier_model: str) -> bytes:
     )
     content = _read(path, f"classifier_model takes the path of an ONNX file, or one of: {names}")
     if problem := _find_mistake(path, content[:4096]):
-        raise ModelError(f"{path} is no ONNX file: {problem}")
+        raise ModelError(f"{path} is not an ONNX file: {problem}")
     return content
 
 
@@ -244,7 +244,7 @@ def _read(path: Path, hint: str) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"{path} is no regular file; {hint}")
+                raise ModelError(f"{path} is not a regular file; {hint}")
             if status.st_size > MAX_MODEL_BYTES:
                 raise ModelError(
                     f"{path} has {status.st_size:,} bytes, more than {MAX_MODEL_BYTES:,}; {hint}"

@@ -106,8 +106,8 @@ LOCAL_PARAMETERS = (
     Parameter(
         "precision",
         "auto",
-        "Precision of the classifier in TensorRT. auto takes fp16, or fp32 where fp16 disagrees. "
-        "The networks that place faces always compute in fp32.",
+        "Precision of the classifier in TensorRT. auto uses fp16, or fp32 if fp16 results "
+        "differ. The networks that place faces always compute in fp32.",
         choices=("auto", "fp32", "fp16"),
     ),
     Parameter(
@@ -125,22 +125,23 @@ LOCAL_PARAMETERS = (
     Parameter(
         "threads",
         0,
-        "CPU threads for inference; 0 takes all cores that the process may use.",
+        "CPU threads for inference; 0 uses all cores available to the process.",
         minimum=0,
         maximum=256,
     ),
     Parameter(
         "detector_model",
         "mtcnn_two_stage",
-        "Face detector: mtcnn_two_stage (one pass and one crop a face, labels included), "
-        "mtcnn_masked (three stages, trained for masks too), mtcnn (three stages, the public "
-        "weights), a folder with the ONNX files of the stages, or the file of a whole cascade.",
+        "Face detector: mtcnn_two_stage (one pass over the frame and one crop per face, which "
+        "also gives the label), mtcnn_masked (three stages, fine-tuned on masked faces), mtcnn "
+        "(three stages, public weights), a folder with the ONNX files of the stages, or the path "
+        "of a single-file cascade.",
     ),
     Parameter(
         "classifier_model",
         "auto",
-        "Mask classifier: auto (the detector's own labels, or mask_classifier where it gives "
-        "none), a name in models.yaml, or the path of an ONNX file.",
+        "Mask classifier: auto (the detector's own labels, or mask_classifier if it has none), a "
+        "name in models.yaml, or the path of an ONNX file.",
     ),
     Parameter(
         "min_face_size",
@@ -154,7 +155,7 @@ LOCAL_PARAMETERS = (
     Parameter(
         "pyramid_factor",
         0.709,
-        "Scale between two pyramid levels of the three-stage detectors; smaller is faster and "
+        "Scale factor between pyramid levels of the three-stage detectors; smaller is faster and "
         "finds fewer faces.",
         minimum=0.3,
         maximum=0.95,
@@ -163,7 +164,7 @@ LOCAL_PARAMETERS = (
     Parameter(
         "detection_thresholds",
         (0.6, 0.7, 0.7),
-        "Score thresholds of the three stages; mtcnn_two_stage takes the first and the last.",
+        "Score thresholds of the three stages; mtcnn_two_stage uses the first and the last.",
         minimum=0.0,
         maximum=1.0,
         live=True,
@@ -179,8 +180,8 @@ LOCAL_PARAMETERS = (
     Parameter(
         "max_candidates",
         500,
-        "Maximum number of face candidates per image that the later stages examine, best scores "
-        "first: it bounds the time and memory of a frame.",
+        "Maximum number of face candidates per image that the later stages process, best scores "
+        "first; it bounds the time and memory of a frame.",
         minimum=10,
         maximum=10000,
         live=True,
@@ -199,7 +200,7 @@ LOCAL_PARAMETERS = (
         "margin",
         -1.0,
         "Context around a face in the classifier's crop, as a fraction of the longer side of the "
-        "box; a negative value takes the margin that the classifier was trained with.",
+        "box; a negative value uses the margin that the classifier was trained with.",
         minimum=-1.0,
         maximum=2.0,
         live=True,
@@ -218,8 +219,8 @@ TRACKING_PARAMETERS = (
     Parameter(
         "smoothing",
         1.0,
-        "Time over which observations count for the label of a track; 0 shows the label of each "
-        "frame alone.",
+        "Time constant for smoothing a track's label over its observations; 0 uses the label of "
+        "each frame alone.",
         minimum=0.0,
         maximum=60.0,
         unit="s",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the shipped models were made; needs the extra `train`, and no part of the library."""
+"""Code that made the shipped models. It needs the extra `train`; the library does not use it."""
 
 import os
 
-# As in mask_detector_ros: ONNX Runtime is not to report its use.
+# As in mask_detector_ros: keep ONNX Runtime from sending telemetry.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

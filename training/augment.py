@@ -18,7 +18,7 @@ Box = NDArray[np.float32]
 
 WITH_MASK, WITHOUT_MASK, INCORRECTLY = range(len(LABELS))
 PAINTED_INCORRECTLY = 0.4
-"""Share of painted masks that sit too low."""
+"""Fraction of painted masks that sit too low."""
 
 
 def training_crop(
@@ -29,14 +29,14 @@ def training_crop(
     margin: float,
     synthetic_mask_share: float,
 ) -> tuple[Image, int]:
-    """One random view of a face.
+    """Make one random crop of a face.
 
     Args:
         patch: the face and its surroundings.
         rng: random generator; the same state gives the same crop.
         size: side of the crop in pixels.
         margin: context on each side of the box, as the shipped model uses it.
-        synthetic_mask_share: the chance that a bare face gets a painted mask.
+        synthetic_mask_share: probability that a bare face gets a painted mask.
 
     Returns:
         (size, size, 3) uint8 BGR crop, and its label.

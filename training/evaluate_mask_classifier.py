@@ -52,7 +52,7 @@ def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[n
 
 
 def three_class(labels: Labels, probabilities: Probabilities) -> float:
-    """Balanced accuracy: the mean over classes of the share found; NaN without a face."""
+    """Balanced accuracy: mean recall over the classes; NaN without a face."""
     if not len(labels):
         return float("nan")
     found = probabilities.argmax(axis=1) == labels
@@ -60,13 +60,14 @@ def three_class(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def binary(labels: Labels, probabilities: Probabilities) -> float:
-    """Balanced accuracy of mask against bare: the more probable of these two, on their rows."""
+    """Balanced accuracy of mask against bare face, by the more probable of the two, on their
+    rows."""
     rows = labels < 2
     return three_class(labels[rows], probabilities[rows, :2])
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
-    """Expected calibration error of the best label, in bins of equal width.
+    """Expected calibration error of the most probable label, in bins of equal width.
 
     Naeini et al., 2015; the form of Guo et al., 2017 (https://arxiv.org/abs/1706.04599).
     """
@@ -80,7 +81,7 @@ def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
 def bootstrap_interval(
     metric: Metric, labels: Labels, probabilities: Probabilities, groups: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """95 % percentile interval of a metric, drawing whole groups with replacement."""
+    """95 % percentile interval of a metric by bootstrap over whole groups."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     values = []
@@ -88,7 +89,7 @@ def bootstrap_interval(
         drawn = rng.integers(0, len(members), len(members))
         rows = np.concatenate([members[index] for index in drawn])
         values.append(metric(labels[rows], probabilities[rows]))
-    # A draw can miss a rare class altogether; it says nothing then.
+    # A draw that misses a rare class gives no value.
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
@@ -155,9 +156,11 @@ def _confusion(labels: Labels, predicted: Labels) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with labels.csv and images/"
+    )
     parser.add_argument(
         "--model", type=Path, default=REPOSITORY / "models" / "mask_classifier.onnx"
     )

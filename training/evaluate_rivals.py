@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours beside other face detectors: python -m training.evaluate_rivals DATASET --yunet FILE ...
+"""Compare with other face detectors: python -m training.evaluate_rivals DATASET --yunet FILE ...
 
-Accuracy with the matching, figures and intervals of `mask-detector evaluate`; time on the data
-set's own photographs at one size, all in turn on each photograph, so that a busy machine slows all
-alike. The files are the user's; none is shipped here:
+Accuracy uses the matching, figures and intervals of `mask-detector evaluate`. Time is measured on
+the data set's photographs at one size, interleaved, so that load slows all detectors alike. You
+provide the files; none is shipped here:
 
     yunet       onnx/yunet_n_dynamic.onnx of ShiqiYu/libfacedetection.train (MIT)
     scrfd       scrfd_500m_kps.onnx or scrfd_2.5g_kps.onnx of insightface (research only)
@@ -12,7 +12,7 @@ alike. The files are the user's; none is shipped here:
     aizoo       models/face_mask_detection.pb of AIZOOTech/FaceMaskDetection (MIT), converted:
                 python -m convert_to_trt.tensorflow_to_onnx face_mask_detection.pb
 
-Ours are timed with labels, the others without, but for AIZOO's, which gives them itself.
+Our detectors are timed with labels, the others without, except AIZOO's, which labels faces itself.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Find = Callable[[NDArray[np.uint8]], Faces]
 
 
 class RivalLabels:
-    """The labels that a rival gives with its detections; it cannot label known boxes."""
+    """The labels that another detector gives with its detections; it cannot label known boxes."""
 
     def __init__(self, rival: Rival) -> None:
         self.label_names = rival.label_names
@@ -68,7 +68,7 @@ class RivalLabels:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -92,15 +92,15 @@ def main(argv: list[str] | None = None) -> int:
     milliseconds = measure_times(times, images)
     for name, networks in candidates.items():
         seen = observe(tqdm(images, name, leave=False), networks, args.iou)
-        # Each at its own threshold: the scores of two detectors say nothing to each other.
+        # Each at its own threshold: scores of different detectors are not comparable.
         threshold, _ = found_at_precision(seen, WANTED_PRECISION)
         chosen = seen if threshold is None else replace(seen, threshold=threshold)
         rows.append(table_row(name, milliseconds[name], summarise(chosen)))
     faces = sum(len(image.boxes) for image in images)
     title = (
-        f"{faces} faces in {len(images)} photographs, IoU {args.iou:g}, {HEADLINE}; time a frame of"
-        f" {TIMED_SIZE[0]}x{TIMED_SIZE[1]}, {args.threads} thread(s), interleaved; each at its"
-        f" threshold of precision {WANTED_PRECISION:g}"
+        f"{faces} faces in {len(images)} photographs, IoU {args.iou:g}, {HEADLINE}; time per "
+        f"frame of {TIMED_SIZE[0]}x{TIMED_SIZE[1]}, {args.threads} thread(s), interleaved; each "
+        f"at its threshold of precision {WANTED_PRECISION:g}"
     )
     found = [f"found, {words(label)}" for label in ("all", *LABELS)]
     ends = [f"and labelled right, {words(label)}" for label in LABELS]
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
-    """What is evaluated, and what is timed, by name."""
+    """The detectors to evaluate, and the detectors to time, by name."""
     default = check_parameters(DETECTOR_PARAMETERS, {"threads": args.threads})
     candidates: dict[str, Networks] = {}
     times: dict[str, Find] = {}
@@ -131,13 +131,13 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
 
 
 def as_detector(rival: Rival, settings: DetectionSettings) -> Find:
-    """The rival at a score of 0.5, as it is timed."""
+    """The other detector at a score threshold of 0.5, as it is timed."""
     chosen = replace(settings, detection_thresholds=(0.5, 0.5, 0.5))
     return lambda image: rival(image, chosen)
 
 
 def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
-    """Median milliseconds a frame, each candidate in turn on each photograph."""
+    """Median milliseconds per frame, with the candidates interleaved on each photograph."""
     step = max(1, len(images) // TIMED_IMAGES)
     spent: dict[str, list[float]] = {name: [] for name in candidates}
     for labelled in [images[0], *images[::step]]:
@@ -146,7 +146,7 @@ def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> d
             start = time.perf_counter()
             find(frame)  # type: ignore[arg-type]
             spent[name].append(1e3 * (time.perf_counter() - start))
-    # The first run of each is its warm-up.
+    # The first run of each is a warm-up.
     return {name: float(np.median(values[1:])) for name, values in spent.items()}
 
 

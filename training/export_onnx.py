@@ -18,7 +18,7 @@ from training.mask_network import ConvBatchNorm, MaskNetwork, Residual, Stage
 
 OPSET = 17
 IR_VERSION = 8
-"""The oldest usable versions, so that old runtimes on robots can read the file."""
+"""The oldest usable opset and IR versions, so that old runtimes on robots can read the file."""
 
 
 def export_onnx(
@@ -44,7 +44,7 @@ def export_onnx(
         temperature: divides the logits.
         labels: names of the columns of the output `probabilities`, float32 (batch, K).
         margin: context on each side that crops must have.
-        properties: more metadata, such as title, license and source.
+        properties: further metadata, such as title, licence and source.
     """
     graph = _Graph()
     x = graph.add("Cast", ["crops"], to=TensorProto.FLOAT)
@@ -97,7 +97,7 @@ def export_onnx(
 
 
 class _Graph:
-    """Nodes and constants in the order they are added."""
+    """Collects nodes and constants in the order they are added."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

@@ -19,11 +19,11 @@ LABELS_ONLY = ("chandrikadeb7", "notadithyabhat", "jamesnogra")
 """Sources of cropped heads, whose boxes are not a detector's ground truth."""
 
 PATCH_REACH = 1.1
-"""Half the side of the square kept around a face, in longer sides of its box: enough for
-margin, box jitter and rotation together."""
+"""Half the side of the square kept around a face, relative to the longer side of its box: enough
+for margin, box jitter and rotation together."""
 
 PATCH_FACE_SIDE = 112
-"""Faces larger than this many pixels are reduced to it: a crop shows them at 64."""
+"""Larger faces are reduced to this many pixels; crops show them at 64."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class FaceRow:
         image: path of the photograph.
         box: (4,) float32, xmin, ymin, xmax, ymax in its pixels.
         label: index into `LABELS`.
-        source: the collection it comes from.
-        suspect: whether a label in this photograph is in doubt.
+        source: its collection.
+        suspect: whether a label in this photograph is doubtful.
         is_whole_image: whether the photograph is itself a crop of this face.
     """
 
@@ -53,7 +53,7 @@ class FaceRow:
 
 
 def read_faces(folder: Path, split: str) -> list[FaceRow]:
-    """The rows of one split (`train` or `val`) of `folder`/labels.csv.
+    """Read the rows of one split (`train` or `val`) of `folder`/labels.csv.
 
     Raises:
         SourceError: there is no labels.csv, or it has no such split.
@@ -84,7 +84,7 @@ def _parse(row: dict[str, str], folder: Path) -> FaceRow:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The (H, W, 3) uint8 BGR photograph.
+    """Read a photograph as (H, W, 3) uint8 BGR.
 
     Raises:
         SourceError: the file cannot be read as an image.
@@ -97,7 +97,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class FacePatch:
-    """A face with its surroundings, and where it lies in them.
+    """A face with its surroundings, and its position in them.
 
     Attributes:
         pixels: (H, W, 3) uint8 BGR.
@@ -113,7 +113,7 @@ class FacePatch:
 
 
 def cut_patch(image: NDArray[np.uint8], row: FaceRow) -> FacePatch:
-    """The face of `row` with the surroundings that augmentation may need."""
+    """Cut out the face of `row` with the surroundings that augmentation needs."""
     centre = (row.box[:2] + row.box[2:]) / 2
     reach = PATCH_REACH * row.side
     height, width = image.shape[:2]

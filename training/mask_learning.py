@@ -28,7 +28,7 @@ from training.mask_teacher import Teacher, TeacherNetwork
 
 @dataclass(frozen=True)
 class Settings:
-    """What mask_classifier.yaml holds; the file explains each."""
+    """The settings of mask_classifier.yaml, which explains each."""
 
     network: str
     seed: int
@@ -53,7 +53,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in a YAML file.
+    """Read the settings from a YAML file.
 
     Raises:
         TypeError: a setting is missing or unknown.
@@ -62,7 +62,7 @@ def read_settings(path: Path) -> Settings:
 
 
 def draw_epoch(rows: list[FaceRow], settings: Settings, epoch: int) -> NDArray[np.int64]:
-    """Indices of the rows of one epoch, classes in their shares."""
+    """Draw the row indices of one epoch, with the configured share of each class."""
     labels = np.array([row.label for row in rows])
     weights = np.array([settings.suspect_weight if row.suspect else 1.0 for row in rows])
     for label, share in enumerate(settings.class_shares):
@@ -72,7 +72,8 @@ def draw_epoch(rows: list[FaceRow], settings: Settings, epoch: int) -> NDArray[n
 
 
 class EpochCrops(Dataset[tuple[Tensor, int]]):
-    """The augmented crops of one epoch; each depends only on seed, epoch and position."""
+    """The augmented crops of one epoch; each depends only on the seed, the epoch and its
+    position."""
 
     def __init__(
         self, patches: list[FacePatch], drawn: NDArray[np.int64], settings: Settings, epoch: int
@@ -94,8 +95,7 @@ class EpochCrops(Dataset[tuple[Tensor, int]]):
 
 
 def vary(crops: Tensor) -> Tensor:
-    """Vary (N, S, S, 3) uint8 crops that are used again: mirror, enlarge slightly, change the
-    light."""
+    """Vary (N, S, S, 3) uint8 crops that are reused: mirror, enlarge slightly, change the light."""
     side = crops.shape[1]
     window = int(torch.randint(round(0.9 * side), side + 1, ()))
     top, left = torch.randint(0, side - window + 1, (2,)).tolist()
@@ -109,7 +109,7 @@ def vary(crops: Tensor) -> Tensor:
 
 
 def make_network(settings: Settings) -> MaskNetwork | TeacherNetwork:
-    """The network that the settings name, untrained on faces.
+    """Make the network named in the settings, not yet trained on faces.
 
     Raises:
         ModelError: there is no network of that name.
@@ -122,12 +122,12 @@ def make_network(settings: Settings) -> MaskNetwork | TeacherNetwork:
 
 
 class Trainer:
-    """The network, its running mean, and the optimizer, on one device.
+    """A network, its weight average, and the optimiser, on one device.
 
     Args:
-        settings: of the training.
-        device: of torch.
-        teacher: gives targets for crops, where `teacher_share` wants some.
+        settings: settings of the training.
+        device: torch device.
+        teacher: gives targets for crops; used if `teacher_share` is above 0.
     """
 
     def __init__(self, settings: Settings, device: str, teacher: Teacher | None = None) -> None:
@@ -151,7 +151,7 @@ class Trainer:
         self.epoch = 0
 
     def run_epoch(self, patches: list[FacePatch], rows: list[FaceRow], workers: int) -> float:
-        """Train for one epoch; returns the mean loss."""
+        """Train for one epoch; return the mean loss."""
         settings = self.settings
         torch.manual_seed(settings.seed * 1000 + self.epoch)
         drawn = draw_epoch(rows, settings, self.epoch)
@@ -161,8 +161,8 @@ class Trainer:
             drop_last=True,
             num_workers=workers,
         )
-        # The views of the epoch at once: the teacher, which costs more than the network, sees
-        # each a single time, however often the network does.
+        # Make all crops of the epoch at once: the teacher, which costs more than the network, then
+        # processes each only once, however often the network sees it.
         views = [(crops, self._targets(crops, labels)) for crops, labels in loader]
         self.network.train()
         losses = []
@@ -187,7 +187,7 @@ class Trainer:
         return float(torch.stack(losses).mean())
 
     def _targets(self, crops: Tensor, labels: Tensor) -> Tensor:
-        """(N, K) probabilities that the network is to give."""
+        """(N, K) target probabilities."""
         smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
         certain = functional.one_hot(labels, len(LABELS)).float()
         targets = (1 - smoothing) * certain + smoothing / len(LABELS)
@@ -207,7 +207,7 @@ class Trainer:
         return 0.0
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; an interrupted write leaves the old one."""
+        """Write a checkpoint; an interrupted write leaves the old one intact."""
         state = {
             "settings": asdict(self.settings),
             "epoch": self.epoch,
@@ -226,7 +226,7 @@ class Trainer:
         """
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         if state["settings"] != asdict(self.settings):
-            raise ModelError(f"{path} was made with other settings; delete it to start anew")
+            raise ModelError(f"{path} was made with other settings; delete it to start again")
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -234,7 +234,7 @@ class Trainer:
 
     @torch.inference_mode()
     def logits(self, crops: NDArray[np.uint8]) -> Tensor:
-        """(N, K) logits of the running mean of the network, on the CPU."""
+        """(N, K) logits of the averaged network, on the CPU."""
         self.average.eval()
         batches = torch.from_numpy(crops).split(256)
         return torch.cat([self.average(batch.to(self.device)).cpu() for batch in batches])

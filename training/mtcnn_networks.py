@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""P-, R- and O-Net in torch, from and to the weights of training/make_mtcnn_onnx.py.
+"""P-, R- and O-Net in torch, with conversion from and to the weights of
+training/make_mtcnn_onnx.py.
 
-Same layers as the shipped files, so the same cost. Zhang et al., "Joint Face Detection and
-Alignment using Multi-task Cascaded Convolutional Networks", 2016.
+They have the same layers as the shipped files, and thus the same cost. Zhang et al., "Joint Face
+Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from torch import Tensor, nn
 from training.make_mtcnn_onnx import NETS, PIXEL_MEAN, PIXEL_SCALE
 
 Weights = tuple[list, list, list]
-"""Convolutions, fully connected layers (kernel and bias of each), and PReLU slopes, in the
-form of `clean_weights`: BGR pixels of 0 to 255 come in."""
+"""Convolutions, fully connected layers (kernel and bias of each), and PReLU slopes, in the form of
+`clean_weights`, for BGR pixels of 0 to 255."""
 
 SIDES = {"pnet": 12, "rnet": 24, "onet": 48}
-"""Side in pixels of the crop that a net decides on."""
+"""Side in pixels of each network's crop."""
 
 
 class CascadeNetwork(nn.Module):
-    """One net of the cascade, on crops of its own size.
+    """One network of the cascade, on crops of its own size.
 
     Args:
         name: `pnet`, `rnet` or `onet`.
-        weights: to start from.
+        weights: initial weights.
     """
 
     def __init__(self, name: str, weights: Weights) -> None:
         super().__init__()
         self.name = name
         convolutions, dense, slopes = weights
-        # Pixels are scaled in `forward`: an optimizer moves all weights by steps of about
-        # one size, and those of raw pixels would be far smaller than the others.
+        # Pixels are scaled in `forward`: an optimiser changes all weights by steps of similar size,
+        # and weights for raw pixels would be far smaller than the others.
         kernel, bias = convolutions[0]
         first = (kernel / PIXEL_SCALE, bias + PIXEL_MEAN * kernel.sum(axis=(1, 2, 3)))
         layers: list[nn.Module] = []
@@ -50,22 +51,22 @@ class CascadeNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(N, 3, side, side) BGR pixels of 0 to 255 to (N, 5 or 15) outputs.
+        """Compute (N, 5 or 15) outputs of (N, 3, side, side) BGR pixels, 0 to 255.
 
-        These are the logit of a face, four offsets of the box, and from O-Net five x and five
-        y of landmarks, in units of the crop's side.
+        These are the face logit, four box offsets and, from O-Net, five x and five y of landmarks,
+        relative to the crop's side.
         """
         outputs: Tensor = self.layers((pixels - PIXEL_MEAN) * PIXEL_SCALE)
         return outputs.flatten(1)
 
     def move_operating_point(self, score: float, threshold: float) -> None:
-        """Change the scores so that what was `score` becomes `threshold`; the order stays."""
+        """Shift the scores so that `score` becomes `threshold`; their order does not change."""
         move = np.log(threshold / (1 - threshold)) - np.log(score / (1 - score))
         with torch.no_grad():
             self.layers[-1].bias[0] += move
 
     def weights(self) -> Weights:
-        """The weights as they are now, in clean form."""
+        """The current weights in clean form."""
         convolutions, dense, slopes = [], [], []
         for layer in self.layers:
             if isinstance(layer, nn.PReLU):

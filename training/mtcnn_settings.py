@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What mtcnn.yaml holds; the file explains each."""
+"""The settings of mtcnn.yaml, which explains each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 @dataclass(frozen=True)
 class Settings:
-    """How samples are harvested and the nets are trained."""
+    """How samples are harvested and the networks trained."""
 
     seed: int
     passes: int
@@ -44,7 +44,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in a YAML file.
+    """Read the settings from a YAML file.
 
     Raises:
         TypeError: a setting is missing or unknown.

@@ -29,10 +29,10 @@ AIZOO_MAPS = {260: (33, 17, 9, 5, 3), 360: (45, 23, 12, 6, 4)}
 
 
 class Rival(ABC):
-    """A detector of others; of the settings it takes the last threshold.
+    """Another project's detector; of the settings it uses only the last threshold.
 
     Attributes:
-        label_names: the labels that it gives itself; empty for a detector alone.
+        label_names: the labels that it predicts; empty for a detector without labels.
     """
 
     label_names: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Rival(ABC):
         self._session = create_session(model, path.name, "onnxruntime", threads)
         (self._input,) = self._session.inputs
         if len(self._input.shape) != 4:
-            raise ModelError(f"{path.name} takes {self._input}, which is no image")
+            raise ModelError(f"{path.name} takes {self._input}, which is not an image")
         is_last = self._input.shape[3] == 3
         height, width = self._input.shape[1:3] if is_last else self._input.shape[2:]
         self._channels_last, self._fixed = is_last, (height, width)
@@ -73,7 +73,8 @@ class Rival(ABC):
         return list(self._session.run(**{self._input.name: np.ascontiguousarray(values)}).values())
 
     def _fit(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """The image in the network's input, and the input's pixels for one of it in x and y."""
+        """Letterbox the image to the network's input; also return input pixels per image pixel in x
+        and y."""
         height, width = image.shape[:2]
         if -1 in self._fixed:
             padding = (-height % STRIDES[-1], -width % STRIDES[-1])
@@ -88,14 +89,14 @@ class Rival(ABC):
 
     @abstractmethod
     def _normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
-        """(H, W, 3) float32 as the network takes it."""
+        """Normalise to (H, W, 3) float32 as the network expects."""
 
     @abstractmethod
     def _decode(
         self, outputs: list[Array], size: tuple[int, int]
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """(N, 4) boxes, (N,) scores, (N, 5, 2) landmarks and (N, K) probabilities, in pixels of
-        the input of `size` (height, width)."""
+        """Decode to (N, 4) boxes, (N,) scores, (N, 5, 2) landmarks and (N, K) probabilities, in
+        input pixels; `size` is (height, width) of the input."""
 
 
 class YuNet(Rival):
@@ -147,7 +148,7 @@ class Scrfd(Rival):
 
 
 class _Stretched(Rival):
-    """One that sees the image stretched to its input."""
+    """A detector that stretches the image to its input size."""
 
     def _fit(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         height, width = self._fixed
@@ -156,8 +157,8 @@ class _Stretched(Rival):
 
 
 class UltraFace(_Stretched):
-    """Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB; of masked_face-v2 (three classes:
-    background, face, masked face) the better of the two faces counts."""
+    """Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB; for masked_face-v2 (background, face,
+    masked face) the higher of the two face scores counts."""
 
     overlap = 0.3
 
@@ -174,8 +175,8 @@ class UltraFace(_Stretched):
 
 
 class Aizoo(_Stretched):
-    """AIZOOTech/FaceMaskDetection, which labels too; an ONNX file of its frozen graph, as
-    `convert_to_trt.tensorflow_to_onnx` makes it, or of its PyTorch model."""
+    """AIZOOTech/FaceMaskDetection, which also labels; takes an ONNX file of its frozen graph, made
+    by `convert_to_trt.tensorflow_to_onnx`, or of its PyTorch model."""
 
     overlap = 0.4
     label_names = ("with_mask", "without_mask")
@@ -200,10 +201,10 @@ class Aizoo(_Stretched):
         return boxes.astype(np.float32), classes.max(axis=1), landmarks, classes
 
     def _anchors(self, side: int) -> tuple[FloatArray, FloatArray]:
-        """Centres and sides of the anchors, as shares of a square input of so many pixels.
+        """Centres and sides of the anchors, relative to a square input with this side in pixels.
 
         Raises:
-            ModelError: its authors have no network for such an input.
+            ModelError: its authors have no network with this input size.
         """
         if side not in AIZOO_MAPS:
             raise ModelError(f"AIZOO's detector takes images of 260 or 360 pixels, not {side}")

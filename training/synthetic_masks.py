@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks painted on bare faces, to show the network more cloths than the photographs have."""
+"""Paint masks on bare faces, for more variety of cloth than the photographs have."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COMMON_COLORS = (
     (120, 120, 120),
     (190, 170, 230),
 )
-"""BGR: white, two surgical blues, black, navy, grey, pink."""
+"""Cloth colours in BGR: white, two surgical blues, black, navy, grey, pink."""
 
 WORN_TOP = (0.36, 0.51)
 BELOW_NOSE_TOP = (0.67, 0.77)
 ON_CHIN_TOP = (0.83, 0.90)
-"""Where the upper edge crosses the middle of the face, in heights of its box; the tip of
-the nose lies at about 0.62 and the mouth at 0.80 in boxes from hairline to chin."""
+"""Row of the mask's upper edge at the middle of the face, as a fraction of the box height. In boxes
+from hairline to chin the tip of the nose is at about 0.62 and the mouth at 0.80."""
 
 
 def paint_mask(
@@ -37,7 +37,7 @@ def paint_mask(
     Args:
         image: (H, W, 3) uint8 BGR.
         box: (4,) xmin, ymin, xmax, ymax of the face.
-        rng: chooses shape, colour, pattern and shading.
+        rng: random generator for shape, colour, pattern and shading.
         incorrectly: leave the nose, or nose and mouth, bare.
 
     Returns:
@@ -109,7 +109,7 @@ def _cloth(
     outline: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """(H, W, 3) float32: colour, pattern and shading of the cloth, everywhere."""
+    """(H, W, 3) float32: colour, pattern and shading of the cloth over the whole image."""
     height, width = image.shape[:2]
     if rng.random() < 0.65:
         color = np.array(COMMON_COLORS[rng.integers(len(COMMON_COLORS))], np.float32)
@@ -144,7 +144,7 @@ def _shading(
     grid: tuple[NDArray[np.float32], NDArray[np.float32]],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """(H, W) factors: the light that already falls on the face, and the cloth's own curve."""
+    """(H, W) shading factors: the light on the face, and the curve of the cloth."""
     size = float(box[3] - box[1])
     gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (0, 0), max(size * 0.08, 0.8))
     light = np.clip(gray / max(float(gray.mean()), 1.0), 0.4, 1.5).astype(np.float32)

@@ -3,9 +3,9 @@
 
 For thresholds of P-Net and R-Net, prints the number of crops per photograph that the next stage
 processes (the cost), and the recall of the whole cascade with the last threshold set for a given
-precision (the benefit). With `--suppression paper` the
-candidates are suppressed where the paper's code does it, before P-Net and R-Net move their boxes.
-The two-stage cascade has one such threshold, of the proposal network.
+precision (the benefit). With `--suppression paper` candidates are suppressed as in the paper's
+code, before P-Net and R-Net move their boxes. The two-stage cascade has one such threshold, that of
+the proposal network.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class CountingTwoStages:
 
 
 class PaperCascade(Cascade):
-    """The cascade with suppression where the paper's code has it, to compare with."""
+    """The cascade with the suppression order of the paper's code, for comparison."""
 
     def __init__(self, cascade: Cascade) -> None:
         super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
@@ -100,7 +100,7 @@ class SecondLook(Cascade):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--split")

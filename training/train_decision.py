@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the decision network and export it: python -m training.train_decision --data DIR.
 
-The network learns from labels and from a teacher, which comes first:
-`--settings training/decision_teacher.yaml --output out/decision_teacher.pt`. Both need the proposal
-network, whose proposals they learn from: --proposal is the checkpoint of training.train_proposal.
-A checkpoint is written as it goes, and carried on from when started again. All chance comes from
-the seed.
+The network learns from labels and from a teacher, which must be trained first: `--settings
+training/decision_teacher.yaml --output out/decision_teacher.pt`. Both learn from the output of the
+proposal network: --proposal is the checkpoint of training.train_proposal. The training writes
+checkpoints and resumes from them. The seed determines all randomness.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ TEACHER = "efficientnet_lite"
 
 
 def make_network(settings: Settings, pretrained: bool = True) -> nn.Module:
-    """The network that the settings name.
+    """Make the network named in the settings.
 
     Raises:
         ModelError: there is no network of that name.
@@ -76,7 +75,7 @@ class Teacher:
 
     @classmethod
     def load(cls, path: Path, device: str) -> Teacher:
-        """Read what `train` wrote for a teacher.
+        """Read a teacher that `train` wrote.
 
         Raises:
             ModelError: there is no such file.
@@ -117,7 +116,7 @@ class DecisionTraining:
         )
 
     def loss(self, step: int) -> Tensor:
-        """The loss of the step with that number."""
+        """The loss of the step with this number."""
         settings = self._settings
         crops = self._maker.draw(settings.batch_size, settings.crop_size)
         with mixed_precision(self._device):
@@ -146,7 +145,7 @@ def load_crops(args: argparse.Namespace, settings: Settings) -> CropMaker:
 def make_crop_maker(
     store: ImageStore, sources: list[str], proposer: ProposalNetwork, settings: Settings
 ) -> CropMaker:
-    """The source of crops; label-only photographs and painted ones have no proposals."""
+    """Make the source of crops; label-only and painted photographs have no proposals."""
     only = torch.tensor([s in LABELS_ONLY for s in sources], device=store.sources.device)
     searched = torch.nonzero(~only[store.sources] & ~store.painted)[:, 0]
     proposals = harvest(
@@ -182,10 +181,10 @@ def train(args: argparse.Namespace) -> None:
 
 
 def load_proposer(path: Path, published: Path) -> ProposalNetwork:
-    """The network that `training.train_proposal` exported, from its checkpoint.
+    """Load the network that `training.train_proposal` exported, from its checkpoint.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         published: folder with the weights that it started from.
 
     Raises:
@@ -235,28 +234,34 @@ def write_network(network: nn.Module, settings: Settings, args: argparse.Namespa
 
 @torch.no_grad()
 def label_logits(network: DecisionNetwork, crops: NDArray[np.uint8]) -> Tensor:
-    """(N, K) of (N, S, S, 3) uint8 crops."""
+    """(N, K) label logits of (N, S, S, 3) uint8 crops."""
     parts = torch.from_numpy(crops).split(256)
     outputs = [network(part.permute(0, 3, 1, 2).float())["labels"] for part in parts]
     return torch.cat(outputs)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     out = REPOSITORY / "out"
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with labels.csv and images/"
+    )
     parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
     parser.add_argument("--published", type=Path, default=out / "yunet")
     parser.add_argument("--proposal", type=Path, default=out / "proposal.ckpt")
     parser.add_argument("--teacher", type=Path, default=out / "decision_teacher.pt")
     parser.add_argument("--landmarks", type=Path, default=out / "landmarks.npz")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "models" / "decision.onnx")
-    parser.add_argument("--checkpoint", type=Path, help="default: out/NAME.ckpt, as the settings'")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="default: out/NAME.ckpt with the name of the settings"
+    )
     parser.add_argument("--save-every", type=int, default=200, help="steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument("--workers", type=int, default=1, help="processes that read photographs")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of processes that read photographs"
+    )
     args = parser.parse_args(argv)
     args.checkpoint = args.checkpoint or out / f"{args.settings.stem}.ckpt"
     torch.set_num_threads(args.threads)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the mask classifier and export it: python -m training.train_mask_classifier --data DIR.
 
-Writes a checkpoint after each epoch and carries on from it when started again; then
-models/mask_classifier.onnx, and prints how good it is on the validation split. All chance
-comes from the seed, so a resumed run equals an uninterrupted one on the same machine.
+Writes a checkpoint after each epoch and resumes from it; then writes models/mask_classifier.onnx
+and prints its accuracy on the validation split. The seed determines all randomness, so on one
+machine a resumed run equals an uninterrupted one.
 
-The classifier learns from labels and from a teacher (training/mask_teacher.py), which comes
-first: add --settings training/mask_teacher.yaml --output out/mask_teacher.onnx.
+The classifier learns from labels and from a teacher (training/mask_teacher.py), which must be
+trained first: add --settings training/mask_teacher.yaml --output out/mask_teacher.onnx.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETTINGS_FILE = Path(__file__).with_name("mask_classifier.yaml")
 
 
 def read_patches(rows: list[FaceRow]) -> list[FacePatch]:
-    """The faces of all rows, each photograph decoded once."""
+    """Read the faces of all rows, decoding each photograph once."""
     by_image: dict[Path, list[int]] = {}
     for index, row in enumerate(rows):
         by_image.setdefault(row.image, []).append(index)
@@ -84,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
 def export_classifier(
     network: MaskNetwork, logits: Tensor, rows: list[FaceRow], settings: Settings, path: Path
 ) -> None:
-    """Calibrate by what it says of labelled rows, and write the file that is shipped."""
+    """Calibrate on the logits of labelled rows, and write the shipped file."""
     trusted = torch.tensor([not row.suspect for row in rows])
     labels = torch.tensor([row.label for row in rows])
     temperature = fit_temperature(logits[trusted].clone(), labels[trusted])
@@ -107,22 +107,28 @@ def export_classifier(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with labels.csv and images/"
+    )
     parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
     parser.add_argument(
         "--output", type=Path, default=REPOSITORY / "models" / "mask_classifier.onnx"
     )
-    parser.add_argument("--checkpoint", type=Path, help="default: out/NAME.ckpt, as the output's")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="default: out/NAME.ckpt with the name of the output"
+    )
     parser.add_argument("--teacher", type=Path, default=REPOSITORY / "out" / "mask_teacher.onnx")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make crops")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of processes that make crops"
+    )
     args = parser.parse_args(argv)
     args.checkpoint = args.checkpoint or REPOSITORY / "out" / f"{args.output.stem}.ckpt"
     torch.set_num_threads(args.threads)
-    # Each worker is a core's worth of work already.
+    # Each worker process already uses a whole core.
     cv2.setNumThreads(1)
     try:
         train(args)

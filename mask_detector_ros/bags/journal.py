@@ -46,8 +46,8 @@ class Journal:
         if known and known[0] != identity:
             differs = sorted(k for k in identity if known[0].get(k) != identity[k])
             raise ParameterError(
-                f"{path.parent} holds an unfinished run of another kind (its"
-                f" {', '.join(differs)} differ); repeat that command, or delete the folder"
+                f"{path.parent} holds an unfinished run with other options (its "
+                f"{', '.join(differs)} differ); repeat that command, or delete the folder"
             )
         self._seen = known[1:]
         self._next = 0

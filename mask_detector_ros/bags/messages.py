@@ -60,7 +60,7 @@ class MessageWriter:
         self._annotations = AnnotationMessages(self.make)
 
     def make(self, kind: str, /, **fields: Any) -> Any:
-        """A message of a type, such as `std_msgs/msg/Header`, with all its fields given."""
+        """Make a message of a type, such as `std_msgs/msg/Header`, from all its fields."""
         return self._store.types[kind](**fields)
 
     def header(self, original: Any) -> Any:

@@ -124,11 +124,11 @@ def open_bag(path: Path) -> Iterator[Bag]:
             bag = Bag(path, files, damage)
         except OSError as error:
             raise SourceError(
-                f"cannot read {error.filename or path} ({error.strerror}); make that possible"
+                f"cannot read {error.filename or path} ({error.strerror}); check its permissions"
             ) from error
         if damage.lines and not bag.channels:
             raise SourceError(
-                f"{path} is not a bag that can be read: {'; '.join(damage.lines)}; give another"
+                f"{path} cannot be read as a bag: {'; '.join(damage.lines)}; give another"
             )
         yield bag
 
@@ -186,7 +186,7 @@ def _open_file(file: Path, damage: Damage, folder: Path) -> BagFile:
         opened = _unpack(file, damage, folder)
         magic = _magic(opened)
     if magic not in _FORMATS:
-        problem = "it begins neither as MCAP nor as SQLite nor as a ROS 1 bag"
+        problem = "its first bytes are not those of MCAP, SQLite or a ROS 1 bag"
         if not opened.stat().st_size:
             problem = "; ".join(damage.lines) or "it is empty"
         raise SourceError(

@@ -43,7 +43,9 @@ def choose_topics(channels: Collection[Channel], wanted: Collection[str]) -> lis
     }
     chosen = sorted(t for t in images - (twice - raw) if not t.endswith(_OWN_RESULTS))
     if not chosen:
-        raise ParameterError("the bag has no images: no topic of sensor_msgs/Image or of its like")
+        raise ParameterError(
+            "the bag has no images: no topic of type sensor_msgs/Image or CompressedImage"
+        )
     return chosen
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `mask-detector` command: one module a subcommand."""
+"""The `mask-detector` command: one module per subcommand."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COMMANDS = (
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of the whole command line, or of one command where it is known.
+    """The parser of the whole command line, or of one command if it is known.
 
-    To label one image nothing is imported that only the other commands need.
+    With `command`, modules that only other commands need are not imported.
     """
     parser = Parser(
         prog="mask-detector",
-        description="Find faces and say who wears a mask, in images and videos, without ROS.",
+        description="Detect faces in images and videos and classify their masks, without ROS.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -40,10 +40,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "bag",
         help="find and label the faces in the images of a bag",
-        description="Write a rosbag2 (mcap) with detections, faces, summaries and annotated"
-        " images of all image topics of a bag, with their original stamps. A run that was"
-        " interrupted goes on when the same command is given again. Of a damaged bag, what can be"
-        " read is processed; the exit code is then 1.",
+        description="Write a rosbag2 (mcap) with detections, faces, summaries and annotated "
+        "images for all image topics of a bag, with their original stamps. To resume "
+        "an interrupted run, give the same command again. If the bag is damaged, its "
+        "readable parts are processed and the exit code is 1.",
     )
     parser.add_argument("input", metavar="IN", help="rosbag2 folder, .mcap, .db3 or .bag file")
     parser.add_argument(
@@ -77,11 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = choose_topics(bag.channels, arguments.topics)
         depth = find_depth_topics(bag, chosen)
         for topic, encoding in depth.items():
-            print(f"skipped {topic}: its images are distances ({encoding})", file=sys.stderr)
+            print(f"skipped {topic}: it holds depth images ({encoding})", file=sys.stderr)
         topics = name_results(topic for topic in chosen if topic not in depth)
         if not topics:
             raise SourceError(
-                "all image topics of the bag hold distances; give one with colour images"
+                "all image topics of the bag hold depth images; give a bag with colour images"
             )
         detector = load_detector(arguments)
         identity = {
@@ -109,11 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
                 )
             except KeyboardInterrupt:
                 print(
-                    f"{bar.n} of {total} images done; the same command goes on from there",
+                    f"{bar.n} of {total} images done; give the same command again to resume",
                     file=sys.stderr,
                 )
                 raise
-    for reason, count in totals.refused.items():
+    for reason, count in totals.rejected.items():
         print(f"{count} images could not be used: {reason}", file=sys.stderr)
     for line in totals.damage:
         print(f"damaged: {line}", file=sys.stderr)
@@ -129,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def model_hashes(values: dict[str, Any]) -> list[str]:
-    """Which networks run: one of another content under the same name finds other faces."""
+    """Hashes of the networks that run: a changed file under the same name gives other
+    detections."""
     models = find_networks(values["detector_model"], values["classifier_model"])
     return [hashlib.sha256(model).hexdigest() for model in models.values()]

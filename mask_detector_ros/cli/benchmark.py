@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector benchmark`: speed of the detector on this machine, alone and beside peers."""
+"""`mask-detector benchmark`: speed of the detector on this machine, alone and compared with
+peers."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ from mask_detector_ros.speed.timing import measure_runs
 T = TypeVar("T")
 
 THROUGHPUT_FRAMES = 50
-"""Frames of each row of `--throughput` in a round."""
+"""Frames per round for each row of `--throughput`."""
 
 AXES = ("sizes", "min_faces", "faces", "threads")
 
@@ -49,14 +50,17 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "benchmark",
         help="measure the speed on this machine",
-        description="Measure the speed, interleaved with other packages on the same frames."
-        " Without options a selection that takes some minutes; with options for sizes, faces,"
-        " minimum faces or threads every combination of what they name, where an axis that is not"
-        " named stays at 640x480, 6 faces, minimum face 40, 1 thread. The other packages are"
-        " installed by `make bench` in the repository; what is missing is named and left out.",
+        description="Measure the speed, interleaved with other packages on the same frames. "
+        "Without options it runs a selection that takes a few minutes. With options "
+        "for sizes, faces, minimum faces or threads it runs every combination of "
+        "their values; an axis that is not given stays at 640x480, 6 faces, minimum "
+        "face 40, 1 thread. `make bench` in the repository installs the other "
+        "packages; missing ones are reported and left out.",
     )
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="your own images, as more cases")
-    what = parser.add_argument_group("what to measure; several values with commas between them")
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="your own images, as additional cases"
+    )
+    what = parser.add_argument_group("what to measure; separate several values by commas")
     what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="of the frames")
     what.add_argument(
         "--min-faces", type=listed(number(12, 2000)), metavar="PX,..", help="smallest faces"
@@ -68,19 +72,19 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--full",
         action="store_true",
-        help="an axis that is not named takes all of 640x480,1280x720,1920x1080, minimum faces"
-        " 20,40,80, faces 0,1,6,20,50 and threads 1,2: many hours",
+        help="an axis that is not given takes all of 640x480,1280x720,1920x1080, minimum faces "
+        "20,40,80, faces 0,1,6,20,50 and threads 1,2: many hours",
     )
     what.add_argument(
         "--four-way",
         action="store_true",
-        help="instead: vanilla and accelerated MTCNN and classifier, and the Python compiled",
+        help="instead: vanilla and accelerated MTCNN and classifier, and the Python code compiled",
     )
     what.add_argument(
         "--throughput",
         action="store_true",
-        help="instead: frames a second, p50, p99 and host time of one and eight cameras, on every"
-        " backend that serves here, GPUs too",
+        help="instead: frames per second, p50, p99 and host time for one and eight cameras, on "
+        "every backend that works here, including GPUs",
     )
     what.add_argument(
         "--backends", type=listed(read_backend), metavar="B,..", help="default: the installed"
@@ -96,7 +100,7 @@ def add_parser(commands: Any) -> None:
         "--yunet",
         type=read_file,
         metavar="FILE",
-        help="yunet_n_dynamic.onnx of ShiqiYu/libfacedetection.train: its detection alone, beside",
+        help="yunet_n_dynamic.onnx of ShiqiYu/libfacedetection.train: adds its detection alone",
     )
     what.add_argument(
         "--frames", type=number(1, 1000), default=4, metavar="N", help="a case, default 4"
@@ -111,7 +115,7 @@ def add_parser(commands: Any) -> None:
         type=Path,
         default=ENVIRONMENTS,
         metavar="DIR",
-        help="where `make bench` installed the others, default %(default)s",
+        help="where `make bench` installed the other packages, default %(default)s",
     )
     parser.set_defaults(run=run)
 
@@ -166,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_throughput(arguments: argparse.Namespace) -> int:
-    """Print the table of `--throughput`; what cannot serve is named with the reason."""
+    """Print the table of `--throughput`, and the reason for each backend that is left out."""
     backends = arguments.backends or BACKENDS[::-1]
     table, rows, absent = throughput_table(THROUGHPUT_FRAMES * arguments.rounds, {}, backends)
     if arguments.json:
@@ -174,7 +178,7 @@ def run_throughput(arguments: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2, allow_nan=False))
     else:
         print(table.to_text())
-        print(*(f"{name} is left out: {reason}" for name, reason in absent.items()), sep="\n")
+        print(*(f"{name} left out: {reason}" for name, reason in absent.items()), sep="\n")
     return 1 if arguments.backends and absent else 0
 
 
@@ -201,7 +205,7 @@ def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: boo
 
 
 def listed(read: Callable[[str], T]) -> Callable[[str], list[T]]:
-    """A reader of values with commas between them; each counts once."""
+    """A reader of comma-separated values; each counts once."""
 
     def read_list(text: str) -> list[T]:
         values = [read(part.strip()) for part in text.split(",")]
@@ -237,7 +241,9 @@ def read_size(text: str) -> Size:
 def read_peer(text: str) -> str | None:
     """The name of another package; None for `none`."""
     if text != "none" and text not in PEERS:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(PEERS)}, or none, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"must be one of {', '.join(PEERS)}, or none, got {text!r}"
+        )
     return None if text == "none" else text
 
 
@@ -252,7 +258,7 @@ def read_file(text: str) -> str:
 def read_backend(text: str) -> str:
     """The name of a backend."""
     if text not in BACKENDS:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(BACKENDS)}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(BACKENDS)}, got {text!r}")
     return text
 
 
@@ -264,8 +270,9 @@ def describe(report: dict[str, Any]) -> list[str]:
         reasons.setdefault(reason, []).append(name)
     return [
         *(f"not measured: {'; '.join(names)}: {reason}" for reason, names in reasons.items()),
-        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} before;"
-        f" {report['frames']} frames a case, {report['rounds']} rounds in turns after a warm-up",
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} before the "
+        f"run; {report['frames']} frames per case, {report['rounds']} interleaved rounds after "
+        "warm-up",
         f"frames: sha256 {report['frames_sha256']}",
     ]
 

@@ -22,7 +22,7 @@ from mask_detector_ros.sources.urls import hide_passwords, without_password
 WRONG_USE, FAILURE, INTERRUPTED = 2, 1, 130
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C; `docker stop`, systemd and `timeout`; the end of the terminal."""
+"""Sent by Ctrl-C; by `docker stop`, systemd and `timeout`; by a closing terminal."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,14 +36,14 @@ class Parser(argparse.ArgumentParser):
 def run_command(work: Callable[[], int]) -> int:
     """Do the work of a command and return its exit code.
 
-    An error of this package, or of the system, becomes one line on stderr and the code 1, or 2
-    where a parameter is wrong. A signal to stop ends it as Ctrl-C does.
+    An error of this package or of the system becomes one line on stderr and exit code 1, or 2 for a
+    wrong parameter. The stop signals all act like Ctrl-C.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         # A file name need not fit the encoding of the terminal.
         sys.stdout.reconfigure(errors="backslashreplace")
     stdout, sys.stdout = sys.stdout, cast(TextIO, PlainOutput(sys.stdout))
-    # By default it makes a lock for several processes, a file in /dev/shm.
+    # By default it makes an interprocess lock, a file in /dev/shm.
     tqdm.set_lock(threading.RLock())
     try:
         with _stop_signals(_interrupt):
@@ -73,8 +73,8 @@ def run_command(work: Callable[[], int]) -> int:
 
 
 def printable(text: str) -> str:
-    """The text without control characters but tabs and ends of lines: the name of a file or topic
-    must not move the cursor of a terminal, or worse."""
+    """The text without control characters other than tabs and line ends: a file or topic name must
+    not control the terminal."""
     if text.isprintable():
         return text
     return "".join(
@@ -103,15 +103,15 @@ def complain(message: str) -> None:
 
 
 def without_secrets(message: str) -> str:
-    """The message with no password that the command line has."""
+    """The message without any password given on the command line."""
     for argument in sys.argv[1:]:
-        # As a whole, since a password may hold spaces.
+        # The whole argument, since a password may hold spaces.
         message = message.replace(argument, without_password(argument))
     return hide_passwords(message)
 
 
 class StopRequest:
-    """Whether a signal asked the command to stop, so that it stops between two frames.
+    """Records a stop signal, so that the command stops between two frames.
 
     with StopRequest() as stop:
         while not stop.requested:
@@ -134,7 +134,7 @@ class StopRequest:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Here, where the command may wait for long, a signal raises KeyboardInterrupt."""
+        """Context for long waits, in which a signal raises KeyboardInterrupt."""
         self._interrupts = True
         try:
             if self.requested:
@@ -152,7 +152,8 @@ class StopRequest:
 
 @contextmanager
 def _stop_signals(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handle the signals to stop, but for those that our parent had us ignore (`nohup`)."""
+    """Handle the stop signals, except those that the parent process has set to be ignored
+    (`nohup`)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -170,5 +171,5 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _close_stdout() -> None:
-    """Python flushes once more at its end, and would complain."""
+    """Close stdout: Python flushes it at exit, which would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector completion`: what makes a shell complete commands, options and file names."""
+"""`mask-detector completion`: shell completion of commands, options and file names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "completion",
         help="print the completion script of a shell",
-        description="Print a script by which a shell completes commands and options. "
+        description="Print a script that makes a shell complete commands and options. "
         + "; ".join(f"{shell}: {line}" for shell, line in HOW_TO.items()),
     )
     parser.add_argument("shell", choices=tuple(HOW_TO), help="the shell")

@@ -36,9 +36,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="measure the accuracy on labelled photographs",
-        description="Measure detection, classification and both together on labelled photographs:"
-        " a folder with labels.csv (file, xmin, ymin, xmax, ymax, label; optionally split) and"
-        " images/, or with PASCAL VOC XML, COCO JSON or YOLO labels. Prints a short table.",
+        description="Measure detection, classification and both together on labelled "
+        "photographs, and print a short table. The folder has labels.csv (file, "
+        "xmin, ymin, xmax, ymax, label; optionally split) and images/, or labels in "
+        "PASCAL VOC XML, COCO JSON or YOLO format.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="the folder")
     parser.add_argument(
@@ -53,32 +54,32 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="only photographs whose column source says so, and those without a face; several"
-        " times for several",
+        help="only photographs with this value in the column source, and those without a face; "
+        "may be repeated",
     )
     parser.add_argument(
         "--iou",
         type=float,
         default=MIN_OVERLAP,
         metavar="X",
-        help="intersection over union from which a detection matches a known face; default"
-        f" {MIN_OVERLAP:g}",
+        help="minimum intersection over union of a detection with the known face that it matches; "
+        f"default {MIN_OVERLAP:g}",
     )
     parser.add_argument(
         "--perturb",
         choices=PERTURBATIONS,
         default="",
-        help="make all photographs harder first: cut the largest face at the edge, let it fill"
-        " the image, rotate, darken, blur, compress, or take the colour away",
+        help="first make all photographs harder: cut the largest face at the edge, let it fill "
+        "the image, rotate, darken, blur, compress, or remove the colour",
     )
     parser.add_argument(
         "--model",
         action="append",
         metavar="MODEL",
-        help="mask classifier, by name or path; give it several times to compare several",
+        help="mask classifier, by name or path; repeat it to compare several",
     )
     parser.add_argument(
-        "--strict", action="store_true", help="refuse a data set with a problem in any row"
+        "--strict", action="store_true", help="fail if any row of the data set has a problem"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_detector_options(parser)
@@ -126,10 +127,10 @@ def show_progress(items: Iterable[T], what: str) -> Iterable[T]:
 
 
 def report_problems(dataset: Dataset, strict: bool) -> None:
-    """List the rows that cannot be used.
+    """List the unusable rows.
 
     Raises:
-        SourceError: there are some, and `strict` allows none.
+        SourceError: there are unusable rows and `strict` is set.
     """
     if not dataset.problems:
         return
@@ -138,8 +139,8 @@ def report_problems(dataset: Dataset, strict: bool) -> None:
     counts = ", ".join(f"{kind} {count}" for kind, count in dataset.problem_counts.items())
     total = f"{len(dataset.problems)} problems in the data set ({counts})"
     if strict:
-        raise SourceError(f"{total}; mend them, or leave out --strict to skip what they are about")
-    print(f"warning: {total}; what they are about is skipped", file=sys.stderr)
+        raise SourceError(f"{total}; fix them, or leave out --strict to skip the affected rows")
+    print(f"warning: {total}; the affected rows are skipped", file=sys.stderr)
 
 
 def to_json(
@@ -187,7 +188,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         f" {data['faces']} faces in {data['images']} images",
         f"for detection: {data['faces_for_detection']} faces in {data['images_for_detection']}"
         f" images; {cut_out} images are cut-out faces and count for classification only",
-        *([f"without a face: {data['negatives']} images more"] if data["negatives"] else []),
+        *([f"without a face: {data['negatives']} further images"] if data["negatives"] else []),
         *([f"sources: {', '.join(data['sources'])}"] if data["sources"] else []),
         *([f"perturbed: {data['perturbation']}"] if data["perturbation"] else []),
         f"detector: {parameters['detector_model']}, min_face_size {parameters['min_face_size']},"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a source to its end or a signal, and what was seen in it."""
+"""Read a source until its end or a signal, and total the results."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.sources import Frame, FrameSource
 
 DEFAULT_RATE = 15.0
-"""Frames a second of the output where the input has no rate of its own."""
+"""Frame rate in Hz of the output if the input has no rate."""
 
 
 class FrameReader:
     """The frames of a source with their times, until its end, a limit or a signal.
 
     Attributes:
-        outcome: what ended it: `end`, `limit`, `interrupted`, or `lost` for a live source.
+        outcome: why it ended: `end`, `limit`, `interrupted`, or `lost` for a live source.
     """
 
     def __init__(self, source: FrameSource, stop: StopRequest, limit: int | None) -> None:
@@ -64,14 +64,14 @@ class FrameReader:
 
 @dataclass
 class Totals:
-    """What was seen so far.
+    """Totals so far.
 
     Attributes:
         labels: faces by label.
-        frames: how many frames.
-        seconds: that the detector took.
-        most_faces: of one frame.
-        overrun: how many frames had more than `max_candidates`.
+        frames: number of frames.
+        seconds: time spent in the detector.
+        most_faces: largest number of faces in one frame.
+        overrun: number of frames with more than `max_candidates`.
     """
 
     labels: dict[str, int]
@@ -88,11 +88,11 @@ class Totals:
             self.labels[label] += 1
 
     def describe(self, source: FrameSource) -> str:
-        """The summary in one line."""
+        """A one-line summary."""
         pace = (
             f", {self.frames / self.seconds:.1f} frames/s in the detector" if self.seconds else ""
         )
         summary = f"{self.frames} frames{pace}"
         if source.dropped:
-            summary += f"; {source.dropped} frames gave way to newer ones"
+            summary += f"; {source.dropped} frames dropped for newer ones"
         return f"{summary}; faces seen: {describe_counts(self.labels)}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector image`: images in, a line an image and annotated images out."""
+"""`mask-detector image`: images in; one line per image and annotated images out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mask_detector_ros.sources import file_path, read_image, scan_folder
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to be read, and its name below the output folder."""
+    """An image to read, and its path below the output folder."""
 
     path: Path
     name: Path
@@ -42,15 +42,15 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "image",
         help="find and label the faces of images",
-        description="Find and label the faces of images; print a line an image. The exit code"
-        " is 1 where one of them could not be read or written.",
+        description="Find and label the faces of images; print one line per image. The exit code "
+        "is 1 if an image could not be read or written.",
     )
     parser.add_argument(
         "inputs", nargs="+", metavar="IN", help="an image, a folder of images, or a file:// URL"
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="write annotated images there")
     parser.add_argument(
-        "--recursive", action="store_true", help="read the subfolders of a folder, too"
+        "--recursive", action="store_true", help="also read the subfolders of a folder"
     )
     add_result_options(parser, "an image")
     add_file_detector_options(parser)
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     detector = load_detector(arguments)
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     failures = full = overrun = 0
-    # The bar would run into the lines of results where both go to one terminal.
+    # The bar would mix with the result lines if both go to one terminal.
     hide_bar = len(files) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
     with Results(arguments, inputs, detector.label_names) as results:
         bar = tqdm(inputs, unit="image", disable=hide_bar)
@@ -88,11 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"{path}: {describe_counts(faces.count_labels())}")
     if full:
         limit = arguments.max_faces
-        print(f"{full} images reached --max-faces {limit}; faces may be left out", file=sys.stderr)
+        print(
+            f"{full} images reached --max-faces {limit}; some faces may be missing", file=sys.stderr
+        )
     if overrun:
         limit = arguments.max_candidates
         print(
-            f"{overrun} images had more than --max-candidates {limit}; faces may be left out",
+            f"{overrun} images exceeded --max-candidates {limit}; some faces may be missing",
             file=sys.stderr,
         )
     if failures:
@@ -101,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_images(name: str, recursive: bool) -> list[ImageFile]:
-    """The file itself, or the images of a folder; what is left out of it goes to stderr."""
+    """The file itself, or the images of a folder; files left out are reported on stderr."""
     path = file_path(name)
     if not path.exists():
         raise SourceError(f"{path} does not exist; give an image or a folder of images")
@@ -115,10 +117,10 @@ def find_images(name: str, recursive: bool) -> list[ImageFile]:
 
 
 def plan_outputs(files: list[ImageFile], output: str | None, overwrite: bool) -> list[Path | None]:
-    """Where each annotated image goes; never onto an input or onto another output.
+    """Choose the path of each annotated image; never that of an input or of another output.
 
     Raises:
-        ParameterError: one would replace an input, or a file that may not be replaced.
+        ParameterError: one would replace an input, or an existing file without `overwrite`.
     """
     if output is None:
         return [None] * len(files)
@@ -148,7 +150,7 @@ def plan_outputs(files: list[ImageFile], output: str | None, overwrite: bool) ->
 
 
 def identify(path: Path) -> tuple[int, int] | None:
-    """What makes a file the same under all its names; None where there is none."""
+    """The identity of a file under all its names; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -157,10 +159,10 @@ def identify(path: Path) -> tuple[int, int] | None:
 
 
 def writable_suffix(path: Path) -> str:
-    """The suffix of the annotated image: the same, or .png where OpenCV cannot write that."""
+    """The suffix of the annotated image: the same, or .png if OpenCV cannot write that format."""
     if path.suffix.lower() == ".jfif":
         return ".jpg"
-    # Of an animation one frame is annotated; 256 colours would spoil it.
+    # Only one frame of an animation is annotated, and 256 colours would degrade it.
     writable = cv2.haveImageWriter(f"x{path.suffix.lower()}") and path.suffix.lower() != ".gif"
     return path.suffix if writable else ".png"
 

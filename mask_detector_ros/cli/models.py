@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector models`: the models of the package, and whether their files are intact; or what
-a classifier of one's own says of itself."""
+"""`mask-detector models`: list the package's models and check their files, or describe a custom
+classifier."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "models",
         help="list the models and check their files",
-        description="List the models that come with the package and check their files,"
-        " or show what classifiers of your own say of themselves.",
+        description="List the package's models and check their files, or show the metadata of "
+        "your own classifiers.",
     )
     parser.add_argument("file", nargs="*", help="ONNX files of mask classifiers")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
@@ -63,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe_file(name: str) -> dict[str, Any]:
-    """What the ONNX file of a mask classifier says of itself.
+    """Describe a mask classifier from the metadata of its ONNX file.
 
     Raises:
-        ModelError: it cannot be read, or is no mask classifier.
+        ModelError: it cannot be read, or is not a mask classifier.
     """
     session = create_session(find_classifier(name), name, "onnxruntime")
     classifier = Classifier(session)
@@ -88,7 +88,7 @@ def _format_file(record: dict[str, Any]) -> str:
 
 
 def _name_labels(labels: Sequence[str], roles: Sequence[str]) -> str:
-    """Each label, with what it means where its name is another word for it."""
+    """Each label, with its role if its name differs."""
     pairs = zip(labels, roles, strict=True)
     return ", ".join(
         name if role == name else f"{name} ({role or 'no role'})" for name, role in pairs
@@ -96,7 +96,7 @@ def _name_labels(labels: Sequence[str], roles: Sequence[str]) -> str:
 
 
 def find_problem(entry: ModelEntry) -> str:
-    """What is wrong with the file of an entry; empty where nothing is."""
+    """The problem with the file of an entry; empty if it is intact."""
     try:
         read_model(entry)
     except ModelError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share: the parameters of detector, tracker and drawing."""
+"""Options shared by several commands: the parameters of detector, tracker and drawing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mask_detector_ros.parameters import (
 )
 
 FILE_DEFAULTS = {"max_faces": 0, "max_candidates": 10000}
-"""Of parameters that bound the time of a camera's frame."""
+"""Defaults for files of parameters that bound a frame's time."""
 
 UNHURRIED = {"server_deadline": 30.0, "server_patience": 30.0}
 """Defaults for files and bags, where no frame may be dropped because a server is busy."""
@@ -121,7 +121,7 @@ def describe_counts(counts: dict[str, int], nothing: str = "no face") -> str:
 
 
 def make_report_folder(name: str | None) -> Path | None:
-    """Make the folder of the report before the long work, so that it is not in vain."""
+    """Make the folder of the report first, so that a wrong name fails before the long work."""
     if name is None:
         return None
     from mask_detector_ros.evaluation.plots import require_matplotlib

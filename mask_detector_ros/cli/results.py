@@ -22,28 +22,26 @@ CSV_COLUMNS = (
     *("file", "frame", "time", "xmin", "ymin", "xmax", "ymax", "label"),
     *("probability", "score", "track_id"),
 )
-"""Those that `mask-detector evaluate` reads as labels, and more."""
+"""Columns of the CSV: those that `mask-detector evaluate` reads as labels, and more."""
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth_corner", "right_mouth_corner")
 
 
 def add_result_options(parser: argparse.ArgumentParser, what: str) -> None:
-    """`--json`, `--csv` and `--coco`, with an object or rows for each image or frame."""
+    """Add `--json`, `--csv` and `--coco`, with an object or rows for each image or frame."""
     parser.add_argument("--json", action="store_true", help=f"print one JSON object {what}")
-    parser.add_argument("--csv", metavar="FILE", help="write a row a face into this CSV file")
-    parser.add_argument("--coco", metavar="FILE", help="write a COCO JSON file of all faces")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace output files that exist already"
-    )
+    parser.add_argument("--csv", metavar="FILE", help="write one row per face to this CSV file")
+    parser.add_argument("--coco", metavar="FILE", help="write all faces to this COCO JSON file")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
 
 
 class Results:
-    """Takes the faces of image after image, and writes the files that the options name.
+    """Writes the faces of each image to the outputs given by the options.
 
     Args:
         arguments: parsed, with the options of `add_result_options`.
         inputs: files that no output may replace.
-        label_names: of the detector.
+        label_names: the detector's labels.
 
     Raises:
         ParameterError: an output is an input, or exists and `--overwrite` is not given.
@@ -73,10 +71,10 @@ class Results:
             raise
 
     def add(self, record: dict[str, Any], size: tuple[int, int], faces: Faces) -> None:
-        """Take one image.
+        """Add one image.
 
         Args:
-            record: what the JSON line says besides `faces`; `file`, `frame` and `time` also go
+            record: the fields of the JSON line besides `faces`; `file`, `frame` and `time` also go
                 into the other files.
             size: (height, width).
         """
@@ -88,7 +86,7 @@ class Results:
             self._coco.add(record, size, faces)
 
     def close(self) -> None:
-        """Put the files in their places. Raises SourceError where one is not whole."""
+        """Move the files to their final paths. Raises SourceError if one is incomplete."""
         with self._stack:
             for file in (self._csv, self._coco):
                 if file is not None:
@@ -107,7 +105,7 @@ class Results:
 
 
 class CsvFile:
-    """A row a face."""
+    """A CSV file with one row per face."""
 
     def __init__(self, output: OutputFile) -> None:
         self._output = output
@@ -145,7 +143,7 @@ class CsvFile:
 
 
 class CocoFile:
-    """The detections of all images in COCO's form, with the landmarks as keypoints."""
+    """The detections of all images in COCO format, with the landmarks as keypoints."""
 
     def __init__(self, output: OutputFile, label_names: tuple[str, ...]) -> None:
         self._output = output
@@ -193,19 +191,19 @@ class CocoFile:
 
 
 def output_path(name: str) -> Path:
-    """The path that an option names. Raises SourceError where it is empty."""
+    """The path that an option names. Raises SourceError if it is empty."""
     if not name:
         raise SourceError("an output has an empty name; give a file name")
     path = expand_home(name)
-    # `new/../clip.mp4` is clip.mp4 once the folder is made, and must be known as such before.
+    # `new/../clip.mp4` is clip.mp4 once the folder exists, so resolve it before.
     return path.resolve() if ".." in path.parts else path
 
 
 def name_record(path: Path) -> dict[str, str]:
-    """How JSON names a file: `file`, and `file_uri` where `file` cannot name it exactly.
+    """The JSON fields that name a file: `file`, and `file_uri` if `file` cannot name it exactly.
 
-    A name whose bytes are not UTF-8 is shown as if they were Latin-1. Its URI names the file,
-    also as an input of the commands.
+    A name whose bytes are not UTF-8 is shown as if they were Latin-1. Its URI is exact, and the
+    commands accept it as an input.
     """
     name = os.fsencode(path)
     try:

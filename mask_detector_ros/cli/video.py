@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector video`: a video, folder, camera or stream in; a video and results out."""
+"""`mask-detector video`: a video, folder, camera or stream in; an annotated video and results
+out."""
 
 from __future__ import annotations
 
@@ -43,20 +44,21 @@ if TYPE_CHECKING:
     from mask_detector_ros.live_view import LiveView
 
 IMAGES_SIZE = (960, 720)
-"""Of the output for a folder of images, which differ in size."""
+"""Size of the output for a folder of images, which differ in size."""
 
 LONGEST_STILL = 10.0
-"""Seconds of the output, at most, that the gap in a live source takes."""
+"""Maximum length in the output of a gap in a live source, in seconds."""
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "video",
         help="find and label the faces of a video",
-        description="Find and label the faces of every frame of a video, a folder of images, a"
-        " camera or a stream. Ctrl-C or SIGTERM ends it and keeps what was written. Of a live"
-        " source the newest frame is taken. The exit code is 1 where a file is cut off, a stream"
-        " was lost or an output is not whole, and 130 where a file was interrupted.",
+        description="Find and label the faces of every frame of a video, a folder of images, a "
+        "camera or a stream. Ctrl-C or SIGTERM ends it and keeps what was written. A "
+        "live source gives its newest frame. The exit code is 1 if a file is cut "
+        "off, a stream was lost or an output is incomplete, and 130 if a file was "
+        "interrupted.",
     )
     parser.add_argument(
         "input", metavar="IN", help="video file, folder, /dev/videoN, URL, or `sample`"
@@ -65,28 +67,30 @@ def add_parser(commands: Any) -> None:
         "-o",
         "--output",
         metavar="OUT.mp4",
-        help="write the annotated video there: H.264 in .mp4, .mov and .mkv, VP9 in .webm; a file's"
-        " sound is kept",
+        help="write the annotated video to this file: H.264 in .mp4, .mov and .mkv, VP9 in .webm; "
+        "the sound of a file is kept",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument(
         "--every-frame",
         action="store_true",
-        help="take every frame of a live source, however far that falls behind",
+        help="process every frame of a live source, however late",
     )
     parser.add_argument(
-        "--reconnect", action="store_true", help="wait for a live source that is lost, and go on"
+        "--reconnect",
+        action="store_true",
+        help="when a live source is lost, wait for it and continue",
     )
     parser.add_argument(
-        "--recursive", action="store_true", help="read the subfolders of a folder, too"
+        "--recursive", action="store_true", help="also read the subfolders of a folder"
     )
     parser.add_argument(
         "--view",
         action="store_true",
-        help="show image, boxes and counts while they come, in a web page (needs rerun-sdk)",
+        help="show image, boxes and counts live in a web page (needs rerun-sdk)",
     )
     parser.add_argument(
-        "--rrd", metavar="FILE.rrd", help="write them into a file that `rerun` shows later"
+        "--rrd", metavar="FILE.rrd", help="write them to a file that `rerun` shows later"
     )
     add_result_options(parser, "a frame")
     add_file_detector_options(parser)
@@ -148,17 +152,17 @@ def run(arguments: argparse.Namespace) -> int:
     print(summary, file=sys.stderr if arguments.json else sys.stdout)
     if 0 < arguments.max_faces <= totals.most_faces:
         limit = f"--max-faces {arguments.max_faces}"
-        print(f"some frames reached {limit}; faces may be left out", file=sys.stderr)
+        print(f"some frames reached {limit}; some faces may be missing", file=sys.stderr)
     if totals.overrun:
         limit = f"--max-candidates {arguments.max_candidates}"
         print(
-            f"{totals.overrun} frames had more than {limit}; faces may be left out", file=sys.stderr
+            f"{totals.overrun} frames exceeded {limit}; some faces may be missing", file=sys.stderr
         )
     return exit_code(reader, totals, arguments.input)
 
 
 def exit_code(reader: FrameReader, totals: Totals, name: str) -> int:
-    """0 where the result is whole; what is missing goes to stderr."""
+    """0 if the result is complete; otherwise stderr says what is missing."""
     source = reader.source
     if source.skipped:
         if isinstance(source, VideoSource):
@@ -176,7 +180,8 @@ def exit_code(reader: FrameReader, totals: Totals, name: str) -> int:
 
 
 def check_output_option(arguments: argparse.Namespace, film: Path | None) -> Path | None:
-    """The annotated video's path; it must be a video's, and neither the input nor taken."""
+    """The path of the annotated video: with a video's suffix, not the input, and not an existing
+    file."""
     if arguments.output is None:
         return None
     output = output_path(arguments.output)
@@ -192,7 +197,7 @@ def check_output_option(arguments: argparse.Namespace, film: Path | None) -> Pat
 def open_view(
     arguments: argparse.Namespace, film: Path | None, label_names: tuple[str, ...]
 ) -> LiveView | None:
-    """The live view that the options ask for; its address goes to stderr."""
+    """The live view that the options select; its address goes to stderr."""
     if not arguments.view and arguments.rrd is None:
         return None
     from mask_detector_ros.live_view import LiveView
@@ -211,7 +216,7 @@ def open_view(
 
 
 def open_input(arguments: argparse.Namespace) -> FrameSource:
-    """The source that the options describe; what is left out of a folder goes to stderr."""
+    """The source that the options describe; files left out of a folder are reported on stderr."""
 
     def open_again() -> FrameSource:
         return open_source(

@@ -139,12 +139,12 @@ def decode_compressed(
 ) -> NDArray[np.uint8]:
     """The pixels of a compressed image's data (jpeg, png), as (H, W, 3) uint8 BGR.
 
-    An EXIF orientation is not applied: boxes are in pixels as the camera delivers them,
-    which is also what its `camera_info` describes. A JPEG without its end marker is read; one
-    that breaks off earlier is not.
+    An EXIF orientation is not applied: boxes are in pixels as the camera delivers them, which is
+    also what its `camera_info` describes. A JPEG without its end marker is accepted; one that ends
+    earlier is not.
 
     Raises:
-        ImageError: the data is not a whole image that OpenCV can decode, or its header says more
+        ImageError: the data is not a whole image that OpenCV can decode, or its header claims more
             than `max_pixels`.
     """
     data = bytes(data)
@@ -177,8 +177,8 @@ def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8], max_pixels: int) 
         changed = np.zeros(1, np.int64)
     if len(changed) and changed[0] < image.shape[0] - 2 * _JPEG_BLOCK:
         raise ImageError(
-            f"the jpeg image breaks off after {changed[0]} of {image.shape[0]} rows; the "
-            "publisher must send whole images (is data lost on the way from the camera?)"
+            f"the jpeg image ends after {changed[0]} of {image.shape[0]} rows; the publisher must "
+            "send whole images (is the camera's connection losing data?)"
         )
 
 
@@ -218,8 +218,7 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
     """A read-only (H, W) or (H, W, C) view of the message's data, without the row padding."""
     if encoding in (_UYVY, _YUYV) and msg.width % 2:
         raise ImageError(
-            f"a {msg.encoding} image needs an even width, got {msg.width}: two pixels share "
-            "their colour"
+            f"a {msg.encoding} image needs an even width, got {msg.width}: two pixels share chroma"
         )
     if msg.encoding.startswith("bayer_") and min(msg.width, msg.height) < 3:
         raise ImageError(

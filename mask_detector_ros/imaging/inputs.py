@@ -36,7 +36,7 @@ def as_bgr(image: Any, rgb: bool = False, max_pixels: int = MAX_IMAGE_PIXELS) ->
         SourceError: the file cannot be read.
     """
     if isinstance(image, str | Path):
-        # The package of files needs none of networks, but not the other way round.
+        # Imported here: `sources` imports this package.
         from mask_detector_ros.sources import file_path, read_image
 
         return read_image(file_path(image), max_pixels)

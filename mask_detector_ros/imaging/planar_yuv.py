@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YUV images whose luma comes before their colour: nv12, nv21, nv24 and I420."""
+"""Planar YUV images, with all luma before the chroma: nv12, nv21, nv24 and I420."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def decode_planar(
     """The pixels of a planar YUV image, as (H, W, 3) uint8 BGR.
 
     Args:
-        data: its bytes. nv12 and nv21 hold H rows of luma, then H/2 rows of colour in pairs
-            (U, V or V, U); nv24 holds colour for each pixel; I420 holds a plane of U and one of V.
-        step: bytes of a row of luma. Where the data has no padding any `step` will do: drivers
-            also count the colour in, by various rules.
+        data: its bytes. nv12 and nv21 hold H rows of luma, then H/2 rows of chroma in pairs (U, V
+            or V, U); nv24 holds chroma for each pixel; I420 holds a plane of U and one of V.
+        step: bytes per row of luma. Without padding any `step` is accepted: some drivers count the
+            chroma too, by various rules.
         encoding: one of `PLANAR_ENCODINGS`.
 
     Raises:
-        ImageError: a side is odd where pixels share their colour, or the length does not fit.
+        ImageError: a side is odd although pixels share chroma, or the length does not fit.
     """
     code = _CONVERSIONS[encoding]
     if code is not None and (width % 2 or height % 2):
         raise ImageError(
             f"a {encoding} image needs an even width and height, got {width}x{height}: four "
-            "pixels share their colour"
+            "pixels share chroma"
         )
     is_i420 = code == cv2.COLOR_YUV2BGR_I420
     rows = 3 * height if code is None else 3 * height // 2

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 SCALE = 0.42
-"""Of the letters at 480 lines, which is well read."""
+"""Font scale that is easy to read at 480 lines."""
 
 SMALLER = (1.0, 0.7, 0.5)
-"""Sizes to try where a label would cover something; at the last one the text is shortened, too."""
+"""Relative sizes to try if a label would cover something; at the last one the text is shortened
+too."""
 
 MIN_HEIGHT = 7
-"""Pixels of a capital letter that can still be read."""
+"""Minimum legible height of a capital letter in pixels."""
 
 SHARE_OF_FACE = 0.3
-"""Height of a capital letter, at most, in heights of its face: small faces have small labels."""
+"""Maximum height of a capital letter in face heights: small faces get small labels."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def place_tags(
 
     Args:
         boxes: (N, 4) of the faces, pixels.
-        texts: (N,) what each says, at length and short.
+        texts: (N,) the long and the short text of each.
         size: (height, width) of the image.
-        unit: how large letters are to be, 1 at 480 lines.
+        unit: scale of the letters, 1 at 480 lines.
     """
     taken = np.empty((0, 4), np.int64)
     tags = []
@@ -101,7 +102,7 @@ def _candidates(
     (width, height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
     width, height = width + 2, height + baseline + 2
     above, below = ymin - height, ymax
-    # Out of the image at the top, the label stands below.
+    # If it would leave the image at the top, the label goes below.
     rows = [above, below] if above >= 0 else [below]
     corners = [(x, y) for y in rows for x in (xmin, xmax - width)]
     corners += [(xmax, ymin), (xmin - width, ymin)]
@@ -114,7 +115,7 @@ def _candidates(
 
 
 def _covered(tag: tuple[int, int, int, int], others: NDArray[np.int64]) -> float:
-    """Share of the boxes that a tag covers, summed over them."""
+    """Fraction of each box that a tag covers, summed over the boxes."""
     low = np.maximum(others[:, :2], tag[:2])
     high = np.minimum(others[:, 2:], tag[2:])
     common = (high - low).clip(0).prod(axis=1)

@@ -65,7 +65,7 @@ def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | N
         EncodingError: the suffix is none of `VIDEO_SUFFIXES`, or the file cannot be written.
     """
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise EncodingError(f"give a name that ends in {', '.join(VIDEO_SUFFIXES)}")
+        raise EncodingError(f"give a file name that ends in {', '.join(VIDEO_SUFFIXES)}")
     if find_spec("av") is not None:
         return PyavEncoder(path, rate, size, sound)
     if shutil.which("ffmpeg") is not None:
@@ -84,7 +84,7 @@ def encoder_note(path: Path) -> str:
 
 
 class PyavEncoder:
-    """H.264 in mp4, mov and mkv, VP9 in webm, with the times of the frames and the sound."""
+    """H.264 in mp4, mov and mkv, VP9 in webm, with the frame times and the sound, through PyAV."""
 
     variable_rate = True
 
@@ -93,7 +93,7 @@ class PyavEncoder:
 
         self._errors: Any = av.error.FFmpegError
         is_webm = path.suffix.lower() == ".webm"
-        # A browser can then begin to play before it has the whole file.
+        # Lets a browser begin to play before it has the whole file.
         options = {"movflags": "+faststart"} if path.suffix.lower() in MOVIE_SUFFIXES else {}
         with self._checked():
             self._file: Any = av.open(str(path.absolute()), "w", options=options)
@@ -141,7 +141,7 @@ class PyavEncoder:
 
 
 class FfmpegEncoder:
-    """The same by an installed ffmpeg, which gets the frames through a pipe."""
+    """The same through an installed ffmpeg, which receives the frames through a pipe."""
 
     variable_rate = False
 
@@ -201,7 +201,7 @@ class FfmpegEncoder:
 
 
 class OpencvEncoder:
-    """VP9, without sound: what OpenCV's wheels can write and browsers can play."""
+    """VP9 without sound, which OpenCV's wheels can write and browsers can play."""
 
     variable_rate = False
     keeps_sound = False
@@ -230,12 +230,12 @@ class OpencvEncoder:
 
 
 def require_frames(path: Path, count: int) -> None:
-    """Raise EncodingError unless the video file holds about so many frames."""
+    """Raise EncodingError unless the video file holds about this many frames."""
     with _silent_stderr():
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
         capture.release()
-    # WebM says a duration, and with it a number that is one off.
+    # WebM stores a duration, from which the frame count can be off by one.
     if found < count - 2 or (count and not found):
         raise EncodingError(
             f"{max(found, 0):g} of {count} frames are in the file; is the disk full?"
@@ -244,7 +244,7 @@ def require_frames(path: Path, count: int) -> None:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep OpenCV's FFmpeg from printing, which it does past its own log level."""
+    """Suppress OpenCV's FFmpeg output, which ignores the log level."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)

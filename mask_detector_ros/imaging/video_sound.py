@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound of a video file on its way into the annotated one, by PyAV."""
+"""Copy the sound of a video file into the annotated one, with PyAV."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ COPIED_SOUND = {
     ".webm": ("opus", "vorbis"),
     ".mkv": ("aac", "mp3", "opus", "vorbis", "flac", "ac3"),
 }
-"""Codecs of sound that go into a file as they are; others are encoded anew."""
+"""Sound codecs that are copied unchanged; others are re-encoded."""
 
 
 class Sound:
-    """The sound of one file on its way into another, which PyAV writes."""
+    """Copies the sound of one file into another that PyAV writes."""
 
     def __init__(self, source: Path, target: Any, suffix: str) -> None:
         import av
@@ -47,7 +47,7 @@ class Sound:
         self._next: Any = None
 
     def copy_until(self, end: float | None) -> None:
-        """Write what sounds before `end`, in seconds of the new file; None for all of it."""
+        """Write the sound before `end`, in seconds of the new file; None for all of it."""
         while self.found:
             packet = self._next or next(self._packets, None)
             self._next = None

@@ -17,22 +17,22 @@ from mask_detector_ros.output_file import OutputFile
 
 
 class VideoWriter:
-    """A video file. Frames of another size are fitted into it, with black borders.
+    """A video file. Frames of another size are letterboxed.
 
-    It is written beside its place, and put there by `close`; an older file stays until then.
+    It is written to a temporary file, which `close` moves to its path; an older file stays until
+    then.
 
     Args:
-        path: the file; its folder is made. The suffix chooses the format: H.264 in .mp4, .mov and
-            .mkv, VP9 in .webm, or VP9 in all of them where neither PyAV nor ffmpeg is installed.
-        rate: frames a second.
+        path: the file; its folder is created. The suffix selects the format: H.264 in .mp4, .mov
+            and .mkv, VP9 in .webm; VP9 in all of them if neither PyAV nor ffmpeg is installed.
+        rate: frames per second.
         size: width and height in pixels, both even; None takes them from the first frame.
-        sound: a file whose sound is to be kept.
-        longest_still: seconds that one frame stands, at most, while none comes for longer.
+        sound: the file whose sound to copy.
+        longest_still: maximum seconds that a frame is shown until the next one.
 
     Attributes:
-        frame_count: how many frames were written; more than `write` was called where frames
-            are repeated to keep the time.
-        duration: seconds that they last.
+        frame_count: number of frames written, including frames repeated to keep the time.
+        duration: length of the video in seconds.
 
     Raises:
         SourceError: the file cannot be written.
@@ -61,17 +61,17 @@ class VideoWriter:
 
     @property
     def keeps_sound(self) -> bool:
-        """Whether the sound of the source is in the file, as far as it has any."""
+        """Whether the file keeps the sound of the source, if it has any."""
         return self._encoder is not None and self._encoder.keeps_sound
 
     def write(self, image: NDArray[np.uint8], time: float | None = None) -> None:
         """Append a (H, W, 3) BGR frame.
 
         Args:
-            time: when it is to be shown, seconds of any clock; None for 1 / rate after the last.
+            time: presentation time in seconds of any clock; None for 1 / rate after the last frame.
 
         Raises:
-            SourceError: the file cannot be written; it is gone, and an older one stays.
+            SourceError: the file cannot be written. It is removed; an older one is unchanged.
         """
         # The codecs take even sizes only.
         height, width = (max(side // 2 * 2, 2) for side in image.shape[:2])
@@ -95,7 +95,8 @@ class VideoWriter:
         assert self._encoder is not None
         due = self.frame_count + 1
         if not self._encoder.variable_rate:
-            # The last frame stands until the time of this one; of two at one time the first stays.
+            # The last frame is shown until this one's time; of two with the same time the first is
+            # kept.
             due = round(self._shown * self.rate) + 1
             for _ in range(self.frame_count, due - 1):
                 self._encoder.write(self._last_image, self._shown)
@@ -109,14 +110,14 @@ class VideoWriter:
         return SourceError(f"cannot write {self.path}: {error}")
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file and move it to its path. Without frames there is no file.
+        """Finish the file and move it to its path. Without frames no file is written.
 
         Args:
-            complete: whether all frames of the source are in it; otherwise its sound ends with
-                the last one that is.
+            complete: whether it has all frames of the source; otherwise the sound ends with the
+                last written frame.
 
         Raises:
-            SourceError: the file is not whole; it is gone, and an older one stays.
+            SourceError: the file is incomplete. It is removed; an older one is unchanged.
         """
         encoder, self._encoder = self._encoder, None
         try:

@@ -30,8 +30,8 @@ def require_probabilities(values: Array, model: str, output: str) -> None:
     # The comparisons are false for NaN.
     if not (low >= -PROBABILITY_TOLERANCE and high <= 1 + PROBABILITY_TOLERANCE):
         raise ModelError(
-            f"{model} gives {output} from {low:g} to {high:g}, which are no probabilities; the"
-            " network must end in a softmax or sigmoid and give finite numbers"
+            f"{model} gives {output} from {low:g} to {high:g}, which are not probabilities; the "
+            "network must end in a softmax or sigmoid and give finite numbers"
         )
 
 

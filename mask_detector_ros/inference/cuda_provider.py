@@ -66,9 +66,9 @@ def check_provider() -> None:
     needed, driver = _built_for(), driver_cuda_version()
     if needed is not None and driver[0] < needed[0]:
         raise BackendError(
-            f"the driver serves CUDA {_text(driver)} and the installed onnxruntime-gpu is built for"
-            f" CUDA {_text(needed)}; update the driver, or install an older onnxruntime-gpu that is"
-            f" built for CUDA {driver[0]}"
+            f"the driver supports CUDA {_text(driver)}, but the installed onnxruntime-gpu is "
+            f"built for CUDA {_text(needed)}; update the driver, or install an older "
+            f"onnxruntime-gpu that is built for CUDA {driver[0]}"
         )
     _load(str(path))
     if "libcudnn" not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace"):
@@ -102,8 +102,8 @@ def _failure(library: str, missing: str, error: OSError) -> str:
         return f"{missing} is missing: install the driver of the GPU"
     what = "cuDNN" if missing.startswith("libcudnn") else "CUDA"
     return (
-        f"{missing} of {what} is missing, which the installed onnxruntime-gpu needs; do:"
-        f" {install_hint()} (or install the {what} whose major version fits)"
+        f"{missing} of {what} is missing, which the installed onnxruntime-gpu needs; do: "
+        f"{install_hint()} (or install {what} in the matching major version)"
     )
 
 

@@ -32,14 +32,14 @@ def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
     try:
         gpu = find_gpu(device)
     except BackendError as error:
-        # If no GPU libraries are installed, the reason needs no details.
+        # Without GPU libraries the short reason is enough.
         return None, f"staying on the CPU: {error if is_ready else 'no NVIDIA GPU was found'}"
     if is_ready:
         return gpu, ""
     names = " and ".join(LIBRARIES.values())
     return None, (
-        f"staying on the CPU: {gpu.name} is there, but {names} are not installed; do:"
-        f" {install_hint('cuda')}"
+        f"staying on the CPU: {gpu.name} was found, but {names} are not installed; do: "
+        f"{install_hint('cuda')}"
     )
 
 

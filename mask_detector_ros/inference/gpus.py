@@ -56,8 +56,8 @@ def find_gpu(number: int) -> Gpu:
     _check(cuda, "cuDeviceGetCount", ctypes.byref(count))
     if number >= count.value:
         raise BackendError(
-            f"device {number} does not exist: this machine has {count.value} CUDA GPUs, counted"
-            " from 0; give another device, or look at CUDA_VISIBLE_DEVICES"
+            f"device {number} does not exist: this machine has {count.value} CUDA GPUs, counted "
+            "from 0; give another device, or check CUDA_VISIBLE_DEVICES"
         )
     device = ctypes.c_int()
     _check(cuda, "cuDeviceGet", ctypes.byref(device), number)
@@ -92,8 +92,8 @@ def load_libcuda() -> Any:
         return ctypes.CDLL("libcuda.so.1")
     except OSError as error:
         raise BackendError(
-            f"there is no driver of an NVIDIA GPU here ({error}); install it, check with"
-            " nvidia-smi (in a container: start it with --gpus all), or use backend:=onnxruntime"
+            f"no NVIDIA driver was found ({error}); install it and check it with nvidia-smi "
+            "(start a container with --gpus all), or use backend:=onnxruntime"
         ) from error
 
 
@@ -107,6 +107,6 @@ def _check(cuda: Any, name: str, *arguments: Any) -> None:
     code = getattr(cuda, name)(*arguments)
     if code:
         raise BackendError(
-            f"CUDA does not start ({name}: {_REASONS.get(code, f'error {code}')}); check with"
-            " nvidia-smi that the driver is loaded and fits, or use backend:=onnxruntime"
+            f"CUDA does not start ({name}: {_REASONS.get(code, f'error {code}')}); check with "
+            "nvidia-smi that the driver is loaded and matches, or use backend:=onnxruntime"
         )

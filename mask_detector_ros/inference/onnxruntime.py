@@ -49,8 +49,8 @@ class OnnxRuntimeSession(Session):
         except _LOAD_ERRORS as error:
             reason = str(error).splitlines()[0]
             raise ModelError(
-                f"{name} is not a model that ONNX Runtime {ort.__version__} can load ({reason});"
-                " the file is damaged or of another kind: get it again"
+                f"{name} is not a model that ONNX Runtime {ort.__version__} can load ({reason}); "
+                "the file is damaged or not an ONNX model: get it again"
             ) from error
         self.name = name
         self.device = "CPU"

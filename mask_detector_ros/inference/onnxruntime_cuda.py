@@ -133,9 +133,9 @@ class CudaSession(Session):
             raise self._failure(error) from error
         if session.get_providers()[0] != PROVIDER:
             raise BackendError(
-                f"ONNX Runtime {ort.__version__} would run {self.name} on"
-                f" {', '.join(session.get_providers())} and not on the GPU; its lines above say"
-                " why; use backend:=onnxruntime for the CPU"
+                f"ONNX Runtime {ort.__version__} would run {self.name} on "
+                f"{', '.join(session.get_providers())} and not on the GPU; its messages above say "
+                "why; use backend:=onnxruntime for the CPU"
             )
         return session
 
@@ -191,8 +191,8 @@ class CudaSession(Session):
             advice = "free memory of the GPU, raise min_face_size, or use backend:=onnxruntime"
         elif "no kernel image" in text:
             advice = (
-                "the installed onnxruntime-gpu is not built for this GPU (docs/how-to/gpus.md says"
-                " which is); install one that is, or use backend:=onnxruntime"
+                "the installed onnxruntime-gpu is not built for this GPU; install a build that "
+                "is (docs/how-to/gpus.md), or use backend:=onnxruntime"
             )
         else:
             advice = "check the GPU with nvidia-smi and dmesg (Xid), then start again"

@@ -85,8 +85,8 @@ class OpenVinoSession(Session):
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(
-                f"{name} is not a model that OpenVINO {ov.get_version()} can load ({reason});"
-                " the file is damaged or of another kind: get it again"
+                f"{name} is not a model that OpenVINO {ov.get_version()} can load ({reason}); the "
+                "file is damaged or not an ONNX model: get it again"
             ) from error
         self._of_any_shape = compiled.create_infer_request()
         self._of_shape: OrderedDict[_Shapes, tuple[Any, int]] = OrderedDict()

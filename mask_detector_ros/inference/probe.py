@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Try out a model that is not part of the package in an isolated process.
+"""Test a model that is not part of the package in an isolated process.
 
 A network may never finish (an ONNX Loop), crash its library, or return NaN. It therefore runs in a
 separate process with a deadline first.
@@ -53,18 +53,18 @@ def probe_model(model: bytes, name: str, deadline: float = DEADLINE) -> None:
         done = subprocess.run(arguments, input=model, capture_output=True, timeout=deadline)
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{name} did not give a result within {deadline:g} s: it computes for ever, or is too"
-            " large for this machine; give another model"
+            f"{name} did not give a result within {deadline:g} s: it never finishes, or is too "
+            "large for this machine; give another model"
         ) from None
     except OSError as error:
-        raise ModelError(f"{name} cannot be tried out ({error.strerror})") from error
+        raise ModelError(f"{name} cannot be tested ({error.strerror})") from error
     if done.returncode == _MISFIT:
         raise ModelError(done.stdout.decode(errors="replace").strip())
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ModelError(
-            f"{name} ended the process that tried it out (exit code {done.returncode}"
-            f"{''.join(f'; {line}' for line in last)}); give another model"
+            f"{name} crashed its test process (exit code "
+            f"{done.returncode}{''.join(f'; {line}' for line in last)}); give another model"
         )
 
 

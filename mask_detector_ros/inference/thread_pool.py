@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 class ThreadPool:
     """Threads that process the parts of a job; the caller's thread is one of them.
 
-    It helps if the parts spend their time in libraries that release the GIL. Parallel parts scale
+    This helps if the parts spend their time in libraries that release the GIL. Parallel parts scale
     better than threads inside one call of a small network, which synchronise at every layer.
 
     Attributes:

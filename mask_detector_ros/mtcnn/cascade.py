@@ -36,9 +36,10 @@ from mask_detector_ros.mtcnn.pyramid import PackedPyramid, lay_out, pyramid_shap
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 
 MOVED_OVERLAP, LAST_OVERLAP = 0.6, 0.7
-"""Suppression of the boxes that P-Net and R-Net have moved, and, by share of the smaller box, of
-the faces, which is that of the paper's code. It suppresses before boxes move; after, those of one
-face lie together, and fewer crops find more faces (docs/measured/accuracy/suppression.md)."""
+"""Suppression thresholds: intersection over union for the boxes that P-Net and R-Net have moved;
+intersection over the smaller area for faces, as in the paper's code. The paper suppresses before
+boxes move. After they move, boxes of one face lie together, and fewer crops find more faces
+(docs/measured/accuracy/suppression.md)."""
 
 RNET_SIDE, ONET_SIDE = 24, 48
 
@@ -46,9 +47,9 @@ MIN_CROPS_PER_THREAD = 4
 """Minimum number of crops per thread."""
 
 TILE_BUDGET, SUPPRESSION_BUDGET = 4, 2
-"""Proposals that a tile may give and that suppression compares, in `max_candidates`: both stages of
-suppression remove many. Of 500 photographs with up to 34 faces none had more than 1072 in a tile,
-1050 to compare and 752 candidates, and one in a hundred more than 512, 360 and 294."""
+"""Maximum number of proposals per tile and in suppression, as multiples of `max_candidates`, since
+both stages of suppression remove many. In 500 photographs with up to 34 faces the maxima were 1072
+per tile, 1050 in suppression and 752 candidates; the 99th percentiles were 512, 360 and 294."""
 
 MAX_NEAR = 2000
 """Maximum number of boxes for near-face search."""
@@ -135,8 +136,9 @@ class Cascade:
         threshold: float,
         limit: int,
     ) -> list[tuple[Proposals, int]]:
-        """P-Net's proposals in each tile of some packed pyramids, drawn as `PackedPyramid.draw`
-        does, and how many each had to drop. Their levels are numbered through all of these."""
+        """P-Net's proposals in each tile of the given packed pyramids (as drawn by
+        `PackedPyramid.draw`), and the number dropped in each tile. Levels are numbered across all
+        pyramids."""
         first_levels = [0, *accumulate(len(packing.shapes) for packing in packed)]
 
         def scan(tile: tuple[int, int, int]) -> tuple[Proposals, int]:
@@ -158,7 +160,7 @@ class Cascade:
         return self._pool.map(scan, places)
 
     def _choose_proposals(self, found: list[tuple[Proposals, int]], limit: int) -> FloatArray:
-        """At most `limit` boxes of all tiles, best first."""
+        """At most `limit` boxes from all tiles, best first."""
         self.overrun = None
         if not found:
             return np.empty((0, 4), np.float32)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Large frames in parts: what lies between two layers of the proposal network takes 80 bytes a
-pixel of its input, which a frame of 3840x2160 would make 500 MB.
+"""Split large frames into tiles: feature maps of the proposal network take 80 bytes per input
+pixel, 500 MB for a frame of 3840x2160.
 
     +-------------+----+
     |   tile 0    |    |      The parts overlap by more than the largest face that the network
@@ -27,16 +27,16 @@ MAX_TILE_PIXELS, MAX_TILE_SIDE = 3 << 19, 2048
 """A frame of 1920x1080 is not cut with the usual `min_face_size` of 20."""
 
 SHARED = 16
-"""Pixels of the input by which two looks at a face may differ about its centre."""
+"""Maximum distance in input pixels between the centres that two tiles give to one face."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the input, in its pixels.
+    """A part of the network's input, in input pixels.
 
     Attributes:
-        top, left, bottom, right: of what the network sees.
-        own: xmin, ymin, xmax, ymax of where the centres of its proposals lie.
+        top, left, bottom, right: the part that the network processes.
+        own: xmin, ymin, xmax, ymax of the area in which its proposals have their centres.
     """
 
     top: int
@@ -46,7 +46,8 @@ class Tile:
     own: tuple[float, float, float, float]
 
     def to_input(self, boxes: FloatArray) -> tuple[FloatArray, IndexArray]:
-        """(N, 4) boxes of the tile that are its own, as boxes of the input; and which they were."""
+        """The boxes, out of (N, 4) in tile pixels, whose centres lie in its own area: in input
+        pixels, and their indices."""
         boxes = boxes + np.array([self.left, self.top] * 2, np.float32)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         own = np.array(self.own)
@@ -58,8 +59,8 @@ def input_tiles(height: int, width: int, largest_face: float) -> list[Tile]:
     """The tiles of an input of this size; one where it is small.
 
     Args:
-        height, width: of the input, multiples of `MULTIPLE`.
-        largest_face: that the network finds, in pixels of the input.
+        height, width: size of the input, multiples of `MULTIPLE`.
+        largest_face: largest face that the network finds, in input pixels.
     """
     overlap = -(-int(largest_face) // MULTIPLE) * MULTIPLE + 2 * MULTIPLE
     columns = _cut(width, min(MAX_TILE_SIDE, width), overlap)
@@ -74,7 +75,7 @@ def input_tiles(height: int, width: int, largest_face: float) -> list[Tile]:
 
 
 def _cut(length: int, most: int, overlap: int) -> list[tuple[int, int, float, float]]:
-    """Start and stop of each part of a side, and between which centres are its own."""
+    """Start and stop of each part of a side, and the range of centres that belong to it."""
     if length <= most:
         return [(0, length, -np.inf, np.inf)]
     most = most // MULTIPLE * MULTIPLE

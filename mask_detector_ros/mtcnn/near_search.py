@@ -31,8 +31,8 @@ def draw_near(
     """The squares around (N, 4) boxes as packed pyramids.
 
     Returns:
-        The packed pyramids; what `PackedPyramid.draw` would give for each; and (L, 2) the corner
-        of each level's square in pixels of the image.
+        The packed pyramids; for each, the result of `PackedPyramid.draw`; and (L, 2) the corner of
+        each level's square in image pixels.
     """
     squares = [square_slices(near, NEAR_MARGIN, side) for side in NEAR_SIDES]
     crops = [

@@ -44,8 +44,8 @@ class CascadeGraph:
             self._height, self._width = int(settings["height"]), int(settings["width"])
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
-                f"{session.name} is no whole cascade ({error!r}); detector_model takes a file that"
-                " convert_to_trt.cascade_to_onnx made, or a folder with the three stages"
+                f"{session.name} is not a single-file cascade ({error!r}); detector_model takes a "
+                "file made by convert_to_trt.cascade_to_onnx, or a folder with the stages"
             ) from error
         (tensor,) = session.inputs
         wanted = {"boxes", "scores", "landmarks", "probabilities", "dropped"}
@@ -84,8 +84,8 @@ class CascadeGraph:
         out = self.session.run(**{self._input: np.ascontiguousarray(image)})
         if self.image_size and out["dropped"].any() and not self._warned:
             logger.warning(
-                "%s has too few slots for this image (%s candidates found none): faces may be"
-                " missing; make it again with more slots",
+                "%s has too few slots for this image (%s candidates were dropped): faces may be "
+                "missing; make it again with more slots",
                 self.session.name,
                 ", ".join(f"{lost:.0f}" for lost in out["dropped"]),
             )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two-stage cascade: one pass proposes, one crop per proposal decides and labels.
+"""The two-stage cascade: one pass over the frame proposes boxes; one crop per proposal gives the
+face and its label.
 
 It is a multi-task cascaded convolutional network in the sense of Zhang et al., 2016: a fully
 convolutional network proposes; a second one takes a crop of each proposal and outputs score, box
@@ -43,8 +44,8 @@ FACE_OVERLAP = 0.4
 """Intersection over union above which the worse of two faces is suppressed."""
 
 STEADY_OVERLAP = 0.6
-"""A face that overlaps its last box less has moved so far that a second crop, cut where the first
-one saw it, follows it: a camera that turns loses one face in a hundred with it, eight without."""
+"""If a face overlaps its last box by less than this, a second crop is cut around its new box. With
+a turning camera one face in a hundred is lost with the second crop, eight without."""
 
 
 class TwoStageCascade:

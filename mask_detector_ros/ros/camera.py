@@ -206,7 +206,9 @@ class Camera:
         info, depth = self._geometry.at(nanoseconds(header.stamp))
         try:
             if info is None:
-                raise ImageError("no camera_info beside the image: start the camera with one")
+                raise ImageError(
+                    "no camera_info beside the image; start a camera driver that publishes it"
+                )
             model = CameraModel(info, *size, self._geometry.is_rectified)
             positions = locate(faces, model, size, depth)
         except ImageError as error:

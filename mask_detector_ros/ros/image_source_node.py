@@ -64,23 +64,25 @@ PARAMETERS = (
     Parameter(
         "rate",
         0.0,
-        "Images a second; 0 takes the source's own, 15 where it has none.",
+        "Frames per second; 0 uses the source's own rate, or 15 if it has none.",
         minimum=0.0,
         maximum=1000.0,
         unit="Hz",
     ),
-    Parameter("loop", True, "Whether to begin again after the last frame."),
+    Parameter("loop", True, "Whether to restart after the last frame."),
     Parameter(
         "max_megapixels",
         8.3,
-        "Larger images are reduced to this, which the DDS profile can carry; 0 reduces none.",
+        "Larger images are reduced to this size, which the DDS profile can carry; 0 means no "
+        "limit.",
         minimum=0.0,
         maximum=1000.0,
     ),
     Parameter(
         "lossless",
         False,
-        "Hold a file's next frame until detections of the last one came, and stamp by its times.",
+        "For files: wait for the detections of a frame before publishing the next one, and stamp "
+        "frames with the times of the file.",
     ),
     Parameter("frame_id", "camera", "Frame id in the header of the images."),
     Parameter("width", 640, "Width of the sample scene.", minimum=64, maximum=7680, unit="px"),
@@ -88,11 +90,11 @@ PARAMETERS = (
     Parameter(
         "wait_for_subscriber",
         False,
-        "Keep the first frame until the image has a subscriber and, for at most"
-        f" {DISCOVERY_TIMEOUT:g} s more, until the ground truth has one.",
+        "Wait with the first frame until the image has a subscriber and, for at most "
+        f"{DISCOVERY_TIMEOUT:g} s more, until the ground truth has one.",
     ),
     Parameter(
-        "frames", 0, "End after this many frames; 0 has no limit.", minimum=0, maximum=2**31 - 1
+        "frames", 0, "Exit after this many frames; 0 means no limit.", minimum=0, maximum=2**31 - 1
     ),
 )
 
@@ -195,7 +197,7 @@ class ImageSourceNode(Node):
                     raise
                 self._pause = min(max(0.5, 2 * self._pause), MAX_PAUSE)
                 self.get_logger().warning(
-                    f"{error}. Trying again until it is back", throttle_duration_sec=10.0
+                    f"{error}. Retrying until it is back", throttle_duration_sec=10.0
                 )
                 self._stopping.wait(self._pause)
             else:
@@ -253,8 +255,8 @@ class ImageSourceNode(Node):
             self._has_reduced = True
             height, width = frame.image.shape[:2]
             self.get_logger().info(
-                f"{frame.name} of {width}x{height} is sent as {image.shape[1]}x{image.shape[0]};"
-                " max_megapixels says how large images may be"
+                f"{frame.name} of {width}x{height} is sent as {image.shape[1]}x{image.shape[0]}; "
+                "raise max_megapixels to send larger images"
             )
         return image
 

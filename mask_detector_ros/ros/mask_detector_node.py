@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask_detector`: a lifecycle node from images to detections.
+"""`mask_detector`: a lifecycle node that turns images into detections.
 
-It owns the lifecycle, the models and the parameters. A worker thread takes the newest image of
-each `Camera`; `Camera.process` is the whole way of an image.
+It owns the lifecycle, the models and the parameters. A worker thread takes the newest image of each
+`Camera`; `Camera.process` does everything from message to results.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class MaskDetectorNode(LifecycleNode):
                 yield True
 
     def _statuses(self) -> list[Status]:
-        """What diagnostics say."""
+        """The status of each camera for diagnostics."""
         work = self._worker.work if self._worker is not None else None
         statuses = [camera.status(self._values, work) for camera in self._cameras]
         statuses = statuses or [Status("frames", DiagnosticStatus.OK, "not configured", {})]

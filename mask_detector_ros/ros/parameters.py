@@ -75,27 +75,27 @@ NODE_PARAMETERS = (
     Parameter(
         "camera_topics",
         "",
-        "Image topic of each of the cameras, in their order; empty means NAME/image_raw.",
+        "Image topic of each camera, in the order of cameras; empty means NAME/image_raw.",
         **_NAMES,
     ),
     Parameter(
         "depth_topics",
         "",
-        "Registered depth image of each of the cameras, for ~/faces_3d; empty means that a face's "
-        "size tells its distance.",
+        "Registered depth image topic of each of the cameras, for ~/faces_3d; empty means that "
+        "the distance is estimated from the face size.",
         **_NAMES,
     ),
     Parameter(
         "image_transport",
         "auto",
-        "Whether to subscribe to image_raw or to image_raw/compressed; auto takes image_raw where "
-        "a node publishes it, and image_raw/compressed otherwise.",
+        "Whether to subscribe to image_raw or to image_raw/compressed; auto uses image_raw if a "
+        "node publishes it, and image_raw/compressed otherwise.",
         choices=TRANSPORTS,
     ),
     Parameter(
         "image_reliability",
         "auto",
-        "QoS of the image subscription; auto takes what the publishers offer.",
+        "Reliability QoS of the image subscription; auto matches the publishers.",
         choices=RELIABILITIES,
     ),
     Parameter(
@@ -110,8 +110,8 @@ NODE_PARAMETERS = (
     Parameter(
         "frame_timeout",
         5.0,
-        "Time for one image after which diagnostics report an error: a frame is stuck, or images "
-        "arrive and no result comes out.",
+        "Maximum time for one image. After it diagnostics report an error: a frame is stuck, or "
+        "images arrive without a result.",
         minimum=0.1,
         maximum=3600.0,
         unit="s",
@@ -120,8 +120,8 @@ NODE_PARAMETERS = (
     Parameter(
         "recover",
         False,
-        "Load the models again when a frame is stuck for three times frame_timeout; not with "
-        "TensorRT, whose GPU a stuck frame may still hold.",
+        "Reload the models when a frame is stuck for three times frame_timeout; not with "
+        "TensorRT, because a stuck frame may still hold the GPU.",
         live=True,
     ),
     Parameter(

@@ -37,19 +37,21 @@ from mask_detector_ros.ros.run_node import run_node
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PARAMETERS = (
-    Parameter("folder", "out", "Where the files go; those of an earlier run are replaced."),
+    Parameter("folder", "out", "Folder for the files; those of an earlier run are replaced."),
     Parameter(
         "rate",
         15.0,
-        "Frames a second of the video.",
+        "Frame rate of the video in Hz.",
         minimum=1.0,
         maximum=120.0,
         unit="Hz",
     ),
-    Parameter("width", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
-    Parameter("height", 0, "Of the video; 0 takes the first image's.", 0, 8192, unit="px"),
+    Parameter("width", 0, "Size of the video; 0 uses that of the first image.", 0, 8192, unit="px"),
+    Parameter(
+        "height", 0, "Size of the video; 0 uses that of the first image.", 0, 8192, unit="px"
+    ),
     Parameter("view", False, "Show images and counts in a web page; needs rerun-sdk."),
-    Parameter("tail", 0.0, "Time that the last image stands.", 0.0, 60.0, unit="s"),
+    Parameter("tail", 0.0, "Time for which the last image is shown.", 0.0, 60.0, unit="s"),
 )
 
 LOG_NAME = "detections.jsonl"
@@ -170,8 +172,8 @@ class RecorderNode(Node):
         with contextlib.suppress(OSError):
             self._log.truncate(end)
         raise SourceError(
-            f"cannot write {self._folder / LOG_NAME} ({reason}); what is in it is whole: make room"
-            " and start the recorder again with another folder"
+            f"cannot write {self._folder / LOG_NAME} ({reason}); the records in it are complete; "
+            "free space and restart the recorder with another folder"
         )
 
     def _write_settled(self, everything: bool = False) -> None:

@@ -33,8 +33,8 @@ MAX_DOMAIN = 232
 """Higher domains have no valid ports, and Fast DDS ends the process."""
 
 MAX_FAILURES = 100
-"""Errors of rcl itself, one after the other, before the process gives up: what a peer can bring
-about, such as a clock below 0 two hundred times a second, is no reason to end."""
+"""Consecutive errors of rcl itself after which the process gives up. Errors that a peer can cause,
+such as a clock below 0 two hundred times a second, must not end it."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -62,11 +62,10 @@ class RunnableNode(Protocol):
 
 
 def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
-    """Spin a node until it is asked to stop; return the exit code.
+    """Spin a node until a signal stops it; return the exit code.
 
-    SIGINT and SIGTERM end it with 0. An error that is raised on purpose, at the start or while
-    it spins, is printed as one line and ends it with 1; an error of a callback is logged, and the
-    node goes on.
+    SIGINT and SIGTERM end it with 0. A `MaskDetectorError` is printed as one line and ends it with
+    1. An error in a callback is logged, and the node continues.
     """
     # Python's own handler raises KeyboardInterrupt wherever the main thread is, which inside
     # rclpy's conversions of messages turns into another exception. With this one, SIGINT ends
@@ -123,7 +122,7 @@ _TYPES = {
 
 
 def _describe(error: ParameterException) -> str:
-    """Describe a parameter error in the words of our tables."""
+    """Describe a parameter error in the wording of the parameter tables."""
     text = str(error)
     wrong = re.match(r"Trying to set parameter '(.+)' to '(.*)' of .* expecting type '(\w+)'", text)
     if wrong is None:
@@ -133,8 +132,8 @@ def _describe(error: ParameterException) -> str:
 
 
 def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
-    """Spin until the context is shut down. An error of a callback, rclpy's own included, is logged
-    and counted; only where rcl does nothing else any more is it raised."""
+    """Spin until the context is shut down. Errors in callbacks, including those of rclpy itself,
+    are logged and counted; an error is raised only if rcl fails persistently."""
     failures = 0
     while rclpy.ok():
         try:
@@ -150,8 +149,8 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
             if isinstance(error, RCLError) and failures >= MAX_FAILURES:
                 raise
             node.get_logger().error(
-                f"a callback failed ({node.callback_errors} so far): {type(error).__name__}:"
-                f" {' '.join(str(error).split())}; going on",
+                f"a callback failed ({node.callback_errors} so far): {type(error).__name__}: "
+                f"{' '.join(str(error).split())}; continuing",
                 throttle_duration_sec=WARNING_PERIOD,
             )
             node.get_logger().debug("".join(traceback.format_exception(error)))
@@ -191,8 +190,11 @@ _SHORTAGES = (
     ("t start new thread", "no more threads can be started; raise their limit with `ulimit -u`"),
     ("Cannot allocate memory", "there is not enough memory; close other programs"),
     ("No space left", "the disk is full; free some space"),
-    ("initialize logging", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
-    ("log directory", "the log cannot be written; set ROS_LOG_DIR to a folder of yours"),
+    (
+        "initialize logging",
+        "the log cannot be written; set ROS_LOG_DIR to a folder that you can write",
+    ),
+    ("log directory", "the log cannot be written; set ROS_LOG_DIR to a folder that you can write"),
 )
 """Phrases in the errors of rcl and of the system, and their meaning."""
 

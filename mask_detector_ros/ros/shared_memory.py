@@ -41,8 +41,8 @@ def avoid_full_shared_memory(
         environment.pop(name, None)
     environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
     return (
-        f"{folder} has {free:.0f} MB free and shared memory takes {need} MB: using UDP, which is"
-        " slower; remove what crashed programs left with `fastdds shm clean`, or enlarge it"
+        f"{folder} has {free:.0f} MB free and shared memory takes {need} MB: using UDP, which is "
+        "slower; remove leftovers of crashed programs with `fastdds shm clean`, or enlarge it"
     )
 
 
@@ -51,6 +51,6 @@ def private_shared_memory_hint(root: Path = Path("/")) -> str:
     if not any((root / name).exists() for name in (".dockerenv", "run/.containerenv")):
         return ""
     return (
-        "this is a container: one that shares the network and not /dev/shm hears nothing; run it"
-        " with --ipc=host, or with FASTDDS_BUILTIN_TRANSPORTS=UDPv4"
+        "this is a container: if it shares the network but not /dev/shm, it receives nothing; "
+        "run it with --ipc=host, or with FASTDDS_BUILTIN_TRANSPORTS=UDPv4"
     )

@@ -58,7 +58,7 @@ class Watchdog:
             return
         self._recoveries += 1
         self._node.get_logger().error(
-            f"a frame is stuck: loading the models again ({self._recoveries} of {MAX_RECOVERIES}"
-            " times without a result)"
+            f"a frame is stuck: reloading the models ({self._recoveries} of {MAX_RECOVERIES} "
+            "attempts without a result)"
         )
         recover()

@@ -24,13 +24,14 @@ from mask_detector_ros.sources.urls import is_url, playable, scheme_of, without_
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 STREAM_TIMEOUT_MS = 5000
-"""Timeouts of a server: for the first answer, and for silence afterwards."""
+"""Timeouts in milliseconds for a server: for the first answer, and for silence afterwards."""
 
 MAX_RATE = 1000.0
-"""Hz: files of variable rate answer with the tick of their clock, 90000 for example."""
+"""Maximum plausible rate in Hz: files with a variable rate report the tick of their clock, such as
+90000."""
 
 MISSING_SHARE = 0.02
-"""Share of the promised frames that may be missing: edit lists leave some out on purpose."""
+"""Fraction of the announced frames that may be missing: edit lists skip some on purpose."""
 
 
 class VideoSource(FrameSource):
@@ -79,7 +80,8 @@ class VideoSource(FrameSource):
         return frame
 
     def _next_time(self) -> float:
-        """Seconds by the container's clock, where frames may lie apart as they like."""
+        """Time of the next frame by the container's clock, in seconds; frames need not be evenly
+        spaced."""
         position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if self._read == 0:
             self._first = position
@@ -90,7 +92,7 @@ class VideoSource(FrameSource):
         return time
 
     def _count_missing(self) -> None:
-        # Of other containers FFmpeg estimates the number, from a length that sound may stretch.
+        # For other containers FFmpeg estimates the number from a duration that sound may extend.
         exact = self._name.lower().endswith((".mp4", ".m4v", ".mov", ".avi", ".3gp"))
         cut_off = self.path is not None and is_cut_off(self.path)
         missing = max((self.frame_count or 0) - self._read, 0)
@@ -105,7 +107,7 @@ class VideoSource(FrameSource):
 def open_video(path: Path, loop: bool) -> VideoSource:
     """Open a video file. Raises SourceError if it is missing or not a video."""
     require_file(path)
-    # FFmpeg takes some text files for the recording of a terminal and shows their letters.
+    # FFmpeg takes some text files for terminal recordings and renders their letters.
     if _is_text(path):
         raise SourceError(f"{path} is a text file, not a video; give a video or an image")
     try:
@@ -169,7 +171,7 @@ def _open_with_ffmpeg(name: str, shown: str) -> cv2.VideoCapture:
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
         ]
         if hasattr(cv2, "CAP_PROP_N_THREADS"):
-            # Every further thread of the decoder holds one more frame back.
+            # Each further decoder thread delays the frames by one.
             parameters += [cv2.CAP_PROP_N_THREADS, 1]
     with quiet_opencv():
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a video file was cut off: its container says how long the file should be."""
+"""Detect a video file that was cut off, from the length that its container gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b
 def is_cut_off(path: Path) -> bool:
     """Whether an MP4, QuickTime, AVI, Matroska or WebM file ends before its container does.
 
-    Other kinds, and files that say no length, as live recordings, are taken as whole.
+    Other formats, and files without a length such as live recordings, count as complete.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -29,7 +29,7 @@ def is_cut_off(path: Path) -> bool:
 
 
 def _movie_end(file: BinaryIO, size: int) -> int:
-    """Where the last box ends that begins inside the file (ISO/IEC 14496-12, 4.2)."""
+    """End of the last box that begins inside the file (ISO/IEC 14496-12, 4.2)."""
     end = 0
     while end < size:
         file.seek(end)
@@ -46,7 +46,7 @@ def _movie_end(file: BinaryIO, size: int) -> int:
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:
-    """Where the segment ends (RFC 8794, RFC 9559); `size` where it does not say."""
+    """End of the segment (RFC 8794, RFC 9559); `size` if it is unknown."""
     while file.tell() < size:
         kind, _ = _variable_integer(file, keep_marker=True)
         length, unknown = _variable_integer(file, keep_marker=False)
@@ -59,7 +59,7 @@ def _matroska_end(file: BinaryIO, size: int) -> int:
 
 
 def _variable_integer(file: BinaryIO, keep_marker: bool) -> tuple[int, bool]:
-    """The value, and whether all its bits are set, which means that it is unknown."""
+    """The value, and whether all its bits are set, which means unknown."""
     first = file.read(1)
     if not first or not first[0]:
         return 0, True

@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = (
 )
 
 MAX_BYTES_PER_PIXEL, MAX_METADATA_BYTES = 8, 1 << 24
-"""Of the largest pixels, four channels of 16 bits: a larger file is no image of `max_pixels`."""
+"""Bytes of the largest pixel, four channels of 16 bits: a larger file exceeds `max_pixels`."""
 
 _logger = logging.getLogger(__name__)
 
@@ -74,13 +74,13 @@ class ImagesSource(FrameSource):
 def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 BGR.
 
-    Alpha is dropped, gray spread to three channels, 16 bits reduced to 8, and the image
-    turned as its EXIF orientation says. Of an animation the first frame is read. What OpenCV
-    cannot read, Pillow may, where it is installed: HEIC needs the package pillow-heif.
+    Alpha is dropped, gray spread to three channels, 16 bits reduced to 8, and the EXIF orientation
+    applied. An animation gives its first frame. Formats that OpenCV cannot read are tried with
+    Pillow if it is installed; HEIC needs the package pillow-heif.
 
     Args:
-        path: of the file.
-        max_pixels: width times height in the file's header, at most.
+        path: path of the file.
+        max_pixels: maximum width times height in the file's header.
 
     Raises:
         SourceError: the file is missing, is not an image, or is too large.
@@ -130,12 +130,12 @@ def is_image(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """What a directory holds.
+    """The contents of a directory.
 
     Attributes:
         images: its image files, frame_2 before frame_10; those of subfolders after its own.
         others: files that are not images, hidden ones aside.
-        subfolders: how many were not searched.
+        subfolders: number of subfolders not searched.
     """
 
     images: tuple[Path, ...]
@@ -156,7 +156,7 @@ class ImageFolder:
 
 
 def scan_folder(directory: Path, recursive: bool = False) -> ImageFolder:
-    """The images of a directory, and what it holds besides.
+    """List the images of a directory, and its other contents.
 
     Raises:
         SourceError: it cannot be listed, or holds no image.
@@ -203,7 +203,7 @@ def require_file(path: Path) -> None:
     if not path.is_file():
         raise SourceError(f"{path} is not a file; give an image, a video or a directory")
     if not os.access(path, os.R_OK):
-        raise SourceError(f"{path} may not be read by you; change its permissions")
+        raise SourceError(f"you may not read {path}; change its permissions")
 
 
 def _natural_order(name: str) -> list[tuple[int, str]]:

@@ -34,12 +34,12 @@ class LiveSource(FrameSource):
     """A camera or a network stream.
 
     Args:
-        capture: opened.
-        what: its name in the error that it was lost, and `advice` for that case.
+        capture: the opened capture.
+        what, advice: its name and the remedy in the error when it is lost.
         every_frame: return every frame in order; by default a newer frame replaces an unread
             one.
-        has_clock: whether the times that the stream gives its frames are true. Those that
-            FFmpeg makes up for JPEG over HTTP count 25 frames a second, whatever comes.
+        has_clock: whether the stream's frame times are real. For JPEG over HTTP FFmpeg invents
+            times of 25 frames per second.
 
     Attributes:
         dropped: number of replaced frames.
@@ -87,7 +87,7 @@ class LiveSource(FrameSource):
             self._closed = True
             self._waiting.clear()
             self._changed.notify_all()
-        # The thread releases the capture, which no other may while it reads.
+        # The thread releases the capture, since no other thread may while it reads.
         self._thread.join(JOIN_TIMEOUT)
 
     def _receive(self) -> None:
@@ -96,8 +96,8 @@ class LiveSource(FrameSource):
                 asked = time.monotonic()
                 image = read_bgr(self._capture)
                 now = time.monotonic()
-                # FFmpeg's own limit is the same. What it hands out after a long silence is what
-                # its decoder still held.
+                # FFmpeg's own limit is the same. After a long silence it returns frames that its
+                # decoder still held.
                 self._was_silent = now - asked > 0.9 * SILENCE_TIMEOUT
                 if image is None or self._was_silent:
                     break
@@ -127,18 +127,18 @@ class LiveSource(FrameSource):
 
 
 class StreamClock:
-    """Seconds since the first frame: by the stream's own clock while it runs on, else by ours."""
+    """Seconds since the first frame: by the stream's clock while it advances, otherwise by ours."""
 
     def __init__(self) -> None:
         self._first_arrival: float | None = None
         self._last = self._position = 0.0
 
     def time_of(self, position: float, arrival: float) -> float:
-        """The time of the next frame, which is later than that of the one before.
+        """The time of the next frame, always later than that of the previous one.
 
         Args:
-            position: what the stream says, seconds; 0 or less where it says nothing.
-            arrival: when the frame came, seconds of a clock that only moves forward.
+            position: the stream's time in seconds; 0 or less if it has none.
+            arrival: arrival time of the frame in seconds of a monotonic clock.
         """
         if self._first_arrival is None:
             self._first_arrival, self._arrival, self._position = arrival, arrival, position
@@ -156,8 +156,8 @@ class ReconnectingSource(FrameSource):
 
     Args:
         open_again: opens the source; a `SourceError` counts as lost.
-        report: takes why it was lost, the first time for each reason in a row.
-        wait: sleeps for so many seconds before the next attempt.
+        report: called with the reason of a loss, once per run of equal reasons.
+        wait: sleeps for the given seconds before the next attempt.
     """
 
     live = True

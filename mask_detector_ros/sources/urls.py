@@ -17,7 +17,7 @@ STREAM_SCHEMES = (
     *("ftp", "hls", "http", "https", "mms", "mmsh", "rtmp", "rtmps", "rtmpt", "rtp", "rtsp"),
     *("rtsps", "rtspt", "rtspu", "sftp", "srt", "srtp", "tcp", "tls", "udp"),
 )
-"""What OpenCV's FFmpeg may play; `file` is opened as the file it names."""
+"""Schemes that OpenCV's FFmpeg may open; a `file` URL is opened as the file that it names."""
 
 HIDDEN = "***"
 
@@ -36,12 +36,12 @@ _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 def is_url(name: str) -> bool:
-    """Whether the source is named by a URL."""
+    """Whether the source is a URL."""
     return _URL.fullmatch(name) is not None
 
 
 def scheme_of(url: str) -> str:
-    """The scheme of a URL, in small letters."""
+    """The scheme of a URL, in lower case."""
     return url.partition("://")[0].lower()
 
 
@@ -57,14 +57,14 @@ def file_of_url(name: str) -> Path | None:
     host, slash, path = match["rest"].partition("/")
     if host.lower() not in ("", "localhost"):
         raise SourceError(
-            f"{name} names a file of the machine {host!r}; write file:/// and the path for a file "
+            f"{name} names a file on the machine {host!r}; write file:/// and the path for a file "
             "of this one"
         )
     return Path(unquote(slash + path, errors="surrogateescape"))
 
 
 def without_password(name: str) -> str:
-    """The name as a log may show it: a URL without user, password and secrets of its query.
+    """The name for logs: a URL without user, password and the secrets of its query.
 
     When in doubt it hides more.
     """
@@ -77,7 +77,7 @@ def without_password(name: str) -> str:
 
 
 def hide_passwords(text: str) -> str:
-    """A message as a log may show it: every URL in it without its password."""
+    """A message for logs: every URL in it without its password."""
     return _URL_IN_TEXT.sub(lambda found: without_password(found[0]), text)
 
 
@@ -85,7 +85,7 @@ def playable(url: str) -> str:
     """The URL with user and password written as FFmpeg needs them.
 
     Raises:
-        SourceError: the scheme is unknown, or the host is not written as one.
+        SourceError: the scheme is unknown, or the host is malformed.
     """
     match = _URL.fullmatch(url)
     assert match is not None, "called for URLs only"
@@ -105,14 +105,14 @@ def playable(url: str) -> str:
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _HOST.fullmatch(host) is None or not host.strip(":"):
         raise SourceError(
-            f"cannot open {shown}: its host is not written as NAME, NAME:PORT or [IPv6]:PORT; "
-            "correct the address"
+            f"cannot open {shown}: its host must be NAME, NAME:PORT or [IPv6]:PORT; correct the "
+            "address"
         )
     return f"{match['scheme']}://{user or ''}{rest}"
 
 
 def credentials(url: str) -> tuple[str, str] | None:
-    """User and password of a URL; None where it has none."""
+    """User and password of a URL; None if it has none."""
     match = _URL.fullmatch(url)
     user = None if match is None else _split_user(match["rest"])[0]
     if user is None:
@@ -122,14 +122,14 @@ def credentials(url: str) -> tuple[str, str] | None:
 
 
 def _hide_value(found: re.Match[str]) -> str:
-    # Hidden already, with the colon of the message that it stands in.
+    # Already hidden, followed by the colon of the surrounding message.
     if re.fullmatch(r"\*\*\*[:;,.]?", found["value"]):
         return found[0]
     return found["key"] + HIDDEN
 
 
 def _split_user(rest: str) -> tuple[str | None, str]:
-    """What stands before the host, and the rest from the host on."""
+    """The part before the host, and the rest from the host on."""
     user, at, after = rest.rpartition("@")
     # Without a colon before its first separator, an `@` behind that is part of the path.
     if not at or (re.search(r"[/?#]", user) and not re.match(r"[^/?#]*[:@]", user)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from mask_detector_ros.evaluation.plots import new_figure, to_svg
 
-_UNITS = {"faces": "ms a face", "megapixels": "ms a megapixel"}
+_UNITS = {"faces": "ms per face", "megapixels": "ms per megapixel"}
 
 
 def draw_cost_plots(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -38,7 +38,7 @@ def plot_cost(lines: Sequence[dict[str, Any]], axis: str) -> str:
         fitted = line["intercept_ms"] + line["slope_ms"] * ends
         label = f"{kind}: {line['slope_ms']:.2f} {_UNITS[axis]}, R² {line['r2']:.3f}"
         axes.plot(ends, fitted, color=points[0].get_color(), label=label)
-    axes.set(xlabel=f"{axis} in the frame", ylabel="ms a frame", xlim=(0, None), ylim=(0, None))
+    axes.set(xlabel=f"{axis} in the frame", ylabel="ms per frame", xlim=(0, None), ylim=(0, None))
     axes.set_title("Detection and labels, ours; lines by least squares")
     axes.legend(loc="upper left", fontsize="small")
     return to_svg(figure)

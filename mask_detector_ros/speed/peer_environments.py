@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=ENVIRONMENTS)
     folder = parser.parse_args(argv).folder.absolute()
     if not (_REPOSITORY / "convert_to_trt").is_dir():
-        parser.error("the environments are made from the repository; clone it and do: make bench")
+        parser.error("this needs a clone of the repository; clone it and run: make bench")
     with tqdm(ALL, desc="environments of the peers", leave=False) as progress:
         for environment in progress:
             progress.set_postfix_str(environment.name)

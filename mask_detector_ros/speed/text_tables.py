@@ -45,7 +45,7 @@ def ratio_tables(summary: Sequence[Row]) -> list[Table]:
 
 
 def in_words(comparison: Sequence[float] | None) -> str:
-    """What `compare` gives."""
+    """The result of `compare` as text."""
     if comparison is None:
         return "1"
     value, low, high, cpu = comparison
@@ -111,7 +111,7 @@ def line_table(lines: Sequence[Row]) -> Table:
         rows.append(
             (
                 f"{line['name']}, {frames}, min {line['min_face_size']}, {line['threads']} thr.",
-                f"{line['slope_ms']:.2f} ms a {'face' if by_faces else 'megapixel'}",
+                f"{line['slope_ms']:.2f} ms per {'face' if by_faces else 'megapixel'}",
                 f"{line['slope_cpu_ms']:.2f}",
                 f"{line['intercept_ms']:.1f}",
                 f"{line['r2']:.3f}",

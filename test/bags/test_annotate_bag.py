@@ -36,7 +36,7 @@ def test_a_reader_that_is_not_ours_finds_every_image_with_its_stamp(tmp_path, ki
     mcap = pytest.importorskip("mcap_ros2.reader", reason="needs mcap-ros2-support")
     bag = make_bag(tmp_path / "in", kind, walk)
     totals = process(bag, tmp_path / "out", detector)
-    assert (totals.images, totals.faces["without_mask"], totals.refused) == (6, 5, {})
+    assert (totals.images, totals.faces["without_mask"], totals.rejected) == (6, 5, {})
     assert totals.people == {"with_mask": 0, "without_mask": 1, "mask_worn_incorrectly": 0}
     assert not (tmp_path / "out.partial").exists()
 
@@ -124,7 +124,7 @@ def test_images_that_cannot_be_used_are_counted_and_left_out(tmp_path, walk, det
             data=np.zeros(9, np.uint8),
         )
     totals = process(maker.path, tmp_path / "out", detector, drawings=False)
-    ((reason, count),) = totals.refused.items()
+    ((reason, count),) = totals.rejected.items()
     assert "nv99" in reason
     assert (totals.images, count) == (2, 1)
     topics = [topic for topic, _, _ in read(tmp_path / "out")]
@@ -141,7 +141,7 @@ def test_damaged_messages_are_left_out_and_said(tmp_path, walk, detector):
             maker.write_bytes("/image_raw", "sensor_msgs/msg/Image", START + i * 10**8, b"\0\1\0\0")
         maker.image("/image_raw", START + 3 * 10**8, walk[0])
     totals = process(maker.path, tmp_path / "out", detector)
-    assert (totals.images, totals.refused) == (4, {"the message is damaged": 2})
+    assert (totals.images, totals.rejected) == (4, {"the message is damaged": 2})
     (line,) = totals.damage
     assert line.startswith("2 damaged messages on /image_raw, the first at 1700000000.228 s (")
     detections = [t for t, _, _ in read(tmp_path / "out") if t == "/mask_detector/detections"]

@@ -106,11 +106,11 @@ def test_an_interrupted_run_goes_on_when_the_command_is_repeated(tmp_path, walk)
     assert "images done; the same command goes on from there" in error
     known = journal.read_bytes().count(b"\n") - 1
 
-    refused = subprocess.run(
+    rejected = subprocess.run(
         [*command, "--min-face-size", "61"], capture_output=True, text=True, check=False
     )
-    assert refused.returncode == 2
-    assert "its min_face_size differ" in refused.stderr
+    assert rejected.returncode == 2
+    assert "its min_face_size differ" in rejected.stderr
     assert journal.read_bytes().count(b"\n") - 1 == known, "nothing is lost"
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

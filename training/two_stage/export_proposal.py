@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proposal network as the ONNX file that the library ships."""
+"""Export the proposal network to the shipped ONNX file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from training.export_onnx import IR_VERSION, OPSET
 from training.two_stage.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
 
 DEFAULT_THRESHOLD = 0.6
-"""Of the first stage, in the parameter `detection_thresholds`."""
+"""Default threshold of the first stage, from the parameter `detection_thresholds`."""
 
 OUTPUTS = [f"{name}_{stride}" for name in ("scores", "boxes") for stride in STRIDES]
 
 
 class _Exported(nn.Module):
-    """uint8 frames to scores and boxes of each stride."""
+    """Maps uint8 frames to scores and boxes of each stride."""
 
     def __init__(self, network: ProposalNetwork, power: float) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class _Exported(nn.Module):
 
 
 def _power(operating_point: float) -> float:
-    """Of the product of objectness and class, whose root is the score: such that a score of
-    `operating_point` becomes the default threshold."""
+    """Exponent for the product of objectness and class score that maps a score of `operating_point`
+    (the root of the product) to the default threshold."""
     return 0.5 * math.log(DEFAULT_THRESHOLD) / math.log(operating_point)
 
 
 def _join_branches(branches: list[SeparableConv]) -> SeparableConv:
-    """One layer that computes several side by side: fewer, wider convolutions are faster."""
+    """Merge parallel layers into one: fewer, wider convolutions are faster."""
     width = sum(b.conv1.out_channels for b in branches)
     joined = SeparableConv(branches[0].conv1.in_channels, width, activated=False)
     for name in ("conv1", "conv2"):
@@ -84,19 +84,19 @@ def export_proposal(
     operating_point: float,
     properties: Mapping[str, str],
 ) -> None:
-    """Write `network` as one graph, uint8 frames to proposals.
+    """Write the network as one graph from uint8 frames to proposals.
 
-    Input `images`, uint8 (batch, H, W, 3), BGR, H and W multiples of 32. Outputs for each stride
-    s, cells in rows: `scores_s` (batch, P) float32, and `boxes_s` (batch, P, 4): centre and size,
-    where cell (x, y) has its centre at (x + dx) * s, (y + dy) * s and the size exp(dw) * s,
-    exp(dh) * s.
+    Input `images`, uint8 (batch, H, W, 3), BGR, H and W multiples of 32. Outputs for each stride s,
+    cells row by row: `scores_s` (batch, P) float32, and `boxes_s` (batch, P, 4): centre and size,
+    where cell (x, y) has its centre at (x + dx) * s, (y + dy) * s and the size exp(dw) * s, exp(dh)
+    * s.
 
     Args:
-        network: in evaluation mode, on the CPU; it is left as it is.
+        network: in evaluation mode, on the CPU; it is not modified.
         path: the file to write.
-        face_range: smallest and largest face that it was trained to find, in pixels of the input.
-        operating_point: the score that the default threshold is to mean.
-        properties: more metadata, such as title, license and source.
+        face_range: smallest and largest face that it was trained to find, in input pixels.
+        operating_point: score that is mapped to the default threshold.
+        properties: further metadata, such as title, licence and source.
     """
     exported = copy.deepcopy(_Exported(network, _power(operating_point))).eval()
     _fold_normalisation(exported)

@@ -15,20 +15,21 @@ from training.two_stage.proposal_network import ProposalNetwork, decode_boxes, m
 from training.two_stage.view_geometry import intersections, overlaps, view_matrices
 
 FACE_OVERLAP, BACKGROUND_OVERLAP = 0.4, 0.25
-"""Overlap from which a box shows a face, and below which it shows none."""
+"""Minimum overlap of a box with a face that it shows, and maximum overlap of a box without one."""
 
 IGNORED_SHARE = 0.3
-"""Of a box inside an ignored one, from which it shows neither face nor background."""
+"""Fraction of a box inside an ignored box from which it counts neither as face nor as
+background."""
 
 BACKGROUND = -1
 UNCLEAR = -2
 
 VIEW_SIDE = 640
 SCALES = (0.5, 1.0, 2.0)
-"""Pixels of a photograph to one of the view; the largest ones leave what does not fit."""
+"""Photograph pixels per view pixel; what does not fit into the view is cut off."""
 
 MOST_PROPOSALS = 80
-"""Of one view."""
+"""Maximum number of proposals per view."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Proposals:
     """M boxes in images of a store.
 
     Attributes:
-        images: (M,) which image.
-        boxes: (M, 4) xmin, ymin, xmax, ymax in its pixels.
+        images: (M,) index of the image.
+        boxes: (M, 4) xmin, ymin, xmax, ymax in image pixels.
         faces: (M,) index of the face in the image that the box shows, or `BACKGROUND`.
     """
 
@@ -49,7 +50,7 @@ class Proposals:
         return len(self.images)
 
     def chosen(self, rows: Tensor) -> Proposals:
-        """Those of some rows."""
+        """Select rows."""
         return Proposals(self.images[rows], self.boxes[rows], self.faces[rows])
 
 
@@ -64,17 +65,17 @@ def harvest(
     smallest: int,
     batch_size: int = 16,
 ) -> Proposals:
-    """The proposals in some images of a store.
+    """Run the proposal network on images of a store.
 
     Args:
         network: in evaluation mode, on the store's device.
         store: the images.
-        candidates: (K,) which images.
-        threshold: of the score.
-        doubtful: score from which a box without a label, in a photograph with faces, may show a
-            face that the labels lack.
-        smallest: shorter side of a box in pixels.
-        batch_size: images at a time.
+        candidates: (K,) indices of the images.
+        threshold: score threshold.
+        doubtful: score at which an unlabelled box in a photograph with faces may show an unlabelled
+            face.
+        smallest: minimum shorter side of a box in pixels.
+        batch_size: images per batch.
     """
     device = store.pixels.device
     priors = make_priors(VIEW_SIDE, VIEW_SIDE, device)
@@ -105,7 +106,8 @@ def harvest(
 
 
 def judge(boxes: Tensor, known: Tensor, kinds: Tensor) -> Tensor:
-    """What (B, N, 4) boxes show of (B, G, 4) labelled ones: (B, N) face, or one of the above."""
+    """Match (B, N, 4) boxes with (B, G, 4) labelled ones: (B, N) index of the face, or one of the
+    constants above."""
     is_face = ((kinds >= 0) & (kinds < IGNORE))[:, None]
     overlap = overlaps(boxes, known).masked_fill((kinds == NOTHING)[:, None], 0)
     best, face = overlap.masked_fill(~is_face, 0).max(2)

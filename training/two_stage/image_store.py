@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All photographs of a training on one device, so that views of them are cut there in batches."""
+"""Holds all training photographs on one device, so that views can be cut there in batches."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from training.mtcnn_views import paint_masks
 from training.two_stage.photographs import Photograph
 
 HALVINGS = 4
-"""Levels of each image's pyramid: a crop reads the one that is just large enough for it,
-as in `mask_detector_ros`."""
+"""Number of pyramid levels per image: a crop reads the smallest level that is large enough, as in
+`mask_detector_ros`."""
 
 NOTHING = -1
-"""Kind of the rows that fill up an image's boxes."""
+"""Kind of padding rows in an image's boxes."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class ImageStore:
     """N images with their boxes, as tensors on one device.
 
     Attributes:
-        pixels: (T, 3) uint8 BGR, all pixels of all levels of all images.
-        offsets: (N, HALVINGS) int64, the row of `pixels` at which a level begins.
+        pixels: (T, 3) uint8 BGR, the pixels of all levels of all images.
+        offsets: (N, HALVINGS) int64, row of `pixels` at which each level begins.
         sizes: (N, HALVINGS, 2) int64, width and height of each level.
         boxes: (N, G, 4) float32, xmin, ymin, xmax, ymax in pixels of level 0.
         kinds: (N, G) int64, index into `LABELS`, `IGNORE`, or `NOTHING`.
         landmarks: (N, G, 5, 2) float32 pixels, NaN where unknown.
         sources: (N,) int64, index into the list of sources given.
-        suspect: (N,) bool, whether a label in the image is in doubt.
-        painted: (N,) bool, whether masks were painted on it.
+        suspect: (N,) bool, whether a label in the image is doubtful.
+        painted: (N,) bool, whether masks were painted on the image.
     """
 
     pixels: Tensor
@@ -55,7 +55,7 @@ class ImageStore:
         return len(self.offsets)
 
     def to(self, device: torch.device | str) -> ImageStore:
-        """The same on another device."""
+        """Copy the store to another device."""
         return ImageStore(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
@@ -74,15 +74,15 @@ def load_store(
     seed: int = 0,
     workers: int = 1,
 ) -> ImageStore:
-    """Read photographs, and some of them once more with painted masks.
+    """Load photographs, and additional copies of some with painted masks.
 
     Args:
         photographs: in the order of the store.
-        sources: names that `sources` of the store indexes.
+        sources: the names that the store's `sources` indexes.
         painted: indices of photographs to add again, with masks painted on bare faces.
-        painted_share: of the bare faces in these, how many get one.
-        seed: of the painting.
-        workers: processes.
+        painted_share: fraction of the bare faces in these that get a mask.
+        seed: seed of the painted masks.
+        workers: number of processes.
     """
     jobs = [(photo, 0.0, seed) for photo in photographs]
     jobs += [(photographs[index], painted_share, seed + index) for index in painted]
@@ -135,16 +135,16 @@ def cut_views(
     side: int,
     extended: Tensor | None = None,
 ) -> Tensor:
-    """Square views of images, bilinear, black outside the image.
+    """Cut square views of images with bilinear sampling, black outside the image.
 
     Args:
         store: the images.
-        images: (B,) which ones.
-        matrices: (B, 2, 3) from points of the view (pixels, corners at 0 and `side`) to points of
-            level 0 of the image.
+        images: (B,) indices of the images.
+        matrices: (B, 2, 3) affine transforms from view pixels (corners at 0 and `side`) to pixels
+            of level 0.
         levels: (B,) the level to read.
-        side: of the views, in pixels.
-        extended: (B,) bool, where the image's edge goes on outside it instead of black.
+        side: side of the views in pixels.
+        extended: (B,) bool, whether to repeat the image's edge outside it instead of black.
 
     Returns:
         (B, 3, side, side) float32, BGR, 0 to 255.
@@ -176,5 +176,5 @@ def cut_views(
 
 
 def levels_for(scale: Tensor) -> Tensor:
-    """The level to read where one pixel of a view is `scale` pixels of the image: (B,) int64."""
+    """(B,) int64, the level to read for a view whose pixels cover `scale` image pixels."""
     return scale.clamp(min=1).log2().floor().long().clamp(max=HALVINGS - 1)

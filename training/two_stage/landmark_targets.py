@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Landmarks for the decision network to learn: no photograph's labels have any.
+"""Landmark targets for the decision network, since the photographs' labels have none.
 
-Bare faces take those of the cascade `mtcnn_masked`, which users of the landmarks know; faces with
-masks, on which that cascade guesses, those of the published YuNet, whose labels marked such faces.
+Bare faces get the landmarks of the cascade `mtcnn_masked`, for compatibility. Masked faces, where
+that cascade guesses, get those of the published YuNet, whose training labels included such faces.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from training.two_stage.photographs import Boxes, Photograph
 from training.two_stage.proposal_network import ProposalNetwork, decode_boxes, make_priors
 
 SAME_FACE = 0.45
-"""Overlap from which a detection gives its landmarks to a labelled face."""
+"""Minimum overlap of a detection with the labelled face that gets its landmarks."""
 
 Found = tuple[Boxes, NDArray[np.float32]]
-"""(N, 4) boxes and (N, 5, 2) landmarks."""
+"""Maps an image to (N, 4) boxes and (N, 5, 2) landmarks."""
 
 Finder = Callable[[NDArray[np.uint8]], Found]
 
@@ -37,12 +37,12 @@ Finder = Callable[[NDArray[np.uint8]], Found]
 def with_landmarks(
     photographs: list[Photograph], network: ProposalNetwork, cache: Path
 ) -> list[Photograph]:
-    """The same photographs with the landmarks that today's detectors find.
+    """Add the landmarks that existing detectors find to the photographs.
 
     Args:
-        photographs: their boxes say which faces.
+        photographs: the photographs; landmarks are for their boxes.
         network: the published YuNet.
-        cache: a .npz file that is read if it exists, and written else.
+        cache: a .npz file that is read if it exists, and otherwise written.
     """
     if not cache.is_file():
         cascade = MaskDetector.load(min_face_size=16, backend="onnxruntime", threads=1)
@@ -72,11 +72,12 @@ def _save(path: Path, targets: dict[str, NDArray[np.float32]]) -> None:
 def match_landmarks(
     photo: Photograph, image: NDArray[np.uint8], find_bare: Finder, find_masked: Finder
 ) -> NDArray[np.float32]:
-    """(N, 5, 2) landmarks of the boxes of a photograph, NaN where neither finder sees the face."""
+    """(N, 5, 2) landmarks of a photograph's boxes; NaN if neither detector finds the face."""
     landmarks = np.full((len(photo.boxes), 5, 2), np.nan, np.float32)
     if not len(photo.boxes):
         return landmarks
-    # The first finder that sees a face has it: on bare faces the cascade, else YuNet.
+    # The first detector that finds a face gives its landmarks: for bare faces the cascade,
+    # otherwise YuNet.
     bare, masked = find_bare(image), find_masked(image)
     for index, box in enumerate(photo.boxes):
         order = (bare, masked) if photo.kinds[index] == WITHOUT_MASK else (masked, bare)
@@ -96,7 +97,7 @@ def _overlaps(box: Boxes, boxes: Boxes) -> NDArray[np.float32]:
 
 
 def _run_yunet(network: ProposalNetwork, image: NDArray[np.uint8], threshold: float = 0.4) -> Found:
-    """What YuNet finds, at the image's size and, for small faces, at twice it."""
+    """Run YuNet at the image's size and, for small faces, at twice that."""
     found_boxes, found_points = [], []
     for scale in (1, 2) if max(image.shape) <= 700 else (1,):
         pixels = cv2.resize(image, None, fx=scale, fy=scale) if scale > 1 else image

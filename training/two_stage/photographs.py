@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The photographs that the two-stage cascade learns from: boxes, labels, what to ignore."""
+"""The training photographs of the two-stage cascade: boxes, labels, ignored regions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.errors import SourceError
 from training.face_data import LABELS, LABELS_ONLY
 
 IGNORE = len(LABELS)
-"""Kind of a box that is neither face nor background; the other kinds index `LABELS`."""
+"""Kind of an ignored box, neither face nor background; the other kinds index `LABELS`."""
 
 Boxes = NDArray[np.float32]
 
@@ -25,12 +25,12 @@ class Photograph:
     """An image file with its labelled boxes.
 
     Attributes:
-        path: of the image.
-        source: the collection it comes from.
+        path: path of the image.
+        source: its collection.
         boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels.
         kinds: (N,) int8, index into `LABELS`, or `IGNORE`.
-        suspect: whether a label in it is in doubt.
-        landmarks: (N, 5, 2) float32 pixels, NaN where unknown.
+        suspect: whether one of its labels is doubtful.
+        landmarks: (N, 5, 2) float32 pixels; NaN if unknown.
     """
 
     path: Path
@@ -42,16 +42,17 @@ class Photograph:
 
     @property
     def is_labels_only(self) -> bool:
-        """Whether its box is no ground truth for a detector."""
+        """Whether its boxes are not ground truth for a detector."""
         return self.source in LABELS_ONLY
 
 
 def read_photographs(folder: Path, split: str) -> list[Photograph]:
-    """The photographs of a split (`train`, `val`): those with boxes, then those without a face.
+    """Read the photographs of a split (`train`, `val`): those with boxes, then those without a
+    face.
 
     Args:
-        folder: with images/, labels.csv, and negatives.csv if there are photographs without a face.
-        split: the name in the files.
+        folder: contains images/, labels.csv and, for photographs without a face, negatives.csv.
+        split: name of the split in the files.
 
     Raises:
         SourceError: there is no labels.csv, or it has no such split.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which cells of the proposal network answer for which face, and what they are taught."""
+"""Assign cells of the proposal network to faces, and compute the loss."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from training.two_stage.proposal_views import Views
 from training.two_stage.view_geometry import efficient_overlap_loss, intersections, overlaps
 
 CENTRE_RADIUS, CANDIDATES, OVERLAP_COST, OUTSIDE_COST = 2.5, 10, 3.0, 1e5
-"""Of SimOTA, as YuNet was trained: cells within so many strides of the middle of a face may answer
-for it; the sum of the best overlaps is how many do; and the weights of the cost."""
+"""Constants of SimOTA, as in YuNet's training: radius in strides around a face's centre within
+which cells may be assigned to it; number of best overlaps whose sum gives the number of assigned
+cells; weights of the cost."""
 
 DOUBTFUL_SCORE, KNOWN_OVERLAP = 0.75, 0.3
-"""Where the published network is so sure of a face, and no labelled one overlaps its box so much,
-the labels may lack a face: the cell teaches nothing."""
+"""Score of the published network, and maximum overlap with a labelled face, at which the labels may
+lack a face; such cells are ignored."""
 
 IGNORED_SHARE = 0.5
-"""Of a predicted box inside ignored ones, from which its cell teaches nothing."""
+"""Fraction of a predicted box inside ignored boxes from which its cell is ignored."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What each cell answers for.
+    """The face assigned to each cell.
 
     Attributes:
         face: (B, P) index of the face, -1 for background.
-        overlap: (B, P) of the predicted box with that face.
-        weight: (B, P) of the cell in the loss of objectness; 0 where it is ignored.
+        overlap: (B, P) overlap of the predicted box with that face.
+        weight: (B, P) weight of the cell in the objectness loss; 0 if ignored.
     """
 
     face: Tensor
@@ -51,7 +52,7 @@ def assign(scores: Tensor, boxes: Tensor, priors: Tensor, views: Views) -> Assig
         scores: (B, P) predicted scores.
         boxes: (B, P, 4) predicted boxes.
         priors: (P, 3), see `make_priors`.
-        views: the faces.
+        views: the views with their faces.
     """
     stride = priors[:, 2, None]
     centres = priors[:, :2] + stride / 2
@@ -75,7 +76,7 @@ def assign(scores: Tensor, boxes: Tensor, priors: Tensor, views: Views) -> Assig
     rank = torch.arange(best.shape[1], device=cost.device)[None, :, None]
     taken = (rank < count[:, None]) & best.isfinite()
     answers = torch.zeros_like(candidate).scatter(1, place, taken)
-    # A cell that two faces claim answers for the cheaper one.
+    # A cell claimed by two faces is assigned to the cheaper one.
     cheapest = cost.masked_fill(~answers, float("inf")).argmin(2)
     face = torch.where(answers.any(2), cheapest, -1)
     own = overlap.gather(2, face.clamp(min=0)[..., None])[..., 0]
@@ -96,21 +97,21 @@ def proposal_loss(
     views: Views,
     settings: Settings,
 ) -> Tensor:
-    """The loss of a batch.
+    """Compute the loss of a batch.
 
     Args:
-        outputs: of the network, see `ProposalNetwork`.
-        published: of the published network for the same views.
+        outputs: the network's outputs, see `ProposalNetwork`.
+        published: outputs of the published network for the same views.
         priors: (P, 3), see `make_priors`.
-        views: what they show.
-        settings: the weights of the parts.
+        views: the views with their targets.
+        settings: weights of the loss terms.
     """
     boxes = decode_boxes(outputs["bbox"], priors)
     cls, obj = outputs["cls"][..., 0], outputs["obj"][..., 0]
     scores = (cls.detach().sigmoid() * obj.detach().sigmoid()).sqrt()
     assigned = assign(scores, boxes.detach(), priors, views)
     positive = assigned.face >= 0
-    # Sums over masked cells keep shapes fixed, and so the device busy.
+    # Sums over masked cells keep shapes fixed, which keeps the device busy.
     mask = positive.float()
     total = mask.sum().clamp(min=1)
     face = assigned.face.clamp(min=0)
@@ -139,9 +140,9 @@ def proposal_loss(
 
 @torch.no_grad()
 def _unlabelled(published: dict[str, Tensor], priors: Tensor, views: Views) -> Tensor:
-    """(B, P) whether the published network sees a face where the labels know none."""
+    """(B, P) whether the published network finds a face that the labels lack."""
     scores = (published["cls"].sigmoid() * published["obj"].sigmoid()).sqrt()[..., 0]
     is_face = (views.kinds != NOTHING)[:, None]
     overlap = overlaps(decode_boxes(published["bbox"], priors), views.boxes) * is_face
-    # Photographs without a label are known to show no face.
+    # Photographs without labels are known to contain no face.
     return (scores >= DOUBTFUL_SCORE) & (overlap.amax(2) < KNOWN_OVERLAP) & is_face.any(2)

@@ -2,9 +2,9 @@
 """Stage one of the two-stage cascade: one pass over the frame that proposes faces.
 
 The architecture is YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine
-Intelligence Research 2023, https://doi.org/10.1007/s11633-023-1423-y), so that its published
-weights (Apache-2.0) can be the start. Their landmark branch is kept in training, where it steadies
-the features, and left out of the exported file: the second stage places the landmarks.
+Intelligence Research 2023, https://doi.org/10.1007/s11633-023-1423-y), so that training can start
+from its published weights (Apache-2.0). The landmark branch is kept in training, where it
+stabilises the features, and left out of the exported file: the second stage places the landmarks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mask_detector_ros.errors import ModelError
 STRIDES = (8, 16, 32)
 
 POOLED = (0, 2, 3, 4)
-"""Stages of the backbone after which the map is halved."""
+"""Stages of the backbone after which the feature map is halved."""
 
 BRANCHES = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 """Channels of each output branch."""
@@ -44,7 +44,7 @@ VARIANTS = {
 
 
 class SeparableConv(nn.Module):
-    """A 1x1 convolution, then a 3x3 one on each channel; normalised and rectified if wanted."""
+    """A 1x1 convolution, then a depthwise 3x3 one, with optional normalisation and ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, activated: bool = True) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ConvPair(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Pixels to maps of strides 8, 16 and 32."""
+    """Maps pixels to feature maps with strides 8, 16 and 32."""
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Backbone(nn.Module):
 
 
 class Neck(nn.Module):
-    """Adds each coarse map, enlarged, to the next finer one."""
+    """Upsamples each coarse map and adds it to the next finer one."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Neck(nn.Module):
 
 
 class Head(nn.Module):
-    """Each map to its branches."""
+    """Maps each feature map to the output branches."""
 
     def __init__(self, channels: int, shared_layer: bool) -> None:
         super().__init__()
@@ -168,11 +168,12 @@ class ProposalNetwork(nn.Module):
         self.bbox_head = Head(channels, shape.shared_layer)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) BGR pixels 0 to 255, sides multiples of 32, to logits and offsets.
+        """Compute logits and offsets of (N, 3, H, W) BGR pixels, 0 to 255, with sides that are
+        multiples of 32.
 
         Returns:
-            Of each branch (N, P, C), the priors of all strides in one row, float32: `cls` and
-            `obj` are logits, `bbox` and `kps` offsets in strides (see `decode_boxes`).
+            By branch, float32 (N, P, C) over the priors of all strides: `cls` and `obj` are logits,
+            `bbox` and `kps` offsets in strides (see `decode_boxes`).
         """
         branches = self.bbox_head(self.neck(self.backbone(pixels)))
         return {
@@ -182,15 +183,15 @@ class ProposalNetwork(nn.Module):
 
 
 def load_published(path: Path, variant: str) -> ProposalNetwork:
-    """The network with the weights of a published checkpoint (`weights/yunet_n.pth`).
+    """Load the weights of a published checkpoint (`weights/yunet_n.pth`).
 
     Raises:
-        ModelError: the file is missing, or its weights are not of this variant.
+        ModelError: the file is missing, or its weights are of another variant.
     """
     if not path.is_file():
         raise ModelError(
-            f"{path} does not exist; copy weights/yunet_{variant}.pth of the repository"
-            " ShiqiYu/libfacedetection.train to it"
+            f"{path} does not exist; copy weights/yunet_{variant}.pth from the repository "
+            "ShiqiYu/libfacedetection.train there"
         )
     network = ProposalNetwork(variant)
     # The checkpoint also holds the optimiser; only tensors are read.
@@ -217,7 +218,8 @@ def make_priors(height: int, width: int, device: torch.device | str = "cpu") -> 
 
 
 def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
-    """(..., P, 4) offsets of centre (in strides) and size (logarithm of strides) to boxes, xyxy."""
+    """Convert (..., P, 4) offsets of centre (in strides) and size (logarithm of strides) to xyxy
+    boxes."""
     stride = priors[:, 2:]
     centres = offsets[..., :2] * stride + priors[:, :2]
     half = offsets[..., 2:].clamp(max=8).exp() * stride / 2
@@ -227,10 +229,10 @@ def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
 def interpolate_weights(
     start: Mapping[str, Tensor], end: Mapping[str, Tensor], weight: float
 ) -> dict[str, Tensor]:
-    """The weights that lie at `weight` between two networks, 0 being the first.
+    """Interpolate between the weights of two networks; a weight of 0 gives the first.
 
-    Fine-tuned weights on the line to their start keep what the start knew (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", 2022, https://arxiv.org/abs/2109.01903).
+    Interpolated weights keep the abilities of the start better than fine-tuned ones (Wortsman et
+    al., "Robust fine-tuning of zero-shot models", 2022, https://arxiv.org/abs/2109.01903).
     """
     return {
         name: value + weight * (end[name] - value) if value.is_floating_point() else value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What proposal.yaml holds; the file explains each."""
+"""The settings of proposal.yaml, which explains each."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in a YAML file.
+    """Read the settings from a YAML file.
 
     Raises:
         TypeError: a setting is missing or unknown.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of photographs that the proposal network learns from."""
+"""Training views of photographs for the proposal network."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from training.two_stage.view_geometry import (
 )
 
 LARGEST_FACE = 0.9
-"""Longer side of the face that a view is made for, in sides of the view, at most."""
+"""Maximum longer side of the face that a view is made for, relative to the view's side."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """Pixels and what they show.
+    """Views and their training targets.
 
     Attributes:
         pixels: (B, 3, S, S) float32 BGR, 0 to 255.
-        boxes: (B, G, 4) of faces to find, in pixels of the view.
-        kinds: (B, G) their labels; `NOTHING` fills up.
-        ignored: (B, M, 4) boxes that are neither face nor background; NaN fills up.
+        boxes: (B, G, 4) boxes of the faces to find, in view pixels.
+        kinds: (B, G) their labels, padded with `NOTHING`.
+        ignored: (B, M, 4) boxes that are neither face nor background, padded with NaN.
     """
 
     pixels: Tensor
@@ -40,14 +40,14 @@ class Views:
 
 
 class ViewMaker:
-    """Draws views of a store: each is made for one face, or for a photograph without any."""
+    """Draws views from a store, each for one face or for a photograph without faces."""
 
     def __init__(self, store: ImageStore, settings: Settings) -> None:
         self._store, self._settings = store, settings
         kinds = store.kinds
         self._rows, self._faces = torch.nonzero((kinds >= 0) & (kinds < IGNORE), as_tuple=True)
         labels = kinds[self._rows, self._faces]
-        # A crowd counts more than a portrait, but not as often as it has faces.
+        # A crowd is drawn more often than a portrait, but not in proportion to its faces.
         crowd = torch.bincount(self._rows, minlength=len(store))[self._rows].float()
         weights = crowd.rsqrt() * torch.where(
             store.painted[self._rows], settings.painted_weight, 1.0
@@ -62,7 +62,7 @@ class ViewMaker:
         self._weights = torch.cat([weights, none.to(weights)])
 
     def draw(self, count: int, side: int) -> Views:
-        """`count` views of `side` pixels; all chance is torch's."""
+        """Draw `count` views of `side` pixels with torch's random generator."""
         store, settings = self._store, self._settings
         device = self._weights.device
         drawn = torch.multinomial(self._weights, count, replacement=True)
@@ -82,7 +82,7 @@ class ViewMaker:
         mirrored = torch.rand(count, device=device) < 0.5
         middle = (face[:, :2] + face[:, 2:]) / 2
         middle = torch.where(has_face[:, None], middle, torch.rand_like(middle) * size)
-        # The face lies anywhere in the view; most views then move back onto the photograph.
+        # Place the face anywhere in the view; most views are then moved back onto the photograph.
         free = (scale * side - face_side).clamp(min=0)[:, None] / 2
         centre = middle + (torch.rand(count, 2, device=device) * 2 - 1) * free
         half = (scale * side / 2)[:, None]
@@ -102,7 +102,7 @@ class ViewMaker:
         return Views(pixels, *self._targets(images, matrices, side))
 
     def _draw_scale(self, face_side: Tensor, has_face: Tensor, size: Tensor, side: int) -> Tensor:
-        """(B,) pixels of the image to one of the view."""
+        """(B,) image pixels per view pixel."""
         settings = self._settings
         free = _log_uniform(face_side, 1 / settings.scales[1], 1 / settings.scales[0])
         wanted = _log_uniform(face_side, settings.smallest_target, LARGEST_FACE * side)
@@ -111,7 +111,7 @@ class ViewMaker:
         scale = scale.maximum(face_side / (LARGEST_FACE * side))
         scale = scale.minimum(face_side / settings.smallest_target)
         scale = torch.where(has_face, scale, free)
-        # Nothing is enlarged much: it would show the network what no camera does.
+        # Enlarge little: strong enlargement gives images that no camera makes.
         largest = (2 * size.amax(1) / side).clamp(min=0.25)
         return scale.clamp(min=0.33).minimum(largest)
 
@@ -129,7 +129,7 @@ class ViewMaker:
             extent.prod(-1) / whole >= settings.visible_share
         )
         is_face = is_shown & clear & (kinds != IGNORE)
-        # The first places go to the faces; what does not fit is ignored.
+        # Faces come first; what does not fit is ignored.
         order = is_face.long().argsort(dim=1, descending=True, stable=True)[
             :, : settings.most_faces
         ]

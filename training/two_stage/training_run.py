@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of both trainings: precision, running mean of weights, resumable checkpoints."""
+"""Common parts of both trainings: precision, weight averaging, resumable checkpoints."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mask_detector_ros.errors import ModelError
 from training.checkpoints import write_whole
 
 LAYOUT = torch.channels_last
-"""Of pixels and weights in memory: the one in which convolutions are fast."""
+"""Memory format of pixels and weights for fast convolutions."""
 
 
 def freeze_statistics(network: nn.Module) -> None:
-    """Training mode, but with the means and variances of batch normalisation as they are."""
+    """Set training mode, but freeze the statistics of batch normalisation."""
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -32,13 +32,13 @@ def freeze_statistics(network: nn.Module) -> None:
 
 @contextlib.contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
-    """bfloat16 where the device is fast at it."""
+    """Autocast to bfloat16 if the device is fast at it."""
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         yield
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights, which decay, and the rest, which does not."""
+    """Parameter groups: weights, with weight decay, and the rest, without."""
     trained = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -47,7 +47,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def cosine(step: int, steps: int, warm_up: int) -> float:
-    """Share of the peak learning rate (Loshchilov and Hutter, 2017,
+    """Learning rate as a fraction of its peak (Loshchilov and Hutter, 2017,
     https://arxiv.org/abs/1608.03983)."""
     if step < warm_up:
         return (step + 1) / warm_up
@@ -55,24 +55,24 @@ def cosine(step: int, steps: int, warm_up: int) -> float:
 
 
 class TrainingRun:
-    """A network, the running mean of its weights, and an optimiser, step by step.
+    """A network, the running average of its weights, and an optimiser.
 
-    The steps come in cycles of a falling learning rate. Each starts from the running mean of the
-    one before, with half its rate; the result is the mean of what all of them ended with (Izmailov
-    et al., 2018, https://arxiv.org/abs/1803.05407).
+    Training has cycles of falling learning rate. Each starts from the average of the previous cycle
+    at half its rate; the result is the mean of the weights at the ends of all cycles (Izmailov et
+    al., 2018, https://arxiv.org/abs/1803.05407).
 
-    All chance in a step comes from the seed and the number of the step, so that a resumed run
-    goes on as an uninterrupted one.
+    The seed and the number of a step determine its randomness, so that a resumed run equals an
+    uninterrupted one.
 
     Args:
-        network: on its device.
-        settings: what a checkpoint must have been made with.
-        seed: of all chance.
-        cycles: the steps of each.
-        learning_rate: peak of the first cycle.
-        warm_up, weight_decay, gradient_limit: of AdamW.
-        weight_average: decay of the running mean, per step.
-        freeze: whether the statistics of batch normalisation stay as they are.
+        network: the network, on its device.
+        settings: settings that a checkpoint must match.
+        seed: seed of all randomness.
+        cycles: number of steps of each cycle.
+        learning_rate: peak learning rate of the first cycle.
+        warm_up, weight_decay, gradient_limit: options of AdamW.
+        weight_average: decay of the running average per step.
+        freeze: whether to freeze the statistics of batch normalisation.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class TrainingRun:
 
     @property
     def steps(self) -> int:
-        """Of all cycles."""
+        """Total number of steps."""
         return sum(self.cycles)
 
     def result(self) -> dict[str, Tensor]:
-        """The mean of the weights that the cycles ended with."""
+        """The mean of the weights at the ends of the cycles."""
         ends = self._ends or [self.average.state_dict()]
         return {
             name: torch.stack([end[name] for end in ends]).mean(0)
@@ -118,7 +118,7 @@ class TrainingRun:
         return torch.optim.AdamW(groups, lr=self._peak)
 
     def _rate(self) -> float:
-        """The learning rate of the step to come."""
+        """The learning rate of the next step."""
         start, peak = 0, self._peak
         for length in self.cycles:
             if self.step < start + length:
@@ -127,7 +127,7 @@ class TrainingRun:
         return 0.0
 
     def _end_cycle(self) -> None:
-        """Keep the running mean, and go on from it."""
+        """Keep the running average and continue from it."""
         self._ends.append({n: v.clone() for n, v in self.average.state_dict().items()})
         self.network.load_state_dict(self._ends[-1])
         self.optimizer = self._make_optimizer()
@@ -140,13 +140,13 @@ class TrainingRun:
         every: int,
         report: Callable[[int, float], None],
     ) -> None:
-        """Take the steps that are left.
+        """Run the remaining steps.
 
         Args:
-            loss_of_step: the loss to lower, of the step with that number.
-            checkpoint: written every `every` steps and after the last.
-            every: see above.
-            report: called then with step and loss.
+            loss_of_step: computes the loss of the step with this number.
+            checkpoint: file written every `every` steps and after the last.
+            every: steps between two checkpoints.
+            report: called with step and loss at each checkpoint.
         """
         if self._freeze:
             freeze_statistics(self.network)
@@ -173,14 +173,14 @@ class TrainingRun:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # Early on the mean of few steps, not of the start.
+        # Early on, average over few steps, so that the start does not dominate.
         decay = min(self._decay, (1 + self.step) / (10 + self.step))
         averaged, current = self.average.state_dict(), self.network.state_dict()
         names = [n for n, value in averaged.items() if value.is_floating_point()]
         torch._foreach_lerp_([averaged[n] for n in names], [current[n] for n in names], 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; an interrupted write leaves the old one."""
+        """Write a checkpoint; an interrupted write leaves the old one intact."""
         state = {
             "settings": self.settings,
             "step": self.step,
@@ -200,7 +200,7 @@ class TrainingRun:
         """
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["settings"] != self.settings:
-            raise ModelError(f"{path} was made with other settings; delete it to start anew")
+            raise ModelError(f"{path} was made with other settings; delete it to start again")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])

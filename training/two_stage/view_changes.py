@@ -31,13 +31,13 @@ BLUR_REACH = 4
 
 @dataclass(frozen=True)
 class Changes:
-    """How often, and how much, pixels change. Shares are of the views.
+    """How often and how strongly views change.
 
     Attributes:
-        grey, blur, noise, jpeg, occlusion: shares that get each.
-        blur_sigma: largest, in pixels.
-        noise_sigma: largest.
-        jpeg_quality: lowest and highest.
+        grey, blur, noise, jpeg, occlusion: fraction of the views that get each.
+        blur_sigma: maximum, in pixels.
+        noise_sigma: maximum, in grey levels.
+        jpeg_quality: minimum and maximum.
     """
 
     grey: float
@@ -51,7 +51,7 @@ class Changes:
 
 
 def change_light(pixels: Tensor, grey: float) -> Tensor:
-    """(B, 3, H, W) pixels 0 to 255 in other light: gain, offset, gamma, tint, saturation."""
+    """Change the light of (B, 3, H, W) pixels, 0 to 255: gain, offset, gamma, tint, saturation."""
     like = pixels[:, :1, :1, :1]
     luma = pixels.new_tensor(LUMA)[:, None, None]
     mean = (pixels * luma).sum(1, keepdim=True)
@@ -59,7 +59,7 @@ def change_light(pixels: Tensor, grey: float) -> Tensor:
     saturation = torch.where(torch.rand_like(like) < 0.5, saturation, 1.0)
     saturation = torch.where(torch.rand_like(like) < grey, 0.0, saturation)
     pixels = mean + saturation * (pixels - mean)
-    # Now and then as dark as a cellar, or as flat as fog.
+    # Sometimes very dark, or with very low contrast.
     dark = torch.where(torch.rand_like(like) < 0.08, _uniform(like, 0.2, 0.6), 1.0)
     gain = _uniform(like, 0.7, 1.3) * dark * (1 + 0.05 * torch.randn_like(pixels[:, :, :1, :1]))
     pixels = pixels / 255 * gain + _uniform(like, -0.12, 0.12) * dark
@@ -68,7 +68,7 @@ def change_light(pixels: Tensor, grey: float) -> Tensor:
 
 
 def degrade(pixels: Tensor, changes: Changes) -> Tensor:
-    """Blurred, noisy, compressed (B, 3, H, W) pixels; sides are multiples of 8."""
+    """Blur, add noise to and compress (B, 3, H, W) pixels; sides are multiples of 8."""
     like = pixels[:, :1, :1, :1]
     pixels = _blur(pixels, changes)
     noisy = torch.rand_like(like) < changes.noise
@@ -81,11 +81,11 @@ def degrade(pixels: Tensor, changes: Changes) -> Tensor:
 
 
 def compress(pixels: Tensor, quality: Tensor) -> Tensor:
-    """What JPEG leaves of (B, 3, H, W) pixels, without subsampled chroma.
+    """Simulate JPEG compression of (B, 3, H, W) pixels, without chroma subsampling.
 
     Args:
         pixels: 0 to 255, sides multiples of 8.
-        quality: (B, 1, 1, 1), 1 to 100, as libjpeg counts it.
+        quality: (B, 1, 1, 1), 1 to 100, as in libjpeg.
     """
     order = torch.arange(8, device=pixels.device, dtype=torch.float32)
     basis = torch.cos((2 * order[None] + 1) * order[:, None] * math.pi / 16) / 2
@@ -105,7 +105,7 @@ def _blur(pixels: Tensor, changes: Changes) -> Tensor:
     like = pixels[:, 0, 0, :1]
     sigma = _uniform(like, 0.3, changes.blur_sigma)
     sigma = torch.where(torch.rand_like(like) < changes.blur, sigma, 0.01)
-    # Motion is a blur of one direction.
+    # Motion blur has one direction.
     other = torch.where(torch.rand_like(like) < 0.3, 0.01, sigma)
     swapped = torch.rand_like(like) < 0.5
     taps = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=pixels.device)
@@ -126,7 +126,7 @@ def _blur(pixels: Tensor, changes: Changes) -> Tensor:
 
 
 def occlude(pixels: Tensor, share: float) -> Tensor:
-    """Cover a part of some (B, 3, S, S) views: by a plain patch, or by a piece of another view."""
+    """Cover a part of some (B, 3, S, S) views with a plain patch or a piece of another view."""
     count, _, side, _ = pixels.shape
     device = pixels.device
     draw = torch.rand(6, count, 1, 1, 1, device=device)

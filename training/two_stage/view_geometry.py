@@ -12,14 +12,14 @@ from torch import Tensor
 def view_matrices(
     centres: Tensor, scale: Tensor, angle: Tensor, mirrored: Tensor, side: int
 ) -> Tensor:
-    """(B, 2, 3) from points of a view to points of its image, as `cut_views` takes them.
+    """(B, 2, 3) affine transforms from view to image, for `cut_views`.
 
     Args:
-        centres: (B, 2) points of the images that the views' middles show.
-        scale: (B,) pixels of the image that a pixel of the view covers.
-        angle: (B,) radians by which the view is turned.
-        mirrored: (B,) whether left and right are exchanged.
-        side: of the views, in pixels.
+        centres: (B, 2) image points at the views' centres.
+        scale: (B,) image pixels per view pixel.
+        angle: (B,) rotation of the view in radians.
+        mirrored: (B,) whether the view is mirrored left to right.
+        side: side of the views in pixels.
     """
     cos, sin = angle.cos() * scale, angle.sin() * scale
     flip = 1 - 2 * mirrored.float()
@@ -31,7 +31,7 @@ def view_matrices(
 
 
 def points_in_views(points: Tensor, matrices: Tensor) -> Tensor:
-    """(B, ..., 2) points of images to points of views."""
+    """Transform (B, ..., 2) image points to view points."""
     count = len(points)
     inverse = torch.linalg.inv(matrices[:, :, :2])
     moved = points.reshape(count, -1, 2) - matrices[:, None, :, 2]
@@ -39,7 +39,7 @@ def points_in_views(points: Tensor, matrices: Tensor) -> Tensor:
 
 
 def boxes_in_views(boxes: Tensor, matrices: Tensor) -> Tensor:
-    """(B, G, 4) boxes of images to boxes of views; a turned face is an ellipse that turns."""
+    """Transform (B, G, 4) image boxes to view boxes; a rotated face counts as a rotated ellipse."""
     centres = points_in_views((boxes[..., :2] + boxes[..., 2:]) / 2, matrices)
     half = (boxes[..., 2:] - boxes[..., :2]) / 2
     inverse = torch.linalg.inv(matrices[:, :, :2])
@@ -48,19 +48,20 @@ def boxes_in_views(boxes: Tensor, matrices: Tensor) -> Tensor:
 
 
 def mirrored_landmarks(landmarks: Tensor, mirrored: Tensor) -> Tensor:
-    """(B, ..., 5, 2) landmarks, left and right exchanged where the view is mirrored."""
+    """Swap left and right of (B, ..., 5, 2) landmarks in mirrored views."""
     swapped = landmarks[..., [1, 0, 2, 4, 3], :]
     return torch.where(mirrored.reshape(-1, *(1,) * (landmarks.ndim - 1)), swapped, landmarks)
 
 
 def draw_angles(count: int, slight: float, strong: float, device: torch.device) -> Tensor:
-    """(count,) radians: mostly upright, a share turned a little, and a share as far as 45 degrees.
+    """Draw (count,) angles in radians: mostly 0, a share slightly rotated, a share up to 45
+    degrees.
 
     Args:
-        count: how many.
-        slight: share turned by a normal deviation of 10 degrees.
-        strong: share turned by up to 45 degrees.
-        device: of the result.
+        count: number of angles.
+        slight: share drawn from a normal distribution of 10 degrees.
+        strong: share drawn uniformly up to 45 degrees.
+        device: device of the result.
     """
     draw = torch.rand(count, device=device)
     little = torch.randn(count, device=device) * math.radians(10)

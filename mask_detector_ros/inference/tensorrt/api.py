@@ -83,16 +83,16 @@ class TensorRt:
             self.trt: Any = importlib.import_module(name)
         except (ImportError, OSError) as error:
             raise BackendError(
-                f"{name} is installed but cannot be imported ({error}); it must fit the CUDA and"
-                f" the Python of this machine: {install_hint()}"
+                f"{name} is installed but cannot be imported ({error}); it must match this "
+                f"machine's CUDA and Python: {install_hint()}"
             ) from error
         self.flavour = "tensorrt_rtx" if "rtx" in name else "tensorrt"
         self.version = str(self.trt.__version__)
         self._number = tuple(int(part) for part in self.version.split(".")[:2])
         if not self.is_rtx and self._number < OLDEST:
             raise BackendError(
-                f"TensorRT {self.version} is too old, 8.0 is the oldest that serves (JetPack 4.6);"
-                " update JetPack or TensorRT, or use backend:=onnxruntime"
+                f"TensorRT {self.version} is too old; the oldest supported version is 8.0 "
+                "(JetPack 4.6); update JetPack or TensorRT, or use backend:=onnxruntime"
             )
 
     def __str__(self) -> str:
@@ -122,7 +122,7 @@ class TensorRt:
             oldest = next(least for since, least in _OLDEST_GPUS if self._number >= since)
             serves = gpu.version >= oldest
         if not serves:
-            raise BackendError(f"{self} does not serve compute capability {gpu.capability}")
+            raise BackendError(f"{self} does not support compute capability {gpu.capability}")
 
     @property
     def has_names(self) -> bool:
@@ -165,8 +165,8 @@ class TensorRt:
         known = getattr(self.trt, "ComputeCapability", None)
         if known is None:
             raise BackendError(
-                f"{self} builds only for the GPU that is here; leave --target out"
-                " and run this on the machine that will use the engine"
+                f"{self} builds only for the GPU of this machine; leave out --target and run this "
+                "on the machine that will use the engine"
             )
         names = [name for name in known.__members__ if name.startswith("SM")]
         if target not in names:

@@ -114,11 +114,12 @@ def build_in_process(
     if plan is not None:
         return plan
     if cancelled():
-        raise BuildCancelledError(f"the build of {request.name} was given up")
+        raise BuildCancelledError(f"the build of {request.name} was cancelled")
     if code == -signal.SIGKILL:
         raise BackendError(
-            f"the build of {request.name} was killed, most likely for want of memory; close other"
-            " programs, add swap, or build with less: convert_to_trt.onnx_to_engine --workspace 128"
+            f"the build of {request.name} was killed, probably because memory ran out; close "
+            "other programs, add swap, or build with less: convert_to_trt.onnx_to_engine "
+            "--workspace 128"
         )
     reason = "; ".join(errors[-3:]) or f"the builder ended with {code}"
     error = ModelError if kind == "model" else BackendError

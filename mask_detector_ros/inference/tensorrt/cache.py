@@ -141,8 +141,7 @@ class EngineCache:
             raise EngineMisfitError(f"{path} was built for {'; '.join(different)}")
         if not is_own_hash(_signed(header, plan), digest):
             raise EngineMisfitError(
-                f"{path} is damaged, or it was written by another user: its content is not what"
-                " this one wrote"
+                f"{path} is damaged or was written by another user: its keyed hash does not match"
             )
         return plan
 
@@ -179,8 +178,8 @@ class EngineCache:
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             logger.warning(
-                "engines cannot be stored in %s (%s): they stay in memory and are built again at"
-                " the next start; make room or give another folder with engine_cache_dir",
+                "engines cannot be stored in %s (%s): they stay in memory and are rebuilt at the "
+                "next start; free space, or set engine_cache_dir to another folder",
                 self.folder,
                 error.strerror,
             )
@@ -188,7 +187,7 @@ class EngineCache:
 
     def _warn_of_locks(self) -> None:
         logger.warning(
-            "%s is on a file system without locks: two programs may build one engine",
+            "%s is on a file system without locks: two programs may build the same engine",
             self.folder,
         )
 
@@ -211,7 +210,7 @@ def _split(content: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
     except ValueError:
         header = None
     if magic != MAGIC or not newline or not isinstance(header, dict):
-        raise EngineMisfitError(f"{path} is no engine of this package, or it is cut off")
+        raise EngineMisfitError(f"{path} is not an engine of this package, or is cut off")
     return header, plan
 
 
@@ -227,8 +226,10 @@ def _wait_for_lock(file: int, key: EngineKey, cancelled: Callable[[], bool]) -> 
         else:
             return True
         if not waiting:
-            logger.info("another program builds %s (%s); waiting", key.model, key.precision)
+            logger.info(
+                "another program is building %s (%s); waiting for it", key.model, key.precision
+            )
             waiting = True
         time.sleep(LOCK_POLL)
         if cancelled():
-            raise BuildCancelledError(f"the build of {key.model} was given up")
+            raise BuildCancelledError(f"the build of {key.model} was cancelled")

@@ -39,8 +39,8 @@ def _driver() -> Any:
         driver.init()
     except driver.Error as error:
         raise BackendError(
-            f"CUDA does not start ({error}); check with nvidia-smi that the driver is loaded and"
-            " fits, or use backend:=onnxruntime"
+            f"CUDA does not start ({error}); check with nvidia-smi that the driver is loaded and "
+            "matches, or use backend:=onnxruntime"
         ) from error
     return driver
 

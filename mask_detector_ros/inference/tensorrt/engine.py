@@ -42,7 +42,7 @@ class Engine:
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             reason = "; ".join(errors[-2:]) or "no reason given"
-            raise EngineMisfitError(f"{api} does not take the engine of {name} ({reason})")
+            raise EngineMisfitError(f"{api} rejects the engine of {name} ({reason})")
         self._engine: Any = engine
         self.inputs, self.outputs = api.tensors(engine)
         self._buffers = {t.name: Buffer(thread.driver) for t in (*self.inputs, *self.outputs)}
@@ -148,7 +148,7 @@ class _Shaped:
         self.runs = 0
         for tensor, shape in shapes.items():
             if not context.set_input_shape(tensor, shape):
-                raise ModelError(f"the engine of {name} does not take {tensor} of shape {shape}")
+                raise ModelError(f"the engine of {name} does not accept {tensor} of shape {shape}")
         self.outputs = {t.name: context.shape(t.name) for t in outputs}
         self.shapes = {**shapes, **self.outputs}
         self._is_placed = False
@@ -165,7 +165,7 @@ class _Shaped:
         self.runs = 0
         for tensor, buffer in buffers.items():
             if not self.context.set_address(tensor, buffer.address):
-                raise BackendError(f"the engine of {name} does not take the address of {tensor}")
+                raise BackendError(f"the engine of {name} does not accept the address of {tensor}")
         self._is_placed = True
 
     def free(self) -> None:

@@ -64,7 +64,7 @@ def create(
     try:
         return _create(api, gpu, cache, model, reference, "fp16", options)
     except ModelError as error:
-        logger.warning("%s; taking fp32", error)
+        logger.warning("%s; using fp32", error)
         return _create(api, gpu, cache, model, reference, "fp32", options)
 
 
@@ -210,8 +210,8 @@ class TensorRtSession(Session):
         bad = [name for name, values in results.items() if not np.isfinite(values).all()]
         if bad:
             raise NotFiniteError(
-                f"{self.name} on {self.device} gave values that are no numbers in"
-                f" {', '.join(bad)}; use precision:=fp32"
+                f"{self.name} on {self.device} gave infinity or NaN in {', '.join(bad)}; use "
+                "precision:=fp32"
             )
         return results
 

@@ -110,8 +110,8 @@ def _user_key() -> bytes:
         key = read_own_file(path)
     except OSError as error:
         logger.warning(
-            "the key of stored engines cannot be kept in %s (%s): they are built again at the next"
-            " start",
+            "the key of stored engines cannot be saved in %s (%s): they are rebuilt at the next "
+            "start",
             path,
             error.strerror,
         )

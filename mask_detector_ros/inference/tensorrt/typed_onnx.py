@@ -54,7 +54,7 @@ def to_half(model: bytes, name: str) -> bytes:
         tidy.topological_sort()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(
-            f"{name} cannot be turned into float16 ({error}); use precision:=fp32"
+            f"{name} cannot be converted to float16 ({error}); use precision:=fp32"
         ) from error
     content: bytes = half.SerializeToString()
     return content
@@ -101,7 +101,7 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
     three times its output size to the engine.
 
     Raises:
-        ModelError: this is no network.
+        ModelError: the content is not an ONNX model.
     """
     network = _read(model, name)
     graph = network.graph
@@ -133,7 +133,7 @@ def to_float_inputs(model: bytes, name: str) -> bytes:
     Such a network casts its input first, and a cast from float32 changes nothing.
 
     Raises:
-        ModelError: this is no network.
+        ModelError: the content is not an ONNX model.
     """
     network = _read(model, name)
     for tensor in network.graph.input:
@@ -185,4 +185,6 @@ def _read(model: bytes, name: str) -> onnx.ModelProto:
     try:
         return onnx.load_from_string(model)
     except (DecodeError, ValueError) as error:
-        raise ModelError(f"{name} is damaged or no ONNX file ({error}); get it again") from error
+        raise ModelError(
+            f"{name} is damaged or not an ONNX file ({error}); get it again"
+        ) from error

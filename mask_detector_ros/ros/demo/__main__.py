@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
     parser.add_argument("--duration", type=float, help="seconds; a file plays to its end")
     parser.add_argument(
-        "--without-ros", action="store_true", help="run the library, as where there is no ROS"
+        "--without-ros", action="store_true", help="run only the library, without ROS"
     )
     parser.add_argument("--view", action="store_true", help="show it in a web page meanwhile")
     arguments = parser.parse_args(argv)
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ParameterError(f"{seen.path} would be replaced by the demo; give another OUT=folder")
     if without_ros or missing_packages():
         reason = f"{', '.join(missing_packages())} missing" if not without_ros else "as asked"
-        print(f"without ROS ({reason}): the library alone plays {seen.shown}", flush=True)
+        print(f"without ROS ({reason}): playing {seen.shown} with the library alone", flush=True)
         from mask_detector_ros.ros.demo.library import run_library as play
     else:
         from mask_detector_ros.ros.demo.graph import run_graph as play

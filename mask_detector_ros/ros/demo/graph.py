@@ -49,7 +49,7 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
         recorder_parameters |= dict(zip(("width", "height"), PHOTOGRAPH_SIZE, strict=True))
     environment = graph_environment()
     print(
-        f"ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}: join with it to watch the topics",
+        f"ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}: use the same to watch the topics",
         flush=True,
     )
     with (
@@ -132,7 +132,7 @@ def wait_for(
     end = None if timeout is None else time.monotonic() + timeout
     while not condition():
         if any(process.poll() is not None for process in processes):
-            raise MaskDetectorError("a node ended before its time; see its message above")
+            raise MaskDetectorError("a node ended early; see its message above")
         if end is not None and time.monotonic() > end:
             if complaint:
                 raise MaskDetectorError(f"{complaint} within {timeout:g} s")
