@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata is in pyproject.toml; here is only what it cannot say: where shared files go, and
-the Python that is compiled on request (`MASK_DETECTOR_CYTHON=1 pip install .`)."""
+"""Metadata is in pyproject.toml. This file adds what it cannot express: where shared files go, and
+the modules compiled on request (`MASK_DETECTOR_CYTHON=1 pip install .`)."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 
-# What runs for every frame besides the networks and OpenCV.
+# Modules that run for every frame besides the networks and OpenCV.
 HOT = ("imaging/boxes.py", "imaging/crops.py", "faces.py", "classifier.py", "mtcnn/[!_]*.py")
 
 
@@ -21,7 +21,7 @@ def shared(directory: str) -> tuple[str, list[str]]:
 
 
 def compiled() -> dict[str, Any]:
-    """The hot modules as extensions, made from the same files that Python runs otherwise."""
+    """The hot modules as extensions, compiled from the same source files."""
     if os.environ.get("MASK_DETECTOR_CYTHON", "0") in ("", "0"):
         return {}
     # An option of setup() that pip asks for before it builds; importing Cython comes after.
@@ -33,12 +33,12 @@ def compiled() -> dict[str, Any]:
     modules = cythonize(
         [f"mask_detector_ros/{pattern}" for pattern in HOT],
         build_dir="build/cython",
-        # Annotations stay what they are in Python: hints, no C types.
+        # Keep annotations as hints instead of C types.
         compiler_directives={"language_level": 3, "annotation_typing": False},
     )
     return {**wanted, "ext_modules": modules}
 
 
-# The interface files are what bags are written with where there is no ROS.
+# Without ROS, bags are written with the interface files.
 FOLDERS = ("models", "config", "msg", "underlay/vision_msgs/msg", "underlay/foxglove_msgs/msg")
 setup(data_files=[shared(folder) for folder in FOLDERS], **compiled())

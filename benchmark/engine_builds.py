@@ -3,8 +3,8 @@
 
     make engine-builds ARGS="[--targets SM75 SM86] [--limit SECONDS] [--out FILE]"
 
-The networks of both cascades and each whole cascade in fp32, and with the classifier in fp16. What
-the file of results holds already, of the same models, is not built again.
+It builds the networks of both cascades and each single-file cascade, in fp32 and with the
+classifier in fp16. Results already in the output file for the same models are not rebuilt.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PRECISIONS = ("fp32", "fp16")
 def run_there(
     arguments: Sequence[str | Path], limit: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python of the environment of TensorRT-RTX; the builder that it starts ends with it.
+    """Run Python in the TensorRT-RTX environment; on a timeout the builder that it starts ends too.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `limit` seconds.
@@ -61,10 +61,10 @@ def run_there(
 def build(
     model: Path, plan: Path, precision: str, target: str, limit: float | None = None
 ) -> dict[str, Any]:
-    """Build one engine; the report of `onnx_to_engine`.
+    """Build one engine; return the report of `onnx_to_engine`.
 
     Raises:
-        BackendError: it was not built, with the reason.
+        BackendError: it could not be built; the message gives the reason.
     """
     options = ("--build-only", "-o", plan, "--json", "--precision", precision, "--target", target)
     try:
@@ -79,13 +79,13 @@ def build(
 
 
 def jobs(folder: Path) -> Iterator[tuple[str, Path, str]]:
-    """Every network as a file: its name, the file, and what to build it in."""
+    """Write every network to a file; return name, file and precision of each build."""
     three, classifier = find_detector("mtcnn_masked"), find_classifier("mask_classifier")
     two = find_detector("mtcnn_two_stage")
     for name, content in {**two, **three, "classifier": classifier}.items():
         path = folder / f"{name}.onnx"
         path.write_bytes(content)
-        # The networks that place faces are built in fp32 in any case.
+        # Networks that place faces are always built in fp32.
         for precision in PRECISIONS if name == "classifier" else ("fp32",):
             yield name, path, precision
     for width, height in IMAGES:
@@ -99,12 +99,12 @@ def jobs(folder: Path) -> Iterator[tuple[str, Path, str]]:
         for name, whole in graphs.items():
             path = folder / "cascade.onnx"
             path.write_bytes(whole.SerializeToString())
-            # The file has its types already: fp32 leaves them as they are.
+            # The file fixes the types, and fp32 keeps them.
             yield f"whole cascade {width}x{height}, {name}", path, "fp32"
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Build what is not in the file of results yet, and write it there, one by one."""
+    """Run the builds whose results are not in the file yet, writing each result at once."""
     out: Path = options.out
     rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.is_file() else []
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def describe(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A table, line by line."""
+    """The results as lines of a Markdown table."""
     lines = ["| model | in | for | MB | s |", "|---|---|---|---|---|"]
     for row in rows:
         size = row.get("error", row.get("MB"))
@@ -140,7 +140,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = Parser(prog="engine_builds", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="SM86")
-    parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="for each build")
+    parser.add_argument(
+        "--limit", type=float, default=300.0, metavar="S", help="seconds allowed per build"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/engine_builds.json"), metavar="FILE")
     return parser
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong around a detector node, one function a fault.
+"""Faults around a detector node, one function each.
 
-Each brings the fault about on a `Rig`, with `scale` times as much of it, and returns once it is
-over; that the node then answers again is for the caller to see (`Rig.recover`).
+Each function injects its fault into a `Rig`, `scale` times as long or as often, and returns when
+the fault is over. The caller checks that the node recovers (`Rig.recover`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SOURCE = {"source": "sample", "width": 320, "height": 240, "rate": 10.0}
 
 
 def publisher_killed(rig: Rig, scale: float) -> None:
-    """A camera's process is killed, and another takes its place."""
+    """Kill a camera's process; another takes its place."""
     with rig.silent_camera():
         for _ in range(max(1, round(2 * scale))):
             camera = rig.start("image_source_node", **SOURCE)
@@ -40,7 +40,7 @@ def publisher_killed(rig: Rig, scale: float) -> None:
 
 
 def publisher_stalled(rig: Rig, scale: float) -> None:
-    """A camera hangs, which diagnostics must say, and goes on."""
+    """A camera hangs, which diagnostics must report, and resumes."""
     with rig.silent_camera():
         camera = rig.start("image_source_node", **SOURCE)
         _wait_for_frames(rig, 3)
@@ -52,7 +52,7 @@ def publisher_stalled(rig: Rig, scale: float) -> None:
 
 
 def flood(rig: Rig, scale: float) -> None:
-    """Images come far faster than they can be processed."""
+    """Publish images far faster than they can be processed."""
     message = rig.image(480, 640)
     end = time.monotonic() + 5 * scale
     while time.monotonic() < end:
@@ -61,7 +61,7 @@ def flood(rig: Rig, scale: float) -> None:
 
 
 def corrupt(rig: Rig, scale: float) -> None:
-    """Images whose fields contradict each other or are rubbish."""
+    """Publish images with contradictory or invalid fields."""
     chance = random.Random(rig.frames)
     for _ in range(round(100 * scale)):
         message = rig.image()
@@ -83,7 +83,7 @@ def corrupt(rig: Rig, scale: float) -> None:
 
 
 def sizes_and_encodings(rig: Rig, scale: float) -> None:
-    """Every image has another size and encoding than the last."""
+    """Change the size and encoding with every image."""
     chance = random.Random(rig.frames)
     for _ in range(round(40 * scale)):
         size = chance.choice([(1, 1), (48, 64), (480, 640), (1080, 1920), (3, 2000), (2000, 3)])
@@ -92,7 +92,7 @@ def sizes_and_encodings(rig: Rig, scale: float) -> None:
 
 
 def qos_changes(rig: Rig, scale: float) -> None:
-    """Publishers of the topic come and go, reliable and best effort."""
+    """Publishers of the topic, reliable and best effort, come and go."""
     with rig.silent_camera():
         for reliability in (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE):
             qos = QoSProfile(depth=1, reliability=reliability)
@@ -102,7 +102,7 @@ def qos_changes(rig: Rig, scale: float) -> None:
 
 
 def clock_jumps(rig: Rig, scale: float) -> None:
-    """Stamps jump ahead and back, stand still, lie before 1970 and beyond the end of time."""
+    """Stamps jump ahead and back, stay equal, and lie before 1970 or beyond the range."""
     jumps = [0, 0, 0, 1, -1, -(2**31), 2**31 - 1, 1_700_000_000, 3600, 7200, 0]
     for sec in jumps * max(1, round(5 * scale)):
         message = rig.image(240, 320)
@@ -112,7 +112,7 @@ def clock_jumps(rig: Rig, scale: float) -> None:
 
 
 def subscribers_come_and_go(rig: Rig, scale: float) -> None:
-    """Whoever watches comes and goes, the annotated images' watchers too."""
+    """Subscribers come and go, including those of annotated images."""
     topics: list[tuple[type, str]] = [
         (Detection2DArray, "detections"),
         (FaceArray, "faces"),
@@ -135,14 +135,14 @@ def subscribers_come_and_go(rig: Rig, scale: float) -> None:
 
 
 def activation_cycles(rig: Rig, scale: float) -> None:
-    """Deactivated and activated, again and again, while images come."""
+    """Deactivate and activate repeatedly while images arrive."""
     for _ in range(max(1, round(100 * scale))):
         rig.change_state(DEACTIVATE, ACTIVATE)
         rig.camera.publish(rig.image())
 
 
 def lifecycle_cycles(rig: Rig, scale: float) -> None:
-    """Down to nothing and up again, models included, while images come."""
+    """Clean up and reconfigure, including the models, while images arrive."""
     for _ in range(max(1, round(10 * scale))):
         rig.change_state(DEACTIVATE, CLEANUP)
         rig.camera.publish(rig.image())
@@ -150,7 +150,7 @@ def lifecycle_cycles(rig: Rig, scale: float) -> None:
 
 
 def parameters_change(rig: Rig, scale: float) -> None:
-    """Parameters change with every image, wrong values among them."""
+    """Change parameters with every image, also to invalid values."""
     chance = random.Random(rig.frames)
     for _ in range(max(1, round(30 * scale))):
         size = chance.choice([40, 60, 200, -1])
@@ -164,7 +164,7 @@ def parameters_change(rig: Rig, scale: float) -> None:
 
 
 def node_killed(rig: Rig, scale: float) -> None:
-    """A second detector is killed in the middle of a frame, and started again."""
+    """Kill a second detector in the middle of a frame, and restart it."""
     results: list[Any] = []
     topic = "/victim/mask_detector/detections"
     subscription = rig.safely(
@@ -203,6 +203,6 @@ FAULTS = (
 
 
 def _wait_for_frames(rig: Rig, count: int) -> None:
-    """Wait for so many more results, of whoever publishes."""
+    """Wait for this many further results, from any publisher."""
     goal = rig.frames + count
     wait_for(lambda: rig.frames >= goal, "results of the camera's images")

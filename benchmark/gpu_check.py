@@ -3,8 +3,8 @@
 
     python -m benchmark.gpu_check [--backends cuda tensorrt] [--rounds N] [--out FILE]
 
-Prints one line a check, then JSON; exits with 1 where a check failed. A backend that cannot
-serve is left out with the reason. Engines go into a cache of its own: all are built anew.
+Prints one line per check, then JSON; exits with 1 if a check failed. A backend that does not work
+here is left out with the reason. Engines go to a separate cache, so all are built anew.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Checks:
     """Runs checks, records their results, and continues after failures.
 
     Args:
-        seconds: after which no other check begins.
+        seconds: time after which no further check begins.
     """
 
     def __init__(self, seconds: float = 240.0) -> None:
@@ -53,7 +53,7 @@ class Checks:
         start = time.perf_counter()
         result: dict[str, Any] = {"check": name}
         if time.monotonic() > self._end:
-            result |= {"passed": None, "left_out": "the time was over"}
+            result |= {"passed": None, "left_out": "out of time"}
         else:
             try:
                 result |= {"passed": True, "result": check(*arguments)}
@@ -92,7 +92,7 @@ def _summary(result: dict[str, Any]) -> str:
 
 @contextmanager
 def log_lines() -> Iterator[list[str]]:
-    """What the library logs meanwhile."""
+    """Context that collects the library's log lines."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
@@ -151,7 +151,7 @@ def check_wrapper(checks: Checks, device: int) -> None:
 
 
 def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, folder: str) -> None:
-    """All checks of one backend that can serve here."""
+    """All checks of one backend that works here."""
     precisions = arguments.precision if backend == "tensorrt" else ["fp32"]
     for precision in precisions:
         name = f"{backend} {precision}" if backend == "tensorrt" else backend
@@ -166,7 +166,7 @@ def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, f
         }
         if arguments.detection_thresholds:
             common["detection_thresholds"] = tuple(arguments.detection_thresholds)
-        # The file has its types already: fp32 leaves them as they are.
+        # The file fixes the types, and fp32 keeps them.
         path = Path(folder) / f"cascade-{precision}.onnx"
         write_cascade(path, common, precision == "fp16")
         single = {**common, "detector_model": str(path), "precision": "fp32"}
@@ -184,7 +184,7 @@ def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, f
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All checks; the report.
+    """Run all checks; return the report.
 
     Raises:
         BackendError: there is no such GPU, or no driver.
@@ -218,18 +218,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 all passed, 1 not all, or nothing to check."""
+    """Run the command; return its exit code: 0 if all checks passed, 1 if one failed or none
+    ran."""
     parser = argparse.ArgumentParser(prog="gpu_check", description=__doc__)
     parser.add_argument("--backends", nargs="+", choices=GPU_BACKENDS, default=list(GPU_BACKENDS))
     parser.add_argument(
         "--precision", nargs="+", choices=("fp32", "fp16"), default=["fp32"], help="of TensorRT"
     )
-    parser.add_argument("--device", type=int, default=0, help="number of the GPU")
+    parser.add_argument("--device", type=int, default=0, help="index of the GPU")
     parser.add_argument("--detector-model", default=DEFAULTS["detector_model"])
     parser.add_argument("--detection-thresholds", nargs=3, type=float, help="of the detector")
-    parser.add_argument("--rounds", type=int, default=2000, help="frames of each timing")
-    parser.add_argument("--seconds", type=float, default=240, help="after which no check begins")
-    parser.add_argument("--out", type=Path, help="write the JSON there too")
+    parser.add_argument("--rounds", type=int, default=2000, help="frames per timing")
+    parser.add_argument(
+        "--seconds", type=float, default=240, help="seconds after which no further check begins"
+    )
+    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args(argv)
 
     def work() -> int:

@@ -28,12 +28,12 @@ Parameters = Mapping[str, Any]
 
 
 def networks(detector_model: str) -> dict[str, bytes]:
-    """The networks of a detector, and the classifier where it needs one, by name."""
+    """The networks of a detector, and the classifier if it needs one, by name."""
     return find_networks(detector_model, OWN_LABELS)
 
 
 def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
-    """Every batch size up and down again, or images of some sizes."""
+    """Input shapes to check: every batch size up and down again, or images of several sizes."""
     (tensor,) = session.inputs
     if tensor.shape[-1] == 3 and -1 in tensor.shape[1:]:
         sides = ((32, 32), (96, 128), (384, 512), (384, 512), (384, 512), (576, 1024), (32, 992))
@@ -45,7 +45,7 @@ def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
 
 
 def check_network(model: bytes, name: str, backend: str, options: EngineOptions) -> dict[str, Any]:
-    """Load one network and compare it at every batch size, up and down again."""
+    """Load one network and compare it with the CPU at all these shapes."""
     start = time.perf_counter()
     session = create_session(model, name, backend, options=options)
     seconds = time.perf_counter() - start
@@ -56,7 +56,8 @@ def check_network(model: bytes, name: str, backend: str, options: EngineOptions)
 
 
 def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
-    """One face, many, none, many: the order in which MTCNN on TensorRT 7 lost faces."""
+    """Frames with one face, many, none, many: the sequence in which MTCNN on TensorRT 7 lost
+    faces."""
     many, faces = scene.render(0)
     x1, y1, x2, y2 = faces.boxes[0].astype(int)
     one = np.zeros_like(many)
@@ -67,7 +68,7 @@ def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
 
 
 def check_faces(parameters: Parameters) -> dict[str, Any]:
-    """The whole detector against the CPU, over the sequence above, twice."""
+    """Compare the whole detector with the CPU, twice over the sequence above."""
     on_gpu = MaskDetector.load(**parameters)
     on_cpu = MaskDetector.load(**{**parameters, "backend": "onnxruntime"})
     images = list(sequence(SampleScene(640, 480)))
@@ -77,19 +78,19 @@ def check_faces(parameters: Parameters) -> dict[str, Any]:
 
 
 def require_same_faces(pairs: Iterable[tuple[Faces, Faces]]) -> dict[str, float]:
-    """The largest differences of boxes and probabilities; an error where faces differ."""
+    """The largest differences of boxes and probabilities; raises if faces differ."""
     agreement = Agreement.of(pairs)
     box = float(agreement.boxes.max(initial=0))
     probability = float(agreement.probabilities.max(initial=0))
     assert not agreement.missing, f"{agreement.missing} faces are missing"
-    assert not agreement.extra, f"{agreement.extra} faces are no faces on the CPU"
+    assert not agreement.extra, f"{agreement.extra} faces are not found on the CPU"
     assert box <= BOX_LIMIT, f"boxes differ by {box:.2f} px"
     assert probability <= PROBABILITY_LIMIT, f"probabilities differ by {probability:.3f}"
     return {"box_px": box, "probability": probability}
 
 
 def write_cascade(path: Path, parameters: Parameters, half: bool) -> None:
-    """The whole cascade of a detector in one file, for images of 640x480."""
+    """Write the single-file cascade of a detector for images of 640x480."""
     from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
     from convert_to_trt.cascade_to_onnx import compose
 

@@ -24,7 +24,7 @@ MIN_SHARE = 0.8
 def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Time eight cameras with one detector, as in the node: newest frame first, cameras in turn.
 
-    All of them always have a frame waiting, so that what each gets is the worker's choice.
+    Every camera always has a frame waiting, so the shares depend only on the worker.
     """
     detector = MaskDetector.load(**parameters)
     scene = SampleScene(640, 480)
@@ -53,7 +53,9 @@ def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
     counts = [len(stamps) for stamps in ends]
     assert sum(counts) >= rounds, "the detector failed; see the traceback above"
     share = min(counts) / max(counts)
-    assert share >= MIN_SHARE or rounds < 10 * CAMERAS, f"the cameras got {counts} frames"
+    assert share >= MIN_SHARE or rounds < 10 * CAMERAS, (
+        f"the frames per camera are unfair: {counts}"
+    )
     gaps = np.concatenate([np.diff(stamps) for stamps in ends]) * 1e3
     p50, p99 = np.percentile(gaps, [50, 99]) if len(gaps) else (0.0, 0.0)
     return {
@@ -69,13 +71,13 @@ def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def time_network(
     model: bytes, name: str, backend: str, options: EngineOptions, rounds: int
 ) -> dict[str, Any]:
-    """A network by itself at batch 1, 8 and 64, or one image."""
+    """Time a single network at batch sizes 1, 8 and 64, or for one image."""
     session = create_session(model, name, backend, options=options)
     (tensor,) = session.inputs
     times: dict[str, Any] = {}
     is_image = -1 in tensor.shape[1:]
     image = (384, 512, 3) if tensor.shape[-1] == 3 else (3, 144, 640)
-    # Proposals of eight cameras can go through CUDA in one call.
+    # CUDA can process the proposals of eight cameras in one call.
     batches = (1, 8) if is_image and backend == "cuda" else (1,) if is_image else (1, 8, 64)
     for batch in batches:
         shape = (batch, *(image if is_image else tensor.shape[1:]))

@@ -18,7 +18,7 @@ SIZE = 1 << 20
 REPLAYS, BUFFERS, THREADS = 600, 300, 8
 
 KEPT_LIMIT = 4 << 20
-"""Bytes of GPU memory that may be gone after all buffers were freed: the driver's own."""
+"""Bytes of GPU memory that the driver may keep after all buffers are freed."""
 
 
 def _fill(seed: int) -> NDArray[np.uint8]:
@@ -26,7 +26,8 @@ def _fill(seed: int) -> NDArray[np.uint8]:
 
 
 class _Copier:
-    """Two buffers, and the work that takes what the first holds on the host to the second's."""
+    """Two buffers, and the copy from the host memory of the first through the GPU to that of the
+    second."""
 
     def __init__(self, thread: CudaThread) -> None:
         self._driver, self.stream = thread.driver, thread.stream
@@ -41,7 +42,7 @@ class _Copier:
         self.target.download(SIZE, self.stream)
 
     def check(self, seed: int, go: Any) -> None:
-        """Write, let it be copied, and compare what arrives."""
+        """Write, copy, and compare the result."""
         expected = _fill(seed)
         self.source.view((SIZE,), np.dtype(np.uint8))[...] = expected
         self.target.view((SIZE,), np.dtype(np.uint8))[...] = 0
@@ -52,7 +53,7 @@ class _Copier:
 
 
 def check_buffers(device: int) -> dict[str, Any]:
-    """Copy to the GPU, on it, and back."""
+    """Copy to the GPU, within it, and back."""
     thread = cuda_thread(device)
 
     def work() -> None:
@@ -65,7 +66,7 @@ def check_buffers(device: int) -> dict[str, Any]:
 
 
 def check_graph(device: int) -> dict[str, Any]:
-    """Record the copies once, replay them with other bytes each time."""
+    """Record the copies once, and replay them with new bytes each time."""
     thread = cuda_thread(device)
 
     def work() -> None:
@@ -75,7 +76,7 @@ def check_graph(device: int) -> dict[str, Any]:
         for seed in range(REPLAYS):
             copier.check(seed, graph.launch)
         graph.free()
-        # The stream serves on.
+        # The stream stays usable.
         copier.check(1, copier.enqueue)
 
     thread.call(work)
@@ -83,7 +84,7 @@ def check_graph(device: int) -> dict[str, Any]:
 
 
 def check_memory(device: int) -> dict[str, Any]:
-    """Make and drop many buffers: the GPU's memory comes back."""
+    """Allocate and free many buffers: the GPU memory must be returned."""
     thread = cuda_thread(device)
 
     def work() -> tuple[int, int, int]:
@@ -99,12 +100,12 @@ def check_memory(device: int) -> dict[str, Any]:
 
     before, held, after = thread.call(work)
     assert before - held >= BUFFERS * SIZE, f"{BUFFERS} buffers took {before - held} bytes"
-    assert before - after <= KEPT_LIMIT, f"{before - after} bytes were not given back"
+    assert before - after <= KEPT_LIMIT, f"{before - after} bytes were not returned"
     return {"buffers": BUFFERS, "taken": before - held, "kept": before - after}
 
 
 def check_threads(device: int) -> dict[str, Any]:
-    """Several threads use the GPU at a time through its one thread."""
+    """Use the GPU from several threads at a time through its one thread."""
     thread = cuda_thread(device)
     copiers = [thread.call(lambda: _Copier(thread)) for _ in range(THREADS)]
     failures: list[BaseException] = []
@@ -114,7 +115,7 @@ def check_threads(device: int) -> dict[str, Any]:
         try:
             for seed in range(20):
                 thread.call(lambda seed=seed: copier.check(100 * number + seed, copier.enqueue))
-        except BaseException as error:  # to be raised where it is waited for
+        except BaseException as error:  # raised again in the waiting thread
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
@@ -122,7 +123,7 @@ def check_threads(device: int) -> dict[str, Any]:
         each.start()
     for each in threads:
         each.join()
-    # What lives on the GPU is freed in its thread.
+    # Objects on the GPU are freed in its thread.
     thread.call(copiers.clear)
     if failures:
         raise failures[0]

@@ -54,10 +54,11 @@ Find = Callable[[NDArray[np.uint8]], Faces]
 
 
 def round_values(model: bytes) -> bytes:
-    """A network in float32 that rounds to float16 whatever a typed network keeps in float16.
+    """Make a float32 network that rounds to float16 every value that a typed network stores in
+    float16.
 
-    What is left out: sums of products are kept exact, as tensor cores do, while a GPU may
-    also add in float16; and layers that TensorRT joins are rounded once, not each.
+    Two differences from a GPU remain: sums of products are exact, as with tensor cores, although a
+    GPU may also add in float16; and TensorRT rounds fused layers only once.
     """
     network = onnx.shape_inference.infer_shapes(onnx.load_from_string(model), strict_mode=True)
     graph = network.graph
@@ -83,11 +84,11 @@ def round_values(model: bytes) -> bytes:
 
 
 class Twin(Session):
-    """A network that shows everything to another, too, and keeps how they differ.
+    """Runs a second network on the same inputs and records the differences.
 
     Attributes:
-        largest: difference of each output, on the same input.
-        scores: (own, other's) of each call for one image, for networks that output scores.
+        largest: largest difference of each output on the same input.
+        scores: (own, other's) scores of each call for one image, for networks that output scores.
     """
 
     def __init__(self, session: Session, other: Session) -> None:
@@ -109,7 +110,7 @@ class Twin(Session):
 
 
 def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
-    """The detector over these networks."""
+    """Make the detector over these networks."""
     stages = {name: session for name, session in sessions.items() if name != "classifier"}
     cascade, settings = assemble_cascade(stages), DetectionSettings.of(values)
     if "classifier" not in sessions:
@@ -121,16 +122,16 @@ def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
 def trace_outlier(
     expected: Faces, face: int, score: np.float32, last_stage: Twin
 ) -> dict[str, float]:
-    """What the last stage in float32 says of the candidate that float16 took for a face.
+    """The float32 score of the candidate that float16 chose for a face.
 
-    The cascade takes the best-scored of many candidates. Where float32 gives that one nearly
-    the score of the one that it took itself, the two were a tie.
+    The cascade takes the best of many candidates. If float32 scores both choices nearly equal, they
+    were a tie.
 
     Args:
-        expected: the faces of float32.
-        face: which of them.
-        score: that all networks in float16 gave the candidate that they took.
-        last_stage: has seen the candidates of this image.
+        expected: the faces found in float32.
+        face: index of the face.
+        score: score of the candidate chosen with all networks in float16.
+        last_stage: the last stage, which has processed the candidates of this image.
     """
     own, other = (np.concatenate(parts) for parts in zip(*last_stage.scores, strict=True))
     box = expected.boxes[face]
@@ -142,7 +143,7 @@ def trace_outlier(
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything; the report.
+    """Measure everything; return the report.
 
     Raises:
         MaskDetectorError: a model or the data set cannot be used.
@@ -215,7 +216,7 @@ def _throughout(model: bytes) -> bytes:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report as tables."""
+    """The report as text tables."""
     lines = [
         f"| against float32 | faces | missing | extra | other label | boxes within {BOX_LIMIT} px |"
         f" largest | probabilities within {PROBABILITY_LIMIT} | largest |",
@@ -234,7 +235,7 @@ def describe(report: dict[str, Any]) -> str:
         lines.append(f"  {name}: {told}")
     outliers = report["outliers"]
     gaps = [abs(face["score"] - face["score_of_the_other"]) for face in outliers]
-    lines += ["", f"{len(outliers)} boxes of {ALL} lie further than {BOX_LIMIT} px away"]
+    lines += ["", f"{len(outliers)} boxes of {ALL} lie more than {BOX_LIMIT} px away"]
     if gaps:
         lines[-1] += (
             f"; the last stage in float32 scores the two candidates {np.median(gaps):.1g} apart in"
@@ -246,10 +247,14 @@ def describe(report: dict[str, Any]) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = Parser(prog="half_precision", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("dataset", metavar="DATASET", help="as of mask-detector evaluate")
-    parser.add_argument("--split", help="only this part of the data set, such as val")
+    parser.add_argument("dataset", metavar="DATASET", help="data set as for mask-detector evaluate")
+    parser.add_argument("--split", help="only this split of the data set, such as val")
     parser.add_argument(
-        "--pictures", type=int, default=200, metavar="N", help="about so many; 0: all; default: 200"
+        "--pictures",
+        type=int,
+        default=200,
+        metavar="N",
+        help="approximate number of photographs; 0: all; default: 200",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_options(parser, "detector", PARAMETERS)

@@ -3,9 +3,9 @@
 
     python -m benchmark.hidden_faces DATASET YUNET.onnx [--images N] [--threshold T]
 
-Our detector finds the faces of photographs, they are hidden in each way, and YuNet (Wu, Peng, Yu,
-2023; `onnx/yunet_?_dynamic.onnx` of ShiqiYu/libfacedetection.train, MIT) searches what is left. The
-file is the user's; none is shipped here.
+Our detector finds the faces of photographs, each method hides them, and YuNet (Wu, Peng, Yu, 2023;
+`onnx/yunet_?_dynamic.onnx` of ShiqiYu/libfacedetection.train, MIT) searches the result. You provide
+the file; none is shipped here.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from training.rivals import YuNet
 
 WAYS = ("fill", "pixelate", "blur")
 MAX_RATIO = 2.0
-"""Between the widths of a hidden face and of one found there: a whole person is no face."""
+"""Maximum ratio between the widths of a hidden face and of a face found there: a whole person does
+not count."""
 
 
 def count_found(found: NDArray[np.float32], hidden: NDArray[np.float32]) -> int:
-    """How many (M, 4) hidden boxes have the centre of one of (N, 4) found boxes in them."""
+    """Number of (M, 4) hidden boxes that contain the centre of one of (N, 4) found boxes."""
     centres = (found[:, :2] + found[:, 2:]) / 2
     inside = (centres[None] > hidden[:, None, :2]) & (centres[None] < hidden[:, None, 2:])
     widths = (found[:, 2] - found[:, 0])[None] / np.maximum(hidden[:, 2] - hidden[:, 0], 1)[:, None]
@@ -45,8 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.hidden_faces")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("yunet", type=Path)
-    parser.add_argument("--images", type=int, default=250, help="at most so many, chosen at random")
-    parser.add_argument("--threshold", type=float, default=0.5, help="score of YuNet")
+    parser.add_argument(
+        "--images", type=int, default=250, help="maximum number of photographs, chosen at random"
+    )
+    parser.add_argument("--threshold", type=float, default=0.5, help="score threshold of YuNet")
     options = parser.parse_args(arguments)
     try:
         images = list(read_dataset(options.dataset, "val").images)

@@ -26,7 +26,7 @@ from mask_detector_ros.ros.conversions import image_to_compressed, image_to_mess
 
 
 def adversarial_images(rig: Rig, scale: float) -> None:
-    """Noise, checkerboards, text, one face again and again, in all shapes."""
+    """Publish noise, checkerboards, text and repeated faces in all shapes."""
     chance = random.Random(rig.frames)
     for _ in range(max(1, round(5 * scale))):
         for kind in KINDS:
@@ -37,7 +37,7 @@ def adversarial_images(rig: Rig, scale: float) -> None:
 
 
 def everything_is_a_face(rig: Rig, scale: float) -> None:
-    """All thresholds are 0, so that each window of an image is a candidate."""
+    """Set all thresholds to 0, so that every cell of an image gives a candidate."""
 
     def set_thresholds(*values: float) -> None:
         value = ParameterValue(type=8, double_array_value=values)
@@ -56,7 +56,8 @@ def everything_is_a_face(rig: Rig, scale: float) -> None:
 
 
 def compressed_bombs(rig: Rig, scale: float) -> None:
-    """JPEGs that claim 12000x12000 pixels, cut off or spoilt ones, between good ones."""
+    """Publish JPEGs that claim 12000x12000 pixels, truncated ones and corrupted ones between good
+    ones."""
     chance = random.Random(rig.frames)
     good = image_to_compressed(np.zeros((48, 64, 3), np.uint8), Header(frame_id="jpeg"))
     data = bytes(good.data)
@@ -93,7 +94,7 @@ def _expect_more(rig: Rig, publisher: Any, message: CompressedImage) -> None:
 
 
 def time_runs_backwards(rig: Rig, scale: float) -> None:
-    """A second detector takes its time from a clock that goes below 0, and jumps."""
+    """Run a second detector on a clock that goes below 0 and jumps."""
     results: list[Any] = []
     topic = "/timeless/mask_detector/detections"
     subscription = rig.safely(
@@ -110,7 +111,7 @@ def time_runs_backwards(rig: Rig, scale: float) -> None:
             lambda message=message: (
                 (clock.publish(message), images.publish(rig.image())) and results
             ),
-            "results whatever the time",
+            "results despite the clock",
         )
     assert rig.end(victim, signal.SIGINT) == 0
     for publisher in (images, clock):
@@ -119,7 +120,7 @@ def time_runs_backwards(rig: Rig, scale: float) -> None:
 
 
 def no_descriptors_left(rig: Rig, scale: float) -> None:
-    """The process may open no more files for a while; images go on."""
+    """Prevent the process from opening files for a while; images continue."""
     pid = rig.detector.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     used = len(list(Path(f"/proc/{pid}/fd").iterdir()))

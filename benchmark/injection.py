@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a piece of work fail at its n-th call of our own code, for every n.
+"""Fault injection: make a piece of work fail at its n-th call of our own code, for every n.
 
 This is how SQLite tests itself against shortages (https://www.sqlite.org/testing.html#oom_testing):
-the first run fails at the first call, the next at the second, until a run ends before its turn.
+the first run fails at the first call, the next at the second, until a run completes without
+reaching its fault.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
     """Do the work, with an error at its call of that number; return how many calls it made, up to
     that one.
 
-    What the work raises comes out, the error itself included.
+    Exceptions of the work are raised, including the injected error.
     """
     left = number
 
@@ -53,13 +54,13 @@ def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
 def every_call(
     make: Callable[[], Exception], work: Callable[[], Any], step: int = 1
 ) -> Iterator[Exception | None]:
-    """Fail the work at each `step`-th call; yield what came out of each run."""
+    """Fail the work at each `step`-th call; yield the outcome of each run."""
     number = 1
     while True:
         try:
             if fail_at(number, make(), work) < number:
                 return
             yield None
-        except Exception as error:  # for the caller to judge
+        except Exception as error:  # the caller judges it
             yield error
         number += step

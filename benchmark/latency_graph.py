@@ -29,7 +29,7 @@ WARM_UP = 1.0
 """Warm-up seconds of each measurement."""
 
 QUIET = 2.0
-"""Seconds without a result after which what is missing is lost."""
+"""Seconds without a result after which missing results count as lost."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Measurement:
     """The results of one run.
 
     Attributes:
-        rate: at which each camera really published, Hz.
-        streams: one of each camera.
-        cpu: share of one core that each process took, by its name.
+        rate: actual rate of each camera in Hz.
+        streams: the results, one per camera.
+        cpu: use of each process, by name, as a fraction of one core.
     """
 
     rate: float
@@ -48,20 +48,20 @@ class Measurement:
 
 
 def cpu_seconds(stat: str) -> float:
-    """Processor time of a process so far, from a text of /proc/PID/stat."""
-    # The name in parentheses may hold blanks and parentheses itself.
+    """Processor seconds of a process so far, from the text of /proc/PID/stat."""
+    # The name in parentheses may itself contain spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
     user, system = int(fields[11]), int(fields[12])
     return (user + system) / os.sysconf("SC_CLK_TCK")
 
 
 class LatencyGraph(Processes):
-    """Starts cameras, measures what comes back of their images.
+    """Starts cameras and measures the results of their images.
 
     Args:
-        folder: for the nodes' output and logs.
+        folder: folder for the nodes' output and logs.
         size: width and height of the images.
-        cameras: names, as the parameter `cameras` takes them; one without a name by default.
+        cameras: names as for the parameter `cameras`; by default one camera without a name.
     """
 
     def __init__(self, folder: Path, size: tuple[int, int], cameras: Sequence[str] = ("",)) -> None:
@@ -102,20 +102,20 @@ class LatencyGraph(Processes):
         self._named["viewer"] = self.run(PROCESS, "view", "/mask_detector/image_annotated")
 
     def settle(self) -> None:
-        """Wait until the results of all cameras come.
+        """Wait until every camera has results.
 
         Raises:
-            Lost: they do not.
+            Lost: they did not in time.
         """
         wait_for(
             lambda: all(len(frames.stamps) for frames in self.measure(10, 1).streams),
             "the first detections of every camera",
         )
-        # By now the node has looked at how the cameras publish and subscribed as they do.
+        # By now the node has checked the cameras' QoS and subscribed accordingly.
         self.measure(10, 1)
 
     def measure(self, rate: float, seconds: float) -> Measurement:
-        """Publish at a rate for some seconds after the warm-up, and see what comes back.
+        """Publish at a rate for some seconds after the warm-up, and collect the results.
 
         Raises:
             Lost: a process ended.
@@ -141,11 +141,11 @@ class LatencyGraph(Processes):
         return Measurement(sum(real) / len(real), streams, cpu)
 
     def close(self) -> None:
-        """End everything that still runs."""
+        """End all running processes."""
         self._context.try_shutdown()
         self._thread.join()
         for camera in self._cameras:
-            # Which may have ended already.
+            # It may already have ended.
             with contextlib.suppress(BrokenPipeError):
                 camera.stdin.close()
         super().close()
@@ -169,7 +169,7 @@ class LatencyGraph(Processes):
         node.create_subscription(MaskSummary, f"{place}/summary", on_summary, 100)
 
     def _wait_for_the_last(self, stamps: list[int]) -> None:
-        """Until each camera's last image has come through, or nothing comes any more."""
+        """Wait until each camera's last image has its result, or results cease."""
         self._last = max(self._last, time.monotonic())
 
         def done() -> bool:

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 DROP_LIMIT = 0.05
-"""The share of lost frames at which a rate counts as too much, as in ros2_benchmark."""
+"""Fraction of lost frames above which a rate is too high, as in ros2_benchmark."""
 
 
 class Drift(NamedTuple):
-    """How the latency changes in the course of a run.
+    """Change of the latency during a run.
 
     Attributes:
-        first, last: medians of the first third and of the last, milliseconds.
-        slope: of the line through all, milliseconds a minute.
-        error: the standard error of the slope.
+        first, last: medians of the first and the last third, in milliseconds.
+        slope: slope of the fitted line, in milliseconds per minute.
+        error: standard error of the slope.
     """
 
     first: float
@@ -35,10 +35,10 @@ class Frames:
     """Results of one camera's images.
 
     Attributes:
-        stamps: (N,) of the images that came through, nanoseconds.
+        stamps: (N,) stamps of the images with detections, in nanoseconds.
         total: (N,) milliseconds from the stamp until the detections were received.
-        parts: name to (N,) milliseconds, in order; they add up to `total`.
-        published: how many images there were.
+        parts: (N,) milliseconds of each part, by name, in order; their sum is `total`.
+        published: number of images published.
     """
 
     stamps: NDArray[np.int64]
@@ -48,28 +48,28 @@ class Frames:
 
     @property
     def lost(self) -> int:
-        """Images without detections."""
+        """Number of images without detections."""
         return self.published - len(self.stamps)
 
     @property
     def drop(self) -> float:
-        """The share of them."""
+        """Fraction of images without detections."""
         return self.lost / self.published if self.published else 0.0
 
     @property
     def received_rate(self) -> float:
-        """Of detections, Hz, by the stamps of their images."""
+        """Rate of detections in Hz, by the stamps of their images."""
         if len(self.stamps) < 2:
             return 0.0
         return float((len(self.stamps) - 1) / (self.stamps[-1] - self.stamps[0]) * 1e9)
 
     @property
     def without_inference(self) -> NDArray[np.float64]:
-        """(N,) milliseconds that are not the detector's."""
+        """(N,) latency without inference, in milliseconds."""
         return self.total - self.parts.get("inference", 0.0)
 
     def drift(self) -> Drift:
-        """Does the latency grow? NaN of fewer than four images."""
+        """The drift of the latency; NaN for fewer than four images."""
         if len(self.stamps) < 4:
             return Drift(*[float("nan")] * 4)
         third = len(self.total) // 3
@@ -82,13 +82,13 @@ class Frames:
 def match_frames(
     published: Sequence[int], received: Mapping[int, int], times: Mapping[int, Mapping[str, int]]
 ) -> Frames:
-    """Bring together what the camera, the watcher and the node say. Times in nanoseconds.
+    """Combine the records of camera, subscriber and node. Times are in nanoseconds.
 
     Args:
         published: stamps of the images.
-        received: when the detections of a stamp came.
-        times: by stamp, the parts of the latency that the node measured; empty for a node
-            that measures none. The rest, until the detections came, becomes `delivery`.
+        received: arrival time of the detections, by stamp.
+        times: latency parts measured by the node, by stamp; empty for a node that measures none.
+            The remaining time until arrival becomes `delivery`.
     """
     stamps = [s for s in published if s in received and (s in times or not times)]
     total = np.array([received[s] - s for s in stamps], float) / 1e6
@@ -100,14 +100,14 @@ def match_frames(
 
 
 def percentiles(values: NDArray[np.float64]) -> dict[str, float]:
-    """p50, p90, p99 and max; NaN of nothing."""
+    """p50, p90, p99 and maximum; NaN without values."""
     if not len(values):
         return dict.fromkeys(PERCENTILES, float("nan"))
     return {name: float(np.percentile(values, p)) for name, p in PERCENTILES.items()}
 
 
 def fairness(rates: Sequence[float]) -> float:
-    """The least served camera's rate as a share of the best served one's; 1 is fair."""
+    """The lowest camera rate divided by the highest; 1 is fair."""
     return min(rates) / max(rates) if max(rates) > 0 else 0.0
 
 
@@ -117,10 +117,10 @@ def search_rate(
     """The highest rate at which no more than `DROP_LIMIT` of the frames are lost, by bisection.
 
     Args:
-        drop: the share of frames lost at a rate.
-        low, high: rates between which it lies. Where nothing is lost at `high`, that is the
-            answer; `low` is not tried.
-        precision: relative, of the answer.
+        drop: returns the fraction of frames lost at a rate.
+        low, high: bounds of the search. If `high` is not too high, it is the answer; `low` is not
+            tried.
+        precision: relative precision of the answer.
     """
     if drop(high) <= DROP_LIMIT:
         return high

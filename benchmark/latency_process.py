@@ -5,8 +5,8 @@
     python -m benchmark.latency_process copy
     python -m benchmark.latency_process view TOPIC
 
-The camera waits for lines `RATE SECONDS` on its standard input. It answers each, once it has
-published so long at that rate, with a line of JSON: the stamps, in nanoseconds.
+The camera waits for lines `RATE SECONDS` on its standard input. It publishes at that rate for that
+time, then answers with a line of JSON: the stamps in nanoseconds.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.sources.sample_scene import SampleScene
 
 SCENE_FRAMES = 20
-"""Rendered beforehand: 120 MB of messages at 1920x1080."""
+"""Number of frames rendered in advance: 120 MB of messages at 1920x1080."""
 
 
 def camera(topic: str, width: str, height: str) -> None:
-    """Publish the sample scene as told, stamped right before it is handed to ROS."""
+    """Publish the sample scene on request, stamping each image just before publishing."""
     node = rclpy.create_node("camera", namespace=topic.rpartition("/")[0] or "/")
     images = node.create_publisher(Image, topic, QoSProfile(depth=5))
     scene = SampleScene(int(width), int(height))
@@ -87,7 +87,7 @@ ROLES: dict[str, Callable[..., Any]] = {"camera": camera, "copy": copy, "view": 
 
 
 def main(argv: Sequence[str]) -> None:
-    """Play one role until the end of the input or a signal."""
+    """Play one role until its input ends or a signal arrives."""
     role, *arguments = argv
     rclpy.init()
     with contextlib.suppress(ExternalShutdownException, KeyboardInterrupt):

@@ -13,13 +13,13 @@ from mask_detector_ros.result_messages import LATENCY_PARTS
 
 ALL_PARTS = (*LATENCY_PARTS, "delivery")
 GOALS = {"p50": 6.0, "p99": 15.0}
-"""Milliseconds without inference, at 640x480 and 30 Hz."""
+"""Goals for the latency without inference in milliseconds, at 640x480 and 30 Hz."""
 
 Row = dict[str, Any]
 
 
 def to_row(measurement: Measurement) -> Row:
-    """Everything about a measurement that is worth keeping, milliseconds."""
+    """The JSON record of a measurement, in milliseconds."""
     streams = [_stream(frames) for frames in measurement.streams]
     return {
         "rate": measurement.rate,
@@ -42,7 +42,7 @@ def _stream(frames: Frames) -> Row:
 
 
 def rates_table(rows: Sequence[Row]) -> str:
-    """Latency and its parts, p50 / p99, and whether the goal is met."""
+    """Table of the latency and its parts, p50 / p99, and of the goal."""
     lines = _table("images", "node", "Hz", "lost", "total", "less inference", *ALL_PARTS, "CPU")
     for row in rows:
         stream = row["streams"][0]
@@ -62,10 +62,10 @@ def rates_table(rows: Sequence[Row]) -> str:
 
 
 def overload_table(rows: Sequence[Row]) -> str:
-    """Whether latency grows while more comes than can be done."""
+    """Table of the latency under overload."""
     lines = _table(
         "Hz", "min face", "processed Hz", "lost", "total",
-        "p50 of the first third", "of the last", "slope, ms a minute",
+        "p50 of the first third", "of the last", "slope, ms per minute",
     )  # fmt: skip
     for row in rows:
         s = row["streams"][0]
@@ -78,7 +78,7 @@ def overload_table(rows: Sequence[Row]) -> str:
 
 
 def cameras_table(rows: Sequence[Row]) -> str:
-    """Rate and latency of each stream, and how fair they share."""
+    """Table of the rate and latency of each camera, and of their fairness."""
     lines = _table("cameras", "way", "Hz asked", "Hz of each", "fairness", "total of each", "CPU")
     for row in rows:
         rates = ", ".join(f"{s['received_rate']:.1f}" for s in row["streams"])
@@ -97,7 +97,8 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """SVG: the detector's parts, from p50 (dot) over p90 (ring) to p99 (bar's end), by rate.
+    """Plot the detector's latency parts by rate as SVG: p50 (dot), p90 (ring) and p99 (end of the
+    bar).
 
     Needs matplotlib.
     """
@@ -137,7 +138,7 @@ def _pair(values: dict[str, float] | None) -> str:
 
 
 def _hz(row: Row, unit: str = "") -> str:
-    """The rate that was asked for, or the one that was found and what it was sought by."""
+    """The requested rate, or the rate found by search with its criterion."""
     if row["asked"].isdigit():
         return f"{row['asked']}{unit}"
     return f"{row['rate']:.1f}{unit} ({row['asked']})"

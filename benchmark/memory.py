@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the detector process stay flat? Feed the real node over real DDS and watch its memory.
+"""Measure whether the memory of the detector process stays flat, feeding the real node over real
+DDS.
 
     python -m benchmark.memory --bound
     python -m benchmark.memory [--backends NAME ...] [--frames N] [--rate HZ] [--size WxH]
 
-One run for each backend on the CPU that is installed. Exit code 1 when one grew by
-`MAX_GROWTH_MB` or more after the warm-up.
+One run per installed CPU backend. Exit code 1 if one grew by `MAX_GROWTH_MB` or more after the
+warm-up.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from mask_detector_ros.speed.machine import describe_machine
 
 WARM_UP_FRAMES = 500
 SAMPLE_EVERY = 50
-"""Processed frames between two looks at the process."""
+"""Processed frames between two samples of the memory."""
 
 MAX_GROWTH_MB = 5.0
 SCENE_FRAMES = 60
@@ -47,13 +48,13 @@ FIRST_ASK = 1.0
 """Seconds without a result after which another image is published at full speed."""
 
 SILENCE_LIMIT = 60.0
-"""Seconds without a result after which the run is given up."""
+"""Seconds without a result after which the run fails."""
 
 
 def resident_memory(status: str) -> dict[str, float]:
-    """Megabytes (2**20 bytes) of resident memory by kind, from a text of /proc/PID/status.
+    """Resident memory in megabytes (2**20 bytes) by kind, from the text of /proc/PID/status.
 
-    `VmRSS` is the sum of the next three; `VmHWM` is the most that it ever was.
+    `VmRSS` is the sum of the next three; `VmHWM` is its maximum.
     """
     kinds = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmHWM")
     lines = (line.split() for line in status.splitlines())
@@ -68,8 +69,9 @@ def growth(samples: Sequence[tuple[int, float]]) -> float:
     """Megabytes gained between the end of the warm-up and the end of the run.
 
     Args:
-        samples: (frames processed, megabytes), in order. Each end is the median of a tenth of
-            the samples after the warm-up, so that one look in the middle of a frame is no gain.
+        samples: (frames processed, megabytes), in order. Each end is the median of a tenth of the
+            samples after the warm-up, so that a single sample in the middle of a frame does not
+            count.
 
     Raises:
         ValueError: there are no samples after the warm-up.
@@ -81,12 +83,13 @@ def growth(samples: Sequence[tuple[int, float]]) -> float:
 
 
 def steady(megabytes: Sequence[float]) -> float:
-    """Where a run ends: the median of the last tenth of its samples."""
+    """Steady state: the median of the last tenth of the samples."""
     return float(np.median(megabytes[-max(1, len(megabytes) // 10) :]))
 
 
 class Feeder:
-    """Publishes the sample scene at a rate, 0 for as fast as it comes back, and watches that."""
+    """Publishes the sample scene at a rate, or as fast as results arrive with a rate of 0, and
+    counts results."""
 
     def __init__(self, rate: float, width: int, height: int) -> None:
         self.node = rclpy.create_node("feeder")
@@ -101,7 +104,7 @@ class Feeder:
             Detection2DArray, "mask_detector/detections", self._receive, 100
         )
         self._is_asked = rate == 0
-        # At full speed the timer starts it, and starts it again where an image was lost.
+        # At full speed the timer starts the loop, and restarts it if an image was lost.
         self._timer = self.node.create_timer(1 / rate if rate else FIRST_ASK, self._publish)
 
     def _receive(self, message: Detection2DArray) -> None:
@@ -119,23 +122,23 @@ class Feeder:
 
 
 Samples = list[tuple[int, dict[str, float]]]
-"""Frames processed, and memory by kind."""
+"""One sample: frames processed, and memory by kind."""
 
 
 def watch(
     parameters: dict[str, Any], feed: tuple[float, int, int], frames: int, minutes: float
 ) -> tuple[Samples, dict[str, int], float]:
-    """Run the detector node until it has processed so many frames, or the minutes are over.
+    """Run the detector node for a number of processed frames or minutes.
 
     Args:
-        parameters: of the node.
+        parameters: parameters of the node.
         feed: rate, and width and height of the images.
 
     Returns:
         Samples, frames published and faces found, seconds.
 
     Raises:
-        MaskDetectorError: the node ended, or gave nothing for `SILENCE_LIMIT` seconds.
+        MaskDetectorError: the node ended, or gave no result for `SILENCE_LIMIT` seconds.
     """
     samples: Samples = []
     with node("mask_detector_node", parameters, dict(os.environ)) as detector:
@@ -143,7 +146,7 @@ def watch(
         executor = SingleThreadedExecutor()
         executor.add_node(feeder.node)
         started = alive = time.monotonic()
-        # Interrupted, a long run reports what it saw.
+        # An interrupted run still reports its results.
         interrupt = contextlib.suppress(KeyboardInterrupt, ExternalShutdownException)
         with interrupt, tqdm(total=frames, unit="frame") as progress:
             while feeder.processed < frames and time.monotonic() - started < 60 * minutes:
@@ -178,7 +181,7 @@ def summarise(samples: Samples, counts: dict[str, int], seconds: float) -> dict[
 
 
 def print_table(runs: dict[str, dict[str, Any]]) -> None:
-    """One line a backend, megabytes."""
+    """Print one line per backend, in megabytes."""
     print("\n| backend | steady | of it shared with DDS | peak | growth | frames | |")
     print("|---|---|---|---|---|---|---|")
     for backend, run in runs.items():
@@ -197,18 +200,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="memory", description=__doc__.splitlines()[0])
     installed = [name for name in CPU_BACKENDS if is_installed(name)]
     parser.add_argument("--backends", nargs="+", choices=CPU_BACKENDS, default=installed)
-    parser.add_argument("--frames", type=int, default=5000, help="to be processed by each")
     parser.add_argument(
-        "--rate", type=float, default=60.0, help="published frames a second; 0: at full speed"
+        "--frames", type=int, default=5000, help="number of frames to process per backend"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=60.0, help="published frames per second; 0: full speed"
     )
     parser.add_argument("--min-face-size", type=int, default=40, help="of the detector")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="at most, of each")
-    parser.add_argument("--threads", type=int, default=0, help="of the networks; 0: all cores")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="maximum minutes per backend"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of the networks; 0: all cores"
+    )
     parser.add_argument("--size", default="640x480", metavar="WxH", help="of the images")
     parser.add_argument(
         "--bound",
         action="store_true",
-        help="instead: what one image can take, whatever it shows, for images up to 7680x4320",
+        help="instead: the maximum memory for one image of any content, up to 7680x4320",
     )
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_memory.json"))
     arguments = parser.parse_args(argv)
@@ -216,10 +225,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--frames must be {2 * WARM_UP_FRAMES} or more, and --rate 0 or more")
     width, cross, height = arguments.size.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
-        parser.error(f"--size must be such as 640x480, got {arguments.size!r}")
+        parser.error(f"--size must have the form 640x480, got {arguments.size!r}")
     if arguments.bound:
         return memory_bound.run(memory_bound.SIZES, arguments.backends, arguments.threads or 1)
-    # Both processes must join the same graph, and the DDS profile must be there when it starts.
+    # Both processes must join the same graph, and DDS reads the profile at start.
     os.environ.update(graph_environment())
     runs = {}
     rclpy.init()

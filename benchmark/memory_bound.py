@@ -3,8 +3,8 @@
 
     python -m benchmark.memory --bound [--size WxH ...] [--backends NAME ...]
 
-Each run is a process of its own that loads the detector, is warmed up at 640x480, and is then given
-one image of each kind of `benchmark.adversarial`; its memory is what the system counts (VmHWM).
+Each run is a separate process that loads the detector, warms it up at 640x480 and processes one
+image of each kind of `benchmark.adversarial`. Memory is the system's peak counter (VmHWM).
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ SIZES = ("640x480", "1920x1080", "3840x2160", "7680x4320")
 WARM_UP = 20
 
 LIMIT_MB, LIMIT_BYTES_A_PIXEL = 200, 12
-"""The stated bound: what an image may take beyond a warm detector, and itself, is this many
-megabytes and so many bytes a pixel, with min_face_size 20 (docs/reference/limits.md)."""
+"""The stated bound: beyond a warm detector and itself, an image may take this many megabytes plus
+this many bytes per pixel, with min_face_size 20 (docs/reference/limits.md)."""
 
 
 def bound_mb(width: int, height: int) -> float:
-    """Megabytes (2**20 bytes) that one image may take, the image itself included."""
+    """Megabytes (2**20 bytes) that one image may take, including the image itself."""
     return LIMIT_MB + (LIMIT_BYTES_A_PIXEL + 3) * width * height / 2**20
 
 
 def measure(width: int, height: int, backend: str, threads: int) -> dict[str, Any]:
-    """In a process of its own: megabytes and seconds of images of one size.
+    """Measure memory and time for images of one size; runs in a separate process.
 
     Returns:
-        `base` of the warm detector, `peak` over all images, `after` them, and `seconds` by kind.
+        Megabytes: `base` of the warm detector, `peak` over all images, `after` them; and `seconds`
+            by kind.
     """
     detector = MaskDetector.load(backend=backend, threads=threads, max_image_pixels=10**9)
     usual = adversarial("faces", 480, 640, 14)
@@ -68,7 +69,7 @@ def _memory(kind: str) -> float:
 
 
 def run(sizes: Sequence[str], backends: Sequence[str], threads: int) -> int:
-    """Measure all, print a table; 1 where an image took more than the bound."""
+    """Measure all and print a table; return 1 if an image took more than the bound."""
     print("| backend | images | warm | peak | of one image | bound | left after | slowest |")
     print("|---|---|---|---|---|---|---|---|")
     broken = False

@@ -3,9 +3,9 @@
 
     python -m benchmark.node_latency [--quick] [--only SECTION ...] [--out FILE]
 
-A camera, the node, and this process, which receives the detections: at several rates and sizes,
-compared with a copying node, with a viewer of the annotated image, at rates that exceed the
-detector, and with several cameras.
+A camera process and the node run beside this process, which receives the detections. It measures
+several rates and sizes, a copying node for comparison, a viewer of the annotated images, overload,
+and several cameras.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from mask_detector_ros.speed.machine import describe_machine
 
 SMALL, LARGE = (640, 480), (1920, 1080)
 SUBJECTS = ("copy", "detector", "annotated")
-"""The copying node; the detector; the detector with a viewer of its images."""
+"""Nodes to measure: the copying node; the detector; the detector with a viewer of its images."""
 
 CAMERA_RATES = (15.0, 60.0)
-"""Hz: in peace, and too much, which shows who is served."""
+"""Rates in Hz for several cameras: one that the detector can hold, and an overload that shows the
+fairness."""
 
 OVERLOAD_RATE, OVERLOAD_FACE = 60.0, 20
-"""Hz and pixels: more than two cores can do."""
+"""Rate in Hz and minimum face in pixels of the overload: more than two cores can process."""
 
 SEARCH = (2.0, 500.0)
-"""Hz between which the rate of 5 % lost frames lies."""
+"""Bounds in Hz for the rate with 5 % lost frames."""
 
 MIN_SECONDS = 0.5
 
@@ -57,15 +58,15 @@ PACKAGES = (
 
 @dataclass
 class Bench:
-    """What all sections share.
+    """Settings shared by all sections.
 
     Attributes:
-        folder: for logs.
-        seconds: of each measurement.
-        parameters: of the detector.
-        min_face_size: pixels in an image of 480 lines. It grows with the image, so that the
-            detector has as much to do in a large one, and what differs is the way.
-        quick: whether to leave out most rates, the large images and the many cameras.
+        folder: folder for logs.
+        seconds: length of each measurement.
+        parameters: parameters of the detector.
+        min_face_size: in pixels, for an image of 480 lines. It scales with the image, so that
+            inference costs the same and only the transport differs.
+        quick: whether to leave out most rates, large images, and more than two cameras.
     """
 
     folder: Path
@@ -76,7 +77,7 @@ class Bench:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Of the images."""
+        """Sizes of the images."""
         return (SMALL,) if self.quick else (SMALL, LARGE)
 
     @property
@@ -86,14 +87,14 @@ class Bench:
 
     @property
     def camera_counts(self) -> tuple[int, ...]:
-        """How many cameras at once."""
+        """Numbers of cameras to measure."""
         return (2,) if self.quick else (2, 4)
 
     @contextlib.contextmanager
     def graph(
         self, size: tuple[int, int], cameras: Sequence[str] = ("",)
     ) -> Iterator[LatencyGraph]:
-        """Cameras of this size; no node yet."""
+        """A graph with cameras of this image size and no node yet."""
         graph = LatencyGraph(self.folder, size, cameras)
         try:
             yield graph
@@ -101,12 +102,12 @@ class Bench:
             graph.close()
 
     def detector(self, size: tuple[int, int]) -> dict[str, Any]:
-        """The parameters of a detector for images of this size."""
+        """Parameters of a detector for images of this size."""
         return {**self.parameters, "min_face_size": round(self.min_face_size * size[1] / 480)}
 
     @contextlib.contextmanager
     def subject(self, subject: str, size: tuple[int, int]) -> Iterator[LatencyGraph]:
-        """A camera and one of `SUBJECTS`."""
+        """A graph with a camera and one of `SUBJECTS`."""
         with self.graph(size) as graph:
             if subject == "copy":
                 graph.add_copy()
@@ -119,7 +120,8 @@ class Bench:
 
 
 def measure_rates(bench: Bench) -> list[dict[str, Any]]:
-    """Each subject and size at each rate, and at the rate where 5 % of the frames are lost."""
+    """Measure each subject and size at each rate, and at the rate where 5 % of the frames are
+    lost."""
     rows = []
     for size in bench.sizes:
         for subject in SUBJECTS:
@@ -136,14 +138,14 @@ def measure_rates(bench: Bench) -> list[dict[str, Any]]:
 
 
 def measure_limit(graph: LatencyGraph, seconds: float) -> Measurement:
-    """The run at the highest rate that lost no more than 5 %, found by search."""
+    """Search for the highest rate with at most 5 % lost frames; return its run."""
     runs: dict[float, Measurement] = {}
 
     def drop(rate: float) -> float:
         runs[rate] = graph.measure(rate, seconds)
         return runs[rate].streams[0].drop
 
-    # Flooded, the node gives as much as it can; the rate to find lies near.
+    # An overloaded node delivers its maximum rate; the wanted rate is close to it.
     flooded = graph.measure(SEARCH[1], seconds)
     most = max(SEARCH[0], flooded.rate * (1 - flooded.streams[0].drop))
     limit = search_rate(drop, most / 2, min(1.5 * most, SEARCH[1]))
@@ -151,7 +153,7 @@ def measure_limit(graph: LatencyGraph, seconds: float) -> Measurement:
 
 
 def measure_overload(bench: Bench) -> list[dict[str, Any]]:
-    """At a rate that cannot be held: is the latency steady?"""
+    """Measure whether the latency is steady at a rate that cannot be held."""
     say(f"overload: {OVERLOAD_RATE:g} Hz, minimum face {OVERLOAD_FACE}")
     with bench.graph(SMALL) as graph:
         graph.add_detector(**{**bench.parameters, "min_face_size": OVERLOAD_FACE})
@@ -161,7 +163,7 @@ def measure_overload(bench: Bench) -> list[dict[str, Any]]:
 
 
 def measure_cameras(bench: Bench) -> list[dict[str, Any]]:
-    """Several cameras through one process, and through one process each."""
+    """Measure several cameras in one process, and in one process each."""
     rows = []
     for count in bench.camera_counts:
         names = [f"camera{i}" for i in range(count)]
@@ -189,12 +191,12 @@ SECTIONS: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
 
 
 def say(text: str) -> None:
-    """Tell what is being measured."""
+    """Print progress."""
     print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that the figures depend on."""
+    """Versions of Python and the packages that the figures depend on."""
     found = {"python": platform.python_version(), "rmw": os.environ.get("RMW_IMPLEMENTATION", "")}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -208,9 +210,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a minute or two: 30 Hz, 640x480, two cameras"
     )
-    parser.add_argument("--seconds", type=float, help="of each measurement (7, with --quick 3)")
+    parser.add_argument("--seconds", type=float, help="seconds per measurement (7, with --quick 3)")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--min-face-size", type=int, default=80, help="px in an image of 480 lines")
+    parser.add_argument(
+        "--min-face-size", type=int, default=80, help="minimum face in px for an image of 480 lines"
+    )
     parser.add_argument("--backend", default="onnxruntime", help="of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/node_latency.json"))
     arguments = parser.parse_args(argv)
@@ -219,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--seconds must be {MIN_SECONDS:g} or more, got {seconds:g}")
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="node_latency_") as folder:
-        # All processes must join the same graph, and the DDS profile must be there at start.
+        # All processes must join the same graph, and DDS reads the profile at start.
         os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
         parameters = {"backend": arguments.backend}
         bench = Bench(Path(folder), seconds, parameters, arguments.min_face_size, arguments.quick)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that are started, watched and ended, and waiting for what they do."""
+"""Start, watch and end processes, and wait for conditions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lost(Exception):  # noqa: N818
 
 
 def happens(condition: Callable[[], Any], within: float) -> Any:
-    """Poll until the condition gives something true or so many seconds are over; its value."""
+    """Poll until the condition is true or the time is over; return its last value."""
     end = time.monotonic() + within
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.005)
@@ -29,7 +29,7 @@ def happens(condition: Callable[[], Any], within: float) -> Any:
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
-    """Poll until the condition gives something true; return it.
+    """Poll until the condition is true; return its value.
 
     Raises:
         Lost: it did not in time.
@@ -41,14 +41,14 @@ def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> A
 
 
 class Processes:
-    """Starts processes and ends what it started.
+    """Starts processes, and ends them on `close`.
 
     Args:
-        folder: for their output and logs.
-        environment: their variables; by default those of this process.
+        folder: folder for their output and logs.
+        environment: their environment variables; by default those of this process.
 
     Attributes:
-        folder, environment: the same; a change holds for the processes that start later.
+        folder, environment: as above; a change affects processes started later.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -84,7 +84,7 @@ class Processes:
         return process
 
     def output(self, process: subprocess.Popen[Any]) -> str:
-        """What a process has printed so far."""
+        """The output of a process so far."""
         return self._logs[process.pid].read_text(encoding="utf-8", errors="replace")
 
     def wait_for_output(self, process: subprocess.Popen[Any], text: str) -> None:
@@ -96,14 +96,14 @@ class Processes:
         wait_for(lambda: text in self.output(process), f"{text!r} in the output")
 
     def last_words(self, process: subprocess.Popen[Any]) -> str:
-        """The end of what a process left in its log."""
+        """The end of a process's log."""
         return "\n".join(self.output(process).splitlines()[-3:])
 
     def end(self, process: subprocess.Popen[Any], how: signal.Signals = signal.SIGINT) -> int:
         """Send a signal; return the exit code.
 
         Raises:
-            Lost: the process goes on.
+            Lost: the process did not end.
         """
         process.send_signal(how)
         try:
@@ -113,7 +113,7 @@ class Processes:
             raise Lost(f"{process.args} did not end on {how.name}") from None
 
     def close(self) -> None:
-        """End everything that still runs."""
+        """End all running processes."""
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A detector node in a process, and a client that feeds it and watches it, for the soak."""
+"""A detector node in a process, and a client that feeds and watches it, for the soak test."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Rig(Processes):
     """A detector node that is fed and watched.
 
     Args:
-        folder: for the nodes' output and logs.
-        backend: of the detector.
+        folder: folder for the nodes' output and logs.
+        backend: backend of the detector.
     """
 
     def __init__(self, folder: Path, backend: str = "auto") -> None:
@@ -81,7 +81,7 @@ class Rig(Processes):
             pause: seconds to wait for a result before the next image.
 
         Raises:
-            Lost: none had, or the node has ended.
+            Lost: none had in time, or the node has ended.
         """
         start, publisher, make = time.monotonic(), publisher or self.camera, make or self.image
         sent: set[str] = set()
@@ -120,12 +120,12 @@ class Rig(Processes):
             self.recover(make=lambda image=image: image_to_message(image, self._header()), pause=1)
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        """The answer of a service."""
+        """Call a service; return its response."""
         client = self.safely(self.node.create_client, kind, service)
         try:
             wait_for(client.service_is_ready, service)
             future = client.call_async(request)
-            wait_for(future.done, f"an answer of {service}")
+            wait_for(future.done, f"a response of {service}")
             return future.result()
         finally:
             self.safely(self.node.destroy_client, client)
@@ -139,7 +139,7 @@ class Rig(Processes):
 
     @contextlib.contextmanager
     def silent_camera(self) -> Iterator[None]:
-        """Without the rig's own publisher, so that others are alone."""
+        """Context without the rig's own publisher."""
         self.safely(self.node.destroy_publisher, self.camera)
         try:
             yield
@@ -151,7 +151,7 @@ class Rig(Processes):
         return len(os.listdir(f"/proc/{self.detector.pid}/fd"))
 
     def threads(self) -> int:
-        """Of the detector's process."""
+        """Number of threads of the detector's process."""
         status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
         match = re.search(r"Threads:\s+(\d+)", status)
         assert match
@@ -167,7 +167,7 @@ class Rig(Processes):
         return kinds["VmRSS"] - kinds["RssShmem"]
 
     def close(self) -> None:
-        """End everything that still runs."""
+        """End all running processes."""
         self._context.try_shutdown()
         self._thread.join(LIMIT)
         super().close()

@@ -4,9 +4,9 @@
     python -m benchmark.search_every [--every N ...] [--seconds S] [--min-face-size PX]
         [--scene NAME] [--backend NAME] [--threads N] [--detector-model MODEL]
 
-Each frame goes through all settings in turn, so that they share the machine's good and bad
-moments. Recall is over known faces of `min_face_size` and more; `newcomers` is how long after a
-face first stood in the frame it was found, in the mean over the scene's people.
+Each frame is processed with all settings in turn, so that load affects all alike. Recall is over
+known faces of at least `min_face_size`; `newcomers` is the mean delay over the scene's people until
+a new face is found.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Tally:
         self._first_found: dict[int, int] = {}
 
     def add(self, found: Faces, truth: Faces, index: int, seconds: float) -> None:
-        """Count an image of this number."""
+        """Count the image with this index."""
         assert truth.track_ids is not None
         matches = match_faces(found, truth, MIN_OVERLAP) >= 0
         self.seconds.append(seconds)
@@ -62,7 +62,7 @@ class Tally:
                 self._first_found.setdefault(person, index)
 
     def report(self, reference: Tally) -> dict[str, float]:
-        """The figures; times also as a share of the reference's."""
+        """The figures; times also relative to the reference."""
         waits = [
             (self._first_found[person] - first) / RATE_HZ
             for person, first in self._first_known.items()
@@ -79,7 +79,7 @@ class Tally:
 
 
 def measure(arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
-    """Run the scene through a stream for each setting; figures by `search_every`."""
+    """Run the scene through one stream per setting; return figures by `search_every`."""
     detector = MaskDetector.load(
         min_face_size=arguments.min_face_size,
         backend=arguments.backend,

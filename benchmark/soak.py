@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the node live through everything? Fault after fault, and a look at it after each.
+"""Soak test: inject fault after fault, and check the node after each.
 
     python -m benchmark.soak [--minutes M | --cycles N] [--every SECONDS] [--out FILE]
 
@@ -37,14 +37,15 @@ from mask_detector_ros.ros.demo.graph import graph_environment
 from mask_detector_ros.speed.machine import describe_machine
 
 STEADY_SECONDS = 10.0
-"""Of images as fast as they are processed, after each round; then the process is looked at."""
+"""Seconds of images at full speed after each round, before the process is measured."""
 
 WARM_UP_ROUNDS = 2
 MAX_GROWTH_MB = 10.0
-"""By which the floor of the memory may rise from the first half of the rounds to the second.
+"""Megabytes by which the floor of the memory may rise from the first half of the rounds to the
+second.
 
-The floor, since what images of all sizes leave in the heap differs from round to round by tens
-of megabytes, in both directions; a leak raises the floor.
+It uses the floor because heap fragmentation from images of all sizes varies by tens of megabytes
+between rounds; a leak raises the floor.
 """
 
 
@@ -69,7 +70,7 @@ class Sample:
 
 @dataclass
 class Report:
-    """What happened.
+    """Results of the test.
 
     Attributes:
         recoveries: seconds that each recovery took, by fault.
@@ -163,7 +164,7 @@ def _survives(rig: Rig, fault: Callable[[Rig, float], None], scale: float, repor
 
 
 def cycle(rig: Rig, count: int) -> Report:
-    """So many whole lifecycle cycles, after each of which the node must answer an image."""
+    """Run lifecycle cycles; after each the node must process an image."""
     report = Report()
     start = time.monotonic()
     for _ in tqdm(range(count), unit="cycle"):
@@ -208,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.cycles is not None and arguments.cycles < 1:
         parser.error(f"--cycles must be 1 or more, got {arguments.cycles}")
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
-        # Both processes must join the same graph, and the DDS profile must be there at start.
+        # Both processes must join the same graph, and DDS reads the profile at start.
         os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
         rig = Rig(Path(folder), arguments.backend)
         start = time.monotonic()

@@ -3,12 +3,12 @@
 
     python -m benchmark.tracking [--seconds S] [--smoothing S] [--out FILE]
 
-The scenes are rendered and go through the real detector, then with and without the tracker:
-`sample` is the demo's; in `crossings` people walk past each other and occlude one another; in
-`alike` these pairs wear the same; `turning` is the sample scene from a swinging camera.
-Id switches are counted as CLEAR MOT does (Bernardin and Stiefelhagen, 2008): a person keeps
-the match of the last image while it still fits. A person unseen for longer than `SHORT_GAP`,
-mostly out of the frame, may return with a new id: a return.
+Rendered scenes go through the real detector, with and without the tracker: `sample` is the demo's
+scene; in `crossings` people walk past and occlude each other; in `alike` both people of a pair look
+the same; `turning` is the sample scene seen by a swinging camera. Id switches are counted as in
+CLEAR MOT (Bernardin and Stiefelhagen, 2008): a person keeps the match of the last image while it
+still fits. A person unseen for longer than `SHORT_GAP`, mostly out of the frame, may return with a
+new id: a return.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ from mask_detector_ros.tracking.tracker import Tracker
 
 MIN_OVERLAP = 0.5
 SHORT_GAP = 1.0
-"""Seconds unseen after which a new id is a return and no switch."""
+"""Seconds unseen after which a new id counts as a return, not as a switch."""
 
 MIN_FACE_SIZE = 20
 RATES_HZ = (15, 10, 7.5, 5)
-"""Of the scenes, which are rendered at 15, how many images a second the tracker is given."""
+"""Frame rates in Hz given to the tracker, from scenes rendered at 15 Hz."""
 
 SWING_WIDTH, SWING_PERIOD = 960, 5.0
-"""Width in pixels of the scene, of which the swinging camera shows 640; seconds of a swing."""
+"""Width of the scene in pixels, of which the swinging camera shows 640; period of the swing in
+seconds."""
 
 _PLAIN = Mask("plain", (62, 56, 54))
 _PALE = Mask("folded", (232, 236, 238))
@@ -99,13 +100,13 @@ class Account:
     """Statistics of ids and labels over a scene.
 
     Attributes:
-        person_seconds: that known people were found.
-        switches, returns: times that a person got another id than before, at once or after a
-            short gap, and after a longer one.
-        people, counted: in the scene; by the tracker.
-        flips, raw_flips: times that a person's label changed, with the tracker and without.
-        wrong, raw_wrong: found faces with the wrong label, likewise.
-        found: faces.
+        person_seconds: total time for which known people were found.
+        switches, returns: number of times that a person got a new id, at once or after a short gap,
+            and after a longer gap.
+        people, counted: number of people in the scene, and as counted by the tracker.
+        flips, raw_flips: number of label changes, with and without the tracker.
+        wrong, raw_wrong: number of found faces with a wrong label, with and without the tracker.
+        found: number of faces found.
     """
 
     person_seconds: float = 0.0
@@ -123,7 +124,8 @@ class Account:
     labels: dict[int, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def add(self, raw: Faces, tracked: Faces, truth: Faces, now: float, seconds: float) -> None:
-        """Count an image of `seconds`; `raw` and `tracked` are the same faces in one order."""
+        """Count an image that lasts `seconds`; `raw` and `tracked` are the same faces in the same
+        order."""
         assert truth.track_ids is not None
         for t, i in enumerate(self._match(tracked, truth)):
             person = int(truth.track_ids[t])
@@ -162,14 +164,14 @@ class Account:
 def observe(
     scene: SampleScene, detector: MaskDetector, frames: int
 ) -> Iterator[tuple[Faces, Faces]]:
-    """(found, known) faces of each image, at `RATE_HZ`."""
+    """Yield (found, known) faces of each image, at `RATE_HZ`."""
     for index in range(frames):
         image, truth = scene.render(index)
         yield detector(image), truth
 
 
 def account(observed: Sequence[tuple[Faces, Faces]], rate: float, smoothing: float) -> Account:
-    """Run the tracker over as many of the images a second, evenly spread as far as can be."""
+    """Run the tracker at a frame rate, on images spread as evenly as possible."""
     tracker, result = Tracker(smoothing), Account()
     people = set()
     for number in range(int(len(observed) * rate / RATE_HZ)):
@@ -216,10 +218,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_report(results: dict[str, Account]) -> None:
-    """A line a scene and rate."""
+    """Print one line per scene and rate."""
     print(
         f"{'scene':<20}{'people':>7}{'counted':>8}{'id switches':>12}{'returns':>8}"
-        f"{'label flips a person-minute, raw':>34}{'tracked':>8}{'wrong, raw':>11}{'tracked':>8}"
+        f"{'label flips per person-minute, raw':>34}{'tracked':>8}{'wrong, raw':>11}{'tracked':>8}"
     )
     for name, r in results.items():
         minutes = r.person_seconds / 60

@@ -3,8 +3,8 @@
 
     python docs/draw_annotations.py IMAGES.mcap RESULTS.mcap OUT.jpg
 
-IMAGES is a bag that was given to `mask-detector bag`, RESULTS what it wrote. The frame with the
-most annotations is drawn. mcap-ros2-support reads both; it knows nothing of this package.
+IMAGES is an input bag of `mask-detector bag`, RESULTS its output. It draws the frame with the most
+annotations. mcap-ros2-support reads both, independently of this package.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mask_detector_ros.imaging.encodings import decode_compressed, decode_image
 
 POINTS, LINE_LOOP = 1, 2
 SHARPNESS = 2
-"""Pixels drawn for one of the image: a viewer draws lines in the resolution of the screen."""
+"""Scale of the drawing: a viewer draws lines at screen resolution."""
 
 
 def draw(image: np.ndarray, annotations: Any) -> np.ndarray:
-    """A copy of the image in twice its size, with what an ImageAnnotations says."""
+    """A copy of the image at twice its size, with an ImageAnnotations drawn on it."""
     canvas = cv2.resize(image, None, fx=SHARPNESS, fy=SHARPNESS)
     for shape in annotations.points:
         points = np.array([(p.x, p.y) for p in shape.points]) * SHARPNESS
@@ -56,7 +56,7 @@ def bgr(color: Any) -> tuple[float, float, float]:
 
 
 def busiest_frame(images: Path, results: Path) -> tuple[np.ndarray, Any]:
-    """The image with the most annotations, and these."""
+    """The image with the most annotations, and its annotations."""
     found = [
         m.ros_msg
         for m in read_ros2_messages(str(results))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks of the docs site: write the reference pages that come from the code.
+"""Hooks of the docs site: generate reference pages from the code.
 
 `reference/launch.md` comes from the arguments that the launch file declares and
 `reference/commands.md` from the parsers of `mask-detector`. `reference/parameters.md` is in the
@@ -83,9 +83,9 @@ def render_commands() -> str:
     parts = [
         """# Commands
 
-`pip install .` installs `mask-detector`, which needs neither ROS nor a GPU. This page says what
-`mask-detector COMMAND -h` prints. Exit codes: 0 done, 1 failed or incomplete, 2 wrong use,
-130 interrupted.
+`pip install .` installs `mask-detector`, which needs neither ROS nor a GPU. This page lists what
+`mask-detector COMMAND -h` prints. Exit codes: 0 done, 1 failed or incomplete, 2 wrong use, 130
+interrupted.
 """
     ]
     for name, parser in subcommands(build_parser()):

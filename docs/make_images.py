@@ -11,7 +11,7 @@ from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.sources.sample_scene import RATE_HZ, SampleScene
 
 SHOWN = 60
-"""Number of the frame: the tracker has then followed the people for four seconds."""
+"""Index of the frame, after four seconds of tracking."""
 
 
 def write(name: str, image: np.ndarray) -> None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzz everything that reads what others wrote.
+"""Fuzz everything that parses external input.
 
     python -m fuzz [--seconds N] [--engine auto|hypothesis|atheris] [TARGET ...]
 
-Each target runs in a process of its own for its share of the seconds. With atheris (`pip install
-atheris`) it is guided by coverage, else by hypothesis. What is found lies in `out/fuzz/`; a case
-that is understood belongs in `fuzz/corpus/TARGET/`, where a test replays it. Exit code 1 where
-something was found.
+Each target runs in a separate process for its share of the time. With atheris (`pip install
+atheris`) the fuzzing is guided by coverage, otherwise hypothesis generates the input. Findings go
+to `out/fuzz/`; once fixed, put the input into `fuzz/corpus/TARGET/`, where a test replays it. Exit
+code 1 if something was found.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from pathlib import Path
 from fuzz.targets import TARGETS
 
 SLOWEST_INPUT = 20
-"""Seconds that one input may take, on a busy machine too."""
+"""Maximum seconds per input, sufficient on a busy machine."""
 
 MEMORY_MB = 4096
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
-    parser.add_argument("--seconds", type=float, default=600.0, help="of all targets together")
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, help="total seconds over all targets"
+    )
     parser.add_argument("--engine", choices=("auto", "hypothesis", "atheris"), default="auto")
-    parser.add_argument("--out", type=Path, default=Path("out/fuzz"), help="for what is found")
+    parser.add_argument("--out", type=Path, default=Path("out/fuzz"), help="folder for findings")
     arguments = parser.parse_args(argv)
     names = arguments.targets or list(TARGETS)
     if unknown := set(names) - set(TARGETS):
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_target(name: str, engine: str, seconds: float, folder: Path) -> bool:
-    """Whether a target's process ended well; else what it found lies in the folder."""
+    """Whether a target's process succeeded; otherwise its finding is in the folder."""
     command = [sys.executable, "-m", f"fuzz.with_{engine}", name, str(seconds), str(folder)]
     limit = 2 * seconds + 20 * SLOWEST_INPUT
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Good input to begin with: what is near to it reaches further than noise."""
+"""Valid inputs to start from: their mutations reach further than noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def seeds(target: str) -> list[bytes]:
-    """Good input of a target, and what was once found with it."""
+    """Valid inputs of a target, and its earlier findings."""
     made = _MAKERS.get(target, lambda: [b""])()
     kept = sorted((CORPUS / target).glob("*")) if (CORPUS / target).is_dir() else []
     return [*made, *(file.read_bytes() for file in kept)]

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is fuzzed: each target takes bytes and must return, or raise an error of this package.
+"""Fuzz targets: each takes bytes and must return or raise an error of this package.
 
-Whatever else comes out of a target is a finding: another exception, a crash, a result beyond the
-limits, or silence.
+Anything else is a finding: another exception, a crash, a result beyond the limits, or a hang.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ MAX_PIXELS = 200_000
 
 @contextlib.contextmanager
 def expected() -> Iterator[None]:
-    """Errors of this package are how bad input is meant to end."""
+    """Context that accepts the errors by which this package rejects bad input."""
     with contextlib.suppress(MaskDetectorError):
         yield
 
@@ -36,7 +35,7 @@ def compressed_image(data: bytes) -> None:
 
 
 def image_message(data: bytes) -> None:
-    """`sensor_msgs/Image`: the first bytes are its fields."""
+    """`sensor_msgs/Image`; the first bytes set its fields."""
     from mask_detector_ros.imaging.encodings import READABLE_ENCODINGS, decode_image
 
     head, pixels = data[:10].ljust(10, b"\0"), data[10:]
@@ -49,7 +48,7 @@ def image_message(data: bytes) -> None:
         is_bigendian=head[8] & 1,
         data=pixels,
     )
-    if head[8] & 2 and message.height:  # let the length fit, so that more is reached
+    if head[8] & 2 and message.height:  # match the length, to get past that check
         message.step = len(pixels) // message.height
         message.data = pixels[: message.step * message.height]
     with expected():
@@ -92,7 +91,7 @@ def _labels(name: str, data: bytes) -> None:
 
 
 def models_yaml(data: bytes) -> None:
-    """The list of the models."""
+    """The model manifest."""
     from mask_detector_ros.models import parse_manifest
 
     with expected():
@@ -100,7 +99,7 @@ def models_yaml(data: bytes) -> None:
 
 
 def onnx_metadata(data: bytes) -> None:
-    """What a classifier's file says of itself."""
+    """The metadata of a classifier file."""
     import numpy as np
 
     from mask_detector_ros.classifier import Classifier
@@ -124,7 +123,7 @@ def onnx_metadata(data: bytes) -> None:
 
 
 def onnx_file(data: bytes) -> None:
-    """A model's file."""
+    """A model file."""
     from mask_detector_ros.inference import create_session
 
     with expected():
@@ -132,7 +131,7 @@ def onnx_file(data: bytes) -> None:
 
 
 def keras_config(data: bytes) -> None:
-    """The architecture of a Keras model; code in it must be found."""
+    """The architecture of a Keras model; code in it must be detected."""
     from convert_to_trt.carried_code import find_keras_code, refuse_keras_code
     from convert_to_trt.keras1 import translate_keras1
     from convert_to_trt.model_files import parse_json
@@ -149,7 +148,7 @@ def keras_config(data: bytes) -> None:
 
 
 def url(data: bytes) -> None:
-    """A source's name: no password of it may be shown."""
+    """The name of a source; its password must not be shown."""
     from mask_detector_ros.sources.urls import file_of_url, hide_passwords, without_password
 
     text = data.decode(errors="surrogateescape")

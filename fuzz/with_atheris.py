@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One target, guided by the coverage of our own code: python -m fuzz.with_atheris."""
+"""Fuzz one target, guided by the coverage of our own code: python -m fuzz.with_atheris."""
 
 from __future__ import annotations
 

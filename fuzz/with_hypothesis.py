@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One target, with spoilt seeds that hypothesis makes up: python -m fuzz.with_hypothesis."""
+"""Fuzz one target with mutated seeds from hypothesis: python -m fuzz.with_hypothesis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES_AT_A_TIME = 200
 
 @st.composite
 def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
-    """A seed with some bytes changed, cut out, doubled, inserted, or its end cut off."""
+    """A seed with bytes changed, removed, doubled or inserted, or truncated."""
     data = bytearray(draw(st.sampled_from(good)))
     for _ in range(draw(st.integers(0, 8))):
         place = draw(st.integers(0, len(data)))
@@ -40,7 +40,7 @@ def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
 
 
 def main(name: str, seconds: float, folder: Path) -> int:
-    """Run until the time is over; the input in progress lies in the folder, should it crash."""
+    """Run until the time is over; the current input is kept in the folder in case of a crash."""
     target, good, count = TARGETS[name], seeds(name), 0
     current = folder / "current"
 

@@ -44,7 +44,7 @@ def test_a_failure_is_kept_and_logged(caplog):
 def test_a_mistake_of_ours_does_not_look_like_work_in_progress():
     background = BackgroundLoad(lambda say, cancelled: 1 / 0)
     background.wait()
-    assert background.state.startswith("failed: unexpectedly")
+    assert background.state.startswith("failed: unexpected error")
 
 
 def test_giving_up_waits_for_the_thread_and_drops_the_result():

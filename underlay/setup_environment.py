@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the virtual environment that demo, tests and lint run in: `make setup` calls this.
+"""Make the virtual environment for demo, tests and lint; `make setup` runs this.
 
-This file must stay readable for the oldest Python around, so that it gets an answer instead of
-a syntax error. The work is in the modules of `environment/`.
+This file must parse in very old Python versions, so that they give a clear error instead of a
+syntax error. The modules of `environment/` do the work.
 """
 
 import sys
@@ -11,7 +11,7 @@ OLDEST_PYTHON = (3, 10)
 
 
 def too_old(version):  # type: ignore[no-untyped-def]
-    """The error line for a Python of this version tuple; None where it is new enough."""
+    """The error line for a Python of this version; None if it is new enough."""
     if tuple(version[:2]) >= OLDEST_PYTHON:
         return None
     needed = ".".join(map(str, OLDEST_PYTHON))

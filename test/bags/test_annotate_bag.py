@@ -178,7 +178,7 @@ def test_compressed_images_are_read_where_there_are_no_raw_ones(tmp_path, kind, 
 def test_a_bag_that_exists_is_never_written_over(tmp_path, walk, detector):
     bag = make_bag(tmp_path / "in", "mcap", walk[:1])
     before = read(bag)
-    with pytest.raises(ParameterError, match="exists already; give another name"):
+    with pytest.raises(ParameterError, match="already exists; give another name"):
         process(bag, bag, detector)
     assert read(bag) == before
 

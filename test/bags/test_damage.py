@@ -113,11 +113,11 @@ def test_a_ros_1_bag_without_an_index_is_read(tmp_path):
     ("content", "sentence"),
     [
         (b"", "is not a bag: it is empty; give"),
-        (b"not an mcap", "is not a bag: it begins neither as MCAP nor"),
-        (b"\x89MCAP0\r\n", "is not a bag that can be read: .*broke off"),
-        (b"#ROSBAG V2.0\n", "is not a bag that can be read: .*no messages"),
+        (b"not an mcap", "is not a bag: its first bytes are not those of MCAP"),
+        (b"\x89MCAP0\r\n", "cannot be read as a bag: .*broke off"),
+        (b"#ROSBAG V2.0\n", "cannot be read as a bag: .*no messages"),
         (b"#ROSBAG V1.2\n", "a ROS 1 bag of an old format; convert it"),
-        (b"SQLite format 3\0", "is not a bag that can be read: .*database is damaged"),
+        (b"SQLite format 3\0", "cannot be read as a bag: .*database is damaged"),
     ],
 )
 def test_what_is_no_bag_has_its_own_sentence(tmp_path, content, sentence):

@@ -60,7 +60,7 @@ def test_the_journal_of_another_run_is_kept_and_refused(tmp_path):
     journal = Journal(path, IDENTITY)
     journal.note("x")
     journal.close()
-    with pytest.raises(ParameterError, match=r"another kind \(its thresholds differ\)"):
+    with pytest.raises(ParameterError, match=r"other options \(its thresholds differ\)"):
         Journal(path, {**IDENTITY, "thresholds": (0.6, 0.8)})
     assert Journal(path, IDENTITY).count == 1
 

@@ -58,7 +58,7 @@ def run(own_models, quick, capsys, tmp_path, monkeypatch):
 
 def test_without_a_gpu_it_says_what_is_missing(capsys):
     assert gpu_check.main([]) == 1
-    assert capsys.readouterr().err.startswith("error: there is no driver of an NVIDIA GPU here")
+    assert capsys.readouterr().err.startswith("error: no NVIDIA driver was found")
 
 
 def test_tensorrt_runs_through_and_cuda_is_left_out_with_the_reason(gpu, run):
@@ -81,7 +81,7 @@ def test_cuda_runs_through_and_tensorrt_is_left_out_with_the_reason(bare_gpu, ru
     bare_gpu.set(capability=[9, 0])
     _, failed, checks = run()
     assert failed == set()
-    reason = "TensorRT-RTX 1.7.1 does not serve compute capability 9.0"
+    reason = "TensorRT-RTX 1.7.1 does not support compute capability 9.0"
     assert checks["tensorrt"]["left_out"] == reason
     cameras = checks["cuda: eight cameras, step by step"]["result"]
     assert len(cameras["frames_by_camera"]) == 8
@@ -105,7 +105,7 @@ def test_the_wrapper_is_checked_by_content(gpu, quick, monkeypatch):
 def test_memory_that_does_not_come_back_is_found(gpu, quick, monkeypatch):
     assert gpu_wrapper.check_memory(0)["kept"] == 0
     monkeypatch.setattr(gpu_wrapper, "KEPT_LIMIT", -1)
-    with pytest.raises(AssertionError, match="were not given back"):
+    with pytest.raises(AssertionError, match="were not returned"):
         gpu_wrapper.check_memory(0)
 
 
@@ -125,4 +125,4 @@ def test_when_the_time_is_over_no_check_begins():
     checks = gpu_check.Checks(seconds=-1)
     checks.run("late", lambda: 1 / 0)
     assert checks.failed == []
-    assert checks.results[0]["left_out"] == "the time was over"
+    assert checks.results[0]["left_out"] == "out of time"

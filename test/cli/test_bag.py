@@ -62,17 +62,17 @@ def test_depth_beside_colour_is_one_line(tmp_path, walk, capsys):
     command = ["bag", str(maker.path), "-o", str(tmp_path / "out"), *FAST]
     assert main(command) == 0
     printed = capsys.readouterr()
-    assert printed.err == "skipped /camera/depth/image_raw: its images are distances (16UC1)\n"
+    assert printed.err == "skipped /camera/depth/image_raw: it holds depth images (16UC1)\n"
     assert printed.out.startswith("3 images of /camera/color/image_raw; faces")
     assert main([*command, "--topics", "/camera/depth/image_raw"]) == 1
-    assert "all image topics of the bag hold distances" in capsys.readouterr().err
+    assert "all image topics of the bag hold depth images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "code", "reason"),
     [
         (["--topics", "/nowhere"], 2, "no images on /nowhere; it has /front/image_raw"),
-        (["-o", "{tmp}/in"], 2, "exists already"),
+        (["-o", "{tmp}/in"], 2, "already exists"),
         (["-o", "/proc/out"], 1, "cannot write /proc/out"),
     ],
 )
@@ -103,7 +103,7 @@ def test_an_interrupted_run_goes_on_when_the_command_is_repeated(tmp_path, walk)
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "images done; the same command goes on from there" in error
+    assert "images done; give the same command again to resume" in error
     known = journal.read_bytes().count(b"\n") - 1
 
     rejected = subprocess.run(

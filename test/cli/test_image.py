@@ -123,7 +123,7 @@ def test_no_face_is_left_out_of_a_file_unless_asked_for(tmp_path, astronaut_file
     assert main([*command, "--max-faces", "7"]) == 0
     out, err = capsys.readouterr()
     assert len(json.loads(out)["faces"]) == 7
-    assert err == "1 images reached --max-faces 7; faces may be left out\n"
+    assert err == "1 images reached --max-faces 7; some faces may be missing\n"
     assert main([*command, "--max-candidates", "20"]) == 0
     assert "1 images had more than --max-candidates 20" in capsys.readouterr().err
 

@@ -33,14 +33,14 @@ def test_of_a_live_source_the_newest_frame_is_taken(tmp_path):
     assert len(times) == 40
     assert times == sorted(times)
     assert times[-1] <= passed
-    assert "gave way to newer ones" in done.stderr
+    assert "dropped for newer ones" in done.stderr
 
 
 def test_every_frame_of_a_live_source_is_taken_on_request():
     with NetworkCamera(image=numbered, rate=100, frames=60) as camera:
         done = run("video", camera.url, "--json", "--every-frame")
     assert len(done.stdout.splitlines()) >= 58
-    assert "gave way" not in done.stderr
+    assert "dropped" not in done.stderr
 
 
 def test_the_end_of_a_stream_prints_the_summary_and_keeps_the_video(tmp_path):

@@ -74,7 +74,7 @@ def test_a_jpeg_without_its_end_marker_is_read(jpeg: bytes, rest: bytes) -> None
 def test_a_jpeg_that_breaks_off_is_rejected_with_the_row(
     jpeg: bytes, kept: float, end: bytes
 ) -> None:
-    with pytest.raises(ImageError, match=r"breaks off after \d+ of 240 rows"):
+    with pytest.raises(ImageError, match=r"ends after \d+ of 240 rows"):
         decode_compressed(jpeg[: int(kept * len(jpeg))] + end, "jpeg")
 
 

@@ -163,7 +163,7 @@ def test_a_place_that_cannot_be_written_is_an_error_at_once(tmp_path):
 def test_a_name_that_is_no_video_is_an_error_with_the_name_to_give(tmp_path):
     with (
         VideoWriter(tmp_path / "a.xyz", 10) as writer,
-        pytest.raises(SourceError, match=r"a\.xyz: give a name that ends in \.mp4"),
+        pytest.raises(SourceError, match=r"a\.xyz: give a file name that ends in \.mp4"),
     ):
         writer.write(frame(50))
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ NO_CUDA = "ONNX Runtime CUDA is not installed"
 
 
 def not_served(library, capability):
-    return f"{library} does not serve compute capability {capability}"
+    return f"{library} does not support compute capability {capability}"
 
 
 CASES = [
@@ -58,7 +58,7 @@ def test_a_gpu_without_libraries_stays_idle_and_the_log_says_what_to_install(bar
     bare_gpu.remove_provider()
     gpu, reason = find_serving_gpu(0)
     assert gpu is None
-    assert reason.startswith("staying on the CPU: Orin is there, but TensorRT and ONNX Runtime")
+    assert reason.startswith("staying on the CPU: Orin was found, but TensorRT and ONNX Runtime")
     assert "onnxruntime-gpu[cuda,cudnn]" in reason
 
 
@@ -127,5 +127,5 @@ def test_an_explicit_cuda_that_is_lost_is_an_error(h100, astronaut):
 
 
 def test_an_explicit_tensorrt_on_a_gpu_that_it_does_not_serve_is_an_error(h100):
-    with pytest.raises(BackendError, match=r"RTX 1.7.1 does not serve compute capability 9.0"):
+    with pytest.raises(BackendError, match=r"RTX 1.7.1 does not support compute capability 9.0"):
         MaskDetector.load(threads=1, backend="tensorrt")

@@ -84,10 +84,10 @@ def test_a_good_model_passes() -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ([np.nan, 0.5], "no probabilities"),
-        ([np.inf, 0.5], "no probabilities"),
-        ([1.5, -0.5], "from -0.5 to 1.5, which are no probabilities"),
-        ([7.0, 0.0], "no probabilities"),
+        ([np.nan, 0.5], "not probabilities"),
+        ([np.inf, 0.5], "not probabilities"),
+        ([1.5, -0.5], "from -0.5 to 1.5, which are not probabilities"),
+        ([7.0, 0.0], "not probabilities"),
     ],
 )
 def test_a_model_without_probabilities_is_rejected_at_load(
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_model_is_named() -> None:
 
 @pytest.mark.parametrize("values", [[np.nan], [np.inf], [-0.1], [1.1], [0.5, np.nan]])
 def test_values_that_are_no_probabilities(values: list[float]) -> None:
-    with pytest.raises(ModelError, match="are no probabilities"):
+    with pytest.raises(ModelError, match="are not probabilities"):
         require_probabilities(np.float32(values), "model", "scores")
 
 
@@ -136,8 +136,8 @@ def too_large(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        pytest.param(fifo, "is no regular file", id="pipe"),
-        pytest.param(lambda p: Path("/dev/zero"), "is no regular file", id="device"),
+        pytest.param(fifo, "is not a regular file", id="pipe"),
+        pytest.param(lambda p: Path("/dev/zero"), "is not a regular file", id="device"),
         pytest.param(lambda p: p.parent, "no regular file|directory", id="folder"),
         pytest.param(too_large, "more than 536,870,912", id="size"),
         pytest.param(lambda p: Path("a\0b"), "cannot read", id="null character"),
@@ -154,5 +154,5 @@ def test_a_path_that_is_no_file_of_a_model_is_an_error_at_once(
 def test_stages_that_are_pipes_are_an_error_at_once(tmp_path: Path) -> None:
     for stage in ("pnet", "rnet", "onet"):
         os.mkfifo(tmp_path / f"{stage}.onnx")
-    with pytest.raises(ModelError, match="is no regular file"):
+    with pytest.raises(ModelError, match="is not a regular file"):
         find_detector(str(tmp_path))

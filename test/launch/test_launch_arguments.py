@@ -79,7 +79,7 @@ def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> Non
         ("camera:=webcam", "Valid options are: ['v4l2', 'source', 'none']"),
         ("params_file:=missing.yaml", "params_file:=missing.yaml is not a file"),
         ("camera_params_file:=missing.yaml", "camera_params_file:=missing.yaml is not a file"),
-        ("image:=/image cameras:=a,b", "relative to each of them, or one for each with commas"),
+        ("image:=/image cameras:=a,b", "name one topic per camera, separated by commas"),
         ("image:=a,b,c cameras:=a,b", "image has 3 values for 2 cameras"),
         ("cameras:=a-b", "cameras must be names of letters, digits, _ and /, separated by commas"),
         ("namespace:=a-b", "namespace must be letters, digits and _"),

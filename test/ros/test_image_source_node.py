@@ -147,7 +147,7 @@ def test_a_missing_camera_is_waited_for(graph):
     """Given a number in place of /dev/videoN, which YAML reads as an integer."""
     node = graph.start(NODE, source=4242)
     graph.wait_for_output(node, "there is no camera /dev/video4242")
-    graph.wait_for_output(node, "Trying again")
+    graph.wait_for_output(node, "Retrying")
     assert graph.end(node) == 0
     assert "Traceback" not in graph.output(node)
 
@@ -160,7 +160,7 @@ def test_a_camera_that_disappears_is_found_again_when_it_is_back(graph, images):
 
     camera.disappear()
     graph.wait_for_output(node, "lost the stream")
-    graph.wait_for_output(node, "Trying again")
+    graph.wait_for_output(node, "Retrying")
 
     camera = NetworkCamera(camera.port, brightness=200)
     wait_until(lambda: abs(brightness(images)[-1] - 200) <= 2, what="images of the new camera")

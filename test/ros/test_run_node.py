@@ -153,7 +153,7 @@ def test_only_errors_of_rcl_itself_end_the_process(
     assert run_node_module.run_node(Broken, []) == (1 if is_rcl else 0)
     written = "".join(capfd.readouterr())
     kind = "RCLError: a bug" if is_rcl else "KeyError: 'a bug'"
-    assert f"a callback failed (1 so far): {kind}; going on" in written
+    assert f"a callback failed (1 so far): {kind}; continuing" in written
     assert ("error: ROS could not start: a bug" in written) is is_rcl
 
 

@@ -69,10 +69,10 @@ def test_ffmpeg_gets_a_url_that_it_can_read(url, given):
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("rtsp://[::1/live", "host is not written"),
-        ("rtsp://", "host is not written"),
-        ("rtsp://u:p@", "host is not written"),
-        ("http://cam:port/x", "host is not written"),
+        ("rtsp://[::1/live", "host must be"),
+        ("rtsp://", "host must be"),
+        ("rtsp://u:p@", "host must be"),
+        ("http://cam:port/x", "host must be"),
         ("foo://u:secret@cam/x", "no scheme 'foo'"),
     ],
 )

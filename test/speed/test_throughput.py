@@ -26,7 +26,7 @@ def test_what_cannot_serve_is_left_out_with_the_reason(bare_gpu):
     bare_gpu.set(capability=[9, 0])
     serving, reasons = serving_backends(0, ("tensorrt", "cuda", "onnxruntime"))
     assert serving == ["cuda", "onnxruntime"]
-    reason = "TensorRT-RTX 1.7.1 does not serve compute capability 9.0"
+    reason = "TensorRT-RTX 1.7.1 does not support compute capability 9.0"
     assert reasons == {"tensorrt": reason}
 
 

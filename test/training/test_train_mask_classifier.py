@@ -76,7 +76,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_what_to_do(folder, capsy
     assert run(folder) == 0
     (folder / "settings.yaml").write_text(SETTINGS.replace("EPOCHS", "3"))
     assert run(folder) == 1
-    assert "delete it to start anew" in capsys.readouterr().err
+    assert "delete it to start again" in capsys.readouterr().err
 
 
 def test_an_epoch_holds_the_classes_in_their_shares_and_no_suspect_row(folder):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of `make setup`, with nothing but the standard library."""
+"""The steps of `make setup`, using only the standard library."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command behind `make setup`: do what is not done yet, one line a step."""
+"""The command behind `make setup`: run the missing steps, with one line per step."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from environment.surroundings import check_all, look_around
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make or complete the environment; 0 on success, else one line on stderr and not 0."""
+    """Make or complete the environment; return 0, or print one line on stderr and return another
+    code."""
     parser = argparse.ArgumentParser(prog="setup_environment.py", description=__doc__)
     parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv", metavar="DIRECTORY")
-    parser.add_argument("--ros-tools", action="store_true", help="install `ros2 launch`, too")
+    parser.add_argument("--ros-tools", action="store_true", help="also install `ros2 launch`")
     options = parser.parse_args(arguments)
     venv = Path(os.path.abspath(options.venv))
     try:
@@ -31,15 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SetupError as error:
         return complain(str(error))
     except OSError as error:
-        return complain(f"{error}; do: make that possible and run 'make setup' again")
+        return complain(f"{error}; do: fix that and run 'make setup' again")
     except KeyboardInterrupt:
-        complain("interrupted; do: run 'make setup' again, it goes on where it stopped")
+        complain("interrupted; do: run 'make setup' again, which resumes")
         return 130
     return 0
 
 
 def set_up(venv: Path, ros_tools: bool = False) -> None:
-    """Do the steps whose stamp is missing or old."""
+    """Run the steps whose stamp is missing or outdated."""
     here = look_around(os.environ, venv)
     environment = Environment(venv, here)
     steps = environment.steps(ros_tools)
@@ -49,8 +50,9 @@ def set_up(venv: Path, ros_tools: bool = False) -> None:
     check_all(here, venv)
     if here.without_ros:
         print(
-            "no ROS 2: none is sourced, and its wheels serve CPython 3.10 to 3.13 on x86-64 Linux;"
-            " setting up what needs none (with another Python: make setup PYTHON=python3.11)",
+            "no ROS 2: none is sourced, and there are wheels only for CPython 3.10 to 3.13 on "
+            "x86-64 Linux; setting up without it (with another Python: make setup "
+            "PYTHON=python3.11)",
             flush=True,
         )
     if pending[0] is steps[0]:
@@ -66,7 +68,7 @@ def set_up(venv: Path, ros_tools: bool = False) -> None:
 
 
 def do(step: Step, venv: Path) -> None:
-    """Do one step. Its stamp is gone meanwhile, so that a half-done step is done again."""
+    """Run one step. Its stamp is removed first, so that an interrupted step runs again."""
     stamp(step, venv).unlink(missing_ok=True)
     try:
         step.action()
@@ -78,19 +80,19 @@ def do(step: Step, venv: Path) -> None:
 
 
 def is_done(step: Step, venv: Path) -> bool:
-    """Whether the step was finished, with all that it depends on as it is now."""
+    """Whether the step is finished and its inputs have not changed since."""
     file = stamp(step, venv)
     return file.exists() and file.read_text(encoding="utf-8") == step.fingerprint
 
 
 def stamp(step: Step, venv: Path) -> Path:
-    """The file that says with which fingerprint the step was finished."""
+    """The file with the fingerprint of the finished step."""
     return venv / "setup" / f"{step.name}.done"
 
 
 @contextmanager
 def only_one(directory: Path) -> Iterator[None]:
-    """Let one set-up at a time work in a directory; the others wait."""
+    """Allow one set-up at a time in a directory; others wait."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
@@ -104,7 +106,7 @@ def only_one(directory: Path) -> Iterator[None]:
 
 
 def leave_own_venv(venv: Path) -> None:
-    """Start again with the base Python where `python3` is the environment to be made."""
+    """Restart with the base Python if `python3` belongs to the environment to be made."""
     base = getattr(sys, "_base_executable", None)
     if Path(sys.prefix) == venv and base and base != sys.executable:
         os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
@@ -112,7 +114,7 @@ def leave_own_venv(venv: Path) -> None:
 
 
 def complain(line: str) -> int:
-    """One line on stderr; the exit code of a failure."""
+    """Print one line on stderr; return the exit code of a failure."""
     sys.stdout.flush()
     sys.stderr.write(f"error: {' '.join(line.split())}\n")
     return 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception of the set-up: what happened, what to do, and where the details are."""
+"""The exception of the set-up: what happened, what to do, and where the details are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class SetupError(Exception):
-    """A step cannot be done; its text is the one line that the user sees."""
+    """A step failed; the text is the line that the user sees."""
 
     def __init__(self, problem: str, remedy: str, log: Path | None = None) -> None:
         details = f" (details: {log})" if log else ""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the loud tools quietly: their output goes to a file, and one line of it into the error."""
+"""Run verbose tools quietly: their output goes to a file, and its most telling line into the
+error."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _UNREACHABLE = re.compile(
     r"|Temporary failure in name resolution|timed out|ProxyError|SSLError|Connection reset"
     r"|Network is unreachable|IncompleteRead|ConnectionResetError"
 )
-# From the most to the least telling. The first line of a CMake error is only a place.
+# Patterns from most to least telling. The first line of a CMake error is only its location.
 _TELLING = [
     re.compile(pattern, re.MULTILINE)
     for pattern in (r"^CMake Error.*\n+.+", r"^.*\berror: .*", r"^ERROR: .*", r"^FAILED: .*")
@@ -51,7 +52,7 @@ def run_logged(
 
 
 def explain(what: str, output: str, log: Path) -> SetupError:
-    """The error for a failed command, by what its output says."""
+    """The error for a failed command, derived from its output."""
     if _DISK_FULL in output:
         return SetupError(
             f"{what} failed, the disk is full",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print what pyproject.toml asks for: `python project_requirements.py pyproject.toml EXTRA...`.
+"""Print the requirements in pyproject.toml: `python project_requirements.py pyproject.toml
+EXTRA...`.
 
 Run by the virtual environment's Python, since Python 3.10 has no tomllib but pip carries one.
 """
@@ -25,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def requirements(project: dict[str, Any], extras: Sequence[str]) -> list[str]:
-    """The project's dependencies and those of its extras, extras of extras included."""
+    """The dependencies of the project and its extras, including nested extras."""
     found = list(project["dependencies"])
     for extra in extras:
         for line in project["optional-dependencies"][extra]:

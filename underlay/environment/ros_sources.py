@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS packages that are in no wheel, from their public sources: for `make test-full`."""
+"""Install ROS packages without wheels from their public sources, for `make test-full`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCES = Path(__file__).resolve().parents[1] / "ros_sources.txt"
-"""What is fetched: a line for each repository."""
+"""The list of repositories, one per line."""
 
 REQUIREMENTS = (
     "argcomplete",
@@ -19,7 +19,7 @@ REQUIREMENTS = (
     "psutil",
     "wheel",
 )
-"""What the packages import besides each other, and what builds them."""
+"""Python packages that they import, and that build them."""
 
 
 class Repository(NamedTuple):
@@ -28,7 +28,7 @@ class Repository(NamedTuple):
     Attributes:
         name: owner and name on the host.
         commit: the full hash.
-        packages: folders of it that are installed, in this order.
+        packages: its folders to install, in this order.
     """
 
     name: str
@@ -46,9 +46,9 @@ class RosSources:
     """Fetches and installs the packages.
 
     Args:
-        python: of the environment that they go into.
-        folder: where the sources go.
-        run: runs a command; its second argument says what it does.
+        python: interpreter of the environment to install into.
+        folder: folder for the sources.
+        run: runs a command; its second argument describes it.
         build: builds and installs an ament package of interfaces.
     """
 
@@ -60,7 +60,7 @@ class RosSources:
         build: Callable[[str, Path], None],
     ) -> None:
         self._python, self._folder, self._run, self._build = python, folder, run, build
-        # A mirror, where the host cannot be reached: a folder or URL that has owner/name.
+        # A mirror for an unreachable host: a folder or URL with owner/name below it.
         self._host = os.environ.get("ROS_SOURCES_HOST", "https://github.com")
 
     def install(self, repositories: Sequence[Repository]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put this virtual environment on the paths that sourcing a ROS workspace would put it on.
+"""Put this virtual environment on the paths that sourcing a ROS workspace would set.
 
 Copied into the environment's site-packages and imported when its Python starts, so that no
 variable has to be set by hand: ament finds the shared files through AMENT_PREFIX_PATH, the
@@ -11,7 +11,7 @@ import sys
 
 
 def prepend(variable: str, path: str) -> bool:
-    """Put `path` first in a path variable; False where it is already there."""
+    """Put `path` first in a path variable; return False if it is already there."""
     entries = [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry]
     if path in entries:
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps that make the environment, each done again only when what it depends on changed."""
+"""The steps that make the environment; each runs again only if its inputs changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INSTALLED_DIRECTORIES = ("mask_detector_ros", "launch", "config", "models")
 
 @dataclass(frozen=True)
 class Step:
-    """One step; `fingerprint` changes whenever the step must be done again."""
+    """One step; it runs again when its `fingerprint` changes."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ class Step:
 
 
 class Environment:
-    """A virtual environment with ROS, our messages and the tools of `make test` in it."""
+    """A virtual environment with ROS, our messages and the tools of `make test`."""
 
     def __init__(self, venv: Path, here: Surroundings) -> None:
         self.venv = venv
@@ -50,7 +50,7 @@ class Environment:
         """All steps in order.
 
         Args:
-            ros_tools: whether the ROS packages that are in no wheel come, too.
+            ros_tools: whether to include the ROS packages without wheels.
         """
         base = fingerprint(
             [str(self.venv), str(self.here.python), sys.version, self._ros()],
@@ -94,7 +94,7 @@ class Environment:
         return steps
 
     def make_venv(self) -> None:
-        """An empty environment; what another Python or ROS left there goes away first."""
+        """Make an empty environment, without remains of another Python or ROS."""
         for name in ("bin", "lib", "lib64", "include", "share", "build", "pyvenv.cfg"):
             remove(self.venv / name)
         options = ["--system-site-packages"] if self.here.ros_distro else []
@@ -106,7 +106,7 @@ class Environment:
         (site_packages / f"{name}.pth").write_text(f"import {name}\n", encoding="utf-8")
 
     def install_packages(self) -> None:
-        """Install the ROS wheels, or beside a sourced ROS only what it does not bring."""
+        """Install the ROS wheels, or with a sourced ROS only the packages that it lacks."""
         reader = UNDERLAY / "environment" / "project_requirements.py"
         listing = subprocess.run(
             [self.python, reader, REPOSITORY / "pyproject.toml", *EXTRAS],
@@ -123,12 +123,12 @@ class Environment:
         )
 
     def build_interfaces(self, name: str) -> None:
-        """Build and install the interfaces of a package that no ROS here provides."""
+        """Build and install the interfaces of a package that ROS does not provide here."""
         self.build(name, UNDERLAY / name)
         self.install(name)
 
     def add_ros_tools(self) -> None:
-        """Install the ROS packages that are in no wheel."""
+        """Install the ROS packages without wheels."""
 
         def build(name: str, source: Path) -> None:
             self.build(name, source)
@@ -142,7 +142,7 @@ class Environment:
         self.build("mask_detector_ros", REPOSITORY, "-DAMENT_CMAKE_SYMLINK_INSTALL=ON")
 
     def link_sources(self) -> None:
-        """Link messages and sources into the environment, so that an edit is live at once."""
+        """Link messages and sources into the environment, so that edits take effect at once."""
         self.install("mask_detector_ros")
         for root in (self._site_packages(), self.venv / "share"):
             for link in (root / "mask_detector_ros").rglob("*"):
@@ -150,7 +150,7 @@ class Environment:
                     link.unlink()
 
     def link_repository(self) -> None:
-        """Have the environment's Python find the package where it is."""
+        """Let the environment's Python find the package in the source tree."""
         path = self._site_packages() / "mask_detector_ros_sources.pth"
         path.write_text(f"{REPOSITORY}\n", encoding="utf-8")
 
@@ -178,13 +178,13 @@ class Environment:
         self.run([self._cmake(), "--build", build, "--target", "install"], f"installing {name}")
 
     def run(self, command: list[str | Path], what: str) -> None:
-        """Run a command in the environment, its output in the log."""
+        """Run a command in the environment, logging its output."""
         run_logged(command, what, self.log, self.environ())
 
     def environ(self) -> dict[str, str]:
-        """The variables for child processes: the user's, with this environment in front."""
+        """Environment variables for child processes: the user's, with this environment first."""
         environ = dict(os.environ)
-        # These are of the environment this may have been started from, not of this one.
+        # These belong to the environment that started this process.
         for name in ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"):
             environ.pop(name, None)
         prefixes = [self.venv, *self.here.ros_prefixes]
@@ -200,7 +200,7 @@ class Environment:
         return environ
 
     def _ros(self) -> str:
-        """Where ROS comes from; another one needs an environment made anew."""
+        """The origin of ROS; a change requires a new environment."""
         return f"sourced {self.here.ros_distro}" if self.here.ros_distro else self.here.wheels
 
     def _wheel_lists(self) -> list[Path]:
@@ -211,7 +211,7 @@ class Environment:
         return [folder / f"{self.here.wheels}.txt", folder / "build_tools.txt"]
 
     def _own_packages(self) -> list[str]:
-        """Requirements that hold only beside a sourced ROS."""
+        """Requirements that apply only with a sourced ROS."""
         if not self.here.ros_distro:
             return []
         extra = [] if shutil.which("cmake") else ["cmake>=3.22,<4"]
@@ -223,7 +223,7 @@ class Environment:
         return extra
 
     def _ros_brings(self, requirement: str) -> bool:
-        """apt's cv2 carries no metadata by which pip could know it."""
+        """Whether ROS brings a requirement; apt's cv2 has no metadata for pip."""
         own_cv2 = self.here.ros_distro and importlib.util.find_spec("cv2")
         return bool(own_cv2) and requirement.startswith("opencv-python")
 
@@ -249,7 +249,7 @@ def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """The files that an install of this directory takes, sorted."""
+    """The files that installing this directory uses, sorted."""
     return sorted(
         path
         for path in directory.rglob("*")
@@ -258,7 +258,7 @@ def files_below(directory: Path) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole directory, if it is there."""
+    """Remove a file, a link or a whole directory if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

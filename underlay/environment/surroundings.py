@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine offers: which ROS, which Python, a compiler, room on the disk."""
+"""Inspect the machine: ROS, Python, compiler, disk space."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ WHEEL_PYTHONS = [(3, 10), (3, 11), (3, 12), (3, 13)]
 WHEEL_MACHINE = "x86_64"
 NO_WHEELS = "none"
 NEEDED_DISK_BYTES = 2 * 1024**3
-"""A finished environment takes 1.1 GB; pip needs room to unpack beside it."""
+"""A finished environment takes 1.1 GB; pip needs additional space to unpack."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where ROS comes from, and the interpreter to build on.
+    """The origin of ROS, and the interpreter to use.
 
     Attributes:
-        ros_distro: name of the sourced ROS 2 distribution; None where none is sourced.
+        ros_distro: name of the sourced ROS 2 distribution; None if none is sourced.
         ros_prefixes: the sourced ament prefixes, first match wins.
         python: the base interpreter, not one of a virtual environment.
-        wheels: the distribution to install from Python wheels where none is sourced; `none` where
-            none were made for this Python and machine, or as `ROS_WHEELS=none` asks.
+        wheels: the distribution to install from Python wheels if none is sourced; `none` if there
+            are none for this Python and machine, or with `ROS_WHEELS=none`.
     """
 
     ros_distro: str | None
@@ -45,7 +45,7 @@ class Surroundings:
 
     @property
     def without_ros(self) -> bool:
-        """Whether only what needs no ROS is set up."""
+        """Whether the environment is set up without ROS."""
         return not self.ros_distro and self.wheels == NO_WHEELS
 
     def provides(self, package: str) -> bool:
@@ -55,10 +55,10 @@ class Surroundings:
 
 
 def look_around(environ: Mapping[str, str], venv: Path) -> Surroundings:
-    """Read the surroundings from environment variables; `venv` itself is no ROS.
+    """Read the surroundings from environment variables, ignoring `venv` itself.
 
     Raises:
-        SetupError: `ROS_WHEELS` names no distribution of which there is a list of wheels.
+        SetupError: `ROS_WHEELS` is not a distribution with a list of wheels.
     """
     wheels = environ.get("ROS_WHEELS") or WHEELS[0]
     if wheels not in (*WHEELS, NO_WHEELS):
@@ -79,7 +79,7 @@ def look_around(environ: Mapping[str, str], venv: Path) -> Surroundings:
 
 
 def check_all(here: Surroundings, venv: Path) -> None:
-    """Raise SetupError for the first thing that the set-up would stumble over."""
+    """Raise SetupError for the first obstacle to the set-up."""
     if here.ros_distro:
         check_sourced_ros(here)
     check_apt_packages(builds_messages=not here.without_ros)
@@ -87,7 +87,7 @@ def check_all(here: Surroundings, venv: Path) -> None:
 
 
 def wheels_exist(python: tuple[int, int], implementation: str, system: str, machine: str) -> bool:
-    """Whether ROS wheels were made for this Python and machine."""
+    """Whether there are ROS wheels for this Python and machine."""
     return (
         python in WHEEL_PYTHONS
         and implementation == "CPython"
@@ -97,7 +97,7 @@ def wheels_exist(python: tuple[int, int], implementation: str, system: str, mach
 
 
 def check_sourced_ros(here: Surroundings) -> None:
-    """Raise SetupError where the interpreter is not the one the sourced ROS was built for."""
+    """Raise SetupError unless the sourced ROS was built for this interpreter."""
     found = subprocess.run(
         [str(here.python), "-c", "import rclpy"], capture_output=True, check=False
     )
@@ -110,10 +110,10 @@ def check_sourced_ros(here: Surroundings) -> None:
 
 
 def check_apt_packages(builds_messages: bool = True) -> None:
-    """Raise SetupError naming all at once what a bare Debian or Ubuntu lacks.
+    """Raise SetupError with everything that a bare Debian or Ubuntu lacks.
 
     Args:
-        builds_messages: whether headers and a compiler are needed, too.
+        builds_messages: whether headers and a compiler are needed.
     """
     missing = {}
     if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
@@ -133,7 +133,7 @@ def check_apt_packages(builds_messages: bool = True) -> None:
 
 
 def check_disk(venv: Path) -> None:
-    """Raise SetupError where the environment would not fit."""
+    """Raise SetupError if the disk has too little space for the environment."""
     free = shutil.disk_usage(venv.parent).free
     if free < NEEDED_DISK_BYTES and not venv.exists():
         raise SetupError(

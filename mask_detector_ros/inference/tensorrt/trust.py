@@ -58,7 +58,7 @@ def read_own_file(path: Path) -> bytes:
     """
     with open(_open(path, os.O_RDONLY), "rb") as file:
         status = os.fstat(file.fileno())
-        wrong = _why_not_ours(status) if stat.S_ISREG(status.st_mode) else "is no regular file"
+        wrong = _why_not_ours(status) if stat.S_ISREG(status.st_mode) else "is not a regular file"
         if wrong:
             raise PermissionError(0, wrong, str(path))
         return file.read()

@@ -56,9 +56,9 @@ def test_all_that_an_engine_depends_on_gives_it_another_file(cache, stored, fiel
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda content: b"", "no engine of this package, or it is cut off"),
-        (lambda content: b"rubbish" * 100, "no engine of this package"),
-        (lambda content: content[:40], "or it is cut off"),
+        (lambda content: b"", "not an engine of this package, or is cut off"),
+        (lambda content: b"rubbish" * 100, "not an engine of this package"),
+        (lambda content: content[:40], "or is cut off"),
         (lambda content: content[:-1], "is damaged"),
         (lambda content: content[:-1] + b"x", "is damaged"),
         (lambda content: content.replace(b'"format": 3', b'"format": 2'), "format 2, needed 3"),

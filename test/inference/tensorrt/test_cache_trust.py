@@ -44,7 +44,7 @@ def pipe(stored):
         pytest.param(lambda f: f.chmod(0o666), "can be written by everybody", id="file"),
         pytest.param(lambda f: f.parent.chmod(0o777), "can be written by everybody", id="folder"),
         pytest.param(move_and_link, "cannot be read", id="link"),
-        pytest.param(pipe, "is no regular file", id="pipe"),
+        pytest.param(pipe, "is not a regular file", id="pipe"),
     ],
 )
 def test_an_engine_that_others_could_write_is_not_used(cache, stored, spoil, reason):

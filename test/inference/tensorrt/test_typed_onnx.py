@@ -61,7 +61,7 @@ def test_of_plain_layers_it_computes_the_same(name):
 
 @pytest.mark.parametrize("change", [to_half, to_plain_layers])
 def test_what_is_no_network_is_refused(change):
-    with pytest.raises(ModelError, match="broken is damaged or no ONNX file"):
+    with pytest.raises(ModelError, match="broken is damaged or not an ONNX file"):
         change(NETWORKS["rnet"][:5000], "broken")
 
 

@@ -15,7 +15,7 @@ def generate_launch_description() -> LaunchDescription:
     detector = IncludeLaunchDescription(
         mask_launch,
         launch_arguments={
-            # The robot starts its camera itself; its images are on /head/color/image_raw.
+            # The robot starts its own camera, which publishes on /head/color/image_raw.
             "camera": "none",
             "namespace": "head",
             "image": LaunchConfiguration("image"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greets every person once, by what `mask_detector` says about their mask."""
+"""Greets every person once, according to the mask label from `mask_detector`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Greeter(Node):
 
 
 def main() -> None:
-    """Spin the node until it is asked to stop."""
+    """Spin the node until it is stopped."""
     rclpy.init()
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(Greeter())
