@@ -37,7 +37,7 @@ def test_a_failure_is_kept_and_logged(caplog):
     background.wait()
     assert background.state == "failed: no such layer; use another"
     assert background.take() is None
-    assert "no such layer; use another; going on without" in caplog.text
+    assert "no such layer; use another; continuing without" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

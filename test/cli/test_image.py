@@ -125,7 +125,7 @@ def test_no_face_is_left_out_of_a_file_unless_asked_for(tmp_path, astronaut_file
     assert len(json.loads(out)["faces"]) == 7
     assert err == "1 images reached --max-faces 7; some faces may be missing\n"
     assert main([*command, "--max-candidates", "20"]) == 0
-    assert "1 images had more than --max-candidates 20" in capsys.readouterr().err
+    assert "1 images exceeded --max-candidates 20" in capsys.readouterr().err
 
 
 def test_csv_has_a_row_a_face_that_evaluate_can_read(folder, tmp_path, capsys):
