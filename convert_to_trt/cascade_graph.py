@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from convert_to_trt import cascade_images as images
 from convert_to_trt import cascade_parts as parts
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
@@ -28,9 +29,6 @@ from mask_detector_ros.mtcnn.cascade import (
 from mask_detector_ros.mtcnn.proposals import NEIGHBOURS_OVERLAP
 from mask_detector_ros.mtcnn.pyramid import STRIDE, WINDOW, pyramid_shapes
 
-Halves = list[tuple[str, int, int]]
-"""(1, 3, height, width) image, height and width of each pyramid level."""
-
 
 class _Composer:
     def __init__(self, models: Mapping[str, bytes], settings: GraphSettings) -> None:
@@ -42,18 +40,13 @@ class _Composer:
     def compose(self, classifier: Mapping[str, str]) -> dict[str, tuple[str, tuple[int, ...]]]:
         g, s = self.g, self.settings
         proposal, refinement, decision = s.detection_thresholds
-        pixels = g.add("Transpose", g.add("Cast", "image", to=1), perm=[2, 0, 1])
-        image = g.reshape(pixels, 1, 3, s.height, s.width)
-        halves = [(image, s.height, s.width)]
-        # So that the largest visible square, four times the image, is read from the last level.
-        while min(halves[-1][1:]) >= WINDOW:
-            value, h, w = halves[-1]
-            halves.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
-        boxes = self._propose(halves, proposal)
-        packed = parts.pack_levels(g, halves)
-        boxes = self._refine(packed, boxes, refinement)
-        scores, boxes, landmarks = self._decide(packed, boxes, decision)
-        probabilities, labels = self._classify(packed, boxes, scores, classifier)
+        # The largest visible square, four times the image, is read from the last level.
+        levels = images.levels_of(g, "image", s.height, s.width, WINDOW)
+        boxes = self._propose(levels, proposal)
+        flat = images.flatten(g, levels)
+        boxes = self._refine(flat, boxes, refinement)
+        scores, boxes, landmarks = self._decide(flat, boxes, decision)
+        probabilities, labels = self._classify(flat, boxes, scores, classifier)
         f = s.face_slots
         return {
             "boxes": (boxes, (f, 4)),
@@ -71,7 +64,7 @@ class _Composer:
         self._lost.append(g.add("Max", excess, g.constant([0.0])))
         return parts.best(g, scores, slots, *others)
 
-    def _propose(self, halves: Halves, threshold: float) -> str:
+    def _propose(self, levels: list[images.Level], threshold: float) -> str:
         g, s = self.g, self.settings
         shapes = pyramid_shapes(s.height, s.width, s.min_face_size, s.pyramid_factor)
         if not shapes:
@@ -82,8 +75,8 @@ class _Composer:
         found, lost, total = [], [], 0
         for height, width in shapes:
             power = int(level_for(s.height, 2 * height))
-            source, *sides = halves[power]
-            level = parts.pyramid_level(g, source, height, width)
+            source = levels[power]
+            level = images.pyramid_level(g, source, height, width)
             maps = g.embed(self._models["pnet"], "pnet", {"images": level})
             rows, columns = (_map_size(size) for size in (height, width))
             n = rows * columns
@@ -98,6 +91,7 @@ class _Composer:
                 scores = g.add("Mul", scores, g.constant(np.outer(*whole).ravel()))
             scores = parts.reach(g, scores, threshold)
             offsets = g.add("Transpose", g.reshape(maps["offsets"], 4, n), perm=[1, 0])
+            sides = source.height, source.width
             scale_y, scale_x = np.divide(sides, (height, width)) * 2**power
             windows = g.constant(_windows(rows, columns, scale_x, scale_y))
             before = len(self._lost)
@@ -105,7 +99,7 @@ class _Composer:
             scores, (windows, offsets) = self._keep(scores, n, slots, windows, offsets)
             lost += self._lost[before:]
             del self._lost[before:]
-            scores = parts.suppress(g, windows, scores, slots, NEIGHBOURS_OVERLAP)
+            scores = parts.suppress(g, windows, scores, parts.ranks(g, slots), NEIGHBOURS_OVERLAP)
             found.append((scores, windows, offsets))
             total += slots
         self._lost.append(g.add("Sum", *lost))
@@ -115,7 +109,7 @@ class _Composer:
         slots = min(s.window_slots, total)
         scores, (windows, offsets) = self._keep(scores, total, slots, windows, offsets)
         boxes = parts.regress(g, windows, offsets)
-        scores = parts.suppress(g, boxes, scores, slots, MOVED_OVERLAP)
+        scores = parts.suppress(g, boxes, scores, parts.ranks(g, slots), MOVED_OVERLAP)
         self._refined = min(s.refine_slots, slots)
         self._scores, (boxes,) = self._keep(scores, slots, self._refined, boxes)
         return boxes
@@ -123,7 +117,7 @@ class _Composer:
     def _stage(
         self,
         name: str,
-        packed: parts.PackedLevels,
+        flat: images.FlatLevels,
         boxes: str,
         slots: int,
         side: int,
@@ -131,32 +125,33 @@ class _Composer:
     ) -> tuple[str, str, dict[str, str]]:
         """Run R-Net or O-Net on the squares around boxes: scores, squares, other outputs."""
         g = self.g
-        squares = parts.squares(g, boxes, 0.0, side, len(packed.levels) - 1)
-        patches = parts.crops(g, packed, squares, slots, side)
+        squares = images.squares(g, boxes, 0.0, side, len(flat.sizes) - 1)
+        patches = images.crops(g, flat, squares, side)
+        patches = g.add("Transpose", patches, perm=[0, 3, 1, 2])
         out = g.embed(self._models[name], name, {"images": patches})
         scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
         # Slots without a candidate stay empty.
         there = g.add("Greater", self._scores, g.constant(0.0))
         return g.add("Where", there, scores, g.constant(0.0)), squares, out
 
-    def _refine(self, packed: parts.PackedLevels, boxes: str, threshold: float) -> str:
+    def _refine(self, flat: images.FlatLevels, boxes: str, threshold: float) -> str:
         g, s = self.g, self.settings
         slots = self._refined
-        scores, squares, out = self._stage("rnet", packed, boxes, slots, RNET_SIDE, threshold)
+        scores, squares, out = self._stage("rnet", flat, boxes, slots, RNET_SIDE, threshold)
         scores, (squares, offsets) = parts.best(g, scores, slots, squares, out["offsets"])
         boxes = parts.regress(g, squares, offsets)
         merged = parts.merge(g, boxes, scores, slots, MOVED_OVERLAP)
-        scores = parts.suppress(g, boxes, scores, slots, MOVED_OVERLAP)
+        scores = parts.suppress(g, boxes, scores, parts.ranks(g, slots), MOVED_OVERLAP)
         self._decided = min(s.decide_slots, slots)
         self._scores, (boxes,) = self._keep(scores, slots, self._decided, merged)
         return boxes
 
     def _decide(
-        self, packed: parts.PackedLevels, boxes: str, threshold: float
+        self, flat: images.FlatLevels, boxes: str, threshold: float
     ) -> tuple[str, str, str]:
         g, s = self.g, self.settings
         slots = self._decided
-        scores, squares, out = self._stage("onet", packed, boxes, slots, ONET_SIDE, threshold)
+        scores, squares, out = self._stage("onet", flat, boxes, slots, ONET_SIDE, threshold)
         points = g.add("Transpose", g.reshape(out["landmarks"], slots, 2, 5), perm=[0, 2, 1])
         x1, y1, x2, y2 = g.columns(squares, 4)
         corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
@@ -164,7 +159,8 @@ class _Composer:
         landmarks = g.add("Add", corner, g.add("Mul", g.reshape(sides, slots, 1, 2), points))
         boxes = parts.regress(g, squares, out["offsets"])
         scores, (boxes, landmarks) = parts.best(g, scores, slots, boxes, landmarks)
-        scores = parts.suppress(g, boxes, scores, slots, LAST_OVERLAP, of_smaller=True)
+        ranks = parts.ranks(g, slots)
+        scores = parts.suppress(g, boxes, scores, ranks, LAST_OVERLAP, of_smaller=True)
         return self._fill(scores, slots, s.face_slots, boxes, landmarks)
 
     def _fill(
@@ -180,7 +176,7 @@ class _Composer:
         return scores, boxes, landmarks
 
     def _classify(
-        self, packed: parts.PackedLevels, boxes: str, scores: str, metadata: Mapping[str, str]
+        self, flat: images.FlatLevels, boxes: str, scores: str, metadata: Mapping[str, str]
     ) -> tuple[str, int]:
         g, s = self.g, self.settings
         model = self._models["classifier"]
@@ -189,17 +185,17 @@ class _Composer:
         side = tensor.type.tensor_type.shape.dim[2].dim_value
         margin = float(metadata["margin"]) if s.margin < 0 else s.margin
         f = s.face_slots
-        squares = parts.squares(g, boxes, margin, side, len(packed.levels) - 1)
-        values = parts.crops(g, packed, squares, f, side)
+        squares = images.squares(g, boxes, margin, side, len(flat.sizes) - 1)
+        values = images.crops(g, flat, squares, side)
         if metadata["color"] == "RGB":
-            values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=1)
+            values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=3)
         if tensor.type.tensor_type.elem_type != TensorProto.UINT8:
             scale, offset = float(metadata["scale"]), float(metadata["offset"])
             values = g.add("Add", g.add("Mul", values, g.constant(scale)), g.constant(offset))
         if tensor.type.tensor_type.elem_type == TensorProto.FLOAT16:
             values = g.add("Cast", values, to=TensorProto.FLOAT16)
-        if not channels_first:
-            values = g.add("Transpose", values, perm=[0, 2, 3, 1])
+        if channels_first:
+            values = g.add("Transpose", values, perm=[0, 3, 1, 2])
         # A network that takes bytes casts them first: it is given floats of whole numbers.
         (result,) = g.embed(model, "classifier", {tensor.name: values}).values()
         labels = len(json.loads(metadata["labels"]))

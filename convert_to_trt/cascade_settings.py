@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TWO_STAGE_SLOTS = 32
-"""Crops of the two-stage cascade: its first stage proposes 1.5 per face."""
+TWO_STAGE_SLOTS = 64
+"""Crops of the two-stage cascade: its first stage proposes 2.5 per face."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.agreement import Agreement
 from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.fixed_slots import to_fixed_slots
 from mask_detector_ros.models import (
     classifier_name,
     find_classifier,
@@ -70,6 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
             help=f"default: {getattr(defaults, name)}"
             + (f", of the two-stage cascade {TWO_STAGE_SLOTS}" if name == "decide_slots" else ""),
         )
+    parser.add_argument(
+        "--fixed-slots",
+        action="store_true",
+        help="compute empty slots, too: fixed shapes for TensorRT outside this package",
+    )
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs to compare on")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_options(parser, "as the node", PARAMETERS)
@@ -149,6 +155,8 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
         settings = replace(settings, decide_slots=TWO_STAGE_SLOTS)
     model = compose(values["detector_model"], values["classifier_model"], settings)
     content = model.SerializeToString()
+    if options.fixed_slots:
+        content = to_fixed_slots(content, options.output.name)
     graph = CascadeGraph(create_session(content, options.output.name, "onnxruntime"))
     report: dict[str, Any] = {"output": str(options.output), "bytes": len(content)}
     report |= asdict(settings)

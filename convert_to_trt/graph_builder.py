@@ -22,13 +22,14 @@ class GraphBuilder:
         self._parts: dict[tuple[str, str], str] = {}
         self._count = 0
 
-    def _name(self, what: str) -> str:
+    def unique(self, what: str) -> str:
+        """A name that no other value or node has."""
         self._count += 1
         return f"{what.lower()}_{self._count}"
 
     def many(self, operation: str, inputs: list[str], count: int, **attributes: Any) -> list[str]:
         """Add a node with several outputs; return their names."""
-        outputs = [self._name(operation) for _ in range(count)]
+        outputs = [self.unique(operation) for _ in range(count)]
         self.nodes.append(helper.make_node(operation, inputs, outputs, **attributes))
         return outputs
 
@@ -41,7 +42,7 @@ class GraphBuilder:
         array = np.asarray(values, dtype)
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
-            name = self._constants[key] = self._name("constant")
+            name = self._constants[key] = self.unique("constant")
             self._tensors.append(numpy_helper.from_array(array, name))
         return self._constants[key]
 
@@ -70,7 +71,7 @@ class GraphBuilder:
         for tensor in model.graph.initializer:
             key = (name, tensor.name)
             if key not in self._parts:
-                self._parts[key] = self._name(name)
+                self._parts[key] = self.unique(name)
                 copy = onnx.TensorProto()
                 copy.CopyFrom(tensor)
                 copy.name = self._parts[key]
@@ -81,7 +82,7 @@ class GraphBuilder:
             copy.CopyFrom(node)
             copy.input[:] = [names[i] if i else "" for i in node.input]
             for output in node.output:
-                names[output] = self._name(name)
+                names[output] = self.unique(name)
             copy.output[:] = [names[o] for o in node.output]
             copy.name = ""
             self.nodes.append(copy)

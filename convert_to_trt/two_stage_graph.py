@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two-stage cascade as one static ONNX graph: frame in, labelled faces out.
+"""The two-stage cascade as one ONNX graph: frame in, labelled faces out.
 
-It computes the same as `mtcnn.two_stage_cascade`, with fixed slots instead of a variable
-number of boxes: top-k cells, one suppression, one batch of crops, one suppression.
+It computes the same as `mtcnn.two_stage_cascade`, with slots instead of lists of boxes: top-k
+cells, one suppression, one batch of crops, one suppression. Empty slots are cut off, so that a
+frame with few faces costs little.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from convert_to_trt import cascade_images as images
 from convert_to_trt import cascade_parts as parts
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
@@ -25,11 +27,8 @@ from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
 from mask_detector_ros.mtcnn.one_pass import PROPOSAL_OVERLAP, Letterbox, letterboxes
 from mask_detector_ros.mtcnn.two_stage_cascade import FACE_OVERLAP
 
-CANDIDATE_SLOTS = 256
+CANDIDATE_SLOTS = 512
 """Maximum number of cells over all passes for suppression, best scores first."""
-
-Levels = list[tuple[str, int, int]]
-"""(1, 3, height, width) image, height and width of each pyramid level."""
 
 
 def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> onnx.ModelProto:
@@ -89,16 +88,12 @@ class _Composer:
                 f"an image of {s.width}x{s.height} holds no face of {s.min_face_size} pixels;"
                 " give a larger --image or a smaller --min-face-size"
             )
-        pixels = g.add("Transpose", g.add("Cast", "image", to=1), perm=[2, 0, 1])
-        levels = [(g.reshape(pixels, 1, 3, s.height, s.width), s.height, s.width)]
-        # So that the largest square, of the whole image, is read from the last.
-        while min(levels[-1][1:]) >= self._side:
-            value, h, w = levels[-1]
-            levels.append((parts.halve(g, value, h, w), -(-h // 2), -(-w // 2)))
+        # The largest square, of the whole image, is read from the last level.
+        levels = images.levels_of(g, "image", s.height, s.width, self._side)
         scores, boxes = self._propose(levels, passes)
-        return self._decide(parts.pack_levels(g, levels), scores, boxes)
+        return self._decide(images.flatten(g, levels), scores, boxes)
 
-    def _propose(self, levels: Levels, passes: list[Letterbox]) -> tuple[str, str]:
+    def _propose(self, levels: list[images.Level], passes: list[Letterbox]) -> tuple[str, str]:
         """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none."""
         g, s = self.g, self.settings
         scores, moves, cells = [], [], []
@@ -119,28 +114,36 @@ class _Composer:
         values = g.add("Concat", *moves, axis=0)
         slots = min(CANDIDATE_SLOTS, total)
         top, (values, table) = self._keep(reached, slots, values, table)
+        number = parts.used(g, top)
+        ranks, scores, values, table = (
+            parts.cut(g, value, number) for value in (parts.ranks(g, slots), top, values, table)
+        )
         boxes = self._decode(values, table)
-        kept = parts.suppress(g, boxes, top, slots, PROPOSAL_OVERLAP)
+        kept = parts.suppress(g, boxes, scores, ranks, PROPOSAL_OVERLAP)
+        found = g.add("Concat", g.reshape(kept, -1, 1), boxes, axis=1)
+        found = parts.refill(g, found, number, slots)
+        kept, boxes = g.many("Split", [found, g.shape(1, 4)], 2, axis=1)
         self._decide_slots = min(self._decide_slots, slots)
-        kept, (boxes,) = self._keep(kept, self._decide_slots, boxes)
+        kept, (boxes,) = self._keep(g.reshape(kept, slots), self._decide_slots, boxes)
         return kept, boxes
 
-    def _draw(self, levels: Levels, letterbox: Letterbox) -> str:
-        """(1, H, W, 3) floats of whole numbers: what `Letterbox.draw` makes.
+    def _draw(self, levels: list[images.Level], letterbox: Letterbox) -> str:
+        """(1, H, W, 3) floats: what `Letterbox.draw` makes.
 
         A network that takes bytes casts them first, and floats go through that unchanged.
         """
         g = self.g
         (power,) = level_for([letterbox.height], letterbox.rows).tolist()
-        value, height, width = levels[min(power, len(levels) - 1)]
+        level = levels[min(power, len(levels) - 1)]
         rows, columns = letterbox.rows, letterbox.columns
-        if (height, width) != (rows, columns):
-            value = parts.round_pixels(g, parts.resize(g, value, rows, columns))
+        if (level.height, level.width) != (rows, columns):
+            level = images.resize(g, level, rows, columns)
+        value = g.reshape(level.value, 1, rows, columns, 3)
         below, right = np.subtract(letterbox.input_shape, (rows, columns)).tolist()
         if below or right:
-            pads = g.shape(0, 0, 0, 0, 0, 0, below, right)
+            pads = g.shape(0, 0, 0, 0, 0, below, right, 0)
             value = g.add("Pad", value, pads, g.constant(0.0))
-        return g.add("Transpose", value, perm=[0, 2, 3, 1])
+        return value
 
     def _decode(self, moves: str, table: str) -> str:
         """`one_pass.decode_cells` and `Letterbox.to_frame`: (K, 4) boxes of the image."""
@@ -157,14 +160,21 @@ class _Composer:
         return g.add("Concat", *low, *high, axis=1)
 
     def _decide(
-        self, packed: parts.PackedLevels, chances: str, boxes: str
+        self, levels: images.FlatLevels, chances: str, boxes: str
     ) -> dict[str, tuple[str, tuple[int, ...]]]:
         g, s = self.g, self.settings
         slots, labels = self._decide_slots, len(self.labels)
-        squares = parts.squares(g, boxes, self._margin, self._side, len(packed.levels) - 1)
-        crops = parts.crops(g, packed, squares, slots, self._side)
-        crops = g.add("Transpose", crops, perm=[0, 2, 3, 1])
+        number = parts.used(g, chances)
+        boxes = parts.cut(g, boxes, number)
+        squares = images.squares(g, boxes, self._margin, self._side, len(levels.sizes) - 1)
+        crops = images.crops(g, levels, squares, self._side)
         out = g.embed(self._models["decision"], "decision", {"crops": crops})
+        # One value that holds all outputs is refilled.
+        widths = {"scores": 1, "offsets": 4, "landmarks": 10, "probabilities": labels}
+        columns = [g.reshape(out[name], -1, width) for name, width in widths.items()]
+        rows = parts.refill(g, g.add("Concat", squares, *columns, axis=1), number, slots)
+        squares, *columns = g.many("Split", [rows, g.shape(4, *widths.values())], 5, axis=1)
+        out = dict(zip(widths, columns, strict=True))
         scores = parts.reach(g, g.reshape(out["scores"], slots), s.detection_thresholds[2])
         # Slots without a candidate stay empty.
         there = g.add("Greater", chances, g.constant(0.0))
@@ -172,12 +182,13 @@ class _Composer:
         x1, y1, x2, y2 = g.columns(squares, 4)
         corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
         sides = g.add("Concat", g.add("Sub", x2, x1), g.add("Sub", y2, y1), axis=1)
-        points = g.add("Mul", g.reshape(sides, slots, 1, 2), out["landmarks"])
+        points = g.reshape(out["landmarks"], slots, 5, 2)
+        points = g.add("Mul", g.reshape(sides, slots, 1, 2), points)
         landmarks = g.add("Add", corner, points)
         moved = parts.regress(g, squares, out["offsets"])
         order = (moved, landmarks, out["probabilities"])
         scores, (moved, landmarks, chances) = parts.best(g, scores, slots, *order)
-        scores = parts.suppress(g, moved, scores, slots, FACE_OVERLAP)
+        scores = parts.suppress(g, moved, scores, parts.ranks(g, slots), FACE_OVERLAP)
         faces = min(s.face_slots, slots)
         scores, values = self._keep(scores, faces, moved, landmarks, chances)
         there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)

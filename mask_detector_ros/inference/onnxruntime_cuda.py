@@ -20,6 +20,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session
 from mask_detector_ros.inference.cuda_provider import PROVIDER, check_provider
+from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
 from mask_detector_ros.inference.parity import check_parity
@@ -61,6 +62,9 @@ def create(
     """
     gpu = find_gpu(options.device)
     check_provider()
+    if has_free_slots(model):
+        # CUDA graphs need fixed shapes.
+        model = to_fixed_slots(model, name)
     reference = OnnxRuntimeSession(model, name, threads, concurrent=False)
     options.progress(f"loading {name} on {gpu.name}")
     # Compare the usual and the smallest shape, often enough to use the CUDA graphs;

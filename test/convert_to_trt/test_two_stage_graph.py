@@ -14,6 +14,8 @@ from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.two_stage_graph import compose_two_stage
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
+from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
@@ -129,7 +131,7 @@ def make(folder, *options):
 def test_the_command_makes_it_with_few_crops(folder, capsys):
     code, path = make(folder, "--classifier-model", "auto", "--json")
     assert code == 0
-    assert '"decide_slots": 32' in capsys.readouterr().out
+    assert '"decide_slots": 64' in capsys.readouterr().out
     assert onnx.load(path).graph.output[0].name == "boxes"
 
 
@@ -145,3 +147,44 @@ def test_what_the_two_stage_cascade_cannot_have_is_said(folder, capsys, options,
     assert code == 2
     assert message in capsys.readouterr().err
     assert not path.exists()
+
+
+@pytest.fixture(scope="module")
+def graphs(stages):
+    """With slots cut off, with all slots, and with the layers that TensorRT-RTX takes; the frame is
+    scaled by products."""
+    settings = replace(SETTINGS, width=100, min_face_size=20)
+    free = compose_two_stage(stages, settings).SerializeToString()
+    fixed = to_fixed_slots(free, "graph")
+    return {"free": free, "fixed": fixed, "plain": to_plain_layers(fixed, "graph")}
+
+
+@pytest.mark.parametrize("kind", ["fixed", "plain"])
+def test_fixed_slots_compute_the_same(graphs, kind):
+    assert has_free_slots(graphs["free"])
+    assert not has_free_slots(graphs[kind])
+    free, whole = (create_session(graphs[k], k, "onnxruntime", 1) for k in ("free", kind))
+    for places in ([], [(24, 24, 20)], [(8, 8, 20), (52, 8, 20), (24, 40, 30)]):
+        image = squares(*places, width=100)
+        found, wanted = free.run(image=image), whole.run(image=image)
+        for name, values in wanted.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-4, err_msg=name)
+
+
+def test_fixed_slots_have_fixed_shapes_and_layers_that_tensorrt_builds(graphs):
+    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(graphs["plain"])).graph
+    unknown = [
+        value.name
+        for value in graph.value_info
+        if any(d.dim_value == 0 for d in value.type.tensor_type.shape.dim)
+    ]
+    assert unknown == []
+    constants = {tensor.name for tensor in graph.initializer}
+    assert not [n.name for n in graph.node if n.op_type == "Gemm"]
+    assert not [n.name for n in graph.node if n.op_type == "MatMul" and n.input[0] in constants]
+
+
+def test_the_command_writes_fixed_slots_on_request(folder):
+    code, path = make(folder, "--classifier-model", "auto", "--fixed-slots")
+    assert code == 0
+    assert not has_free_slots(path.read_bytes())

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from mask_detector_ros.errors import BackendError, MaskDetectorError, ModelError
 from mask_detector_ros.inference.base import WORKSPACE_MB
+from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
 from mask_detector_ros.inference.tensorrt.api import Report, TensorRt
 
 Progress = Callable[[float | None], None]
@@ -200,6 +201,8 @@ def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) ->
         else:
             report(kind, value)
 
+    if has_free_slots(model):
+        model = to_fixed_slots(model, request.name)
     quantised = is_quantised(model)
     if api.is_rtx and not quantised:
         from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers

@@ -96,7 +96,8 @@ def _remove_round_trips(graph: onnx.GraphProto) -> None:
 def to_plain_layers(model: bytes, name: str) -> bytes:
     """Replace the layers that TensorRT-RTX builds badly for Turing (SM75).
 
-    Fully connected layers, which it lacks in float32, become 1x1 convolutions. Depthwise 1x1
+    Fully connected layers and products with a constant matrix on the left, which it lacks in
+    float32, become 1x1 convolutions. Depthwise 1x1
     convolutions become multiplications: with fixed input shapes, each of them would add zeros of
     three times its output size to the engine.
 
@@ -114,6 +115,8 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
         if matrix is not None and _is_plain_gemm(node):
             kernel = matrix if _attributes(node).get("transB") else matrix.T
             replaced, constants = _convolution(node, kernel[:, :, None, None], index)
+        elif node.op_type == "MatMul" and node.input[0] in weights:
+            replaced, constants = _mixing(node, weights[node.input[0]][:, :, None, None], index)
         elif matrix is not None and _is_scaling(node, matrix):
             replaced, constants = _multiplication(node, matrix.reshape(-1, 1, 1), index)
         nodes += replaced
@@ -155,6 +158,17 @@ def _convolution(node: onnx.NodeProto, kernel: NDArray[Any], index: int) -> Repl
         helper.make_node("Flatten", [result], list(node.output)),
     ]
     return nodes, {axes: np.array([2, 3], np.int64), weight: kernel}
+
+
+def _mixing(node: onnx.NodeProto, kernel: NDArray[Any], index: int) -> Replacement:
+    """(M, K) times (B, K, N) as a convolution over K channels."""
+    rows, result, axis, weight = (f"{w}{index}" for w in ("rows", "mixed", "axis", "kernel"))
+    nodes = [
+        helper.make_node("Unsqueeze", [node.input[1], axis], [rows]),
+        helper.make_node("Conv", [rows, weight], [result]),
+        helper.make_node("Squeeze", [result, axis], list(node.output)),
+    ]
+    return nodes, {axis: np.array([3], np.int64), weight: kernel}
 
 
 def _multiplication(node: onnx.NodeProto, factors: NDArray[Any], index: int) -> Replacement:

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run graphs of `GraphBuilder` in tests."""
+
+import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto
+
+
+def run(g, feeds, outputs):
+    """Run a graph on named arrays; outputs is the values by name with their shapes."""
+    kinds = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.float32): TensorProto.FLOAT}
+    inputs = {name: (kinds[array.dtype], array.shape) for name, array in feeds.items()}
+    model = g.finish(inputs, outputs, 17, 8)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
+
+
+def random_boxes(chance, count, width, height):
+    centres = chance.uniform(-20, [width + 20, height + 20], (count, 2))
+    sides = np.exp(chance.uniform(np.log(8), np.log(height), (count, 2)))
+    return np.hstack([centres - sides / 2, centres + sides / 2]).astype(np.float32)
