@@ -41,7 +41,8 @@ class _Composer:
         g, s = self.g, self.settings
         proposal, refinement, decision = s.detection_thresholds
         # The largest visible square, four times the image, is read from the last level.
-        levels = images.levels_of(g, "image", s.height, s.width, WINDOW)
+        base = images.base_level(g, "image", s.height, s.width)
+        levels = images.with_smaller(g, [base], WINDOW)
         boxes = self._propose(levels, proposal)
         flat = images.flatten(g, levels)
         boxes = self._refine(flat, boxes, refinement)

@@ -37,10 +37,15 @@ class Level:
     width: int
 
 
-def levels_of(g: GraphBuilder, image: str, height: int, width: int, smallest: int) -> list[Level]:
-    """The levels of a (height, width, 3) uint8 image, down to one with a side below `smallest`."""
-    levels = [Level(g.add("Cast", image, to=1), height, width)]
-    while min(levels[-1].height, levels[-1].width) >= smallest:
+def base_level(g: GraphBuilder, image: str, height: int, width: int) -> Level:
+    """A (height, width, 3) uint8 image as level 0."""
+    return Level(g.add("Cast", image, to=1), height, width)
+
+
+def with_smaller(g: GraphBuilder, levels: list[Level], smallest: int) -> list[Level]:
+    """The levels, continued down to one with a side below `smallest`."""
+    levels = list(levels)
+    while min(_sides(levels[-1])) >= smallest:
         levels.append(halve(g, levels[-1]))
     return levels
 
@@ -54,7 +59,7 @@ def halve(g: GraphBuilder, level: Level) -> Level:
             value = g.add("Concat", value, g.add("Slice", value, *last), axis=axis)
     rows, columns = (-(-side // 2) for side in sides)
     pairs = g.reshape(value, rows, 2, 2 * columns * 3)
-    means = g.add("ReduceMean", pairs, axes=[1], keepdims=0)
+    means = g.add("MatMul", g.constant([[0.5, 0.5]]), pairs)
     return _product_along_rows(g, means, rows, columns, np.full((2, 1), 0.5))
 
 
@@ -157,8 +162,17 @@ def flatten(g: GraphBuilder, levels: list[Level]) -> FlatLevels:
     return FlatLevels(whole, tuple(map(_sides, levels)))
 
 
+def are_larger(g: GraphBuilder, boxes: str, size: int) -> str:
+    """() whether any of the squares that `squares` made for this size is read from a level above
+    the image."""
+    x1, _, x2, _ = g.columns(boxes, 4)
+    largest = g.add("ReduceMax", g.add("Sub", x2, x1), axes=[0, 1], keepdims=0)
+    return g.add("Less", g.constant(2 * size - 0.5), largest)
+
+
 def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
-    """`cut_squares`: (K, size, size, 3) of (K, 4) squares that `squares` made for this size."""
+    """`cut_squares`: (K, size, size, 3) of (K, 4) squares that `squares` made for this size, from
+    the given levels."""
     x1, y1, x2, _ = g.columns(boxes, 4)
     side = g.add("Sub", x2, x1)
     level = g.add("Mul", side, g.constant(0.0))

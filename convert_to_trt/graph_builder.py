@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,19 @@ class GraphBuilder:
     def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output; return its name."""
         return self.many(operation, list(inputs), 1, **attributes)[0]
+
+    def choose(
+        self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], name: str
+    ) -> str:
+        """Add an If; both branches add their nodes and return their value's name, of one shape."""
+        nodes, branches = self.nodes, []
+        for make in (then, otherwise):
+            self.nodes = []
+            value = helper.make_tensor_value_info(make(), TensorProto.FLOAT, None)
+            branches.append(helper.make_graph(self.nodes, name, [], [value]))
+        self.nodes = nodes
+        first, second = branches
+        return self.add("If", condition, then_branch=first, else_branch=second, name=name)
 
     def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
         """The name of a constant; equal ones are stored once."""

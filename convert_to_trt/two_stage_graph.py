@@ -23,6 +23,7 @@ from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.onnx_form import IR_VERSION, OPSET
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
+from mask_detector_ros.inference.fixed_slots import FREE_SLOTS
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
 from mask_detector_ros.mtcnn.one_pass import PROPOSAL_OVERLAP, Letterbox, letterboxes
 from mask_detector_ros.mtcnn.two_stage_cascade import FACE_OVERLAP
@@ -88,10 +89,12 @@ class _Composer:
                 f"an image of {s.width}x{s.height} holds no face of {s.min_face_size} pixels;"
                 " give a larger --image or a smaller --min-face-size"
             )
-        # The largest square, of the whole image, is read from the last level.
-        levels = images.levels_of(g, "image", s.height, s.width, self._side)
+        levels = [images.base_level(g, "image", s.height, s.width)]
+        powers = [int(level_for(s.height, letterbox.rows)) for letterbox in passes]
+        while len(levels) <= max(powers):
+            levels.append(images.halve(g, levels[-1]))
         scores, boxes = self._propose(levels, passes)
-        return self._decide(images.flatten(g, levels), scores, boxes)
+        return self._decide(levels, scores, boxes)
 
     def _propose(self, levels: list[images.Level], passes: list[Letterbox]) -> tuple[str, str]:
         """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none."""
@@ -133,8 +136,7 @@ class _Composer:
         A network that takes bytes casts them first, and floats go through that unchanged.
         """
         g = self.g
-        (power,) = level_for([letterbox.height], letterbox.rows).tolist()
-        level = levels[min(power, len(levels) - 1)]
+        level = levels[int(level_for(letterbox.height, letterbox.rows))]
         rows, columns = letterbox.rows, letterbox.columns
         if (level.height, level.width) != (rows, columns):
             level = images.resize(g, level, rows, columns)
@@ -160,14 +162,13 @@ class _Composer:
         return g.add("Concat", *low, *high, axis=1)
 
     def _decide(
-        self, levels: images.FlatLevels, chances: str, boxes: str
+        self, levels: list[images.Level], chances: str, boxes: str
     ) -> dict[str, tuple[str, tuple[int, ...]]]:
         g, s = self.g, self.settings
         slots, labels = self._decide_slots, len(self.labels)
         number = parts.used(g, chances)
         boxes = parts.cut(g, boxes, number)
-        squares = images.squares(g, boxes, self._margin, self._side, len(levels.sizes) - 1)
-        crops = images.crops(g, levels, squares, self._side)
+        squares, crops = self._crop(levels, boxes)
         out = g.embed(self._models["decision"], "decision", {"crops": crops})
         # One value that holds all outputs is refilled.
         widths = {"scores": 1, "offsets": 4, "landmarks": 10, "probabilities": labels}
@@ -204,6 +205,29 @@ class _Composer:
             "probabilities": filled[2],
             "dropped": (g.add("Concat", *self._dropped, axis=0), (len(self._dropped),)),
         }
+
+    def _crop(self, levels: list[images.Level], boxes: str) -> tuple[str, str]:
+        """(K, 4) squares and their (K, S, S, 3) crops; without large faces from the image alone."""
+        g, size = self.g, self._side
+
+        def of_all_levels() -> str:
+            # The largest square, of the whole image, is read from the last level.
+            return images.crops(
+                g, images.flatten(g, images.with_smaller(g, levels, size)), squares, size
+            )
+
+        def of_image() -> str:
+            return images.crops(g, images.flatten(g, levels[:1]), squares, size)
+
+        height, width = self.settings.height, self.settings.width
+        halvings = 0
+        while -(-min(height, width) // 2**halvings) >= size:
+            halvings += 1
+        squares = images.squares(g, boxes, self._margin, size, halvings)
+        if not halvings:
+            return squares, of_image()
+        large = images.are_larger(g, squares, size)
+        return squares, g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))
 
     def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
         """Keep the best ones, and record how many good ones found no slot."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single-file cascades with fixed shapes, which TensorRT and CUDA graphs need.
 
-A graph of `convert_to_trt.cascade_to_onnx` cuts off its empty slots, since a CPU would compute
-them all. The nodes that do so have names that start with `FREE_SLOTS`; without them the graph
-computes the same with all slots.
+A graph of `convert_to_trt.cascade_to_onnx` cuts off its empty slots, and halves the frame only for
+large faces, since a CPU would do all of it every time. The nodes that choose have names that start
+with `FREE_SLOTS`; without them, and with the first branch of an If, the graph computes the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from mask_detector_ros.errors import ModelError
 
 FREE_SLOTS = "free_slots"
-"""Start of the names of nodes that change the number of slots."""
+"""Start of the names of nodes that make the work depend on the frame."""
 
 
 def has_free_slots(model: bytes) -> bool:
@@ -38,9 +38,17 @@ def to_fixed_slots(model: bytes, name: str) -> bytes:
             " --fixed-slots"
         ) from error
     network = onnx.load_from_string(model)
+    nodes: list[onnx.NodeProto] = []
     for node in network.graph.node:
         if node.name.startswith(FREE_SLOTS):
-            node.op_type, node.name = "Identity", ""
-            del node.input[1:]
+            kept = node.input[0]
+            if node.op_type == "If":
+                branch = next(a.g for a in node.attribute if a.name == "then_branch")
+                nodes.extend(branch.node)
+                kept = branch.output[0].name
+            node = onnx.helper.make_node("Identity", [kept], list(node.output))
+        nodes.append(node)
+    del network.graph.node[:]
+    network.graph.node.extend(nodes)
     content: bytes = network.SerializeToString()
     return content

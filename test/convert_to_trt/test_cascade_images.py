@@ -16,6 +16,10 @@ ROUNDED = 2
 """Grey levels. The library rounds each level of the pyramid to bytes, the graph none."""
 
 
+def levels_of(g, height, width, smallest):
+    return images.with_smaller(g, [images.base_level(g, "image", height, width)], smallest)
+
+
 def assert_similar(found, expected):
     difference = np.abs(found - expected.astype(np.float32))
     assert difference.max() <= ROUNDED
@@ -26,7 +30,7 @@ def assert_similar(found, expected):
 def test_levels_are_those_of_the_library(astronaut, height, width):
     image = np.ascontiguousarray(astronaut[:height, :width])
     g = GraphBuilder()
-    levels = images.levels_of(g, "image", height, width, 24)
+    levels = levels_of(g, height, width, 24)
     outputs = {str(n): (v.value, (v.height, v.width, 3)) for n, v in enumerate(levels)}
     found = run(g, {"image": image}, outputs)
     assert min(levels[-1].height, levels[-1].width) < 24
@@ -46,7 +50,7 @@ SCALED = [
 def test_an_image_is_scaled_as_the_library_does(astronaut, size, wanted):
     image = cv2.resize(astronaut, size[::-1])
     g = GraphBuilder()
-    scaled = images.resize(g, images.levels_of(g, "image", *size, 1000)[0], *wanted)
+    scaled = images.resize(g, images.base_level(g, "image", *size), *wanted)
     found = run(g, {"image": image}, {"scaled": (scaled.value, (*wanted, 3))})
     assert_similar(found["scaled"], cv2.resize(image, wanted[::-1]))
 
@@ -54,7 +58,7 @@ def test_an_image_is_scaled_as_the_library_does(astronaut, size, wanted):
 def test_pyramid_levels_differ_by_rounding_only(astronaut):
     image = np.ascontiguousarray(astronaut[:384, :512])
     g = GraphBuilder()
-    levels = images.levels_of(g, "image", 384, 512, 12)
+    levels = levels_of(g, 384, 512, 12)
     shapes = pyramid_shapes(384, 512, 20, 0.709)
     outputs = {}
     for number, (height, width) in enumerate(shapes):
@@ -87,7 +91,7 @@ def test_crops_differ_by_rounding_only(astronaut, side):
     boxes = square_slices(random_boxes(np.random.default_rng(1), 100, 512, 384), 0.0, side)
     squares = boxes.astype(np.float32)
     g = GraphBuilder()
-    flat = images.flatten(g, images.levels_of(g, "image", 383, 511, 12))
+    flat = images.flatten(g, levels_of(g, 383, 511, 12))
     crops = images.crops(g, flat, "squares", side)
     found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (100, side, side, 3))})
     expected = crop_squares(image, squares, side, 0.0)
