@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tracked face: position and velocity from a Kalman filter.
 
-The model is constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016) over
-centre and size. Lengths are in face sizes, so that near and far faces behave alike.
+The centre has constant velocity (Bewley et al., "Simple Online and Realtime Tracking", 2016), the
+size none: a face that comes into the frame is cut off at its edge, and its box grows much faster
+than faces do. Lengths are in face sizes, so that near and far faces behave alike.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Track:
 
     id: int
     state: Array
-    """(3, 2): value and velocity of x and y in pixels, and of the logarithm of the size."""
+    """(3, 2): value and velocity of x and y in pixels, and of the logarithm of the size, whose velocity
+    is 0."""
     covariance: Array
     """(2, 2), shared by the three, in face sizes."""
     first_seen: float
@@ -79,7 +81,7 @@ class Track:
         seconds = min(seconds, MAX_STEP)
         motion = np.array([[1.0, seconds], [0.0, 1.0]])
         kick = np.array([seconds**2 / 2, seconds])
-        self.state = self.state @ motion.T
+        self.state[:2] = self.state[:2] @ motion.T
         noise = ACCELERATION**2 * np.outer(kick, kick)
         self.covariance = motion @ self.covariance @ motion.T + noise
 
@@ -90,4 +92,5 @@ class Track:
         noise = MEASUREMENT_NOISE**2 + offset[2] ** 2
         gain = self.covariance[:, 0] / (self.covariance[0, 0] + noise)
         self.state = self.state + np.outer(offset, gain)
+        self.state[2, 1] = 0
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])

@@ -297,3 +297,19 @@ def test_a_face_that_walks_up_to_the_camera_keeps_its_id():
     for i in range(40):
         tracked = tracker.update(faces((200, 200), size=24 * math.exp(i / 20)), i / 10)
         assert ids(tracked) == [1]
+
+
+@pytest.mark.parametrize("rate", [15, 7.5, 5])
+def test_a_face_that_comes_in_at_the_edge_of_the_frame_keeps_its_id(rate):
+    """The box of a face cut off at the edge grows several times as fast as one that walks up."""
+    tracker = Tracker()
+    for i in range(12):
+        width = min(40 + 19 * i, 90)
+        face = faces((640 - width / 2, 200), size=np.array([width, 100.0]))
+        if i % round(15 / rate) == 0 and i < 5:
+            tracked = tracker.update(face, i / 15)
+            assert ids(tracked) == [1]
+    # Where it is, not where its box would have grown to.
+    tracker.update(faces(), 0.6)
+    (box,) = tracker.unseen_boxes()
+    assert box[3] - box[1] < 120
