@@ -210,14 +210,16 @@ class _Composer:
         """(K, 4) squares and their (K, S, S, 3) crops; without large faces from the image alone."""
         g, size = self.g, self._side
 
+        # Outside the branches, where it takes no copy.
+        flat_image = images.flatten(g, levels[:1])
+
         def of_all_levels() -> str:
             # The largest square, of the whole image, is read from the last level.
-            return images.crops(
-                g, images.flatten(g, images.with_smaller(g, levels, size)), squares, size
-            )
+            whole = images.flatten(g, images.with_smaller(g, levels, size))
+            return images.crops(g, whole, squares, size)
 
         def of_image() -> str:
-            return images.crops(g, images.flatten(g, levels[:1]), squares, size)
+            return images.crops(g, flat_image, squares, size)
 
         height, width = self.settings.height, self.settings.width
         halvings = 0

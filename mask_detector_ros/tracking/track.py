@@ -33,8 +33,8 @@ class Track:
 
     id: int
     state: Array
-    """(3, 2): value and velocity of x and y in pixels, and of the logarithm of the size, whose velocity
-    is 0."""
+    """(3, 2): value and velocity of x and y in pixels, and of the logarithm of the size; that of
+    the size is 0."""
     covariance: Array
     """(2, 2), shared by the three, in face sizes."""
     first_seen: float
