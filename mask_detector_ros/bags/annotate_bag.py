@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def process_bag(
         ParameterError: `output` exists, or is the unfinished result of other options.
         SourceError: something cannot be written, or no image of the bag can be used.
     """
-    if output.exists():
+    if os.path.lexists(output):
         raise ParameterError(f"{output} already exists; give another name with -o")
     workplace = output.with_name(f"{output.name}.partial")
     try:

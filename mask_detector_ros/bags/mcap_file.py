@@ -60,6 +60,7 @@ class McapFile:
         self.path, self._damage = path, damage
         self._schemas: dict[int, str] = {}
         self._known: dict[int, Channel] = {}
+        self.others: dict[str, str] = {}
         self._cut = False
         self._index = self._read_index()
         self._scanned: dict[int, int] = {}
@@ -170,9 +171,12 @@ class McapFile:
                 number, schema = struct.unpack_from("<HH", record.content)
                 topic, rest = _text(record.content[4:])
                 encoding = _ENCODINGS.get(_text(rest)[0])
-                kind = image_kind(self._schemas.get(schema, ""))
+                type_name = self._schemas.get(schema, "")
+                kind = image_kind(type_name)
                 if kind and encoding:
                     self._known.setdefault(number, Channel(topic, kind, encoding, 0))
+                else:
+                    self.others[topic] = type_name or "no type"
         except MALFORMED:
             # Nothing is known about an unreadable channel; its messages are skipped.
             self._report(f"the definition of a channel at byte {record.offset} is damaged")
@@ -193,6 +197,7 @@ class McapFile:
             return None
         counts: dict[int, int] = {}
         chunks: list[tuple[int, int]] = []
+        spans = []
         seen: set[int] = set()
         messages = expected = -1
         with self.path.open("rb") as file:
@@ -208,13 +213,16 @@ class McapFile:
                     if record.opcode == _CHANNEL:
                         seen.add(struct.unpack_from("<H", record.content)[0])
                     elif record.opcode == _CHUNK_INDEX:
-                        time, _, offset = struct.unpack_from("<QQQ", record.content)
+                        time, _, offset, length = struct.unpack_from("<QQQQ", record.content)
                         chunks.append((time, offset))
+                        spans.append((offset, offset + length))
                     elif record.opcode == _STATISTICS:
                         (messages,) = struct.unpack_from("<Q", record.content)
                         expected, _, _, size = struct.unpack_from("<IQQI", record.content, 22)
                         entries = record.content[46 : 46 + size // 10 * 10]
                         counts = dict(struct.iter_unpack("<HQ", entries))
+                if _has_message_outside(file, sorted(spans), start):
+                    return None
             except (DamageError, *MALFORMED):
                 return None
         whole = len(chunks) == expected > 0 and sum(counts.values()) == messages
@@ -242,6 +250,20 @@ def _records(file: BinaryIO, end: int) -> Iterator[_Record]:
         if len(content) < length and opcode != _CHUNK:
             raise DamageError(f"the record at byte {offset} is cut off")
         yield record
+
+
+def _has_message_outside(file: BinaryIO, chunks: list[tuple[int, int]], end: int) -> bool:
+    """Whether a message lies between the chunks, so that their index does not name it."""
+    at = len(MAGIC)
+    for chunk_start, chunk_end in [*chunks, (end, end)]:
+        while at < chunk_start:
+            file.seek(at)
+            opcode, length = struct.unpack("<BQ", file.read(9))
+            if opcode == _MESSAGE:
+                return True
+            at += 9 + int(length)
+        at = chunk_end
+    return False
 
 
 def _text(content: bytes) -> tuple[str, bytes]:

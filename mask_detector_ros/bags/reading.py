@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
-import zstandard
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
@@ -29,6 +28,8 @@ from mask_detector_ros.bags.storage import (
     DamageError,
     RawMessage,
     decompress,
+    decompressed,
+    is_zstd,
 )
 from mask_detector_ros.errors import SourceError
 
@@ -38,6 +39,14 @@ _FORMATS: dict[bytes, Callable[[Path, Damage], BagFile]] = {
     ros1_file.MAGIC: ros1_file.Ros1File,
 }
 _LONGEST_MAGIC = max(map(len, _FORMATS))
+_SUFFIXES = (".mcap", ".db3", ".bag")
+_ARCHIVES = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK": "zip",
+    b"7z\xbc": "7-Zip",
+}
 
 
 class Bag:
@@ -46,6 +55,7 @@ class Bag:
     Attributes:
         path: as given.
         channels: image channels of all its files.
+        others: types of the topics without images, by topic.
         sizes: sizes of its files in bytes, by name.
         damage: damage found so far.
     """
@@ -53,6 +63,7 @@ class Bag:
     def __init__(self, path: Path, files: list[BagFile], damage: Damage) -> None:
         self.path, self._files, self.damage = path, files, damage
         self.channels: list[Channel] = [c for file in files for c in file.channels()]
+        self.others = {t: kind for file in files for t, kind in file.others.items()}
         self.sizes = {file.path.name: file.path.stat().st_size for file in files}
         self._ros1, self._ros2 = get_typestore(Stores.ROS1_NOETIC), message_types()
 
@@ -120,8 +131,7 @@ def open_bag(path: Path) -> Iterator[Bag]:
     damage = Damage()
     with tempfile.TemporaryDirectory(prefix="mask_detector_bag_") as folder:
         try:
-            files = [_open_file(file, damage, Path(folder)) for file in _list_files(path, damage)]
-            bag = Bag(path, files, damage)
+            bag = Bag(path, _open_files(_list_files(path, damage), damage, Path(folder)), damage)
         except OSError as error:
             raise SourceError(
                 f"cannot read {error.filename or path} ({error.strerror}); check its permissions"
@@ -138,6 +148,8 @@ def _list_files(path: Path, damage: Damage) -> list[Path]:
     if not path.exists():
         raise SourceError(f"{path} does not exist; give a bag: a folder, or an .mcap or .bag file")
     if not path.is_dir():
+        if not path.is_file():
+            raise SourceError(f"{path} is not a file; give a folder, or an .mcap or .bag file")
         return [path]
     listed = _listed_files(path / "metadata.yaml", damage)
     files = [file for file in listed if file.is_file()]
@@ -150,6 +162,9 @@ def _list_files(path: Path, damage: Damage) -> list[Path]:
             for file in listed:
                 if file not in found and unpacked.get(file) not in found:
                     damage.report(f"{file.name} is missing")
+        for file in others:
+            if file.suffix in _SUFFIXES and not _magic(file):
+                damage.report(f"{file.name}: {_why_no_bag(file)}")
         files = found
     if not files:
         raise SourceError(
@@ -166,7 +181,7 @@ def _listed_files(metadata: Path, damage: Damage) -> list[Path]:
     try:
         content = yaml.safe_load(metadata.read_text(encoding="utf-8"))
         names = content["rosbag2_bagfile_information"]["relative_file_paths"]
-        return [metadata.with_name(PurePath(name).name) for name in names]
+        return list(dict.fromkeys(metadata.with_name(PurePath(name).name) for name in names))
     except (yaml.YAMLError, TypeError, *MALFORMED):
         damage.report("metadata.yaml is damaged; all files beside it were read")
         return []
@@ -176,25 +191,54 @@ def _magic(file: Path) -> bytes | None:
     """The format by the file's first bytes: one of the formats, zstd, or None."""
     with file.open("rb") as opened:
         start = opened.read(_LONGEST_MAGIC)
-    return next((m for m in (*_FORMATS, ZSTD_MAGIC) if start.startswith(m)), None)
+    if is_zstd(start):
+        return ZSTD_MAGIC
+    return next((magic for magic in _FORMATS if start.startswith(magic)), None)
+
+
+def _open_files(files: list[Path], damage: Damage, folder: Path) -> list[BagFile]:
+    """Open the files of a bag; one of several that is none is damage."""
+    opened = []
+    for file in files:
+        try:
+            opened.append(_open_file(file, damage, folder))
+        except DamageError as error:
+            earlier = damage.lines[:]
+            damage.report(f"{file.name}: {error}")
+            if file == files[-1] and not opened:
+                raise SourceError(
+                    f"{file} is not a bag: {'; '.join([*earlier, str(error)])}; give a rosbag2"
+                    " folder, or an .mcap, .db3 or .bag file"
+                ) from error
+    return opened
 
 
 def _open_file(file: Path, damage: Damage, folder: Path) -> BagFile:
-    """Open a file by its content; compressed files are unpacked into `folder`."""
+    """Open a file by its content; compressed files are unpacked into `folder`.
+
+    Raises:
+        DamageError: it is of no known format.
+    """
     opened = file
     if (magic := _magic(file)) == ZSTD_MAGIC:
         opened = _unpack(file, damage, folder)
         magic = _magic(opened)
     if magic not in _FORMATS:
-        problem = "its first bytes are not those of MCAP, SQLite or a ROS 1 bag"
-        if not opened.stat().st_size:
-            problem = "; ".join(damage.lines) or "it is empty"
-        raise SourceError(
-            f"{file} is not a bag: {problem}; give a rosbag2 folder, or an .mcap, .db3 or .bag file"
-        )
+        raise DamageError(_why_no_bag(opened))
     if magic == sqlite_file.MAGIC:
         opened = _lengthen(opened, damage, folder)
     return _FORMATS[magic](opened, damage)
+
+
+def _why_no_bag(file: Path) -> str:
+    with file.open("rb") as opened:
+        start = opened.read(8)
+    if not start:
+        return "it is empty"
+    for magic, name in _ARCHIVES.items():
+        if start.startswith(magic):
+            return f"it is an archive of {name}, unpack it first"
+    return "its first bytes are not those of MCAP, SQLite or a ROS 1 bag"
 
 
 def _lengthen(file: Path, damage: Damage, folder: Path) -> Path:
@@ -212,20 +256,12 @@ def _lengthen(file: Path, damage: Damage, folder: Path) -> Path:
 def _unpack(file: Path, damage: Damage, folder: Path) -> Path:
     """Decompress a file as far as possible."""
     target = folder / file.name.removesuffix(".zstd")
-    machine = zstandard.ZstdDecompressor().decompressobj()
-    problem = "it is cut off"
-    with file.open("rb") as source, target.open("wb") as unpacked:
-        while piece := source.read(1 << 12):
-            try:
-                unpacked.write(machine.decompress(piece))
-            except (zstandard.ZstdError, *MALFORMED) as error:
-                problem = f"its compressed data is damaged ({error})"
-                break
-            if machine.eof:
-                problem = ""
-                break
-    if problem:
-        damage.report(f"{file.name}: {problem}")
+    try:
+        with file.open("rb") as source, target.open("wb") as unpacked:
+            for piece in decompressed("zstd", source):
+                unpacked.write(piece)
+    except DamageError as error:
+        damage.report(f"{file.name}: {error}")
     return target
 
 

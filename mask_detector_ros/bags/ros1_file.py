@@ -58,6 +58,7 @@ class Ros1File:
     def __init__(self, path: Path, damage: Damage) -> None:
         self.path, self._damage = path, damage
         self._known: dict[int, Channel] = {}
+        self.others: dict[str, str] = {}
         self._counts = self._count()
 
     def channels(self) -> list[Channel]:
@@ -139,10 +140,11 @@ class Ros1File:
             self._report(f"the chunk at byte {chunk.offset} is damaged: {problem}")
 
     def _learn(self, record: _Record) -> None:
-        kind = image_kind(_fields(record.data)[b"type"].decode())
-        if kind:
-            topic = record.header[b"topic"].decode()
+        type_name, topic = _fields(record.data)[b"type"].decode(), record.header[b"topic"].decode()
+        if kind := image_kind(type_name):
             self._known.setdefault(record.number(b"conn"), Channel(topic, kind, "ros1", 0))
+        else:
+            self.others[topic] = type_name
 
     def _image(self, record: _Record, topics: Collection[str]) -> RawMessage | None:
         if record.opcode != _MESSAGE:

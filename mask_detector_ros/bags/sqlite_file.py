@@ -33,6 +33,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, damage: Damage) -> None:
         self.path, self._damage = path, damage
+        self.others: dict[str, str] = {}
         self._topics: dict[int, Channel | None] = {}
         """Channels by id; None for channels without images."""
         self._places: list[tuple[int, int, int]] = []
@@ -84,9 +85,13 @@ class SqliteFile:
     def _read_topics(self, database: sqlite3.Connection) -> None:
         query = "SELECT id, name, type, serialization_format FROM topics"
         for number, topic, type_name, encoding in database.execute(query):
-            kind = image_kind(str(type_name))
-            channel = Channel(topic, kind, encoding, 0) if kind and encoding == "cdr" else None
-            self._topics[number] = channel
+            topic, type_name = str(topic), str(type_name)
+            kind = image_kind(type_name)
+            self._topics[number] = None
+            if kind and encoding == "cdr":
+                self._topics[number] = Channel(topic, kind, encoding, 0)
+            else:
+                self.others[topic] = type_name
 
     def _read_places(self, database: sqlite3.Connection) -> None:
         # In table order, not by an index, to find everything before the damage.
@@ -94,6 +99,8 @@ class SqliteFile:
         for time, row, topic in database.execute(query):
             if topic not in self._topics:
                 self._report("some messages belong to no topic")
+            elif not isinstance(time, int):
+                self._report("some messages have no time")
             elif self._topics[topic]:
                 self._places.append((time, row, topic))
 

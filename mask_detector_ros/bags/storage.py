@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import bz2
+import os
+import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import lz4.frame
 import zstandard
@@ -15,6 +19,19 @@ import zstandard
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+_SKIPPABLE = rb"[\x50-\x5f]\x2a\x4d\x18"
+"""Start of a frame without content, with which `pzstd` precedes each of its frames."""
+
+_DECOMPRESSORS: dict[str, tuple[Callable[[], Any], re.Pattern[bytes]]] = {
+    "zstd": (
+        lambda: zstandard.ZstdDecompressor().decompressobj(),
+        re.compile(re.escape(ZSTD_MAGIC) + b"|" + _SKIPPABLE),
+    ),
+    "lz4": (lz4.frame.LZ4FrameDecompressor, re.compile(rb"\x04\x22\x4d\x18|" + _SKIPPABLE)),
+    "bz2": (bz2.BZ2Decompressor, re.compile(b"BZh")),
+}
+"""Each compression's decompressor of one frame, and how a frame starts."""
 
 MALFORMED = (struct.error, ValueError, LookupError, EOFError, OverflowError, MemoryError)
 """Exceptions that parsing raises on invalid bytes."""
@@ -77,6 +94,8 @@ class BagFile(Protocol):
     """A file of a bag."""
 
     path: Path
+    others: dict[str, str]
+    """The other topics with their types."""
 
     def channels(self) -> list[Channel]:
         """The image channels; other channels are ignored."""
@@ -104,25 +123,42 @@ def decompress(compression: str, data: bytes, limit: int = LARGEST_CHUNK) -> tup
     """
     if compression in ("", "none"):
         return data, ""
-    machine: Any
-    if compression == "zstd":
-        machine = zstandard.ZstdDecompressor().decompressobj()
-    elif compression == "lz4":
-        machine = lz4.frame.LZ4FrameDecompressor()
-    elif compression == "bz2":
-        import bz2
-
-        machine = bz2.BZ2Decompressor()
-    else:
-        return b"", f"its compression {compression!r} is unknown"
     out = bytearray()
     try:
-        for start in range(0, len(data), _PIECE):
-            out += machine.decompress(data[start : start + _PIECE])
+        for piece in decompressed(compression, BytesIO(data)):
+            out += piece
             if len(out) > limit:
                 return b"", f"it decompresses to more than {limit} bytes"
-            if machine.eof:
-                return bytes(out), ""
-    except (zstandard.ZstdError, RuntimeError, OSError, *MALFORMED) as error:
-        return bytes(out), f"its compressed data is damaged ({error})"
-    return bytes(out), "its compressed data is cut off"
+    except DamageError as error:
+        return bytes(out), str(error)
+    return bytes(out), ""
+
+
+def is_zstd(start: bytes) -> bool:
+    """Whether a file that starts with these bytes is compressed by zstd."""
+    return _DECOMPRESSORS["zstd"][1].match(start) is not None
+
+
+def decompressed(compression: str, file: BinaryIO) -> Iterator[bytes]:
+    """The decompressed bytes of a file, piece by piece. The file may have several frames.
+
+    Raises:
+        DamageError: the compression is unknown, or the rest is damaged or cut off.
+    """
+    if compression not in _DECOMPRESSORS:
+        raise DamageError(f"its compression {compression!r} is unknown")
+    make, frame_start = _DECOMPRESSORS[compression]
+    while True:
+        machine = make()
+        while not machine.eof:
+            if not (piece := file.read(_PIECE)):
+                raise DamageError("its compressed data is cut off")
+            try:
+                yield machine.decompress(piece)
+            except (zstandard.ZstdError, RuntimeError, OSError, *MALFORMED) as error:
+                raise DamageError(f"its compressed data is damaged ({error})") from error
+        file.seek(-len(machine.unused_data or b""), os.SEEK_CUR)
+        start = file.read(4)
+        if not frame_start.match(start):
+            return
+        file.seek(-len(start), os.SEEK_CUR)

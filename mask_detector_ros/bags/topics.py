@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from mask_detector_ros.bags.reading import Bag
 from mask_detector_ros.bags.storage import COMPRESSED, IMAGE, Channel
@@ -13,6 +14,9 @@ from mask_detector_ros.errors import ParameterError
 DEPTH_ENCODINGS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1")
 """Encodings of depth images."""
 
+SHOWN_TOPICS = 5
+"""Most topics without images that an error names."""
+
 _OWN_RESULTS = tuple(
     f"/{name}{suffix}"
     for name in ("image_annotated", "image_private")
@@ -20,11 +24,18 @@ _OWN_RESULTS = tuple(
 )
 
 
-def choose_topics(channels: Collection[Channel], wanted: Collection[str]) -> list[str]:
+def choose_topics(
+    channels: Collection[Channel], wanted: Collection[str], others: Mapping[str, str] = {}
+) -> list[str]:
     """Choose the topics to process.
 
     Without `wanted` all image topics are chosen, except our annotated images. If a camera has raw
     and compressed images, the raw ones are chosen.
+
+    Args:
+        channels: the image topics of the bag.
+        wanted: topics that the user named.
+        others: types of the other topics, for the error message.
 
     Raises:
         ParameterError: the bag has no such topics.
@@ -43,10 +54,20 @@ def choose_topics(channels: Collection[Channel], wanted: Collection[str]) -> lis
     }
     chosen = sorted(t for t in images - (twice - raw) if not t.endswith(_OWN_RESULTS))
     if not chosen:
-        raise ParameterError(
-            "the bag has no images: no topic of type sensor_msgs/Image or CompressedImage"
-        )
+        raise ParameterError(_no_images(others))
     return chosen
+
+
+def _no_images(others: Mapping[str, str]) -> str:
+    shown = [f"{topic} ({kind})" for topic, kind in sorted(others.items())[:SHOWN_TOPICS]]
+    shown += ["..."] if len(others) > SHOWN_TOPICS else []
+    advice = ""
+    if any(re.search("video|packet|theora", kind, re.IGNORECASE) for kind in others.values()):
+        advice = "; decode a video topic first, for example with image_transport's republish"
+    return (
+        "the bag has no images: no topic of type sensor_msgs/Image or CompressedImage; it has"
+        f" {', '.join(shown) or 'no topics'}{advice}"
+    )
 
 
 def find_depth_topics(bag: Bag, topics: Iterable[str]) -> dict[str, str]:

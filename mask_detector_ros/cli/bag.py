@@ -8,7 +8,6 @@ import hashlib
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
+from mask_detector_ros.cli.results import output_path
 from mask_detector_ros.errors import BackendError, SourceError
 from mask_detector_ros.models import find_networks
 from mask_detector_ros.parameters import (
@@ -28,6 +28,7 @@ from mask_detector_ros.parameters import (
     DRAWING_PARAMETERS,
     TRACKING_PARAMETERS,
 )
+from mask_detector_ros.sources import file_path
 
 NOT_SEEN = (
     *("threads", "engine_cache_dir", "server_url", "server_deadline", "server_patience"),
@@ -70,11 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
             f"bags need the libraries rosbags, zstandard and lz4 ({error}); run:"
             " pip install rosbags zstandard lz4"
         ) from error
-    path, output = Path(arguments.input).expanduser(), Path(arguments.output).expanduser()
+    path, output = file_path(arguments.input), output_path(arguments.output)
     values = option_values(arguments, DETECTOR_PARAMETERS)
     tracking = option_values(arguments, TRACKING_PARAMETERS)
     with open_bag(path) as bag:
-        chosen = choose_topics(bag.channels, arguments.topics)
+        chosen = choose_topics(bag.channels, arguments.topics, bag.others)
         depth = find_depth_topics(bag, chosen)
         for topic, encoding in depth.items():
             print(f"skipped {topic}: it holds depth images ({encoding})", file=sys.stderr)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damaged bags are read as far as they go, and say where they are damaged."""
 
+import os
 import random
 import shutil
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -97,6 +100,38 @@ def test_a_missing_file_of_several_is_named_and_the_others_are_read(tmp_path):
     assert read(bag) == (list(range(6)), 0, ["in_2.mcap is missing"])
 
 
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize(
+    ("content", "problem"), [(b"", "it is empty"), (bytes(5000), "its first bytes are not those of MCAP")]
+)
+def test_one_file_of_several_that_is_none_does_not_cost_the_others(
+    tmp_path, content, problem, listed
+):
+    bag = make_bag(tmp_path / "in", "mcap", IMAGES[:3])
+    (bag / "in_1.mcap").write_bytes(content)
+    change_metadata(bag, relative_file_paths=["in.mcap", "in_1.mcap"])
+    if not listed:
+        (bag / "metadata.yaml").unlink()
+    pixels, _, damage = read(bag)
+    assert pixels == [0, 1, 2]
+    assert len(damage) == 1
+    assert damage[0].startswith(f"in_1.mcap: {problem}")
+
+
+def test_a_row_of_a_database_with_a_value_of_another_type_costs_one_message(tmp_path):
+    bag = make_bag(tmp_path / "in", "sqlite3", IMAGES[:4])
+    with closing(sqlite3.connect(storage_file(bag))) as database, database:
+        database.execute("UPDATE messages SET timestamp = 'noon' WHERE id = 2")
+        database.execute("UPDATE topics SET name = x'2f78'")
+    assert read(bag) == ([0, 2, 3], 0, ["in.db3: some messages have no time"])
+
+
+def test_a_pipe_is_rejected_before_it_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.mcap")
+    with pytest.raises(SourceError, match="is not a file"), open_bag(tmp_path / "x.mcap"):
+        pass
+
+
 def test_a_ros_1_bag_without_an_index_is_read(tmp_path):
     bag = make_bag(tmp_path / "in", "ros1", IMAGES)
     content = bag.read_bytes()
@@ -113,6 +148,7 @@ def test_a_ros_1_bag_without_an_index_is_read(tmp_path):
     ("content", "sentence"),
     [
         (b"", "is not a bag: it is empty; give"),
+        (b"\x1f\x8b\x08 packed", "is not a bag: it is an archive of gzip, unpack it first; give"),
         (b"not an mcap", "is not a bag: its first bytes are not those of MCAP"),
         (b"\x89MCAP0\r\n", "cannot be read as a bag: .*broke off"),
         (b"#ROSBAG V2.0\n", "cannot be read as a bag: .*no messages"),

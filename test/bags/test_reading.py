@@ -3,6 +3,7 @@
 
 import shutil
 import sqlite3
+import struct
 
 import pytest
 
@@ -145,6 +146,60 @@ def test_a_file_compressed_by_itself_is_read(tmp_path, kind):
     packed = tmp_path / f"{file.name}.zstd"
     packed.write_bytes(zstandard.compress(file.read_bytes()))
     assert read(packed) == (list(range(20)), 0, [])
+
+
+def test_a_file_compressed_in_several_frames_is_read(tmp_path):
+    """As `pzstd` does: each frame follows one that holds only its size."""
+    content = storage_file(make_bag(tmp_path / "in", "mcap", IMAGES)).read_bytes()
+    packed = tmp_path / "x.mcap.zstd"
+    with packed.open("wb") as file:
+        for start in range(0, len(content), 30_000):
+            frame = zstandard.compress(content[start : start + 30_000])
+            file.write(b"\x50\x2a\x4d\x18" + struct.pack("<II", 4, len(frame)) + frame)
+    assert read(packed) == (list(range(20)), 0, [])
+
+
+def test_a_message_beside_the_chunks_is_read(tmp_path):
+    content = storage_file(make_bag(tmp_path / "in", "mcap", IMAGES[:2], compression="storage"))
+    plain = storage_file(make_bag(tmp_path / "plain", "mcap", IMAGES[:3]))
+    chunked, message = bytearray(content.read_bytes()), _last_message(plain.read_bytes())
+    places = dict(_top_records(chunked))
+    end, footer, statistics = (places[opcode] for opcode in (0x0F, 0x02, 0x0B))
+    for place, value in ((statistics + 9, 3), (statistics + 9 + 48, 3)):
+        chunked[place : place + 8] = struct.pack("<Q", value)
+    start, offsets = struct.unpack_from("<QQ", chunked, footer + 9)
+    moved = [start + len(message), offsets and offsets + len(message)]
+    chunked[footer + 9 : footer + 29] = struct.pack("<QQI", *moved, 0)
+    (tmp_path / "x.mcap").write_bytes(chunked[:end] + message + chunked[end:])
+    assert read(tmp_path / "x.mcap") == ([0, 1, 2], 0, [])
+
+
+def _top_records(content):
+    place = 8
+    while place < len(content) - 8:
+        opcode, length = struct.unpack_from("<BQ", content, place)
+        yield opcode, place
+        place += 9 + length
+
+
+def _last_message(content):
+    """The last message of a file, with its record's head."""
+    for opcode, place in _top_records(content):
+        if opcode == 0x06:
+            start, (size,) = place + 49, struct.unpack_from("<Q", content, place + 41)
+            inner = bytes(8) + content[start : start + size] + bytes(8)
+            content, place = inner, max(p for o, p in _top_records(inner) if o == 0x05)
+            opcode = 0x05
+        if opcode == 0x05:
+            (length,) = struct.unpack_from("<Q", content, place + 1)
+            found = content[place : place + 9 + length]
+    return found
+
+
+def test_a_file_named_twice_is_read_once(tmp_path):
+    bag = make_bag(tmp_path / "in", "mcap", IMAGES)
+    change_metadata(bag, relative_file_paths=["in.mcap", "in/in.mcap"])
+    assert read(bag) == (list(range(20)), 0, [])
 
 
 def test_messages_still_in_the_write_ahead_log_are_read(tmp_path):

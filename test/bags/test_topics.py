@@ -42,6 +42,15 @@ def test_without_images_the_bag_is_rejected():
         choose_topics(channels("/a"), ["/b"])
 
 
+def test_the_topics_that_are_there_are_named_with_their_types():
+    others = {"/video": "foxglove_msgs/msg/CompressedVideo", "/tf": "tf2_msgs/msg/TFMessage"}
+    with pytest.raises(ParameterError, match=r"it has /tf \(.*\), /video .*; decode a video"):
+        choose_topics([], (), others)
+    many = {f"/n{i}": "std_msgs/msg/String" for i in range(9)}
+    with pytest.raises(ParameterError, match=r"/n4 \(std_msgs/msg/String\), \.\.\.$"):
+        choose_topics([], (), many)
+
+
 @pytest.mark.parametrize(
     ("topics", "spaces"),
     [
