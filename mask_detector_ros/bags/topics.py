@@ -10,9 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from mask_detector_ros.bags.reading import Bag
 from mask_detector_ros.bags.storage import COMPRESSED, IMAGE, Channel
 from mask_detector_ros.errors import ParameterError
-
-DEPTH_ENCODINGS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1")
-"""Encodings of depth images."""
+from mask_detector_ros.imaging.encodings import DEPTH_ENCODINGS, depth_of_format
 
 SHOWN_TOPICS = 5
 """Most topics without images that an error names."""
@@ -105,9 +103,5 @@ def _depth_encoding(message: object) -> str:
     """The encoding of a depth image; "" for other images."""
     encoding = getattr(message, "encoding", None)
     if encoding is None:
-        # As image_transport writes it: "16UC1; compressedDepth png".
-        form = str(getattr(message, "format", ""))
-        encoding = form.partition(";")[0].strip()
-        if "compressedDepth" in form:
-            return encoding or "compressedDepth"
+        return depth_of_format(str(getattr(message, "format", "")))
     return encoding if encoding in DEPTH_ENCODINGS else ""

@@ -86,8 +86,8 @@ _COMPRESSED_FORMATS = {"jpeg": ".jpg", "png": ".png"}
 READABLE_ENCODINGS = (*_READABLE, *PLANAR_ENCODINGS)
 """The encodings that `decode_image` reads."""
 
-DEPTH_ENCODINGS = ("16UC1", "32FC1")
-"""Depth in millimetres and in metres (REP 118)."""
+DEPTH_ENCODINGS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1")
+"""Encodings of depth images; those of REP 118 are 16UC1, in millimetres, and 32FC1, in metres."""
 
 
 def _require_whole(msg: ImageMessage) -> None:
@@ -144,9 +144,11 @@ def decode_compressed(
     earlier is not.
 
     Raises:
-        ImageError: the data is not a whole image that OpenCV can decode, or its header claims more
-            than `max_pixels`.
+        ImageError: the data is not a whole image that OpenCV can decode, its header says more
+            than `max_pixels`, or it is a depth image.
     """
+    if depth := depth_of_format(image_format):
+        raise ImageError(f"the image holds distances ({depth}); subscribe to a colour image")
     data = bytes(data)
     is_jpeg = data.startswith(_JPEG_START)
     if is_jpeg and not data.endswith(_JPEG_END):
@@ -162,6 +164,17 @@ def decode_compressed(
     if is_jpeg and (image[-_JPEG_BLOCK:, -_JPEG_BLOCK:] == _JPEG_MISSING).all():
         _require_whole_jpeg(data, image, max_pixels)
     return image
+
+
+def depth_of_format(image_format: str) -> str:
+    """The encoding of a depth image by the `format` of its CompressedImage; "" for others.
+
+    image_transport writes "16UC1; compressedDepth png", for example.
+    """
+    encoding = image_format.partition(";")[0].strip()
+    if "compressedDepth" in image_format:
+        return encoding or "compressedDepth"
+    return encoding if encoding in DEPTH_ENCODINGS else ""
 
 
 def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8], max_pixels: int) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import cv2
@@ -84,3 +85,18 @@ def test_a_grey_image_is_not_taken_for_a_broken_one(size: tuple[int, int]) -> No
     grey = np.full((*size, 3), 128, np.uint8)
     data = cv2.imencode(".jpg", grey)[1].tobytes()
     np.testing.assert_array_equal(decode_compressed(data.removesuffix(END), "jpeg"), grey)
+
+
+@pytest.mark.parametrize(
+    ("image_format", "depth"),
+    [
+        ("16UC1; compressedDepth png", "16UC1"),
+        ("32FC1; compressedDepth rvl", "32FC1"),
+        ("compressedDepth", "compressedDepth"),
+        ("16UC1; png compressed", "16UC1"),
+    ],
+)
+def test_a_compressed_depth_image_is_named_as_such(image_format: str, depth: str) -> None:
+    data = cv2.imencode(".png", np.full((4, 4), 1000, np.uint16))[1].tobytes()
+    with pytest.raises(ImageError, match=re.escape(f"holds distances ({depth})")):
+        decode_compressed(data, image_format)
