@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `image_source` node: publishes the sample scene, files, a camera or a stream as a camera.
 
-It publishes `image_raw` and, for the sample scene, whose faces are known, `~/ground_truth`.
+It publishes `image_raw`, `image_raw/compressed` while someone subscribes to it, and, for the sample
+scene, whose faces are known, `~/ground_truth`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.imaging.scaling import reduce_image
 from mask_detector_ros.parameter_type import Parameter
-from mask_detector_ros.ros.conversions import image_to_message
+from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
 from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS
 from mask_detector_ros.ros.parameters import descriptor
@@ -116,6 +117,8 @@ class ImageSourceNode(Node):
         self._source_name: str = self._values["source"]
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image_raw", qos)
+        name = f"{self._images.topic_name}/compressed"
+        self._compressed = self.create_publisher(CompressedImage, name, qos)
         self._truths: Publisher | None = None
         if self._source_name == SAMPLE:
             self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos)
@@ -235,14 +238,18 @@ class ImageSourceNode(Node):
             due = max(due + period, time.monotonic())
 
     def _publish(self, frame: Frame, header: Header) -> None:
-        message = image_to_message(self._reduce(frame), header)
+        image = self._reduce(frame)
+        messages: list[tuple[Publisher, Any]] = [(self._images, image_to_message(image, header))]
+        if self._compressed.get_subscription_count():
+            messages.append((self._compressed, image_to_compressed(image, header)))
         for _ in range(ATTEMPTS):
             if self._gate is not None:
                 self._gate.expect(header.stamp)
             with sending(self):
                 if self._truths is not None and frame.truth is not None:
                     self._truths.publish(RESULTS.detections(frame.truth, header))
-                self._images.publish(message)
+                for publisher, message in messages:
+                    publisher.publish(message)
             if self._gate is None or self._gate.wait(self._stopping, frame.name):
                 break
         self._published += 1
@@ -262,26 +269,25 @@ class ImageSourceNode(Node):
 
     def _wait_for_subscribers(self) -> None:
         """Wait until the subscribers of the first frame and its ground truth are matched."""
-        while self._images.get_subscription_count() == 0 and not self._stopping.wait(0.02):
+        images = (self._images, self._compressed)
+        while not any(p.get_subscription_count() for p in images) and not self._stopping.wait(0.02):
             pass
         end = time.monotonic() + DISCOVERY_TIMEOUT
-        while (
-            not self._has_all_subscribers()
-            and time.monotonic() < end
-            and not self._stopping.wait(0.02)
-        ):
-            pass
+        while not self._has_all_subscribers() and time.monotonic() < end:
+            if self._stopping.wait(0.02):
+                return
 
     def _has_all_subscribers(self) -> bool:
         """Whether the ground truth has a subscriber, and a lossless image a reliable one."""
         if self._truths is not None and self._truths.get_subscription_count() == 0:
             return False
-        return self._gate is None or has_reliable_subscriber(self, self._images.topic_name)
+        topics = (self._images.topic_name, self._compressed.topic_name)
+        return self._gate is None or any(has_reliable_subscriber(self, topic) for topic in topics)
 
     def _wait_until_delivered(self) -> None:
         """Wait for acknowledgements: undelivered samples are lost when the node exits."""
         limit = Duration(seconds=2.0)
-        for publisher in (self._images, self._truths):
+        for publisher in (self._images, self._compressed, self._truths):
             if publisher is not None:
                 publisher.wait_for_all_acked(limit)
 

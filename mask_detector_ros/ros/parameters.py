@@ -194,7 +194,8 @@ def _suggest(name: str, table: Iterable[Parameter]) -> str:
 
 def plain_value(parameter: rclpy.parameter.Parameter) -> Any:
     """The value of a ROS parameter in the table's type."""
-    value = parameter.value
+    # rclpy has no value for an empty list of a YAML file.
+    value = () if parameter.value is None else parameter.value
     return tuple(value) if isinstance(value, array.array | list) else value
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import rclpy
+import rclpy.logging
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -22,7 +23,9 @@ from rclpy.node import Node
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.distribution import RCLError, UnknownROSArgsError
+from mask_detector_ros.ros.parameter_files import unmatched_files
 from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory
+from mask_detector_ros.ros.start_errors import explain_shortage, explain_start_error
 from mask_detector_ros.sources import hide_passwords
 
 WAKE_PERIOD = 0.5
@@ -60,6 +63,9 @@ class RunnableNode(Protocol):
     def get_logger(self) -> Any:
         """As in rclpy's nodes."""
 
+    def get_fully_qualified_name(self) -> str:
+        """As in rclpy's nodes."""
+
 
 def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
     """Spin a node until a signal stops it; return the exit code.
@@ -76,14 +82,21 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         return _report(f"ROS_DOMAIN_ID must be from 0 to {MAX_DOMAIN}, got {domain!r}")
     if warning := avoid_full_shared_memory(os.environ):
         print(f"warning: {warning}", file=sys.stderr)
+    # Our one line says the same as rcl's own.
+    rclpy.logging.set_logger_level("rcl", rclpy.logging.LoggingSeverity.FATAL)
     try:
         rclpy.init(args=args)
     except (RCLError, UnknownROSArgsError, RuntimeError) as error:
         return _report(explain_start_error(error))
+    finally:
+        rclpy.logging.set_logger_level("rcl", rclpy.logging.LoggingSeverity.UNSET)
     node = None
     code = 0
     try:
         node = make()
+        arguments = sys.argv if args is None else args
+        for line in unmatched_files(arguments, node.get_fully_qualified_name()):
+            node.get_logger().warning(line)
         executor = SingleThreadedExecutor()
         executor.add_node(node)  # type: ignore[arg-type]
         node.start()
@@ -161,42 +174,6 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
 def _report(text: str) -> int:
     print(f"error: {hide_passwords(text)}", file=sys.stderr)
     return 1
-
-
-def explain_start_error(error: Exception) -> str:
-    """One line with the reason why ROS did not start, and the remedy."""
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
-    if shortage := explain_shortage(error):
-        return shortage
-    if isinstance(error, UnknownROSArgsError) or "arse" in first:
-        return f"wrong ROS arguments: {first}"
-    return f"ROS could not start: {first}"
-
-
-def explain_shortage(error: Exception) -> str:
-    """One line about a shortage of memory, disk, files or threads; empty for other errors."""
-    text = str(error).strip()
-    for words, advice in _SHORTAGES:
-        if words in text:
-            return f"{advice} ({text.splitlines()[0]})"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory; close other programs"
-    return ""
-
-
-_SHORTAGES = (
-    ("Too many open files", "too many open files; raise their limit with `ulimit -n 1024`"),
-    ("t start new thread", "no more threads can be started; raise their limit with `ulimit -u`"),
-    ("Cannot allocate memory", "there is not enough memory; close other programs"),
-    ("No space left", "the disk is full; free some space"),
-    (
-        "initialize logging",
-        "the log cannot be written; set ROS_LOG_DIR to a folder that you can write",
-    ),
-    ("log directory", "the log cannot be written; set ROS_LOG_DIR to a folder that you can write"),
-)
-"""Phrases in the errors of rcl and of the system, and their meaning."""
 
 
 @contextmanager

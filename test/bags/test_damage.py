@@ -102,7 +102,8 @@ def test_a_missing_file_of_several_is_named_and_the_others_are_read(tmp_path):
 
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize(
-    ("content", "problem"), [(b"", "it is empty"), (bytes(5000), "its first bytes are not those of MCAP")]
+    ("content", "problem"),
+    [(b"", "it is empty"), (bytes(5000), "its first bytes are not those of MCAP")],
 )
 def test_one_file_of_several_that_is_none_does_not_cost_the_others(
     tmp_path, content, problem, listed

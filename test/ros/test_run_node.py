@@ -23,11 +23,13 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from mask_detector_ros.ros import run_node as run_node_module
-from mask_detector_ros.ros.run_node import explain_start_error, sending
+from mask_detector_ros.ros.parameter_files import unmatched_files
+from mask_detector_ros.ros.run_node import sending
 from mask_detector_ros.ros.shared_memory import (
     avoid_full_shared_memory,
     private_shared_memory_hint,
 )
+from mask_detector_ros.ros.start_errors import explain_start_error
 
 
 @pytest.fixture
@@ -83,7 +85,14 @@ def test_each_cause_of_a_failed_start_has_words_of_its_own(text: str, said: str)
     [
         ({"ROS_LOG_DIR": "/proc/nowhere"}, (), "error: the log cannot be written; set ROS_LOG_DIR"),
         ({}, ("--bogus",), "error: wrong ROS arguments: "),
-        ({}, ("--params-file", "/nowhere.yaml"), "error: wrong ROS arguments: "),
+        ({}, ("--params-file", "/nowhere.yaml"), "/nowhere.yaml cannot be opened; give"),
+        ({}, ("-r", "image_raw:=a b"), "'image_raw:=a b' is not a remap rule; write FROM:=TO"),
+        ({}, ("--remap", "image-raw:=/x"), "'image-raw:=/x' is not a remap rule; write FROM:=TO"),
+        ({}, ("-r", "__ns:=bad-ns"), "'bad-ns' is not a namespace; write /"),
+        ({}, ("-r", "__node:=bad-name"), "'bad-name' is not a node name; write letters"),
+        ({}, ("-r",), "nothing follows -r;"),
+        ({}, ("-p", "rate=4"), "'rate=4' sets no parameter; write NAME:=VALUE"),
+        ({}, ("--log-level", "loud"), "'loud' is not a log level; use debug"),
         ({"ROS_DOMAIN_ID": "999"}, (), "error: ROS_DOMAIN_ID must be from 0 to 232"),
     ],
 )
@@ -95,7 +104,62 @@ def test_a_failed_start_is_one_line(
     assert process.wait(30) == 1
     output = graph.output(process)
     assert said in output
-    assert "Traceback" not in output
+    assert output.count("\n") == 1, "nothing else, such as rcl's own words"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("min_face_size: 40\n", "has a value above ros__parameters (line 1); write the parameters"),
+        ("recorder:\n  x: 4\n", "has a value above ros__parameters (line 2); write the parameters"),
+        ("recorder:\n  ros__parameters:\n    x: [1, 0.5]\n", "list of mixed types (line 3)"),
+        ("recorder:\n\tx: 4\n", "is not a YAML file of parameters (Error parsing a event near"),
+    ],
+)
+def test_a_wrong_parameter_file_is_one_line(
+    graph: Any, tmp_path: Path, content: str, said: str
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(content)
+    process = graph.start("recorder_node", "--params-file", str(file))
+    assert process.wait(30) == 1
+    assert f"{file} " in graph.output(process)
+    assert said in graph.output(process)
+    assert graph.output(process).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "matches"),
+    [
+        ("mask_detector", True),
+        ("/mask_detector", False),
+        ("/front/mask_detector", True),
+        ("/**", True),
+        ("/**/mask_detector", True),
+        ("/*/mask_detector", True),
+        ("/*", False),
+        ("mask_detektor", False),
+        ("/front/*", True),
+    ],
+)
+def test_a_file_of_other_nodes_is_named(tmp_path: Path, key: str, matches: bool) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(f"{key}:\n  ros__parameters:\n    min_face_size: 40\n")
+    arguments = ["node", "--ros-args", "--params-file", str(file)]
+    name = "/front/mask_detector" if key != "mask_detector" else "/mask_detector"
+    warnings = list(unmatched_files(arguments, name))
+    assert len(warnings) == (not matches)
+    for warning in warnings:
+        assert f"its keys are /{key.strip('/')}; write /front/mask_detector: or /**/" in warning
+
+
+def test_namespaces_of_a_file_may_be_nested(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("front:\n  mask_detector:\n    ros__parameters:\n      min_face_size: 40\n")
+    arguments = ["--ros-args", "--params-file", str(file)]
+    assert not list(unmatched_files(arguments, "/front/mask_detector"))
+    assert "keys are /front/mask_detector" in next(unmatched_files(arguments, "/mask_detector"))
+    assert not list(unmatched_files(["--params-file", str(tmp_path)], "/x"))
 
 
 def test_a_negative_clock_ends_no_node(graph: Any) -> None:
