@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained mask classifier to the file that the robot runs."""
+"""Convert a trained mask classifier to the file that the robot runs."""
 
 import os
 

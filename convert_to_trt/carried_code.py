@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects in a Keras file that would do more than compute, or run code of the file's author.
+"""Detect objects in a Keras file that do more than compute, or run code from its author.
 
-Keras stores a Lambda layer as Python bytecode, can name any class or function that it shall
-import, and has layers that read files. So an architecture may hold only what is on a list of
-objects that compute. For graphs of TensorFlow see `graph_operations`.
+Keras stores a Lambda layer as Python bytecode, can import any class or function by name, and has
+layers that read files. An architecture may therefore contain only objects on an allowlist. For
+TensorFlow graphs see `graph_operations`.
 """
 
 from __future__ import annotations
@@ -89,37 +89,38 @@ _CODE_LAYERS = {
     "IntegerLookup": "a vocabulary, which may be any file",
     "TextVectorization": "a vocabulary, which may be any file",
 }
-"""What is known of some that are not on the list, for the message."""
+"""Explanations for some objects that are not on the list, for the error."""
 
 _KERAS_PARTS = (
     *("layers", "models", "engine", "initializers", "regularizers", "constraints"),
     *("activations", "dtype_policies", "mixed_precision", "applications"),
 )
-"""Packages of Keras whose classes compute; others read files or change Keras's own safety."""
+"""Keras packages whose classes only compute; others read files or change Keras's safety
+settings."""
 
 _OPERATIONS = ("ops.numpy", "ops.nn", "ops.image", "ops.math")
-"""Modules of Keras 3 whose classes are single operations, such as an Add of two layers."""
+"""Modules of Keras 3 whose classes are single operations, such as adding two layers."""
 
 _HARMLESS_CALLS = ("math.", "nn.", "__operators__.", "clip_by_value", "cast", "reshape", "concat")
-"""TensorFlow functions that Keras 2 records as layers and that do nothing but arithmetic."""
+"""TensorFlow functions that Keras 2 records as layers and that only do arithmetic."""
 
 
 def refuse_keras_code(config: dict[str, Any], name: str) -> None:
-    """Raise where a Keras architecture holds more than objects that compute.
+    """Raise ModelError if a Keras architecture contains objects that do more than compute.
 
     Args:
         config: as `model_files.KerasFile.config`.
-        name: what to call the model in the error.
+        name: the model's name in the error.
 
     Raises:
-        ModelError: names the first such object.
+        ModelError: there is one; the message names the first.
     """
     for finding in find_keras_code(config):
         raise ModelError(f"{name} carries code: {finding}; if you trust its author, add --trust")
 
 
 def find_keras_code(config: Any) -> Iterator[str]:
-    """Each object of a Keras architecture that is not known to do nothing but compute, in words."""
+    """Describe each object of a Keras architecture that is not on the allowlist."""
     ahead = [config]
     while ahead:
         entry = ahead.pop()
@@ -144,7 +145,7 @@ def _judge(entry: dict[str, Any]) -> Iterator[str]:
         yield f"an object{where} whose class is {name!r}"
     elif name in _CODE_LAYERS:
         yield f"the {name} object{where} ({_CODE_LAYERS[name]})"
-    # Keras 3 and Keras 2.12 write the module; null stands for a class that the author registered.
+    # Keras 3 and Keras 2.12 write the module; null marks a class that the author registered.
     elif "module" in entry and not _is_keras(module):
         yield f"the object{where} of the class {module}.{name}, which is not Keras's own"
     elif ">" in name:

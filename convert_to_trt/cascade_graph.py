@@ -58,7 +58,7 @@ class _Composer:
         }
 
     def _keep(self, scores: str, have: int, slots: int, *others: str) -> tuple[str, list[str]]:
-        """Keep the best ones, and record how many good ones found no slot."""
+        """Keep the best scores, and record how many others above 0 found no slot."""
         g = self.g
         slots = min(slots, have)
         excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
@@ -82,8 +82,8 @@ class _Composer:
             rows, columns = (_map_size(size) for size in (height, width))
             n = rows * columns
             scores = g.reshape(maps["scores"], n)
-            # Of an odd size the last window hangs over, which the cascade leaves out. A mask does
-            # it, for TensorRT-RTX does not come to an end with some graphs that slice the maps.
+            # With an odd size the last window extends beyond the image, and the cascade leaves it
+            # out. Use a mask for that: TensorRT-RTX hangs on some graphs that slice the maps.
             whole = [
                 np.arange(count) <= (size - WINDOW) // STRIDE
                 for count, size in ((rows, height), (columns, width))
@@ -169,7 +169,9 @@ class _Composer:
     ) -> tuple[str, str, str]:
         g = self.g
         if have < slots:
-            raise ParameterError(f"{slots} slots for faces need as many for O-Net, not {have}")
+            raise ParameterError(
+                f"{slots} face slots need at least as many O-Net slots, got {have}"
+            )
         scores, (boxes, landmarks) = self._keep(scores, have, slots, boxes, landmarks)
         there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
         boxes = g.add("Mul", boxes, g.reshape(there, slots, 1))
@@ -220,7 +222,7 @@ def compose_cascade(
 
     Raises:
         ParameterError: no face can be found with these settings.
-        ModelError: a network cannot be turned into float16.
+        ModelError: a network cannot be converted to float16.
     """
     metadata = {p.key: p.value for p in onnx.load_from_string(classifier).metadata_props}
     composer = _Composer({**stages, "classifier": classifier}, settings)

@@ -54,8 +54,8 @@ def suppress(
     """Scores (K,) of sorted boxes (K, 4) with (K, 1) `ranks`, 0 for suppressed boxes.
 
     Greedy suppression has one solution: a box stays if no better one that stays overlaps it.
-    Applying that rule to all boxes at once, again and again, reaches it from any start; after
-    n rounds all are right that depend on a chain of at most n others.
+    Applying that rule repeatedly to all boxes at once converges to it from any start; after n
+    rounds all boxes that depend on a chain of at most n others are correct.
     """
     above = g.add("Greater", overlaps(g, boxes, of_smaller), g.constant(threshold))
     better = g.add("Less", g.add("Transpose", ranks, perm=[1, 0]), ranks)
@@ -84,13 +84,13 @@ def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float
 
 
 def reach(g: GraphBuilder, scores: str, threshold: float) -> str:
-    """Scores, 0 below the threshold."""
+    """Set scores below the threshold to 0."""
     low = g.add("Less", scores, g.constant(threshold))
     return g.add("Where", low, g.constant(0.0), scores)
 
 
 def best(g: GraphBuilder, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
-    """The best `slots` scores, best first, and the rows of the others that belong to them."""
+    """The best `slots` scores, best first, and the corresponding rows of the other values."""
     top, index = g.many("TopK", [scores, g.shape(slots)], 2, axis=0)
     return top, [g.add("Gather", other, index, axis=0) for other in others]
 

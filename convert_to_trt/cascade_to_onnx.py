@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One network of the whole cascade: python -m convert_to_trt.cascade_to_onnx --image 640x480 ...
+"""Make a single-file cascade: python -m convert_to_trt.cascade_to_onnx --image 640x480 ...
 
-From a uint8 image of one size to labelled faces. Compares the result with the cascade of
-three networks on your photographs and writes nothing where they find different faces.
+The network maps a uint8 image of one size to labelled faces. It is compared with the cascade of
+separate networks on your photographs, and not written if they find different faces.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import onnx
 
 MISSING_LIMIT = 0.05
-"""Share of the faces that one of the two may find alone: those near a threshold."""
+"""Fraction of the faces that only one of the two may find: those near a threshold."""
 
 PARAMETERS = detector_parameters(
     *("detector_model", "classifier_model", "min_face_size", "pyramid_factor"),
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = Parser(
         prog="cascade_to_onnx",
-        description="Make one network of the whole cascade, for images of one size.",
+        description="Make a single-file cascade for images of one size.",
     )
     defaults = GraphSettings(640, 480)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx")
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
             type=int,
             metavar="N",
             help=f"default: {getattr(defaults, name)}"
-            + (f", of the two-stage cascade {TWO_STAGE_SLOTS}" if name == "decide_slots" else ""),
+            + (f", for the two-stage cascade {TWO_STAGE_SLOTS}" if name == "decide_slots" else ""),
         )
     parser.add_argument(
         "--fixed-slots",
@@ -83,14 +83,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_settings(options: argparse.Namespace) -> GraphSettings:
-    """What the graph is to be made for.
+    """Read the settings of the graph from the options.
 
     Raises:
         ParameterError: an option is out of its range.
     """
     width, cross, height = options.image.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise ParameterError(f"--image must be such as 640x480, got {options.image!r}")
+        raise ParameterError(f"--image must have the form 640x480, got {options.image!r}")
     given = {**vars(options), **option_values(options, PARAMETERS)}
     fields = [n for n in GraphSettings.__dataclass_fields__ if given.get(n) is not None]
     settings = GraphSettings(int(width), int(height), **{name: given[name] for name in fields})
@@ -106,7 +106,7 @@ def compose(detector_model: str, classifier_model: str, settings: GraphSettings)
         ParameterError: no face can be found with these settings, or they do not fit the detector.
         ModelError: a model is missing, or cannot be put into a graph.
     """
-    # The first says what to install where the package onnx is missing.
+    # The first import says what to install if the package onnx is missing.
     from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
     from convert_to_trt.cascade_graph import compose_cascade
     from convert_to_trt.two_stage_graph import compose_two_stage
@@ -128,7 +128,7 @@ def compose(detector_model: str, classifier_model: str, settings: GraphSettings)
 
 
 def fit_image(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """An image scaled to fit into (height, width, 3), black beside it."""
+    """Letterbox an image to (height, width, 3)."""
     scale = min(width / image.shape[1], height / image.shape[0])
     fitted = cv2.resize(image, None, fx=scale, fy=scale)[:height, :width]
     letterboxed = np.zeros((height, width, 3), np.uint8)
@@ -140,7 +140,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
     """Make the graph, compare it, write it; return the report.
 
     Raises:
-        MaskDetectorError: it cannot be made, or finds other faces than the cascade.
+        MaskDetectorError: it cannot be made, or finds different faces from the cascade.
     """
     settings = read_settings(options)
     folder = options.output.expanduser().absolute().parent
@@ -177,7 +177,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report as some lines of text."""
+    """The report as lines of text."""
     lines = [
         f"{report['output']}: {report['width']}x{report['height']}, faces from"
         f" {report['min_face_size']} px, {report['bytes'] / 1e6:.1f} MB"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environments of their own for heavy packages: `make convert-env` and `make tensorrt-env`."""
+"""Separate environments for heavy packages: `make convert-env` and `make tensorrt-env`."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ STAMP = "requirements.sha256"
 
 
 def facts(requirements: Path = REQUIREMENTS) -> list[str]:
-    """What an environment is made from."""
+    """The inputs of an environment."""
     return [requirements.read_text(encoding="utf-8")]
 
 
 def is_ready(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> bool:
-    """Whether the environment was made to the end, from these requirements."""
+    """Whether the environment is complete and made from these requirements."""
     return virtual_environments.is_current(environment / STAMP, facts(requirements))
 
 
 def make(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> None:
-    """Make the environment where it is missing or its requirements have changed.
+    """Make the environment if it is missing or its requirements have changed.
 
     Raises:
         BackendError: the packages could not be installed.
     """
     if is_ready(environment, requirements):
         return
-    print(f"making {environment.name} (some minutes; up to 2 GB)", flush=True)
+    print(f"making {environment.name} (a few minutes; up to 2 GB)", flush=True)
     try:
         virtual_environments.make(environment, ["-r", str(requirements)])
     except virtual_environments.InstallError as error:
         raise BackendError(
-            f"the packages {error}; check the network and do again: make {environment.name}-env"
+            f"the packages {error}; check the network and run again: make {environment.name}-env"
         ) from error
     virtual_environments.set_stamp(environment / STAMP, facts(requirements))
 

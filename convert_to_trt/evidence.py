@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The faces that the referee judges by, and what they show."""
+"""The faces that the referee uses, and what they show."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from mask_detector_ros.models import SHIPPED_CLASSIFIER, find_classifier
 from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK
 
 CONFIDENCE = 0.8
-"""Probability from which on the shipped classifier's word counts."""
+"""Minimum probability at which the shipped classifier's label counts."""
 
 FEWEST_OF_EACH = 8
-"""Crops with and without a mask that a verdict needs at least."""
+"""Minimum number of crops with and without a mask for a verdict."""
 
 MOST_CROPS = 144
-"""Crops that are used of those given: each is classified under some ten settings."""
+"""Maximum number of given crops to use: each is classified under about ten settings."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The faces that a verdict rests on: the user's, then the rendered ones.
+    """The faces that a verdict is based on: the user's, then the rendered ones.
 
     Attributes:
         crops: the faces.
-        roles: (N,) what each shows; empty where that is not sure.
-        own: how many of them are the user's.
-        known: whether the user's folders said what they show.
+        roles: (N,) role of each; empty if uncertain.
+        own: number of the user's crops.
+        known: whether the user's folders give their roles.
     """
 
     crops: FaceCrops
@@ -43,16 +43,17 @@ class Evidence:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many crops count, with and without mask: the user's, or else the rendered ones."""
+        """Number of crops that count, with and without mask: the user's, or otherwise the rendered
+        ones."""
         roles = self.roles[: self.own] if self.own else self.roles
         return int((roles == WITH_MASK).sum()), int((roles == WITHOUT_MASK).sum())
 
 
 def gather(given: FaceCrops | None) -> Evidence:
-    """The user's crops, as far as it is sure what they show, with the rendered ones after them.
+    """Collect the user's crops whose role is certain, then the rendered ones.
 
     Args:
-        given: the user's; None or too few for the rendered ones alone.
+        given: the user's crops; if None or too few, only the rendered ones are used.
     """
     rendered = rendered_crops()
     if given is not None:
@@ -65,7 +66,7 @@ def gather(given: FaceCrops | None) -> Evidence:
 
 
 def judge_crops(crops: FaceCrops) -> list[str]:
-    """What the shipped classifier says of each crop: a role, or empty where it is not sure."""
+    """The shipped classifier's role for each crop; empty if uncertain."""
     shipped = find_classifier(SHIPPED_CLASSIFIER)
     session = create_session(shipped, SHIPPED_CLASSIFIER, "onnxruntime")
     classifier = Classifier(session)

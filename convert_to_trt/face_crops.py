@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crops of faces to show a classifier: a folder of the user's, or rendered ones.
+"""Face crops to test a classifier: the user's folder, or rendered ones.
 
-python -m convert_to_trt.face_crops renders the latter anew, from the two public-domain portraits of
-the sample scene; it needs the extra `sample`.
+`python -m convert_to_trt.face_crops` renders the latter again, from the two public-domain portraits
+of the sample scene; it needs the extra `sample`.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK, guess_roles
 from mask_detector_ros.sources import list_images, read_image
 
 CROPS_LIMIT = 256
-"""Crops of a folder that are used; more of them tell nothing new."""
+"""Maximum number of crops used from a folder; more add no information."""
 
 SHEET = Path(__file__).with_name("rendered_faces.jpg")
 SHEET_SIDE, SHEET_COLUMNS = 96, 12
-"""Pixels of a crop, and crops of a row; with mask in the upper half of the rows."""
+"""Pixels per crop and crops per row of the sheet; the upper half of the rows has masks."""
 
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class FaceCrops:
-    """Crops of faces, each of its own size.
+    """Face crops of any sizes.
 
     Attributes:
         images: (H, W, 3) BGR each.
-        roles: what each shows, one of `roles.ROLES`; empty where nobody says so.
+        roles: role of each, one of `roles.ROLES`; empty if unknown.
     """
 
     images: tuple[Image, ...]
     roles: tuple[str, ...] = ()
 
     def at(self, side: int) -> Image:
-        """All as squares, (N, side, side, 3)."""
+        """All crops as (N, side, side, 3) squares."""
         if not self.images:
             return np.empty((0, side, side, 3), np.uint8)
         return np.stack([square_crop(image, side) for image in self.images])
 
     def few(self, count: int) -> FaceCrops:
-        """At most `count` of them, from the whole of the list."""
+        """At most `count` of them, spread over the whole list."""
         if len(self.images) <= count:
             return self
         kept = [i * len(self.images) // count for i in range(count)]
@@ -60,13 +60,13 @@ class FaceCrops:
 
 
 def read_crops(folder: Path, labels: tuple[str, ...], roles: tuple[str, ...]) -> FaceCrops:
-    """The crops of a folder, or of one folder for each label in it.
+    """Read the crops of a folder, or of its subfolders, one per label.
 
-    A folder for a label has its name, or one that means the same.
+    A label's folder has the label's name or a synonym.
 
     Args:
-        folder: of images, or of folders of them.
-        labels, roles: of the model.
+        folder: folder of images, or of subfolders with images.
+        labels, roles: labels and roles of the model.
 
     Raises:
         ParameterError: there is no such folder, or no image in it.
@@ -83,8 +83,8 @@ def read_crops(folder: Path, labels: tuple[str, ...], roles: tuple[str, ...]) ->
             paths = list_images(folder)
         except SourceError as error:
             raise ParameterError(
-                f"--crops must be a folder of face crops, or of one folder for each label"
-                f" ({', '.join(labels)}): {error}"
+                "--crops must be a folder of face crops, or of one subfolder per label "
+                f"({', '.join(labels)}): {error}"
             ) from error
         return FaceCrops(tuple(_read(_spread(paths, CROPS_LIMIT))))
     each = CROPS_LIMIT // len(by_role)
@@ -105,7 +105,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def _spread(paths: list[Path], count: int) -> list[Path]:
-    """At most `count` of them, from the whole of the list."""
+    """At most `count` of them, spread over the whole list."""
     return [paths[i * len(paths) // count] for i in range(count)] if len(paths) > count else paths
 
 
@@ -115,7 +115,7 @@ def _read(paths: list[Path]) -> list[Image]:
 
 
 def rendered_crops() -> FaceCrops:
-    """The faces that come with the converter: two people, with and without drawn masks."""
+    """The faces shipped with the converter: two people, with and without drawn masks."""
     sheet = read_image(SHEET)
     rows = np.split(sheet, sheet.shape[0] // SHEET_SIDE)
     crops = [crop for row in rows for crop in np.split(row, SHEET_COLUMNS, axis=1)]

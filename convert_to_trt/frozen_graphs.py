@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a frozen TensorFlow graph begins and ends."""
+"""Find the input and output of a frozen TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def find_ends(
 
     Args:
         graph: the GraphDef.
-        inputs, outputs: what the user said, operation or tensor names; empty to find it: the one
-            placeholder of an image type, the one operation that nobody reads.
-        name: what to call the model in errors.
+        inputs, outputs: operation or tensor names given by the user; empty to find them: the only
+            placeholder of an image type, and the only operation without consumers.
+        name: the model's name in errors.
 
     Raises:
         ModelError: a name is not in the graph, or there is not exactly one candidate.
@@ -49,9 +49,9 @@ def find_ends(
 
 
 def settle_phase(graph: Any) -> None:
-    """Make the placeholder of the learning phase, or any other that is true or false, a False.
+    """Replace the placeholder of the learning phase, or any other boolean one, by False.
 
-    Keras 1 and 2 ask by it whether the network is being trained.
+    Keras 1 and 2 use it to tell training from inference.
     """
     for node in graph.node:
         if node.op in ("Placeholder", "PlaceholderWithDefault") and (
@@ -66,18 +66,18 @@ def settle_phase(graph: Any) -> None:
 
 
 def _may_be_images(node: Any) -> bool:
-    """Whether a placeholder may hold a batch of images: of four dimensions, or of any number."""
+    """Whether a placeholder may hold a batch of images: four dimensions, or an unknown number."""
     shape = node.attr["shape"].shape
     return shape.unknown_rank or len(shape.dim) in (0, 4)
 
 
 def free_batch(graph: Any, input_name: str) -> None:
-    """Let the input take any number of images, in place."""
+    """Make the batch size of the input dynamic, in place."""
     node = next(node for node in graph.node if node.name == _operation(input_name))
     shape = node.attr["shape"].shape
     if shape.dim:
         shape.dim[0].size = -1
-    # Shapes noted by the writer of the file would contradict that.
+    # Shapes recorded in the file would contradict that.
     for other in graph.node:
         other.attr.pop("_output_shapes", None)
 
@@ -85,7 +85,10 @@ def free_batch(graph: Any, input_name: str) -> None:
 def _only(graph: Any, names: Sequence[str], option: str, model: str) -> str:
     if len(names) != 1:
         found = ", ".join(names[:8]) or "none"
-        raise ModelError(f"{model} must have one end for {option}, found: {found}; say which it is")
+        raise ModelError(
+            f"{model} must have one candidate for {option}, found: {found}; name it with that "
+            "option"
+        )
     (name,) = names
     if _operation(name) not in {node.name for node in graph.node}:
         raise ModelError(f"{model} has no operation {name!r}, given as {option}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing ONNX graphs by hand: nodes, constants, and whole networks as parts."""
+"""Build ONNX graphs from nodes, constants and embedded networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 class GraphBuilder:
-    """Collects nodes and constants; every value gets a name of its own."""
+    """Collects nodes and constants; every value gets a unique name."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -68,17 +68,17 @@ class GraphBuilder:
         return self.add("Reshape", value, self.shape(*sizes))
 
     def columns(self, value: str, width: int) -> list[str]:
-        """The columns of an (N, width) value, each (N, 1)."""
+        """Split an (N, width) value into columns, each (N, 1)."""
         split = self.shape(*[1] * width)
         return self.many("Split", [value, split], width, axis=1)
 
     def embed(self, model: onnx.ModelProto, name: str, feeds: Mapping[str, str]) -> dict[str, str]:
-        """Add a network as a part; return the names of its outputs.
+        """Embed a network; return the names of its outputs.
 
         Args:
             model: the network.
             name: the same network embedded again under the same name shares its weights.
-            feeds: what each of its inputs is.
+            feeds: the value for each of its inputs.
         """
         names = dict(feeds)
         for tensor in model.graph.initializer:
@@ -113,7 +113,7 @@ class GraphBuilder:
         Args:
             inputs: element type and shape by name.
             outputs: the value and its shape by name; all are float32.
-            opset, ir_version: of the file.
+            opset, ir_version: versions of the file.
         """
         named = [helper.make_node("Identity", [v], [n]) for n, (v, _) in outputs.items()]
         graph = helper.make_graph(

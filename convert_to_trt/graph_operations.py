@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operations of a TensorFlow graph would run, and whether all of them only compute.
+"""Check that all operations of a TensorFlow graph only compute.
 
-TensorFlow has some 1,900 operations. Many read or write files, open sockets or call Python, and
-releases add more, so that a list of bad ones is never complete. This is a list of good ones:
-what networks on images are made of.
+TensorFlow has about 1,900 operations. Many access files, open sockets or call Python, and new
+releases add more, so a blocklist would never be complete. This is an allowlist of the operations
+that image networks use.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ COMPUTING = frozenset(
 """Operations that compute, and touch nothing but their inputs and the model's own variables."""
 
 RESTORING = COMPUTING | {"RestoreV2", "ShardedFilename", "StringJoin"}
-"""What may run while a SavedModel reads its own weights."""
+"""Operations that may also run while a SavedModel reads its own weights."""
 
 _RUN_ON_LOADING = ("_create_resource", "_initialize", "_destroy_resource")
 """Functions of an object that `tf.saved_model.load` calls by itself."""
@@ -105,22 +105,21 @@ _INITIAL = ("saved_model_main_op", "legacy_init_op", "saved_model_train_op")
 
 
 def refuse_graph(operations: Iterable[str], name: str) -> None:
-    """Raise where not all operations of a TensorFlow graph only compute.
+    """Raise ModelError if operations of a TensorFlow graph do more than compute.
 
     Raises:
-        ModelError: names the others.
+        ModelError: there are some; the message names them.
     """
     found = sorted(set(operations) - COMPUTING)
     if found:
         raise ModelError(
-            f"{name} carries code: the operations {', '.join(found[:6])} are not among those that"
-            " only compute, they may reach files, the network or Python; if you trust its author"
-            ", add --trust"
+            f"{name} carries code: the operations {', '.join(found[:6])} may access files, the "
+            "network or Python; if you trust its author, add --trust"
         )
 
 
 def graph_operations(graph: Any) -> set[str]:
-    """The operation types of a GraphDef, and of the functions in it."""
+    """The operation types of a GraphDef and its functions."""
     functions = (node.op for function in graph.library.function for node in function.node_def)
     return {*(node.op for node in graph.node), *functions} - _function_names(graph.library)
 
@@ -128,7 +127,7 @@ def graph_operations(graph: Any) -> set[str]:
 def saved_operations(saved: Any) -> set[str]:
     """The operation types of a SavedModel that run when it is loaded or called.
 
-    Its own functions for writing checkpoints are in the file, too, but nothing here calls them.
+    The file also contains functions that write checkpoints, but nothing here calls them.
     """
     return {operation for meta in saved.meta_graphs for operation in _running(meta)}
 
@@ -158,7 +157,8 @@ def _called_on_loading(objects: Any) -> Iterator[str]:
 
 
 def _reachable(graph: Any, roots: set[str], functions: dict[str, Any]) -> set[str]:
-    """The operations that the nodes `roots` of a graph need, and those of the functions called."""
+    """The operations that the nodes `roots` of a graph depend on, including those in called
+    functions."""
     nodes = {node.name: node for node in graph.node}
     found: set[str] = set()
     seen: set[str] = set()
@@ -194,14 +194,14 @@ def _in_function(name: str, functions: dict[str, Any], seen: set[str]) -> set[st
 def _functions_of(node: Any) -> list[str]:
     named = [value.func.name for value in node.attr.values() if value.HasField("func")]
     listed = [f.name for value in node.attr.values() for f in value.list.func]
-    # A function may also be called by its own name, in the place of an operation.
+    # A function may also be called by its name in place of an operation.
     return [*named, *listed, node.op]
 
 
 def _function_names(library: Any) -> set[str]:
-    """Names of functions, which stand in the place of operations where they are called.
+    """Names of functions, which may appear in place of operations.
 
-    Python's tracing puts underscores into all of them, and no operation has one: so none is
-    taken for a function that a file gives the name of an operation.
+    Traced Python functions have underscores in their names and operations do not. Only such names
+    count, so that a function named like an operation cannot hide it.
     """
     return {f.signature.name for f in library.function if "_" in f.signature.name}

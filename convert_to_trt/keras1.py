@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of Keras 1 (2015 to 2017) in the words of Keras 2.
+"""Translate layers of Keras 1 (2015 to 2017) to Keras 2.
 
 Source: the renamings of the Keras 2 release notes, https://github.com/keras-team/keras/wiki/Keras-2.0-release-notes.
 """
@@ -39,11 +39,11 @@ _TRAINING_ONLY = {
 
 
 def translate_keras1(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """An architecture of Keras 1 as one of Keras 2. Weights are not touched.
+    """Translate an architecture of Keras 1 to Keras 2. Weights are not changed.
 
     Args:
         config: the `model_config` of the file.
-        name: what to call the model in errors.
+        name: the model's name in errors.
 
     Raises:
         ModelError: a layer has no known counterpart, or the architecture is damaged.
@@ -65,24 +65,24 @@ def _translate_layer(layer: dict[str, Any], name: str) -> dict[str, Any]:
     kind, config = layer["class_name"], dict(layer["config"])
     if kind not in _CLASSES and kind not in _SAME:
         raise ModelError(
-            f"{name} was written by Keras 1 and has a layer {kind}, which this cannot translate;"
-            " load it with Keras 2.2 and save it again"
+            f"{name} was written by Keras 1 and has a layer {kind}, which this converter cannot "
+            "translate; load it with Keras 2.2 and save it again"
         )
     if "nb_row" in config:
         config["kernel_size"] = [config.pop("nb_row"), config.pop("nb_col")]
     if "dim_ordering" in config:
         if config.pop("dim_ordering") == "th":
-            # Theano turns its kernels round; a file does not say whether that was undone.
+            # Theano flips its kernels, and the file does not say whether that was undone.
             raise ModelError(
-                f"{name} was written by Keras 1 for Theano (dim_ordering th), which this cannot"
-                " translate; load it with Keras 2.2 and save it again"
+                f"{name} was written by Keras 1 for Theano (dim_ordering th), which this "
+                "converter cannot translate; load it with Keras 2.2 and save it again"
             )
         config["data_format"] = "channels_last"
     if kind == "BatchNormalization" and config.get("mode", 0) != 0:
         raise ModelError(
             f"{name} has a BatchNormalization of mode {config['mode']}; only 0 is known"
         )
-    # Initial weights are overwritten by those of the file.
+    # The weights in the file replace the initial ones.
     config.pop("init", None)
     for option in _TRAINING_ONLY:
         config.pop(option, None)

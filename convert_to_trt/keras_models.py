@@ -43,9 +43,9 @@ def load_keras(
 
     Args:
         container: the model and, for one in JSON, its weights.
-        trust: load it even where it carries code.
-        size: height and width of the input, where the model leaves them free.
-        output: name of the output, where the model has several.
+        trust: load it even if it carries code.
+        size: height and width of the input, if the model leaves them open.
+        output: name of the output, if the model has several.
 
     Raises:
         ModelError: it carries code, or cannot be loaded.
@@ -97,7 +97,7 @@ def _describe(container: Container) -> KerasFile:
 def _load(
     container: Container, description: KerasFile, library: Any, trust: bool, folder: Path
 ) -> Any:
-    # An activation that MobileNet of Keras 2.1 named and never registered.
+    # MobileNet of Keras 2.1 uses an activation that is not registered.
     known = {"relu6": tf.nn.relu6}
     if container.kind in (KERAS_JSON, TFJS):
         model = library.models.model_from_json(json.dumps(description.config), known)
@@ -108,7 +108,7 @@ def _load(
             named.symlink_to(container.weights.resolve())
             model.load_weights(named)
         return model
-    # Keras judges a file by its suffix.
+    # Keras identifies a file by its suffix.
     named = folder / ("model.h5" if container.kind == HDF5 else "model.keras")
     if description.major == 1:
         _write_as_keras2(container.path, description, named)
@@ -120,7 +120,7 @@ def _load(
 
 
 def _weights_name(weights: Path) -> str:
-    """What a file of weights must be called for Keras 3 to know its form."""
+    """The file name by which Keras 3 recognises the format of weights."""
     with h5py.File(weights) as file:
         is_old = "layer_names" in file.attrs or "model_weights" in file
     return "weights.h5" if is_old else "model.weights.h5"
@@ -141,7 +141,7 @@ def _write_as_keras2(path: Path, description: KerasFile, target: Path) -> None:
     shutil.copyfile(path, target)
     with h5py.File(target, "r+") as file:
         file.attrs["model_config"] = json.dumps(translate_keras1(description.config, str(path)))
-        # Its presence is what makes Keras 2 turn the kernels round where that is needed.
+        # Keras 2 flips kernels where needed only if this attribute is present.
         for owner in (file, file["model_weights"]):
             owner.attrs.setdefault("keras_version", "1")
             owner.attrs.setdefault("backend", "tensorflow")

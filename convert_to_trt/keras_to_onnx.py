@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a trained mask classifier into ONNX: python -m convert_to_trt.keras_to_onnx mask.h5 ...
+"""Convert a trained mask classifier to ONNX: python -m convert_to_trt.keras_to_onnx mask.h5 ...
 
 Reads Keras (.h5, .model, .keras, .json; Keras 1, 2 and 3), TensorFlow Lite, TensorFlow.js,
-SavedModel folders, frozen .pb, .onnx, and zips of them such as Teachable Machine's. Shows the
-original and the result the same crops and writes nothing where they differ. Warns where another
-order of labels, colour or range fits the model clearly better than what was given.
+SavedModel folders, frozen .pb, .onnx, and zips of them such as Teachable Machine's. It compares
+original and result on the same crops and writes nothing if they differ. It warns if another label
+order, colour order or range fits the model clearly better than the given one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = Parser(
         prog="keras_to_onnx",
-        description="Turn a trained mask classifier into the ONNX file that the node runs.",
+        description="Convert a trained mask classifier to the ONNX file that the node runs.",
     )
     parser.add_argument(
         "input",
@@ -49,26 +49,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels",
         metavar="A,B,C",
-        help="names of the outputs, in their order, or a file with one a line; default: labels.txt"
-        " beside the model",
+        help="names of the outputs in order, or a file with one name per line; default: "
+        "labels.txt beside the model",
     )
     parser.add_argument(
         "--roles",
         metavar="R,R,R",
-        help="what each label means: with_mask, without_mask, mask_worn_incorrectly, or - for"
-        " none; default: by the names",
+        help="role of each label: with_mask, without_mask, mask_worn_incorrectly, or - for none; "
+        "default: derived from the names",
     )
     parser.add_argument(
         "--settings",
         choices=(GIVEN, AUTO),
         default=GIVEN,
-        help="auto: find what is not given by comparing with the shipped classifier",
+        help="auto: find settings that are not given by comparing with the shipped classifier",
     )
     parser.add_argument(
         "--preprocess",
         choices=PRESETS,
-        help="what the model was trained with: mobilenet_v2 (x/127.5-1), unit (x/255), none,"
-        " imagenet (torchvision's), all RGB; caffe (Keras's VGG and ResNet50), BGR",
+        help="preprocessing in training: mobilenet_v2 (x/127.5-1), unit (x/255), none, imagenet "
+        "(torchvision's), all RGB; caffe (Keras's VGG and ResNet50), BGR",
     )
     parser.add_argument("--color", choices=("BGR", "RGB"), help="order of the channels")
     parser.add_argument("--scale", type=read_number, help="input = pixel * SCALE + OFFSET")
@@ -77,52 +77,55 @@ def build_parser() -> argparse.ArgumentParser:
         "--mean",
         type=read_channels,
         metavar="M[,M,M]",
-        help="for each channel: input = (pixel - MEAN) / STD, of pixels from 0 to 1 where no"
-        " STD is above 1",
+        help="per channel: input = (pixel - MEAN) / STD, with pixels from 0 to 1 if no STD is "
+        "above 1",
     )
     parser.add_argument("--std", type=read_channels, metavar="S[,S,S]", help="see --mean")
     parser.add_argument(
         "--margin", type=read_number, help="context around the face box, default 0: the box itself"
     )
-    parser.add_argument("--size", type=int, metavar="PX", help="side of the crops, if it is free")
     parser.add_argument(
-        "--logits", action="store_true", help="the last layer has no softmax or sigmoid: add it"
+        "--size", type=int, metavar="PX", help="side of the crops, if the model leaves it open"
+    )
+    parser.add_argument(
+        "--logits", action="store_true", help="add the softmax or sigmoid that the last layer lacks"
     )
     parser.add_argument("--inputs", metavar="NAME", help="input of a frozen .pb")
-    parser.add_argument("--outputs", metavar="NAME", help="output, where there are several")
+    parser.add_argument("--outputs", metavar="NAME", help="output, if there are several")
     parser.add_argument(
         "--crops",
         type=Path,
         metavar="FOLDER",
-        help="crops of faces to compare on, or one folder for each label; default: rendered faces",
+        help="face crops to compare on, or one subfolder per label; default: rendered faces",
     )
     parser.add_argument(
-        "--trust", action="store_true", help="load a model that carries code of its author"
+        "--trust", action="store_true", help="load a model that carries code from its author"
     )
     parser.add_argument(
         "--memory-limit",
         type=read_number,
         default=MEMORY_LIMIT_GB,
         metavar="GB",
-        help="end the conversion above it, default %(default)g",
+        help="memory limit of the conversion, default %(default)g",
     )
     parser.add_argument(
         "--time-limit",
         type=read_number,
         default=TIME_LIMIT,
         metavar="S",
-        help="end the conversion after so many seconds, default %(default)g",
+        help="time limit of the conversion, default %(default)g",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
 
 def check(options: argparse.Namespace) -> tuple[str, ...]:
-    """The packages that the conversion needs, after what can be checked without loading the model.
+    """Check everything that can be checked without loading the model; return the packages that the
+    conversion needs.
 
     Raises:
         ParameterError: the options contradict each other or the input.
-        ModelError: the input is no model.
+        ModelError: the input is not a model.
     """
     options.input = options.input.expanduser()
     if options.output is None:
@@ -137,9 +140,9 @@ def check(options: argparse.Namespace) -> tuple[str, ...]:
         raise ParameterError(f"--crops must be a folder of face crops, got {options.crops}")
     with open_container(options.input) as container:
         if container.kind != FROZEN_GRAPH and options.inputs:
-            raise ParameterError(f"--inputs is for a frozen .pb, this is a {container.kind}")
+            raise ParameterError(f"--inputs applies to a frozen .pb; this is a {container.kind}")
         if container.kind != ONNX and options.settings != AUTO:
-            # Before the long work, whatever needs no look into the model.
+            # Before the long work, check everything that does not need the model's content.
             _settle_early(options, container.metadata)
         elif options.labels is not None:
             read_labels(options.labels)
@@ -147,7 +150,7 @@ def check(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _settle_early(options: argparse.Namespace, metadata: dict[str, str]) -> None:
-    # A network that scales by itself, or takes whole numbers, needs no preprocessing.
+    # A network that scales its input, or takes integers, needs no preprocessing.
     pixels = {"scale": "1", "offset": "0", "color": "RGB"}
     settle(options, {**pixels, **metadata})
 
@@ -173,7 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main_with_limits() -> int:
-    # They hold for the process's life, so not where another program calls `main`.
+    # The limits last for the life of the process, so do not set them if another program calls
+    # `main`.
     options, _ = build_parser().parse_known_args()
     limit_process(options.memory_limit, options.time_limit)
     return main()

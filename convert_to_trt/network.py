@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model after loading, whatever it came from: the same network twice, as ONNX and as it was."""
+"""A loaded model of any framework: the network as ONNX, and the original."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Network:
 
     Attributes:
         model: one input, a batch of images, and one output.
-        run: one input batch of any size to the output batch, in the framework that made it.
-        framework: its name and version.
-        metadata: what the file says about labels and preprocessing, as ONNX metadata.
-        is_quantised: whether the original computes in int8, so that it differs from the same
-            network in float by its own rounding.
+        run: maps an input batch of any size to the output batch, in the original framework.
+        framework: name and version of the original framework.
+        metadata: labels and preprocessing given in the file, as ONNX metadata.
+        is_quantised: whether the original computes in int8, so that its rounding makes it differ
+            from the float network.
     """
 
     model: onnx.ModelProto
@@ -35,10 +35,10 @@ class Network:
 
 
 def in_steps(run: Run, batch_size: int) -> Run:
-    """The same for any number of crops, by batches of the size that a network is tied to."""
+    """Make a function of any number of crops from one with a fixed batch size."""
 
     def run_all(batch: Array) -> Array:
-        # The last batch is filled up with black.
+        # Pad the last batch with black.
         filled = np.concatenate(
             [batch, np.zeros((-len(batch) % batch_size, *batch.shape[1:]), batch.dtype)]
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build TensorRT engines ahead of time: python -m convert_to_trt.onnx_to_engine [MODEL.onnx ...]
 
-They go into the cache where the node looks for them, so that it starts at once. Without a
-model it builds what the node would: the detector's three networks and the classifier.
+The engines go into the node's cache, so that it starts at once. Without a model it builds what the
+node would: the detector's networks and the classifier.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
         prog="onnx_to_engine", description="Build TensorRT engines ahead of time, and check them."
     )
     parser.add_argument(
-        "models", type=Path, nargs="*", metavar="MODEL.onnx", help="default: what the node runs"
+        "models",
+        type=Path,
+        nargs="*",
+        metavar="MODEL.onnx",
+        help="default: the models that the node runs",
     )
     parser.add_argument(
         "--precision",
@@ -56,7 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="write the bare plan to -o and check nothing; needs no GPU with --target",
     )
     parser.add_argument(
-        "--target", default="", metavar="SM86", help="with --build-only and TensorRT-RTX: for it"
+        "--target",
+        default="",
+        metavar="SM86",
+        help="with --build-only and TensorRT-RTX: GPU architecture to build for",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="PLAN", help="of --build-only")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -65,29 +72,31 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other.
+    """Reject contradictory options.
 
     Raises:
-        ParameterError: says which.
+        ParameterError: options contradict each other.
     """
     if options.build_only != bool(options.output):
-        raise ParameterError("--build-only and -o PLAN go together")
+        raise ParameterError("--build-only and -o PLAN must be given together")
     if options.build_only and len(options.models) != 1:
         raise ParameterError("--build-only takes one MODEL.onnx")
     if options.target and not options.build_only:
-        raise ParameterError("--target is for --build-only: an engine for another GPU cannot run")
+        raise ParameterError(
+            "--target needs --build-only: an engine for another GPU cannot run here"
+        )
     if (options.precision == "int8") != (options.crops is not None):
-        raise ParameterError("--precision int8 and --crops FOLDER go together")
+        raise ParameterError("--precision int8 and --crops FOLDER must be given together")
     if options.precision == "int8" and len(options.models) != 1:
         raise ParameterError("int8 is for one mask classifier: give its MODEL.onnx")
     if options.workspace < 1:
         raise ParameterError("--workspace must be 1 or more")
-    # From here on the parameters of the node have their values, too.
+    # From here on the node's parameters have values too.
     vars(options).update(option_values(options, PARAMETERS))
 
 
 def read_models(options: argparse.Namespace) -> dict[str, bytes]:
-    """The models by name: those given, or what the node runs with these parameters.
+    """The models by name: the given ones, or those that the node runs with these parameters.
 
     Raises:
         ModelError: one cannot be read.
@@ -105,15 +114,15 @@ def _read(path: Path) -> bytes:
 
 
 def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Do what the options say; return a report for each engine.
+    """Build the engines; return a report for each.
 
     Raises:
-        MaskDetectorError: an engine cannot be built, or computes something else.
+        MaskDetectorError: an engine cannot be built, or its results differ.
     """
     models = read_models(options)
     reports: list[dict[str, Any]] = []
     if options.precision == "int8":
-        # The first says what to install where the package onnx is missing.
+        # The first import says what to install if the package onnx is missing.
         from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
         from convert_to_trt.quantise import quantise
 
@@ -124,7 +133,9 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
         models = {str(target): content}
         reports.append({"model": str(target), "int8": cost.to_record(), "text": cost.describe()})
         if missing_packages():
-            reports[-1]["text"] += f"\nwritten: {target}; no TensorRT here to build an engine with"
+            reports[-1]["text"] += (
+                f"\nwritten: {target}; TensorRT is not installed, so no engine was built"
+            )
             return reports
     for name, model in models.items():
         start = time.monotonic()
@@ -136,7 +147,7 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _precision(options: argparse.Namespace) -> str:
-    # What int8 leaves over is computed in fp16.
+    # Layers that are not quantised compute in fp16.
     return "fp16" if options.precision == "int8" else str(options.precision)
 
 
@@ -183,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         check(options)
-        # Before any long work: is it there at all?
+        # Check that TensorRT is installed before any long work.
         if options.build_only:
             TensorRt()
         elif options.precision != "int8":

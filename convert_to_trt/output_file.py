@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing what the converters make."""
+"""Write the converters' output files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from mask_detector_ros.errors import ModelError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write the file as a whole or not at all, with the rights that any new file gets."""
+    """Write the file atomically, with the default permissions of a new file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
-        raise ModelError(f"cannot write {path} ({error.strerror}); give another with -o") from error
+        raise ModelError(
+            f"cannot write {path} ({error.strerror}); give another path with -o"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on the process that opens a stranger's model: no network, so much memory and time.
+"""Limit the process that opens an untrusted model: no network, bounded memory and time.
 
-The checks of `carried_code` and `graph_operations` look at what a file says of itself. These
-limits hold whatever it does, and whatever fault there is in a library that reads it.
+The checks of `carried_code` and `graph_operations` inspect the file. These limits hold regardless
+of its content and of faults in the libraries that read it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import time
 from pathlib import Path
 
 MEMORY_LIMIT_GB = 8.0
-"""Memory in use at which the process ends itself: TensorFlow takes 1, a MobileNet 0.2 more."""
+"""Memory limit in GB: TensorFlow takes 1, a MobileNet 0.2 more."""
 
 TIME_LIMIT = 1800.0
-"""Seconds; a MobileNet takes 30 on one core."""
+"""Time limit in seconds; a MobileNet takes 30 on one core."""
 
 _POLL = 0.2
 _UNIX, _NETLINK = 1, 16
-"""Families of sockets that stay on this machine; the C library lists interfaces by the second."""
+"""Socket families local to this machine; the C library lists network interfaces with the second."""
 
 _MACHINES = {"x86_64": (0xC000003E, 41, 425), "aarch64": (0xC00000B7, 198, 425)}
-"""Audit architecture, and the numbers of the system calls socket and io_uring_setup, which opens
-sockets, too. Source: linux/audit.h, and the system call tables of Linux 6."""
+"""Audit architecture, and the numbers of the system calls socket and io_uring_setup, which can also
+open sockets. Source: linux/audit.h, and the system call tables of Linux 6."""
 
 
 def limit_process(memory_gb: float = MEMORY_LIMIT_GB, seconds: float = TIME_LIMIT) -> None:
-    """Forbid this process, and all that it starts, to open network sockets, and watch its size.
+    """Forbid this process and its children to open network sockets, and limit its memory and time.
 
-    It cannot be undone. Where the kernel has no seccomp (not Linux, or another processor) only
-    memory and time are limited.
+    This cannot be undone. Without seccomp (not Linux, or another processor) only memory and time
+    are limited.
     """
     _forbid_sockets()
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
@@ -66,10 +66,10 @@ def _end(reason: str) -> None:
 
 
 def _forbid_sockets() -> bool:
-    """Let `socket` fail with EACCES but for those that stay on this machine, by seccomp.
+    """Make `socket` fail with EACCES, except for local families, by seccomp.
 
     Returns:
-        Whether the kernel took the filter.
+        Whether the kernel accepted the filter.
     """
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""int8 for a mask classifier: scales measured on face crops, and what that costs in accuracy."""
+"""Quantise a mask classifier to int8 with scales from face crops, and measure the cost in
+accuracy."""
 
 from __future__ import annotations
 
@@ -30,23 +31,23 @@ from mask_detector_ros.sources import list_images, read_image
 
 FEWEST_CROPS = 20
 MOST_CROPS = 512
-"""Scales need a few hundred crops; more tell nothing new."""
+"""Maximum number of crops for scales; more than a few hundred add nothing."""
 
 QUANTISED_OPERATIONS = ["Conv", "MatMul", "Gemm"]
-"""All but the first and the last of them in a network: the first sees pixels, and took a third of
-the right labels with it when it was quantised too (accuracy 0.85 to 0.66, else 0.85)."""
+"""Layers to quantise, except the first and the last of a network: quantising the first, whose input
+is pixels, reduced the accuracy from 0.85 to 0.66; without it, it stays at 0.85."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What int8 changed on crops that were not used for its scales.
+    """Effect of int8 on crops that were not used for its scales.
 
     Attributes:
-        calibration_crops, test_crops: how many.
-        largest, mean: difference of a probability.
-        same_label: share of the crops with the same most probable label.
-        accuracy_before, accuracy_after: share of right labels, where the crops lie in folders
-            with the labels' names; else None.
+        calibration_crops, test_crops: number of crops.
+        largest, mean: differences of the probabilities.
+        same_label: fraction of the crops whose most probable label is the same.
+        accuracy_before, accuracy_after: fraction of correct labels, if the crops are in folders
+            named after labels; otherwise None.
     """
 
     calibration_crops: int
@@ -73,7 +74,7 @@ class Cost:
 
 
 class _Recorder(Session):
-    """Hands arrays on and remembers them: what the node would feed the network."""
+    """Records the arrays that the node feeds the network."""
 
     def __init__(self, session: Session) -> None:
         self.name, self.backend, self.device = session.name, session.backend, session.device
@@ -97,16 +98,16 @@ class _Reader(CalibrationDataReader):
 
 
 def quantise(model: bytes, name: str, folder: Path) -> tuple[bytes, Cost]:
-    """The same classifier with int8 convolutions, in QDQ form, and what that costs.
+    """Quantise a classifier's convolutions to int8 in QDQ form; return it with the cost.
 
     Args:
         model: serialised ONNX of a mask classifier, in float32.
-        name: what to call it in errors.
-        folder: of face crops, or of one folder for each label; every second crop is kept for
-            measuring the cost.
+        name: its name in errors.
+        folder: folder of face crops, or of one subfolder per label; every second crop is reserved
+            for measuring the cost.
 
     Raises:
-        ModelError: it is no mask classifier, or cannot be quantised.
+        ModelError: it is not a mask classifier, or cannot be quantised.
         ParameterError: the folder holds too few crops.
     """
     session = _Recorder(create_session(model, name, "onnxruntime"))
@@ -118,8 +119,8 @@ def quantise(model: bytes, name: str, folder: Path) -> tuple[bytes, Cost]:
     paths = paths[:: max(1, len(paths) // MOST_CROPS)]
     if len(paths) < FEWEST_CROPS:
         raise ParameterError(
-            f"{folder} holds {len(paths)} images, int8 needs {FEWEST_CROPS} or more;"
-            " a few hundred of your own camera are best"
+            f"{folder} holds {len(paths)} images, int8 needs {FEWEST_CROPS} or more; a few "
+            "hundred from your own camera are best"
         )
     crops = np.stack([square_crop(read_image(path), classifier.side) for path in paths])
     classify_crops(classifier, crops[::2])
@@ -142,7 +143,7 @@ def quantise(model: bytes, name: str, folder: Path) -> tuple[bytes, Cost]:
 
 
 def _quantise(model: bytes, name: str, fed: Sequence[dict[str, Array]]) -> bytes:
-    # It recommends, at every call, a preparation that these networks do not need.
+    # At every call it recommends a preparation that these networks do not need.
     logging.getLogger().addFilter(_is_no_recommendation)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
@@ -163,8 +164,8 @@ def _quantise(model: bytes, name: str, fed: Sequence[dict[str, Array]]) -> bytes
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                # What TensorRT takes: symmetric scales, weights as float with QDQ after them,
-                # biases in float.
+                # The form that TensorRT accepts: symmetric scales, float weights followed by QDQ,
+                # float biases.
                 extra_options={
                     "ActivationSymmetric": True,
                     "WeightSymmetric": True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow's own models, as graphs and without Keras: SavedModel folders and frozen graphs."""
+"""Load TensorFlow's own formats as graphs, without Keras: SavedModel folders and frozen graphs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Orig
 
     Args:
         path: the folder.
-        trust: load it even where its operations reach out of the graph.
-        output: name of the output, where the signature has several.
+        trust: load it even if its operations do more than compute.
+        output: name of the output, if the signature has several.
 
     Raises:
         ModelError: it carries code, has several inputs or outputs, or cannot be loaded.
@@ -57,7 +57,7 @@ def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Orig
     chosen = outputs[choose_one(path, "outputs", outputs, output)]
 
     def run(batch: Any) -> Any:
-        # `loaded` owns the variables that the signature only refers to.
+        # `loaded` owns the variables that the signature only references.
         assert loaded is not None
         return signature(**{inputs[0]: batch})[chosen]
 
@@ -75,11 +75,11 @@ def load_frozen_graph(
 
     Args:
         path: the `.pb` file.
-        trust: load it even where its operations reach out of the graph.
-        inputs, outputs: names of its ends; empty to find them.
+        trust: load it even if its operations do more than compute.
+        inputs, outputs: names of its input and output; empty to find them.
 
     Raises:
-        ModelError: it carries code, its ends are not clear, or it cannot be loaded.
+        ModelError: it carries code, its input or output is ambiguous, or it cannot be loaded.
     """
     graph = tf.compat.v1.GraphDef()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow.js layers models: `model.json`, and its weights in shards beside it.
+"""Read TensorFlow.js layers models: `model.json`, with the weights in shards beside it.
 
 Source of the format: the manifest of tfjs-converter, https://www.tensorflow.org/js/guide/save_load,
 and its quantisation, tfjs-core/src/io/io_utils.ts.
@@ -18,24 +18,25 @@ from mask_detector_ros.errors import ModelError
 
 
 def read_tensorflow_js(path: Path) -> KerasFile:
-    """The architecture of a layers model, which is that of Keras 2.
+    """Read the architecture of a layers model, in the form of Keras 2.
 
     Raises:
-        ModelError: it is no layers model.
+        ModelError: it is not a layers model.
     """
     topology = read_json(path).get("modelTopology")
     if isinstance(topology, dict):
-        # The converter writes what Keras stores, the browser only the architecture.
+        # The converter writes what Keras stores; the browser writes only the architecture.
         config = topology.get("model_config", topology)
         if isinstance(config, dict) and "class_name" in config:
             return KerasFile({**config, "keras_version": "2.0", "backend": "tensorflow"}, 2)
     raise ModelError(
-        f"{path} is no TensorFlow.js layers model; convert the .h5 or SavedModel it was made from"
+        f"{path} is not a TensorFlow.js layers model; convert the .h5 or SavedModel it was made "
+        "from"
     )
 
 
 def assign_weights(model: Any, path: Path) -> None:
-    """Give a Keras model the weights in the shards beside its `model.json`, by their names.
+    """Assign the weights in the shards beside `model.json` to a Keras model, by name.
 
     Raises:
         ModelError: a shard or a weight is missing, or does not fit.

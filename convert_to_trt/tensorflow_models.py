@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What models of TensorFlow and Keras have in common: a frozen graph, and the original."""
+"""Common parts of TensorFlow and Keras models: the frozen graph, and the original."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOAD_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, RuntimeError),
     *(ImportError, tf.errors.OpError),
 )
-"""What TensorFlow and Keras raise for a file that they cannot load."""
+"""Exceptions that TensorFlow and Keras raise for a file that they cannot load."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Original:
     """A model in the framework that made it.
 
     Attributes:
-        framework: its name and version.
-        run: one input batch to the output batch.
-        graph: the same as a TensorFlow GraphDef with its weights in it.
+        framework: name and version of the framework.
+        run: maps an input batch to the output batch.
+        graph: the model as a TensorFlow GraphDef that includes its weights.
         inputs, outputs: tensor names in `graph`.
     """
 
@@ -46,13 +46,13 @@ class Original:
 
 
 def freeze(path: Path, concrete: Any, framework: str, call: Callable[[Any], Any]) -> Original:
-    """A concrete function of TensorFlow with its variables made constants.
+    """Freeze a concrete TensorFlow function: turn its variables into constants.
 
     Args:
-        path: of the model, for errors.
+        path: path of the model, for errors.
         concrete: the function.
-        framework: name and version.
-        call: the original, one input batch to the output batch.
+        framework: name and version of the framework.
+        call: the original; maps an input batch to the output batch.
 
     Raises:
         ModelError: it cannot be frozen.
@@ -61,7 +61,7 @@ def freeze(path: Path, concrete: Any, framework: str, call: Callable[[Any], Any]
         frozen = convert_variables_to_constants_v2(concrete)
     except LOAD_ERRORS as error:
         raise unloadable(path, framework, error) from error
-    # Variables are still listed as inputs, as handles.
+    # Variables are still listed as inputs, by their handles.
     inputs = [tensor for tensor in frozen.inputs if tensor.dtype != tf.resource]
     outputs = [tensor.name for tensor in frozen.outputs]
     batch = inputs[0].shape[0] if inputs and inputs[0].shape.rank else None
@@ -74,10 +74,11 @@ def freeze(path: Path, concrete: Any, framework: str, call: Callable[[Any], Any]
 def runner(
     path: Path, call: Callable[[Any], Any], batch: int | None = None
 ) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Run the original on arrays, by batches of `batch` where it is tied to that size.
+    """Make a function that runs the original on arrays, in batches of `batch` if its batch size is
+    fixed.
 
     Raises:
-        ModelError: on calling it, the model does not run.
+        ModelError: raised on calling it, if the model does not run.
     """
 
     def run(crops: NDArray[Any]) -> NDArray[Any]:
@@ -94,21 +95,21 @@ def choose_one(path: Path, what: str, names: Sequence[str], wanted: str | None =
     """The index of the one input or output of a model.
 
     Args:
-        path: of the model, for errors.
+        path: path of the model, for errors.
         what: `inputs` or `outputs`.
-        names: of all of them.
+        names: names of all of them.
         wanted: the name that the user gave.
 
     Raises:
-        ModelError: there are several, or none of that name.
+        ModelError: there are several, or none with this name.
     """
     if wanted is not None and wanted in names:
         return list(names).index(wanted)
     if wanted is not None or len(names) != 1:
         shown = ", ".join(names) or "none"
         raise ModelError(
-            f"{path} has {len(names)} {what}; a mask classifier takes one batch of crops and gives"
-            f" one of probabilities; say with --{what} which of these it is: {shown}"
+            f"{path} has {len(names)} {what}; a mask classifier takes one batch of crops and "
+            f"gives one of probabilities; choose one with --{what}: {shown}"
         )
     return 0
 
@@ -116,14 +117,14 @@ def choose_one(path: Path, what: str, names: Sequence[str], wanted: str | None =
 def unrunnable(path: Path, error: BaseException) -> ModelError:
     reason = " ".join(str(error).split())[:300]
     return ModelError(
-        f"{path} does not run on the CPU with any number of crops ({reason});"
-        " export it with a free batch size, for the order height, width, channels"
+        f"{path} does not run on the CPU with any number of crops ({reason}); export it with a "
+        "dynamic batch size and channels last"
     )
 
 
 def unloadable(path: Path, what: str, error: BaseException) -> ModelError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     return ModelError(
-        f"{path} cannot be loaded as {what} ({reason});"
-        " the file is damaged or uses parts of its own: get it again, or export a SavedModel"
+        f"{path} cannot be loaded as {what} ({reason}); the file is damaged or uses custom parts: "
+        "get it again, or export a SavedModel"
     )

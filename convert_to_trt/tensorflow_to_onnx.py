@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tf2onnx, with its answers in our words."""
+"""Translate TensorFlow graphs with tf2onnx, and explain its errors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
 
 
 def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:
-    """The frozen graph of a model as ONNX.
+    """Translate the frozen graph of a model to ONNX.
 
     Args:
         original: the model.
         opset: version of the ONNX operations to use.
-        name: what to call the model in errors.
+        name: the model's name in errors.
 
     Raises:
-        ModelError: the graph uses operations that ONNX has not.
+        ModelError: the graph uses operations that ONNX lacks.
     """
     return _translate(
         lambda: tf2onnx.convert.from_graph_def(
@@ -40,10 +40,10 @@ def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:
 
 
 def translate_lite(path: Path, opset: int) -> onnx.ModelProto:
-    """A `.tflite` file as ONNX.
+    """Translate a `.tflite` file to ONNX.
 
     Raises:
-        ModelError: it uses operations that ONNX has not.
+        ModelError: it uses operations that ONNX lacks.
     """
     return _translate(lambda: tf2onnx.convert.from_tflite(str(path), opset=opset)[0], str(path))
 
@@ -70,7 +70,7 @@ def _translate(work: Callable[[], onnx.ModelProto], name: str) -> onnx.ModelProt
     unknown = {n.op_type for n in nodes if not onnx.defs.has(n.op_type, domain=n.domain)}
     if unknown:
         raise ModelError(
-            f"{name} uses operations that ONNX has not: {', '.join(sorted(unknown))};"
-            " replace those layers and train it again"
+            f"{name} uses operations that ONNX lacks: {', '.join(sorted(unknown))}; replace those "
+            "layers and train it again"
         )
     return model

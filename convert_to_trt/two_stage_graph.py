@@ -133,7 +133,7 @@ class _Composer:
     def _draw(self, levels: list[images.Level], letterbox: Letterbox) -> str:
         """(1, H, W, 3) floats: what `Letterbox.draw` makes.
 
-        A network that takes bytes casts them first, and floats go through that unchanged.
+        A network with a uint8 input casts it first, which leaves floats unchanged.
         """
         g = self.g
         level = levels[int(level_for(letterbox.height, letterbox.rows))]
@@ -232,7 +232,7 @@ class _Composer:
         return squares, g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))
 
     def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
-        """Keep the best ones, and record how many good ones found no slot."""
+        """Keep the best scores, and record how many others above 0 found no slot."""
         g = self.g
         excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
         self._dropped.append(g.add("Max", excess, g.constant([0.0])))

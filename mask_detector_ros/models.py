@@ -133,8 +133,8 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
     two, three = (_file_names(stages) for stages in (TWO_STAGES, THREE_STAGES))
     if not folder.is_dir():
         raise ModelError(
-            f"detector_model {detector_model!r} is neither a folder with {two} or with {three},"
-            f" nor the file of a whole cascade, nor one of: {', '.join(DETECTORS)}"
+            f"detector_model {detector_model!r} is neither a folder with {two} or with {three}, "
+            f"nor the file of a single-file cascade, nor one of: {', '.join(DETECTORS)}"
         )
     has_two = any((folder / f"{stage}.onnx").is_file() for stage in TWO_STAGES)
     stages, files = (TWO_STAGES, two) if has_two else (THREE_STAGES, three)

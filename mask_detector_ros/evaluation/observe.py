@@ -111,10 +111,10 @@ class Networks:
         if find_cascade_graph(detector) is not None:
             # Scaling all photographs to one size would measure the effect of scaling.
             raise ParameterError(
-                f"{detector} is a whole cascade: one image size, one threshold, and"
-                " its classifier within; evaluate what it was made from (--detector-model with the"
-                " name or folder of its networks, --model with the classifier), and compare"
-                " the two with convert_to_trt.cascade_to_onnx --photos"
+                f"{detector} is a single-file cascade: one image size, one threshold, and its "
+                "classifier within; evaluate what it was made from (--detector-model with the "
+                "name or folder of its networks, --model with the classifier), and compare the "
+                "two with convert_to_trt.cascade_to_onnx --photos"
             )
         if values["server_url"]:
             return cls._of_server(values, models)

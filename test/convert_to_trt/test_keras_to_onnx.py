@@ -74,7 +74,7 @@ REFUSED = {
     "softmax of one": (("softmax_of_one.h5",), "softmax over a single value"),
     "logits of a softmax": (("keras2.h5", "--logits"), "ends in a softmax already"),
     "two outputs": (("two_outputs.h5",), "--outputs which of these it is: .*mask"),
-    "trusted, but not for ONNX": (("python_saved", "--trust"), "ONNX has not: EagerPyFunc"),
+    "trusted, but not for ONNX": (("python_saved", "--trust"), "ONNX lacks: EagerPyFunc"),
     "wrong name": (("frozen.pb", "--outputs", "nowhere"), "no operation 'nowhere'"),
 }
 

@@ -141,12 +141,12 @@ def test_int8_needs_enough_crops_of_a_classifier(tmp_path, crops):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("a.onnx", "--build-only"), "--build-only and -o PLAN go together"),
-        (("a.onnx", "-o", "plan"), "--build-only and -o PLAN go together"),
+        (("a.onnx", "--build-only"), "--build-only and -o PLAN must be given"),
+        (("a.onnx", "-o", "plan"), "--build-only and -o PLAN must be given"),
         (("--build-only", "-o", "plan"), "takes one MODEL.onnx"),
-        (("a.onnx", "--target", "SM86"), "--target is for --build-only"),
-        (("a.onnx", "--precision", "int8"), "int8 and --crops FOLDER go together"),
-        (("a.onnx", "--crops", "x"), "int8 and --crops FOLDER go together"),
+        (("a.onnx", "--target", "SM86"), "--target needs --build-only"),
+        (("a.onnx", "--precision", "int8"), "int8 and --crops FOLDER must be given"),
+        (("a.onnx", "--crops", "x"), "int8 and --crops FOLDER must be given"),
         (("--precision", "int8", "--crops", "x"), "int8 is for one mask classifier"),
         (("--workspace", "0"), "--workspace must be 1 or more"),
     ],
@@ -179,7 +179,7 @@ def test_int8_without_tensorrt_still_writes_the_network(tmp_path, crops, capsys,
     model.write_bytes(find_classifier("mask_classifier"))
     code, out, _ = run(capsys, model, "--precision", "int8", "--crops", crops)
     assert code == 0
-    assert f"written: {tmp_path / 'mask.int8.onnx'}; no TensorRT here" in out
+    assert f"written: {tmp_path / 'mask.int8.onnx'}; TensorRT is not installed" in out
 
 
 def test_without_the_package_onnx_engines_can_still_be_built():

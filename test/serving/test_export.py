@@ -202,7 +202,7 @@ def test_a_model_that_exists_is_kept(capsys, repository):
 
 
 def test_the_converters_reason_is_the_error(capsys, tmp_path):
-    assert "--image must be such as 640x480" in error_of(capsys, tmp_path, "--image", "3x", code=1)
+    assert "--image must have the form" in error_of(capsys, tmp_path, "--image", "3x", code=1)
     assert not any(tmp_path.iterdir())
 
 
