@@ -100,5 +100,6 @@ def test_a_whole_cascade_is_refused_with_what_to_evaluate_instead(tmp_path):
     whole = tmp_path / "cascade.onnx"
     whole.write_bytes(b"of one image size")
     values = check_parameters(DETECTOR_PARAMETERS, {**OPTIONS, "detector_model": str(whole)})
-    with pytest.raises(ParameterError, match=r"cascade.onnx is a single-file cascade.*was made from"):
+    text = r"cascade.onnx is a single-file cascade.*was made from"
+    with pytest.raises(ParameterError, match=text):
         Networks.load(values, ["mask_classifier"])

@@ -275,19 +275,19 @@ def random_pixels(channels: int, dtype: type) -> np.ndarray:
     return values.astype(dtype)
 
 
-@pytest.mark.parametrize("encoding", READABLE_ENCODINGS)
+# cv_bridge knows no planar encodings, no colours by type, and not the short names of packed YUV.
+UNKNOWN_TO_CV_BRIDGE = {*PLANAR_ENCODINGS, "8UC1", "8UC3", "8UC4", "uyvy", "yuyv"}
+
+
+@pytest.mark.parametrize(
+    "encoding", [name for name in READABLE_ENCODINGS if name not in UNKNOWN_TO_CV_BRIDGE]
+)
 def test_cv_bridge_reads_the_same(encoding, bridge):
-    channels = 2 if encoding in UYVY + YUYV else 3 if encoding in ("8UC3", "nv24") else 1
+    channels = 2 if encoding in UYVY + YUYV else 1
     if encoding[:3] in ("bgr", "rgb"):
         channels = 4 if "a" in encoding else 3
     dtype = np.uint16 if encoding.endswith("16") else np.uint8
     msg = message(random_pixels(channels, dtype), encoding)
-    if encoding in PLANAR_ENCODINGS:
-        rows = 12 * 3 if encoding == "nv24" else 12 * 3 // 2
-        msg.step, msg.data = 16, random_pixels(3, np.uint8).tobytes()[: 16 * rows]
-    try:
-        theirs = bridge.imgmsg_to_cv2(msg, "bgr8")
-    except TypeError as error:  # CvBridgeError
-        pytest.skip(f"this cv_bridge: {error}")
+    theirs = bridge.imgmsg_to_cv2(msg, "bgr8")
     # Of 16 bits, cv_bridge rounds where this keeps the upper byte.
     assert np.abs(image_from_message(msg).astype(int) - theirs).max() <= (dtype == np.uint16)

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from environment.errors import SetupError
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     venv = Path(os.path.abspath(options.venv))
     try:
         leave_own_venv(venv)
-        with only_one(venv.parent):
+        with only_one(venv):
             set_up(venv, options.ros_tools)
     except SetupError as error:
         return complain(str(error))
@@ -91,17 +91,20 @@ def stamp(step: Step, venv: Path) -> Path:
 
 
 @contextmanager
-def only_one(directory: Path) -> Iterator[None]:
-    """Allow one set-up at a time in a directory; others wait."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def only_one(venv: Path) -> Iterator[None]:
+    """Allow one set-up of an environment at a time; others wait."""
+    venv.mkdir(exist_ok=True)
+    descriptor = os.open(venv, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("waiting for another set-up of this directory ...", flush=True)
+            print("waiting for another set-up of this environment ...", flush=True)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with suppress(OSError):
+            venv.rmdir()  # where nothing was made
         os.close(descriptor)
 
 

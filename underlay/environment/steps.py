@@ -18,7 +18,7 @@ from pathlib import Path
 from environment import ros_sources
 from environment.logged import run_logged
 from environment.ros_sources import SOURCES, RosSources, read_sources
-from environment.surroundings import Surroundings
+from environment.surroundings import Surroundings, check_cv_bridge_packages
 
 UNDERLAY = Path(__file__).resolve().parent.parent
 REPOSITORY = UNDERLAY.parent
@@ -89,7 +89,8 @@ class Environment:
             Step("links", "links to the sources", links, self.link_sources),
         ]
         if ros_tools:
-            tools = fingerprint([base], [SOURCES, Path(ros_sources.__file__)])
+            files = files_below(UNDERLAY / "cv_bridge")
+            tools = fingerprint([base], [SOURCES, Path(ros_sources.__file__), *files])
             steps.append(Step("ros_tools", "ros2 launch and its like", tools, self.add_ros_tools))
         return steps
 
@@ -129,9 +130,14 @@ class Environment:
 
     def add_ros_tools(self) -> None:
         """Install the ROS packages without wheels."""
+        check_cv_bridge_packages()
 
         def build(name: str, source: Path) -> None:
-            self.build(name, source)
+            ours = UNDERLAY / name
+            if ours.is_dir():
+                self.build(name, ours, f"-DSOURCES={source}")
+            else:
+                self.build(name, source)
             self.install(name)
 
         sources = RosSources(self.python, self.venv / "sources", self.run, build)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ WHEEL_MACHINE = "x86_64"
 NO_WHEELS = "none"
 NEEDED_DISK_BYTES = 2 * 1024**3
 """A finished environment takes 1.1 GB; pip needs additional space to unpack."""
+
+OPENCV_HEADER = Path("/usr/include/opencv4/opencv2/imgcodecs.hpp")
+CV_BRIDGE_PACKAGES = "libopencv-imgcodecs-dev libboost-python-dev"
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,21 @@ def check_apt_packages(builds_messages: bool = True) -> None:
         )
 
 
+def check_cv_bridge_packages() -> None:
+    """Raise SetupError naming the packages that cv_bridge is compiled with."""
+    version = f"{sys.version_info[0]}{sys.version_info[1]}"
+    if not find_library(f"boost_python{version}") or not OPENCV_HEADER.exists():
+        raise SetupError(
+            f"cv_bridge needs OpenCV's headers and Boost.Python of Python {_python_version()}",
+            f"sudo apt-get install {CV_BRIDGE_PACKAGES}; Debian has it for its own Python:"
+            " PYTHON=/usr/bin/python3",
+        )
+
+
 def check_disk(venv: Path) -> None:
     """Raise SetupError if the disk has too little space for the environment."""
     free = shutil.disk_usage(venv.parent).free
-    if free < NEEDED_DISK_BYTES and not venv.exists():
+    if free < NEEDED_DISK_BYTES and not (venv / "pyvenv.cfg").exists():
         raise SetupError(
             f"{free / 1024**3:.1f} GiB free in {venv.parent}, the environment needs "
             f"{NEEDED_DISK_BYTES / 1024**3:.0f}",
