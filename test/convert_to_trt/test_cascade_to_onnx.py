@@ -164,7 +164,7 @@ def test_too_few_slots_are_said_once(tmp_path, astronaut, caplog):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--image", "640"), "--image must have the form, got '640'"),
+        (("--image", "640"), "--image must have the form 640x480, got '640'"),
         (("--image", "0x480"), "--image must have the form"),
         (("--min-face-size", "5"), "min_face_size must be an integer from 12"),
         (("--min-face-size", "300"), "an image of 256x256 holds no face of 300 pixels"),
