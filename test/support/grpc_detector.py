@@ -18,10 +18,20 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.models import hash_networks
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 Arrays = dict[str, Any]
 
 FORMS = {"boxes": (-1, 4), "scores": (-1,), "landmarks": (-1, 5, 2), "probabilities": (-1, -1)}
+
+
+def read_settings(request: Any) -> dict[str, Any]:
+    """The detector's parameters among those of a request."""
+    return {
+        name: json.loads(value.string_param) if value.string_param else value.int64_param
+        for name, value in request.parameters.items()
+        if name != "timeout"
+    }
 
 
 class GrpcDetector(service_pb2_grpc.GRPCInferenceServiceServicer):
@@ -83,6 +93,7 @@ class GrpcDetector(service_pb2_grpc.GRPCInferenceServiceServicer):
             image = cv2.imdecode(np.frombuffer(content[4:], np.uint8), cv2.IMREAD_COLOR)
         else:
             image = np.frombuffer(content, np.uint8).reshape(tensor.shape[self.batched :])
+        self._detector.configure(check_parameters(DETECTOR_PARAMETERS, read_settings(request)))
         faces = self._detector(image)
         arrays = self.change({name: getattr(faces, name) for name in FORMS})
         reply = service_pb2.ModelInferResponse(model_version=self.version)

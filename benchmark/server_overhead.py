@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what an inference server on this machine adds to a frame, and what JPEG changes.
+
+    python -m benchmark.server_overhead [--server URL] [--frames N] [--quality Q ...] [--out FILE]
+
+Without --server it starts one, of one instance. Each frame of the sample scene goes through all
+ways in turn: in this process, through shared memory, as raw pixels in the message, and as JPEG.
+Server and process use one thread each. `overhead` is the median over frames of the difference to a
+run in this process just before, so that both share the machine's good and bad moments. Faces are
+compared with those that this process finds: found again, found beside them, same label, and how far
+boxes move.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmark.inference_server import InferenceServer, missing_server
+from mask_detector_ros import MaskDetector
+from mask_detector_ros.cli.command import run_command
+from mask_detector_ros.errors import BackendError
+from mask_detector_ros.evaluation.matching import match_faces
+from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.faces import Faces
+from mask_detector_ros.sources.sample_scene import SampleScene
+from mask_detector_ros.speed.machine import describe_machine
+
+LOCAL = "in this process"
+MIN_OVERLAP = 0.5
+WARM_UP = 10
+"""Frames before the first that counts."""
+
+
+class Tally:
+    """Times, bytes and faces of one way."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.overheads: list[float] = []
+        self.bytes = 0
+        self.known = self.again = self.beside = self.same_label = 0
+        self.moved = 0.0
+
+    def add(
+        self, found: Faces, expected: Faces, seconds: float, overhead: float, size: int
+    ) -> None:
+        """Count a frame."""
+        matches = match_faces(found, expected, MIN_OVERLAP)
+        known = np.flatnonzero(matches >= 0)
+        self.seconds.append(seconds)
+        self.overheads.append(overhead)
+        self.bytes += size
+        self.known += len(expected)
+        self.again += len(known)
+        self.beside += len(found) - len(known)
+        for here, there in zip(known, matches[known], strict=True):
+            self.same_label += found.labels[there] == expected.labels[here]
+            shift = float(np.abs(found.boxes[there] - expected.boxes[here]).max())
+            self.moved = max(self.moved, shift)
+
+    def figures(self) -> dict[str, Any]:
+        """The figures as JSON-ready values; times in milliseconds."""
+        times = 1e3 * np.array(self.seconds)
+        return {
+            "p50_ms": float(np.median(times)),
+            "p99_ms": float(np.percentile(times, 99)),
+            "overhead_ms": 1e3 * float(np.median(self.overheads)),
+            "bytes_per_frame": self.bytes // len(times),
+            "faces": self.known,
+            "found_again": self.again,
+            "found_beside": self.beside,
+            "same_label": int(self.same_label),
+            "largest_shift_px": self.moved,
+        }
+
+
+def load_ways(url: str, qualities: Sequence[int]) -> dict[str, MaskDetector]:
+    """A detector for each way, by its name."""
+
+    def served(image_format: str, quality: int = 90) -> MaskDetector:
+        return MaskDetector.load(
+            backend="triton",
+            server_url=url,
+            server_deadline=30.0,
+            server_patience=30.0,
+            server_image_format=image_format,
+            server_jpeg_quality=quality,
+        )
+
+    ways = {LOCAL: MaskDetector.load(threads=1), "shared memory": served("raw")}
+    # As if the server were on another machine.
+    with mock.patch("mask_detector_ros.inference.triton.connection.Address.is_loopback", False):
+        ways["raw"] = served("raw")
+    return ways | {f"JPEG {quality}": served("jpeg", quality) for quality in qualities}
+
+
+def sent_bytes(way: str, image: NDArray[np.uint8]) -> int:
+    """How many bytes of an image go over the network."""
+    if way.startswith("JPEG"):
+        return len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(way.split()[1])])[1])
+    return image.nbytes if way == "raw" else 0
+
+
+def measure(ways: Mapping[str, MaskDetector], frames: int) -> dict[str, Tally]:
+    """Send frames of the sample scene every way, each right after this process."""
+    tallies = {way: Tally() for way in ways}
+    scene = SampleScene()
+    for index in tqdm(range(WARM_UP + frames), unit="frame", disable=not sys.stderr.isatty()):
+        image, _ = scene.render(index)
+        for way, detector in ways.items():
+            # A request in the instant after an answer may wait half a second in Triton's batcher.
+            expected, local = timed(ways[LOCAL], image)
+            faces, seconds = timed(detector, image)
+            if index >= WARM_UP:
+                tallies[way].add(faces, expected, seconds, seconds - local, sent_bytes(way, image))
+    return tallies
+
+
+def timed(detector: MaskDetector, image: NDArray[np.uint8]) -> tuple[Faces, float]:
+    """The faces of an image, and the seconds that they took."""
+    start = time.perf_counter()
+    faces = detector(image)
+    return faces, time.perf_counter() - start
+
+
+def to_table(figures: Mapping[str, Mapping[str, Any]]) -> Table:
+    header = ("way", "p50 ms", "p99 ms", "overhead ms", "kB a frame")
+    header += ("found again", "beside", "same label", "largest shift px")
+    rows = []
+    for way, f in figures.items():
+        times = [f"{f[name]:.1f}" for name in ("p50_ms", "p99_ms", "overhead_ms")]
+        counts = [f"{f['found_again']} of {f['faces']}", str(f["found_beside"])]
+        label = f"{f['same_label']} of {f['found_again']}"
+        size = f"{f['bytes_per_frame'] / 1e3:.0f}"
+        rows.append((way, *times, size, *counts, label, f"{f['largest_shift_px']:.2f}"))
+    return Table("the sample scene, 640x480", header, rows)
+
+
+def run(options: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        url = options.server
+        if not url:
+            if obstacle := missing_server():
+                raise BackendError(obstacle)
+            # A slow moment is measured, not rejected.
+            server = InferenceServer("--instances", "1", "--queue-limit", "30")
+            url = stack.enter_context(server).address
+        ways = load_ways(url, options.quality)
+        for detector in ways.values():
+            stack.callback(detector.close)
+        tallies = measure(ways, options.frames)
+    figures = {way: tally.figures() for way, tally in tallies.items()}
+    print(describe_machine())
+    print(to_table(figures).to_text())
+    if options.out:
+        Path(options.out).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the measurement; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.server_overhead")
+    parser.add_argument("--server", metavar="URL", help="a running server instead of an own one")
+    parser.add_argument("--frames", type=int, default=300, metavar="N", help="default: 300")
+    parser.add_argument(
+        "--quality", type=int, nargs="+", default=[90, 75], metavar="Q", help="of JPEG, 1 to 100"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the figures there as JSON")
+    options = parser.parse_args(arguments)
+    return run_command(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
