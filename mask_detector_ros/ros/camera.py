@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,13 @@ from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
 from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
-from mask_detector_ros.ros.diagnostics import WARNING_PERIOD, FrameStatistics, Status
+from mask_detector_ros.ros.diagnostics import (
+    WARNING_PERIOD,
+    FrameStatistics,
+    Status,
+    describe_backend,
+    describe_failure,
+)
 from mask_detector_ros.ros.geometry import Geometry
 from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
 from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS, nanoseconds
@@ -228,19 +233,14 @@ class Camera:
 
     def fail(self, error: Exception) -> None:
         """Count a frame whose processing failed, and log the reason."""
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = " ".join(str(error).split())
-        if isinstance(error, ServerError):
-            self.statistics.frame_failed(what)
-            self._warn("server", f"frame dropped ({self.statistics.failed.count} so far): {what}")
-            return
-        reason = f"{type(error).__name__}: {what} ({Path(place.filename).name}:{place.lineno})"
+        reason = describe_failure(error)
         self.statistics.frame_failed(reason)
+        text = f"({self.statistics.failed.count} so far): {reason}"
+        if isinstance(error, ServerError):
+            self._warn("server", f"frame dropped {text}")
+            return
         logger = self._node.get_logger()
-        logger.error(
-            f"frame failed ({self.statistics.failed.count} so far): {reason}",
-            throttle_duration_sec=WARNING_PERIOD,
-        )
+        logger.error(f"frame failed {text}", throttle_duration_sec=WARNING_PERIOD)
         logger.debug("".join(traceback.format_exception(error)))
 
     def status(self, values: Values, work: Work | None) -> Status:
@@ -261,13 +261,8 @@ class Camera:
             if seconds > limit:
                 stuck = f"stuck in {work.item.breakdown.in_progress} for {seconds:.0f} s"
         level, text, numbers = self.statistics.status(timeout, limit, stuck)
-        numbers |= {
-            "backend": self._detector.backend,
-            "device": self._detector.device,
-            "backend reason": self._detector.backend_reason,
-            "engine": self._detector.engine_state or "none used",
-            "server": (server := self._detector.server_state) or "none used",
-        }
+        numbers |= describe_backend(self._detector)
+        server = self._detector.server_state
         if level == DiagnosticStatus.OK and server.startswith("not serving"):
             level, text = DiagnosticStatus.WARN, f"running without the server, which is {server}"
         topic = self._subscription.topic

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.distribution import count_nodes_called
 from mask_detector_ros.ros.latency import LatencyBreakdown
@@ -171,6 +175,26 @@ class Status(NamedTuple):
     text: str
     values: dict[str, str]
     hardware: str = ""
+
+
+def describe_backend(detector: MaskDetector) -> dict[str, str]:
+    """What runs the networks, and why."""
+    return {
+        "backend": detector.backend,
+        "device": detector.device,
+        "backend reason": detector.backend_reason,
+        "engine": detector.engine_state or "none used",
+        "server": detector.server_state or "none used",
+    }
+
+
+def describe_failure(error: Exception) -> str:
+    """One line on a frame that failed; of an unexpected error also its kind and place."""
+    what = " ".join(str(error).split())
+    if isinstance(error, MaskDetectorError):
+        return what
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {what} ({Path(place.filename).name}:{place.lineno})"
 
 
 class StatusReporter:
