@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
 from training.face_data import LABELS, FaceRow, read_faces, read_image
 
@@ -165,18 +165,18 @@ def main(argv: list[str] | None = None) -> int:
         "--model", type=Path, default=REPOSITORY / "models" / "mask_classifier.onnx"
     )
     args = parser.parse_args(argv)
-    try:
+
+    def report() -> int:
         rows = read_faces(args.data, "val")
         metadata = onnxruntime.InferenceSession(args.model).get_modelmeta().custom_metadata_map
         if tuple(json.loads(metadata["labels"])) != LABELS:
             parser.error(f"{args.model} has labels {metadata['labels']}, the data {LABELS}")
         size = onnxruntime.InferenceSession(args.model).get_inputs()[0].shape[1]
         crops = evaluation_crops(rows, size, float(metadata["margin"]))
-    except MaskDetectorError as error:
-        print(f"evaluate_mask_classifier: {error}", file=sys.stderr)
-        return 1
-    print(format_report(args.model, rows, crops))
-    return 0
+        print(format_report(args.model, rows, crops))
+        return 0
+
+    return run_command(report)
 
 
 if __name__ == "__main__":

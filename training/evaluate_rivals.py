@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.evaluation.dataset import LABELS, LabelledImage, read_dataset
 from mask_detector_ros.evaluation.matching import MIN_OVERLAP
 from mask_detector_ros.evaluation.observe import Networks, observe
@@ -81,12 +81,13 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path, action="append", metavar="FILE", default=[])
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
-    try:
-        dataset = read_dataset(args.dataset, args.split, sources=args.source)
-        candidates, times = load_candidates(args)
-    except MaskDetectorError as error:
-        print(f"evaluate_rivals: {error}", file=sys.stderr)
-        return 1
+    return run_command(lambda: print_table(args))
+
+
+def print_table(args: argparse.Namespace) -> int:
+    """Print a row for each detector; return the exit code."""
+    dataset = read_dataset(args.dataset, args.split, sources=args.source)
+    candidates, times = load_candidates(args)
     images = [image for image in dataset.images if not image.is_whole_image]
     rows = []
     milliseconds = measure_times(times, images)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
 from training.face_data import LABELS, read_image
 from training.mtcnn_views import paint_masks
@@ -187,7 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=root / "models" / "decision.onnx")
     parser.add_argument("--steps", type=int, default=STEPS)
     args = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         settings = read_settings(args.settings)
         network = make_network(settings).eval()
         state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["average"]
@@ -197,10 +198,9 @@ def main(argv: list[str] | None = None) -> int:
         crops = cut_crops(photographs, settings.crop_size, settings.margin, rng)
         after = teach(network, crops, rng, args.steps)
         write_network(between(network, after, AFTER_SHARE), settings, args)
-    except MaskDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

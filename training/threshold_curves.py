@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.evaluation.dataset import LABELS, read_dataset
 from mask_detector_ros.evaluation.observe import Networks, observe
 from mask_detector_ros.evaluation.summary import (
@@ -111,13 +111,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--search", choices=("whole", "near"), default="whole")
     parser.add_argument("--precision", type=float, default=WANTED_PRECISION)
     args = parser.parse_args(argv)
-    try:
-        values = check_parameters(DETECTOR_PARAMETERS, {"detector_model": args.detector_model})
-        images = [i for i in read_dataset(args.dataset, args.split).images if not i.is_whole_image]
-        networks = Networks.load(values, [])
-    except MaskDetectorError as error:
-        print(f"threshold_curves: {error}", file=sys.stderr)
-        return 1
+    return run_command(lambda: print_curves(args))
+
+
+def print_curves(args: argparse.Namespace) -> int:
+    """Print a line for each pair of thresholds; return the exit code."""
+    values = check_parameters(DETECTOR_PARAMETERS, {"detector_model": args.detector_model})
+    images = [i for i in read_dataset(args.dataset, args.split).images if not i.is_whole_image]
+    networks = Networks.load(values, [])
     if isinstance(networks.cascade, TwoStageCascade):
         args.refinement = [0.0]
         head = "crops of the decision network; thresholds of the first, no second, and last stage"

@@ -10,9 +10,8 @@ checkpoints and resumes from them. The seed determines all randomness.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mask_detector_ros.errors import MaskDetectorError, ModelError
+from mask_detector_ros.errors import ModelError
 from training.augment import WITHOUT_MASK
+from training.command import OUT, REPOSITORY, run_training, training_parser
 from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
 from training.face_data import LABELS_ONLY, read_faces
 from training.two_stage.decision_loss import decision_loss
@@ -41,7 +41,6 @@ from training.two_stage.proposal_network import (
 )
 from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS_FILE = Path(__file__).with_name("decision.yaml")
 TEACHER = "efficientnet_lite"
 
@@ -102,18 +101,7 @@ class DecisionTraining:
         torch.manual_seed(settings.seed)
         network = make_network(settings).to(device)
         network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
-        self.run = TrainingRun(
-            network,
-            asdict(settings),
-            seed=settings.seed,
-            cycles=settings.cycles,
-            learning_rate=settings.learning_rate,
-            warm_up=settings.warm_up,
-            weight_decay=settings.weight_decay,
-            gradient_limit=settings.gradient_limit,
-            weight_average=settings.weight_average,
-            freeze=False,
-        )
+        self.run = TrainingRun(network, settings, freeze=False)
 
     def loss(self, step: int) -> Tensor:
         """The loss of the step with this number."""
@@ -242,36 +230,18 @@ def label_logits(network: DecisionNetwork, crops: NDArray[np.uint8]) -> Tensor:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    out = REPOSITORY / "out"
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with labels.csv and images/"
-    )
-    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
-    parser.add_argument("--published", type=Path, default=out / "yunet")
-    parser.add_argument("--proposal", type=Path, default=out / "proposal.ckpt")
-    parser.add_argument("--teacher", type=Path, default=out / "decision_teacher.pt")
-    parser.add_argument("--landmarks", type=Path, default=out / "landmarks.npz")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "models" / "decision.onnx")
+    parser = training_parser(__doc__, SETTINGS_FILE, REPOSITORY / "models" / "decision.onnx")
+    parser.add_argument("--published", type=Path, default=OUT / "yunet")
+    parser.add_argument("--proposal", type=Path, default=OUT / "proposal.ckpt")
+    parser.add_argument("--teacher", type=Path, default=OUT / "decision_teacher.pt")
+    parser.add_argument("--landmarks", type=Path, default=OUT / "landmarks.npz")
     parser.add_argument(
         "--checkpoint", type=Path, help="default: out/NAME.ckpt with the name of the settings"
     )
     parser.add_argument("--save-every", type=int, default=200, help="steps")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="number of processes that read photographs"
-    )
     args = parser.parse_args(argv)
-    args.checkpoint = args.checkpoint or out / f"{args.settings.stem}.ckpt"
-    torch.set_num_threads(args.threads)
-    torch.backends.cudnn.benchmark = True
-    try:
-        train(args)
-    except MaskDetectorError as error:
-        print(f"train_decision: {error}", file=sys.stderr)
-        return 1
-    return 0
+    args.checkpoint = args.checkpoint or OUT / f"{args.settings.stem}.ckpt"
+    return run_training(train, args)
 
 
 if __name__ == "__main__":

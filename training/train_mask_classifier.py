@@ -12,7 +12,6 @@ trained first: add --settings training/mask_teacher.yaml --output out/mask_teach
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mask_detector_ros.errors import MaskDetectorError
+from training.command import OUT, REPOSITORY, run_training, training_parser
 from training.evaluate_mask_classifier import evaluation_crops, format_report
 from training.export_onnx import export_onnx
 from training.face_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
@@ -29,7 +28,6 @@ from training.mask_learning import Settings, Trainer, read_settings
 from training.mask_network import MaskNetwork, fit_temperature
 from training.mask_teacher import Teacher, TeacherNetwork, export_teacher
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS_FILE = Path(__file__).with_name("mask_classifier.yaml")
 
 
@@ -108,34 +106,16 @@ def export_classifier(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with labels.csv and images/"
-    )
-    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
-    parser.add_argument(
-        "--output", type=Path, default=REPOSITORY / "models" / "mask_classifier.onnx"
-    )
+    parser = training_parser(__doc__, SETTINGS_FILE, REPOSITORY / "models" / "mask_classifier.onnx")
     parser.add_argument(
         "--checkpoint", type=Path, help="default: out/NAME.ckpt with the name of the output"
     )
-    parser.add_argument("--teacher", type=Path, default=REPOSITORY / "out" / "mask_teacher.onnx")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="number of processes that make crops"
-    )
+    parser.add_argument("--teacher", type=Path, default=OUT / "mask_teacher.onnx")
     args = parser.parse_args(argv)
-    args.checkpoint = args.checkpoint or REPOSITORY / "out" / f"{args.output.stem}.ckpt"
-    torch.set_num_threads(args.threads)
+    args.checkpoint = args.checkpoint or OUT / f"{args.output.stem}.ckpt"
     # Each worker process already uses a whole core.
     cv2.setNumThreads(1)
-    try:
-        train(args)
-    except MaskDetectorError as error:
-        print(f"train_mask_classifier: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_training(train, args)
 
 
 if __name__ == "__main__":

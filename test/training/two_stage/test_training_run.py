@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps, cycles, means and checkpoints."""
 
+from dataclasses import dataclass
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
@@ -13,21 +15,22 @@ from training.two_stage.training_run import (  # noqa: E402
 )
 
 
-def make_run(settings=None, cycles=(4, 4), freeze=False):
+@dataclass
+class Settings:
+    name: str = "test"
+    seed: int = 3
+    cycles: tuple = (4, 4)
+    learning_rate: float = 0.05
+    warm_up: int = 1
+    weight_decay: float = 0.01
+    gradient_limit: float = 5.0
+    weight_average: float = 0.9
+
+
+def make_run(freeze=False, **settings):
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
-    return TrainingRun(
-        network,
-        settings or {"name": "test"},
-        seed=3,
-        cycles=list(cycles),
-        learning_rate=0.05,
-        warm_up=1,
-        weight_decay=0.01,
-        gradient_limit=5.0,
-        weight_average=0.9,
-        freeze=freeze,
-    )
+    return TrainingRun(network, Settings(**settings), freeze)
 
 
 def take(run, checkpoint, until=None):
@@ -63,7 +66,7 @@ def test_the_result_is_the_mean_of_the_ends_of_the_cycles(tmp_path):
 def test_a_checkpoint_of_other_settings_is_rejected(tmp_path):
     take(make_run(), tmp_path / "a.ckpt")
     with pytest.raises(ModelError, match="other settings"):
-        make_run({"name": "another"}).load(tmp_path / "a.ckpt")
+        make_run(name="another").load(tmp_path / "a.ckpt")
 
 
 def test_frozen_statistics_stay_while_weights_move(tmp_path):
