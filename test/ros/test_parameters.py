@@ -114,6 +114,11 @@ def test_names_are_split_each_once() -> None:
         ("detector_model", "/tmp", False),
         ("detector_model", "mtcnn", True),
         ("engine_cache_dir", "/tmp/x", False),
+        ("server_url", "grpc://elsewhere:8001", False),
+        ("server_url", "", True),
+        ("server_ca", "/tmp/x", False),
+        ("server_token_file", "/etc/passwd", False),
+        ("server_deadline", 1.0, True),
         ("allow_path_changes", True, False),
     ],
 )

@@ -13,6 +13,7 @@ from waiting import wait_until
 
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ImageError, MaskDetectorError, ModelError, ServerError
+from mask_detector_ros.inference.triton.connection import MAX_REPLY_BYTES
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 
@@ -206,6 +207,13 @@ def test_a_model_of_another_form_is_no_mask_detector(load, server, inputs, outpu
     server.inputs, server.outputs = inputs, dict(outputs)
     with pytest.raises(ModelError, match=r"is no mask detector: it takes .* and gives .*it must"):
         load()
+
+
+def test_an_answer_has_a_largest_size(load, server, astronaut):
+    served = load()
+    server.change = lambda arrays: {**arrays, "more": np.zeros(MAX_REPLY_BYTES // 4)}
+    with pytest.raises(ServerError, match="fails .RESOURCE_EXHAUSTED: .*larger than max"):
+        served(astronaut)
 
 
 # What is checked later
