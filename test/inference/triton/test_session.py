@@ -212,7 +212,7 @@ def test_a_model_of_another_form_is_no_mask_detector(load, server, inputs, outpu
 def test_an_answer_has_a_largest_size(load, server, astronaut):
     served = load()
     server.change = lambda arrays: {**arrays, "more": np.zeros(MAX_REPLY_BYTES // 4)}
-    with pytest.raises(ServerError, match="fails .RESOURCE_EXHAUSTED: .*larger than max"):
+    with pytest.raises(ServerError, match=r"fails .RESOURCE_EXHAUSTED: .*larger than max"):
         served(astronaut)
 
 
