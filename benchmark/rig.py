@@ -107,6 +107,16 @@ class Rig(Processes):
         wait_for(task.done, "the client's own executor")
         return task.result()
 
+    def recover_for(self, seconds: float) -> None:
+        """Publish small images, one after the other, and wait for the results.
+
+        Raises:
+            Lost: as `recover`.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.recover()
+
     def stream(self, seconds: float) -> None:
         """Publish images of changing content and size, each when the last one has its result.
 

@@ -139,13 +139,9 @@ def soak(rig: Rig, minutes: float, scale: float = 1.0, every: float = 0.0) -> Re
                 return report
             if every:
                 next_fault = max(next_fault + every, time.monotonic() + STEADY_SECONDS * scale)
-                rig.stream(next_fault - time.monotonic())
-                report.rounds.append(_examine(rig, start))
+                _work(rig, next_fault - time.monotonic(), start, report, rig.stream)
         if not every:
-            steady = time.monotonic() + STEADY_SECONDS * scale
-            while time.monotonic() < steady:
-                rig.recover()
-            report.rounds.append(_examine(rig, start))
+            _work(rig, STEADY_SECONDS * scale, start, report, rig.recover_for)
     return report
 
 
@@ -158,9 +154,28 @@ def _survives(rig: Rig, fault: Callable[[Rig, float], None], scale: float, repor
         report.recoveries.setdefault(name, []).append(seconds)
         print(f"{name:<26} recovered in {seconds:5.2f} s", flush=True)
     except (Lost, AssertionError) as error:
-        report.lost.append(f"{name}: {error}")
-        print(f"{name:<26} LOST: {error}", flush=True)
+        _write_down(rig, name, error, report)
     return rig.detector.poll() is None
+
+
+def _work(
+    rig: Rig, seconds: float, start: float, report: Report, feed: Callable[[float], None]
+) -> None:
+    """Feed the node for so many seconds, then examine it."""
+    try:
+        feed(seconds)
+        report.rounds.append(_examine(rig, start))
+    except Lost as error:
+        _write_down(rig, feed.__name__, error, report)
+
+
+def _write_down(rig: Rig, name: str, error: Exception, report: Report) -> None:
+    report.lost.append(f"{name}: {error}")
+    print(
+        f"{name:<26} LOST: {error}\n  diagnostics: {rig.status}; the node's log ends with\n"
+        f"{rig.last_words(rig.detector)}",
+        flush=True,
+    )
 
 
 def cycle(rig: Rig, count: int) -> Report:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 
 from mask_detector_ros.errors import ImageError
+from mask_detector_ros.imaging.avif_size import Size, avif_size
 
 MAX_IMAGE_PIXELS = 50_000_000
 """Default of `max_image_pixels`: above 8K video (33 million) and most phone photographs."""
@@ -20,15 +21,19 @@ MAX_SCANS = 100
 """Maximum number of scans of a progressive JPEG: encoders make about ten, and each takes as long
 as decoding the whole image."""
 
+MAX_FULL_SCANS = 20
+"""The same for an image of `max_image_pixels`: all scans together take as long as decoding so many
+of the largest images."""
+
 MAX_SEGMENTS = 1000
 """Maximum number of segments before a JPEG's frame header: metadata in pieces of 64 kB."""
+
+MAX_TILES = 4096
+"""Maximum number of tiles of a JPEG 2000: its decoder takes 12 kB for each, however small."""
 
 _MARKER = re.compile(rb"(?<=\xff)[^\xff\x00]")
 
 FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, JPEG 2000, BMP, GIF or PNM"
-
-Size = tuple[int, int]
-"""Width and height."""
 
 
 def require_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -52,10 +57,14 @@ def require_decodable(data: bytes, max_pixels: int) -> None:
             f" whole {FORMATS}"
         )
     require_pixels(*size, max_pixels)
-    if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise ImageError(
-            f"the JPEG has {scans} scans, more than {MAX_SCANS}; send images of an ordinary encoder"
-        )
+    if data[:2] == b"\xff\xd8":
+        scans = data.count(b"\xff\xda")
+        allowed = min(MAX_SCANS, MAX_FULL_SCANS * max_pixels // max(math.prod(size), 1))
+        if scans > allowed:
+            raise ImageError(
+                f"the JPEG has {scans} scans, more than {allowed}; send images of an ordinary"
+                " encoder"
+            )
 
 
 def encoded_size(data: bytes) -> Size | None:
@@ -119,7 +128,7 @@ def _gif(data: bytes) -> Size | None:
 
 
 def _pnm(data: bytes) -> Size | None:
-    gap = rb"(?:\s|#[^\n]*\n)+"
+    gap = rb"(?:\s|#[^\r\n]*[\r\n])+"
     found = re.match(rb"P[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s", data[:4096])
     return (int(found[1]), int(found[2])) if found else None
 
@@ -142,14 +151,16 @@ def _tiff(data: bytes) -> Size | None:
 
 
 def _jpeg2000(data: bytes) -> Size | None:
-    """Size from the start of the code stream, which the decoder uses."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    return struct.unpack_from(">II", data, start + 8) if start >= 0 else None
-
-
-def _heif(data: bytes) -> Size | None:
-    """The largest size of any part of the file (AVIF, HEIC)."""
-    sizes = [struct.unpack_from(">II", data, m.end() + 4) for m in re.finditer(b"ispe", data)]
+    """The largest size at what may be the start of a code stream: boxes that decoders skip may hide
+    the one that they decode."""
+    sizes = []
+    for match in re.finditer(b"\xff\x4f\xff\x51", data):
+        width, height, _, _, *tile = struct.unpack_from(">6I", data, match.end() + 4)
+        if math.prod(-(-a // max(b, 1)) for a, b in zip((width, height), tile, strict=True)) > (
+            MAX_TILES
+        ):
+            return None
+        sizes.append((width, height))
     return max(sizes, key=math.prod, default=None)
 
 
@@ -162,5 +173,5 @@ _READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Size | None]], ...] =
     (re.compile(rb"GIF8[79]a"), _gif),
     (re.compile(rb"P[1-6]"), _pnm),
     (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), _jpeg2000),
-    (re.compile(rb"....ftyp", re.DOTALL), _heif),
+    (re.compile(rb"....ftyp", re.DOTALL), avif_size),
 )

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
+import resource
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import rclpy
@@ -38,6 +39,9 @@ MAX_DOMAIN = 232
 MAX_FAILURES = 100
 """Consecutive errors of rcl itself after which the process gives up. Errors that a peer can cause,
 such as a clock below 0 two hundred times a second, must not end it."""
+
+MIN_FILES = 32
+"""Open files that a node needs: 18 at work, and some for more peers."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -80,6 +84,11 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
     domain = os.environ.get("ROS_DOMAIN_ID", "")
     if domain and not (domain.isdecimal() and int(domain) <= MAX_DOMAIN):
         return _report(f"ROS_DOMAIN_ID must be from 0 to {MAX_DOMAIN}, got {domain!r}")
+    if allowed := _too_few_files():
+        return _report(
+            f"this process may open {allowed} files and needs {MIN_FILES}; raise their limit with"
+            " `ulimit -n 1024`"
+        )
     if warning := avoid_full_shared_memory(os.environ):
         print(f"warning: {warning}", file=sys.stderr)
     # Our one line says the same as rcl's own.
@@ -124,6 +133,20 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
                 code = _report(str(error))
         rclpy.try_shutdown()
     return 1 if node is not None and node.failed else code
+
+
+def _too_few_files() -> int:
+    """The number of files that may be open, if a node cannot work with it; else 0.
+
+    DDS would report each missing one in lines of its own. Raises the limit where that is allowed.
+    """
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed >= MIN_FILES or allowed == resource.RLIM_INFINITY:
+        return 0
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MIN_FILES, most))
+        return 0
+    return allowed
 
 
 _TYPES = {
@@ -176,7 +199,7 @@ def _report(text: str) -> int:
     return 1
 
 
-@contextmanager
+@contextlib.contextmanager
 def sending(node: Node) -> Iterator[None]:
     """Context for publishing: a message that DDS does not send is dropped with a warning.
 
