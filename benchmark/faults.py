@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import numpy as np
+import rclpy
 from mask_detector_ros.msg import FaceArray
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
@@ -170,7 +171,12 @@ def node_killed(rig: Rig, scale: float) -> None:
     subscription = rig.safely(
         rig.node.create_subscription, Detection2DArray, topic, results.append, 10
     )
-    publisher = rig.safely(rig.node.create_publisher, Image, "/victim/image_raw", 1)
+    # A participant of its own: for a while after a kill, Fast DDS gives no image of more than 64 kB
+    # from the victim's publisher, nor from others of its participant, to anyone.
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    camera = rclpy.create_node("victims_camera", context=context)
+    publisher = camera.create_publisher(Image, "/victim/image_raw", 1)
     for how in (signal.SIGKILL, signal.SIGTERM):
         results.clear()
         victim = rig.start("mask_detector_node", "-r", "__ns:=/victim", threads=1)
@@ -181,7 +187,8 @@ def node_killed(rig: Rig, scale: float) -> None:
         publisher.publish(message)
         code = rig.end(victim, how)
         assert code == (-signal.SIGKILL if how is signal.SIGKILL else 0), code
-    rig.safely(rig.node.destroy_publisher, publisher)
+    camera.destroy_node()
+    context.try_shutdown()
     rig.safely(rig.node.destroy_subscription, subscription)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 MAX_PARTS = 4096
 """Maximum number of boxes, items and bitstream units that are read."""
@@ -33,10 +34,12 @@ def avif_size(data: bytes) -> Size | None:
         return None
     parts = dict(_boxes(meta[4:]))
     streams = _item_data(parts[b"iloc"], data, parts.get(b"idat", b"")) if b"iloc" in parts else ()
-    coded = [size for stream in streams for size in _coded_sizes(stream)]
-    if not coded:
+    units = iter(range(MAX_PARTS))
+    coded = [size for stream in streams for size in _coded_sizes(stream, units)]
+    places = list(islice(re.finditer(b"ispe", meta), MAX_PARTS))
+    if not coded or len(places) == MAX_PARTS:
         return None
-    said = [struct.unpack_from(">II", meta, m.end() + 4) for m in re.finditer(b"ispe", meta)]
+    said = [struct.unpack_from(">II", meta, place.end() + 4) for place in places]
     width, height = max([*said, *coded], key=lambda size: size[0] * size[1])
     if len(coded) > 2:  # more than an image and its transparency
         height = max(height, -(-sum(w * h for w, h in coded) // max(width, 1)))
@@ -74,7 +77,7 @@ def _item_data(iloc: bytes, file: bytes, idat: bytes) -> Iterator[bytes]:
             raise IndexError
         return int.from_bytes(iloc[place - size : place], "big")
 
-    parts = 0
+    parts = total = 0
     for _ in range(number(4 if version == 2 else 2)):
         number(4 if version == 2 else 2)  # its number
         method = number(2) & 15 if version else 0
@@ -82,21 +85,27 @@ def _item_data(iloc: bytes, file: bytes, idat: bytes) -> Iterator[bytes]:
         base = number(sizes[2])
         pieces = []
         for _ in range(number(2)):
-            if (parts := parts + 1) > MAX_PARTS:
-                return
+            if (parts := parts + 1) > MAX_PARTS or total > 2 * len(file):
+                raise IndexError  # pieces that overlap again and again
             number(sizes[3])
             start, length = base + number(sizes[0]), number(sizes[1])
             source = idat if method == 1 else file
             pieces.append(source[start : start + length if length else None])
+            total += len(pieces[-1])
         yield b"".join(pieces)
 
 
-def _coded_sizes(stream: bytes) -> Iterator[Size]:
-    """The sizes in the sequence headers of an AV1 bitstream; none of other data."""
+def _coded_sizes(stream: bytes, units: Iterator[int]) -> Iterator[Size]:
+    """The sizes in the sequence headers of an AV1 bitstream; none of other data.
+
+    Args:
+        stream: the bitstream.
+        units: has an element for each unit that may still be read.
+    """
     place = 0
-    for _ in range(MAX_PARTS):
-        if place >= len(stream) or stream[place] & 0x81:  # bits that are 0 in AV1
-            return
+    while place < len(stream) and not stream[place] & 0x81:  # bits that are 0 in AV1
+        if next(units, None) is None:
+            raise IndexError
         head = stream[place]
         place += 2 if head & 4 else 1
         length, shift = len(stream) - place, 0

@@ -153,8 +153,10 @@ def _tiff(data: bytes) -> Size | None:
 def _jpeg2000(data: bytes) -> Size | None:
     """The largest size at what may be the start of a code stream: boxes that decoders skip may hide
     the one that they decode."""
-    sizes = []
+    sizes: list[Size] = []
     for match in re.finditer(b"\xff\x4f\xff\x51", data):
+        if len(sizes) == MAX_SEGMENTS:
+            return None
         width, height, _, _, *tile = struct.unpack_from(">6I", data, match.end() + 4)
         if math.prod(-(-a // max(b, 1)) for a, b in zip((width, height), tile, strict=True)) > (
             MAX_TILES

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 import time
 import zlib
@@ -22,6 +23,9 @@ from mask_detector_ros.imaging.image_size import MAX_SCANS, encoded_size
 from mask_detector_ros.sources import read_image
 
 FORMATS = (".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".gif", ".jp2", ".avif")
+
+
+AVIF = pytest.mark.skipif(not cv2.haveImageWriter("x.avif"), reason="this OpenCV has no AVIF")
 
 
 def encode(image: np.ndarray, suffix: str, *options: int) -> bytes:
@@ -142,8 +146,96 @@ def test_a_jpeg_of_thousands_of_scans_is_rejected() -> None:
         decode(bomb)
 
 
+def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
+    data = encode(image_of(64, 64), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    start = data.rindex(b"\xff\xda")
+    slow = data[:start] + data[start:-2] * 40 + data[-2:]
+    assert decode(slow, 64 * 64 * 10).shape == (64, 64, 3)
+    with pytest.raises(ImageError, match="scans, more than 20;"):
+        decode(slow, 64 * 64)
+
+
+def jpeg_2000(*tile: int) -> bytes:
+    """A bare code stream of 255x255 pixels, with this size of its tiles."""
+    data = encode(image_of(64, 64), ".jp2")
+    stream = bytearray(data[data.index(b"\xff\x4f\xff\x51") :])
+    stream[8:16] = struct.pack(">II", 255, 255)
+    stream[24:32] = struct.pack(">II", *tile)
+    return bytes(stream)
+
+
+def hidden_jpeg_2000() -> bytes:
+    """A file of 400x300 pixels; a box that decoders skip claims 16x16."""
+    data = encode(image_of(400, 300), ".jp2")
+    decoy = b"\xff\x4f\xff\x51" + struct.pack(">HHII", 41, 0, 16, 16) + bytes(40)
+    (length,) = struct.unpack_from(">I", data, 12)
+    place = 12 + length
+    return data[:place] + struct.pack(">I", 8 + len(decoy)) + b"free" + decoy + data[place:]
+
+
+def hidden_avif(channels: int) -> bytes:
+    """A file whose bitstream has 400x300 pixels; its container claims 16x16."""
+    image = np.dstack([image_of(400, 300)] * 2)[..., :channels]
+    data = bytearray(encode(image, ".avif", cv2.IMWRITE_AVIF_SPEED, 10))
+    for match in re.finditer(b"ispe", bytes(data)):
+        data[match.end() + 4 : match.end() + 12] = struct.pack(">II", 16, 16)
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 10_000_000, b"no image at all"]
+    "data",
+    [
+        hidden_jpeg_2000(),
+        *(pytest.param(hidden_avif(n), marks=AVIF) for n in (3, 4)),
+        b"P5 #\r400 300 255\n16 16 255\n" + bytes(120_000),
+    ],
+    ids=["jp2", "avif", "avif with alpha", "pgm"],
+)
+def test_the_size_is_the_one_that_is_decoded_not_the_one_that_is_claimed(data: bytes) -> None:
+    """Each of these was decoded although it has more pixels than allowed."""
+    assert encoded_size(data) == (400, 300)
+    with pytest.raises(ImageError, match="400x300 pixels, more than max_image_pixels"):
+        decode(data, 10_000)
+
+
+def test_a_jpeg_2000_of_too_many_tiles_is_rejected() -> None:
+    """65,025 tiles of one pixel took 794 MB."""
+    assert decode(jpeg_2000(4, 4)).shape == (255, 255, 3)
+    with pytest.raises(ImageError, match="header"):
+        decode(jpeg_2000(1, 1))
+
+
+@AVIF
+@pytest.mark.parametrize("cut", range(0, 400, 7))
+def test_a_cut_avif_is_an_error(cut: int) -> None:
+    data = encode(image_of(64, 48), ".avif")
+    with pytest.raises(ImageError):
+        decode(data[:cut])
+
+
+@AVIF
+def test_an_avif_of_overlapping_pieces_is_rejected_at_once() -> None:
+    """Thousands of items that share the whole file."""
+    items = b"".join(struct.pack(">HHHII", n, 0, 1, 0, 0) for n in range(4000))
+    iloc = bytes(4) + b"\x44\0" + struct.pack(">H", 4000) + items
+    parts = struct.pack(">I", 8 + len(iloc)) + b"iloc" + iloc
+    meta = struct.pack(">I", 12 + len(parts)) + b"meta" + bytes(4) + parts
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="header"):
+        decode(b"\0\0\0\x14ftypavif\0\0\0\0mif1" + meta + b"\x12\0" * 5_000_000)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"\xff\xd8",
+        b"\xff\xd8" + b"\xff" * 10_000_000,
+        b"no image at all",
+        b"\xff\x4f\xff\x51" + b"\xff\x4f\xff\x51" * 5_000_000,
+    ],
 )
 def test_what_is_no_image_is_rejected_at_once(data: bytes) -> None:
     start = time.monotonic()
