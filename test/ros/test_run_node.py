@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,3 +253,22 @@ def test_a_signal_while_a_node_starts_is_neither_an_error_nor_a_traceback(graph:
     output = graph.output(process)
     assert "Traceback" not in output
     assert "ERROR" not in output
+
+
+@pytest.mark.parametrize("files", [8, 16, 31])
+def test_too_few_files_are_one_line(files: int) -> None:
+    """Fast DDS would report each in lines of its own."""
+    limit = (resource.RLIMIT_NOFILE, (files, files))
+    done = subprocess.run(
+        [sys.executable, "-m", "mask_detector_ros.ros.mask_detector_node"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(*limit),
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: this process may open {files} files and needs 32; raise their limit with"
+        " `ulimit -n 1024`"
+    ]
