@@ -31,6 +31,9 @@ STEADY_PROBES, MAX_STEADY_PROBES = 3, 60
 """Probes in a row that must succeed before `auto` returns to a server that failed. Their number
 doubles each time the server fails soon after a return."""
 
+CLOSE_TIMEOUT = 0.5
+"""Seconds."""
+
 SOON = 10.0
 """Seconds."""
 
@@ -172,8 +175,8 @@ class ServerWatch:
         """Stop, and close the connection."""
         self._stopped.set()
         self._wanted.set()
-        # A connection attempt has deadlines of its own.
-        self._thread.join()
+        # A connection attempt takes longer, and closes its connection by itself.
+        self._thread.join(CLOSE_TIMEOUT)
 
     def _run(self) -> None:
         networks: LoadedNetworks | None = None
@@ -183,8 +186,11 @@ class ServerWatch:
             networks = self._find_steady()
             if networks is not None:
                 self._wanted.clear()
+                if self._stopped.is_set():
+                    break
                 self._failed_in_a_row, self._offered_at = 0, time.monotonic()
                 self.state = "serving"
+                logger.info("now %s", networks.reason)
                 self.networks = networks
         self.networks = None
         if networks is not None:
@@ -211,5 +217,5 @@ class ServerWatch:
         """Keep the reason, and log it when it changes."""
         state = f"not serving: {reason}"
         if state != self.state:
-            logger.warning("the server is not used: %s", reason)
+            logger.warning("this machine serves, without the server: %s", reason)
         self.state = state

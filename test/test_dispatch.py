@@ -73,7 +73,7 @@ def test_without_a_server_this_machine_starts_at_once_and_the_reason_is_told(
     wait_until(lambda: detector.server_state.startswith("not serving: no inference server answers"))
     assert detector.backend_reason.startswith("not serving: no inference server answers at")
     assert "staying on the CPU" in detector.backend_reason
-    assert "the server is not used: no inference server answers" in caplog.text
+    assert "this machine serves, without the server: no inference server answers" in caplog.text
 
 
 def test_the_server_serves_between_two_frames_once_it_is_connected(
@@ -107,7 +107,7 @@ def test_a_server_of_another_model_is_never_used(
     assert len(served(astronaut)) == 1
     assert served.backend == "onnxruntime"
     assert small_server.requests == []
-    assert caplog.text.count("the server is not used") == 1
+    assert caplog.text.count("this machine serves, without the server") == 1
 
 
 def test_one_frame_that_fails_does_not_end_the_use_of_the_server(load, small_server, astronaut):
@@ -156,7 +156,7 @@ def test_frames_go_on_when_the_server_is_killed_and_it_is_used_again_after_its_r
         assert robot.step() == "onnxruntime"
     assert max(robot.times) < 0.5 * patience()
     assert "not serving: no inference server answers at" in served.backend_reason
-    assert "the server is not used: no inference server answers" in caplog.text
+    assert "this machine serves, without the server: no inference server answers" in caplog.text
     server.start()
     robot.run_until("triton")
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ LATE_LIMIT = 2
 """Consecutive calls without an answer after which a connection counts as lost."""
 
 _URL = re.compile(r"(?:(grpcs?)://)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?/?", re.ASCII)
+_TOKEN = r"[A-Za-z0-9._~+/=-]{16,}"
 _OVERLOAD = ("exceeds maximum queue size", "request timeout expired")
 _RESTRICTED = "protocol is restricted"
 """What Triton says, with the status UNAVAILABLE, of requests that its queue rejects, and of those
@@ -81,12 +81,13 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server runs on this machine, as far as the address tells."""
+        """Whether it is this machine; names are not looked up, which may take long."""
+        if self.host == "localhost":
+            return True
         try:
-            found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
-        except OSError:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
             return False
-        return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
 
 
 class Connection:
@@ -103,7 +104,7 @@ class Connection:
         self.is_loopback = self.address.is_loopback
         self.lost = False
         self._late = 0
-        token = _read("server_token_file", options.token_file).decode().strip()
+        token = _read_token(options.token_file)
         self._headers = [(TOKEN_HEADER, token)] if token else []
         settings = [
             ("grpc.max_send_message_length", -1),
@@ -115,6 +116,7 @@ class Connection:
             # Robots often have http_proxy set; it is for their downloads.
             ("grpc.enable_http_proxy", 0),
         ]
+        _check_tls(self.address, options)
         if self.address.tls:
             credentials = grpc.ssl_channel_credentials(
                 _read("server_ca", options.ca) or None,
@@ -186,6 +188,11 @@ class Connection:
             )
         if code is grpc.StatusCode.NOT_FOUND:
             return NotFoundError(details)
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            return BackendError(
+                f"the server at {self.address} lacks a call ({details[:300]}); it must be Triton,"
+                " or offer Triton's extensions of the protocol"
+            )
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             return ImageError(f"the server at {self.address} rejects the image: {details[:300]}")
         # It broke down, or is about to; another attempt may go well.
@@ -193,11 +200,32 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; calls in progress fail."""
+        self.lost = True
         self._channel.close()
 
 
 class NotFoundError(BackendError):
     """The server knows no model of this name or version."""
+
+
+def _check_tls(address: Address, options: ServerOptions) -> None:
+    if not address.tls and (options.ca or options.certificate or options.key):
+        raise ParameterError(
+            "server_ca, server_certificate and server_key are for TLS; give server_url as"
+            f" grpcs://{address}"
+        )
+    if bool(options.certificate) != bool(options.key):
+        raise ParameterError("server_certificate and server_key belong together; give both")
+
+
+def _read_token(path: str) -> str:
+    token = _read("server_token_file", path).decode("ascii", errors="replace").strip()
+    if path and not re.fullmatch(_TOKEN, token):
+        raise BackendError(
+            f"{path} holds no token: server_token_file takes a file with one, of at least 16"
+            " letters, digits or ._~+/=-"
+        )
+    return token
 
 
 def _read(parameter: str, path: str) -> bytes:

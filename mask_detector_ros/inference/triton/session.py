@@ -25,8 +25,8 @@ from mask_detector_ros.inference.triton.served_model import (
 )
 from mask_detector_ros.inference.triton.shared_memory import SharedImage
 
-CONNECT_DEADLINE = 1.0
-"""Seconds for each call while connecting."""
+CONNECT_DEADLINES = 1.0, 5.0
+"""Seconds for each call while connecting: at least, and at most; `server_deadline` between them."""
 
 CHECK_PERIOD = 1.0
 """Seconds between two checks, beside a frame, that the server still serves the same model: a load
@@ -84,7 +84,8 @@ class TritonSession(Session):
 
     @property
     def _connect_deadline(self) -> float:
-        return max(self._deadline, CONNECT_DEADLINE)
+        least, most = CONNECT_DEADLINES
+        return min(max(self._deadline, least), most)
 
     @property
     def lost(self) -> bool:
@@ -193,7 +194,7 @@ class TritonSession(Session):
     def close(self) -> None:
         """Close the connection and free the shared memory."""
         if self._shared is not None:
-            self._shared.close(self._deadline)
+            self._shared.close(CONNECT_DEADLINES[0])
         self._connection.close()
 
     def __del__(self) -> None:

@@ -40,7 +40,10 @@ def test_what_is_no_address_is_rejected_with_the_form_to_give(url):
 
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("[::1]", True), ("10.0.0.7", False)],
+    [
+        *(("127.0.0.1", True), ("127.8.8.8", True), ("[::1]", True), ("localhost", True)),
+        *(("10.0.0.7", False), ("[fe80::1]", False), ("robot-hub", False)),
+    ],
 )
 def test_the_address_tells_whether_the_server_is_on_this_machine(host, is_loopback):
     assert Address(host, 8001, False).is_loopback is is_loopback
@@ -65,9 +68,28 @@ def test_what_accepts_and_never_answers_is_given_up_after_the_deadline():
         assert time.monotonic() - start < 10
 
 
-@pytest.mark.parametrize("name", ["ca", "key", "certificate", "token_file"])
+@pytest.mark.parametrize("name", ["ca", "certificate", "token_file"])
 def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
-    url = "grpcs://127.0.0.1"
-    missing = str(tmp_path / "missing")
-    with pytest.raises(BackendError, match=rf"cannot read server_{name} .*missing"):
-        connect(ServerOptions(url, "mask_detector", 0.3, **{name: missing}))
+    files = dict.fromkeys(("certificate", "key", name), str(tmp_path / "missing"))
+    with pytest.raises(BackendError, match=r"cannot read server_\w+ .*missing"):
+        connect(ServerOptions("grpcs://127.0.0.1", "mask_detector", 0.3, **files))
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"two words of some length", b"\xff" * 20])
+def test_a_file_without_a_token_is_named(content, tmp_path):
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(BackendError, match=r"token holds no token: server_token_file takes"):
+        connect(options(8001, token_file=str(file)))
+
+
+@pytest.mark.parametrize("given", ["ca", "certificate", "key"])
+def test_files_for_tls_need_an_address_with_tls(given, tmp_path):
+    with pytest.raises(ParameterError, match=r"are for TLS; give server_url as grpcs://127"):
+        connect(options(8001, **{given: "file.pem"}))
+
+
+@pytest.mark.parametrize("given", ["certificate", "key"])
+def test_certificate_and_key_belong_together(given):
+    with pytest.raises(ParameterError, match="belong together; give both"):
+        connect(ServerOptions("grpcs://127.0.0.1", "mask_detector", 0.3, **{given: "file.pem"}))

@@ -51,6 +51,12 @@ def test_the_faces_are_those_of_this_machine(load, detector, astronaut):
     assert_same(load()(astronaut), detector(astronaut))
 
 
+def test_a_closed_detector_connects_again(load, server, astronaut):
+    served = load()
+    served.close()
+    assert len(served(astronaut)) == 1
+
+
 def test_the_detector_says_who_serves(load, server):
     served = load()
     assert served.backend == "triton"
