@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TWO_STAGE_SLOTS = 64
-"""Crops of the two-stage cascade: its first stage proposes 2.5 per face."""
+"""Crops of the two-stage cascade: its first stage proposes 1.5 per face."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 
+DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETERS}
+
+
 class CountingCascade:
     """A cascade that counts the crops of its second and third stage."""
 
@@ -75,13 +78,13 @@ class PaperCascade(Cascade):
     def __init__(self, cascade: Cascade) -> None:
         super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
 
-    def _move_proposals(
+    def move_proposals(
         self, boxes: NDArray[np.float32], offsets: NDArray[np.float32], scores: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         kept = non_max_suppression(boxes, scores, LAST_OVERLAP)
         return bbox_regression(boxes[kept], offsets[kept])
 
-    _move_refined = _move_proposals
+    move_refined = move_proposals
 
 
 class SecondLook(Cascade):
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--split")
-    parser.add_argument("--detector-model", default="mtcnn_masked")
+    parser.add_argument("--detector-model", default=DEFAULTS["detector_model"])
     parser.add_argument("--proposal", type=float, nargs="+", default=[0.5, 0.6, 0.7])
     parser.add_argument("--refinement", type=float, nargs="+", default=[0.6, 0.7, 0.8])
     parser.add_argument("--suppression", choices=("moved", "paper"), default="moved")
@@ -120,6 +123,8 @@ def print_curves(args: argparse.Namespace) -> int:
     images = [i for i in read_dataset(args.dataset, args.split).images if not i.is_whole_image]
     networks = Networks.load(values, [])
     if isinstance(networks.cascade, TwoStageCascade):
+        if args.suppression != "moved" or args.search != "whole":
+            parser.error("--suppression and --search are for detectors of three stages")
         args.refinement = [0.0]
         head = "crops of the decision network; thresholds of the first, no second, and last stage"
     else:

@@ -169,23 +169,25 @@ class Cascade:
         kept = suppress_neighbours(every.levels, every.rows, every.columns, every.scores)
         best = kept[best_scores(every.scores[kept], SUPPRESSION_BUDGET * limit)]
         dropped = sum(count for _, count in found) + len(kept) - len(best)
-        boxes = self._move_proposals(every.boxes[best], every.offsets[best], every.scores[best])
+        boxes = self.move_proposals(every.boxes[best], every.offsets[best], every.scores[best])
         self.overrun = Overrun.of(min(limit, len(boxes)), len(boxes) + dropped)
         return boxes[:limit]
 
-    def _move_proposals(
+    def move_proposals(
         self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
     ) -> FloatArray:
+        """(M, 4) boxes that P-Net's proposals become, best first."""
         boxes = bbox_regression(boxes, offsets)
         return boxes[non_max_suppression(boxes, scores, MOVED_OVERLAP)]
 
     def refine(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> FloatArray:
         boxes, out = self._run_on_crops(self.rnet, image, boxes, RNET_SIDE, threshold)
-        return self._move_refined(boxes, out["offsets"], out["scores"][:, 0])
+        return self.move_refined(boxes, out["offsets"], out["scores"][:, 0])
 
-    def _move_refined(
+    def move_refined(
         self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
     ) -> FloatArray:
+        """(M, 4) boxes that those which R-Net accepted become, best first."""
         return merge_boxes(bbox_regression(boxes, offsets), scores, MOVED_OVERLAP)
 
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:

@@ -12,6 +12,7 @@ from mask_detector_ros.sources.sample_scene import SampleScene
 from training import threshold_curves
 
 MODELS = Path(threshold_curves.__file__).parents[1] / "models"
+THREE = ("--detector-model", "mtcnn_masked")
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def folder(tmp_path):
 
 
 def test_higher_thresholds_leave_fewer_crops_to_the_next_stage(folder, capsys):
-    assert threshold_curves.main([str(folder), "--proposal", "0.6", "0.9"]) == 0
+    assert threshold_curves.main([str(folder), *THREE, "--proposal", "0.6", "0.9"]) == 0
     rows = [list(map(float, line.split())) for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[2:4] for row in rows] == [[p, r] for p in (0.6, 0.9) for r in (0.6, 0.7, 0.8)]
     of_rnet, of_onet = ([row[column] for row in rows] for column in (0, 1))
@@ -39,7 +40,7 @@ def test_higher_thresholds_leave_fewer_crops_to_the_next_stage(folder, capsys):
 
 
 def test_suppression_before_boxes_move_leaves_more_crops(folder, capsys):
-    options = [str(folder), "--proposal", "0.6", "--refinement", "0.7"]
+    options = [str(folder), *THREE, "--proposal", "0.6", "--refinement", "0.7"]
     crops = {}
     for order in ("moved", "paper"):
         assert threshold_curves.main([*options, "--suppression", order]) == 0
@@ -50,7 +51,7 @@ def test_suppression_before_boxes_move_leaves_more_crops(folder, capsys):
 
 
 def test_near_faces_there_are_fewer_crops_and_the_same_faces(folder, capsys):
-    options = [str(folder), "--proposal", "0.6", "--refinement", "0.7"]
+    options = [str(folder), *THREE, "--proposal", "0.6", "--refinement", "0.7"]
     rows = {}
     for search in ("whole", "near"):
         assert threshold_curves.main([*options, "--search", search]) == 0
@@ -76,3 +77,10 @@ def test_the_two_stage_cascade_has_one_threshold_before_the_last(folder, tmp_pat
     rows = [list(map(float, line.split())) for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[1] for row in rows] == [0.4, 0.8]
     assert rows[0][0] > rows[1][0] > 0
+
+
+@pytest.mark.parametrize("option", [("--suppression", "paper"), ("--search", "near")])
+def test_the_default_has_no_such_choice(folder, capsys, option):
+    with pytest.raises(SystemExit):
+        threshold_curves.main([str(folder), *option])
+    assert "are for detectors of three stages" in capsys.readouterr().err
