@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
-from mask_detector_ros.cli.serve import add_load_options, require_in_range
+from mask_detector_ros.cli.serve import MIN_INSTANCES, add_load_options, require_in_range
 from mask_detector_ros.parameters import LOCAL_PARAMETERS
 
 FIXED = detector_parameters(
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     )
     triton.add_argument("directory", type=Path, metavar="DIR", help="the model repository")
     triton.add_argument("--image", default="640x480", metavar="WxH", help="default: 640x480")
-    add_load_options(triton, "on each GPU. Default: 1.")
+    add_load_options(triton, "on each GPU. Default: 2.")
     add_options(triton, "detector", FIXED)
     triton.set_defaults(run=run)
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             value = getattr(arguments, parameter.name)
             several = value if isinstance(value, list) else [value]
             options += [f"--{parameter.name.replace('_', '-')}", *map(str, several)]
-    instances = arguments.instances or 1
+    instances = arguments.instances or MIN_INSTANCES
     model = export_cascade(
         arguments.directory.expanduser(),
         values,
