@@ -37,7 +37,6 @@ from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
-
 DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETERS}
 
 
