@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,15 +15,42 @@ from numpy.typing import NDArray
 
 from convert_to_trt.evidence import gather
 from convert_to_trt.face_crops import FaceCrops
-from convert_to_trt.input_form import InputForm
+from convert_to_trt.input_form import InputForm, find_own_scaling
 from convert_to_trt.onnx_form import not_any_number, onnx_runner
 from convert_to_trt.parity import CROPS_TOGETHER
 from convert_to_trt.referee import RARE_RANGES, Classify, Row, Verdict, judge
-from convert_to_trt.settings import AUTO, Settings
+from convert_to_trt.settings import AUTO, PRESETS, Settings, settle
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.roles import ROLES
 
 if TYPE_CHECKING:
     from convert_to_trt.conversion import Prepared
+
+
+def settle_pixels(
+    options: argparse.Namespace, known: dict[str, str], model: onnx.ModelProto, form: InputForm
+) -> Settings:
+    """The settings, with what the network itself tells about its pixels where nobody said it."""
+    known = dict(known)
+    own = find_own_scaling(model)
+    if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
+        # Whole numbers have no scale, and a network that scales by itself takes pixels.
+        known = {"scale": "1.0", "offset": "0.0", "color": "RGB", **known}
+    if form.channels == 1:
+        known.setdefault("color", "RGB")
+    if options.settings == AUTO:
+        dims = model.graph.output[0].type.tensor_type.shape.dim
+        count = max(2, min(dims[-1].dim_value if dims else 0, len(ROLES)))
+        labels = json.dumps(ROLES[:count])
+        preset = PRESETS["mobilenet_v2"]
+        pixels = {"scale": str(preset.scale), "offset": str(preset.offset)}
+        known = {"labels": labels, "color": preset.color, **pixels, **known}
+    settings = settle(options, known)
+    if form.is_pixels:
+        settings = Settings(
+            settings.labels, settings.color, 1.0, 0.0, settings.margin, settings.roles
+        )
+    return settings
 
 
 def settle_by_referee(

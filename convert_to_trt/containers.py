@@ -11,14 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS, TFLITE, find_kind, parse_json
+from convert_to_trt.label_files import (
+    BESIDE,
+    SIZE_LIMIT,
+    is_numbered,
+    parse_labels,
+    read_label_file,
+)
+from convert_to_trt.model_files import HDF5, KERAS_JSON, SAVED_MODEL, TFJS, TFLITE, find_kind
 from mask_detector_ros.errors import ModelError, ParameterError
+from mask_detector_ros.foreign_files import ZIP_SIGNATURE
 
-SIZE_LIMIT = 2 << 30
-"""Bytes that a zip may unpack to: far above any classifier, far below a full disk."""
+UNPACKED_LIMIT = 2 << 30
+"""Maximum bytes that a zip may unpack to: far above any classifier, far below a full disk."""
 
-_MODELS = (".h5", ".keras", ".tflite", ".onnx", ".pb", ".json")
-_NO_MODELS = ("metadata.json", "package.json", "class_indices.json", "labels.json")
+_MODELS = (".h5", ".hdf5", ".keras", ".tflite", ".onnx", ".pb", ".json")
+_NO_MODELS = (*BESIDE, "package.json", "keras_metadata.pb", "fingerprint.pb")
 
 PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset": "-1.0"}
 """What the snippets that Teachable Machine exports with every image model do with the pixels."""
@@ -53,35 +61,51 @@ def open_container(path: Path) -> Iterator[Container]:
     """
     if is_bundle(path):
         with TemporaryDirectory() as folder:
-            yield _describe(_unpack(path, Path(folder)), path.name)
+            _unpack(path, Path(folder))
+            yield _describe(_find_model(Path(folder), path), path.name)
+    elif path.is_dir() and not (path / "saved_model.pb").is_file():
+        yield _describe(_find_model(path, path), "")
     else:
         yield _describe(path, "")
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file is a zip with a model in it, and none that is a model itself."""
+    """Whether a file is a zip that holds a model, rather than a model that is a zip."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     try:
+        with path.open("rb") as file:
+            # A .tflite file may end in a zip of its labels.
+            if file.read(4) != ZIP_SIGNATURE:
+                return False
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
-        # What is wrong with it is said on reading it.
+        # Reading it reports what is wrong with it.
         return False
     is_keras = path.suffix.lower() == ".keras" or {"config.json", "metadata.json"} <= set(names)
     return not is_keras and not any(name.endswith("data.pkl") for name in names)
 
 
-def _unpack(path: Path, folder: Path) -> Path:
+def _unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [e for e in archive.infolist() if not e.is_dir() and _is_plain(e.filename)]
-            if sum(entry.file_size for entry in entries) > SIZE_LIMIT:
-                raise ModelError(f"{path} unpacks to more than {SIZE_LIMIT >> 30} GB, no model")
+            if sum(entry.file_size for entry in entries) > UNPACKED_LIMIT:
+                raise ModelError(f"{path} unpacks to more than {UNPACKED_LIMIT >> 30} GB, no model")
             for entry in entries:
                 archive.extract(entry, folder)
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
         raise ModelError(f"{path} is a damaged zip ({error}); get the file again") from error
+
+
+def _find_model(folder: Path, source: Path) -> Path:
+    """The one model below a folder.
+
+    Args:
+        folder: where to search.
+        source: what the user gave, for errors.
+    """
     saved = [p.parent for p in folder.rglob("saved_model.pb")]
     found = saved or sorted(
         p
@@ -91,7 +115,7 @@ def _unpack(path: Path, folder: Path) -> Path:
     if len(found) != 1:
         shown = ", ".join(str(p.relative_to(folder)) for p in found[:6]) or "none"
         raise ModelError(
-            f"{path} must hold one model, found: {shown}; unpack it and give the model within"
+            f"{source} must hold one model, found: {shown}; give the path of the model itself"
         )
     return found[0]
 
@@ -105,12 +129,15 @@ def _describe(path: Path, archive: str) -> Container:
     kind = find_kind(path)
     weights = _find_weights(path) if kind == KERAS_JSON else None
     metadata, sources = {}, {}
-    for name in ("labels.txt", "metadata.json"):
-        beside = (path if path.is_dir() else path.parent) / name
-        labels = _beside_labels(beside)
-        if labels and "labels" not in metadata:
-            metadata["labels"] = json.dumps(labels)
-            sources["labels"] = f"{name} in {archive}" if archive else f"{name} beside the model"
+    labels, source = _packed_labels(path) if kind == TFLITE else ((), "")
+    # Teachable Machine and Custom Vision put the labels beside the folder of a SavedModel.
+    folders = (path, path.parent) if path.is_dir() else (path.parent,)
+    for beside in (folder / name for folder in folders for name in BESIDE):
+        if not labels and (labels := _beside_labels(beside)):
+            source = f"{beside.name} in {archive}" if archive else f"{beside.name} beside the model"
+    if labels:
+        metadata["labels"] = json.dumps(labels)
+        sources["labels"] = source
     if _is_teachable_machine(path, kind):
         metadata.update(PIXELS_OF_TEACHABLE_MACHINE)
         sources["preprocessing"] = "Teachable Machine, which always uses x/127.5-1 in RGB"
@@ -123,10 +150,26 @@ def _is_teachable_machine(path: Path, kind: str) -> bool:
         beside = path.with_name("metadata.json")
         return beside.is_file() and b"@teachablemachine/image" in beside.read_bytes()
     labels = path.with_name("labels.txt")
-    if kind not in (HDF5, TFLITE) or not labels.is_file():
+    if kind not in (HDF5, TFLITE, SAVED_MODEL) or not labels.is_file():
         return False
-    known = path.name in ("keras_model.h5", "model_unquant.tflite")
-    return known or is_numbered(labels.read_text(encoding="utf-8", errors="replace").split("\n"))
+    if path.name in ("keras_model.h5", "model_unquant.tflite"):
+        return True
+    lines = labels.read_text(encoding="utf-8", errors="replace").split("\n")
+    return is_numbered(lines) and (kind != SAVED_MODEL or path.name == "model.savedmodel")
+
+
+def _packed_labels(path: Path) -> tuple[tuple[str, ...], str]:
+    """Labels in the zip that TensorFlow Lite's metadata tools append to a model, and their file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(".txt") and entry.file_size <= SIZE_LIMIT:
+                    labels = parse_labels(archive.read(entry), entry.filename)
+                    return labels, f"{entry.filename} in the model"
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ParameterError):
+        # Most models have no such zip, and one that is damaged only lacks labels.
+        pass
+    return (), ""
 
 
 def _beside_labels(path: Path) -> tuple[str, ...]:
@@ -135,53 +178,6 @@ def _beside_labels(path: Path) -> tuple[str, ...]:
         return read_label_file(path) if path.is_file() else ()
     except ParameterError:
         return ()
-
-
-def read_label_file(path: Path) -> tuple[str, ...]:
-    """Labels from a text file, one a line, numbered or not, or from JSON.
-
-    JSON may be a list, Keras's `class_indices` (name to number), its inverse, or the
-    `metadata.json` of Teachable Machine.
-
-    Raises:
-        ParameterError: the file cannot be read, or holds no labels.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"cannot read the labels in {path} ({error})") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if path.suffix.lower() == ".json":
-        lines = _labels_of_json(path, text)
-    if is_numbered(lines):
-        lines = [line.partition(" ")[2].strip() for line in lines]
-    if len(lines) < 2 or len(set(lines)) < len(lines):
-        raise ParameterError(f"{path} must name two or more different labels, one a line")
-    return tuple(lines)
-
-
-def is_numbered(lines: list[str]) -> bool:
-    """Whether labels are in the form of Teachable Machine, `0 Mask` and `1 No Mask`."""
-    parts = [line.strip().partition(" ") for line in lines if line.strip()]
-    return bool(parts) and all(
-        number.rstrip(":.") == str(i) and name for i, (number, _, name) in enumerate(parts)
-    )
-
-
-def _labels_of_json(path: Path, text: str) -> list[str]:
-    try:
-        content = parse_json(text)
-    except ValueError as error:
-        raise ParameterError(f"cannot read the labels in {path} ({error})") from error
-    if isinstance(content, dict) and "labels" in content:
-        content = content["labels"]
-    if isinstance(content, dict):
-        numbers = all(isinstance(value, int) for value in content.values())
-        pairs = ((v, k) if numbers else (k, v) for k, v in content.items())
-        content = [name for _, name in sorted(pairs, key=lambda pair: str(pair[0]).zfill(9))]
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise ParameterError(f"{path} must be a JSON list of labels, or map them to their numbers")
-    return [name.strip() for name in content]
 
 
 def _find_weights(path: Path) -> Path:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from convert_to_trt.candidates import settle_by_referee
+from convert_to_trt.candidates import settle_by_referee, settle_pixels
 from convert_to_trt.containers import Container, open_container
 from convert_to_trt.face_crops import FaceCrops, read_crops
 from convert_to_trt.heads import Head, choose_head, require_probabilities
-from convert_to_trt.input_form import InputForm, find_own_scaling, require_single_scaling
+from convert_to_trt.input_form import InputForm, require_single_scaling
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFLITE
 from convert_to_trt.network import Network, Run, in_steps
 from convert_to_trt.onnx_ends import (
@@ -33,6 +32,7 @@ from convert_to_trt.onnx_form import (
     OPSET,
     RUNTIME_ERRORS,
     batch_of,
+    computes_in_half,
     count_batch_normalisations,
     find_form,
     fold,
@@ -40,10 +40,12 @@ from convert_to_trt.onnx_form import (
     not_any_number,
     onnx_runner,
     read_onnx,
+    require_standard_operations,
     set_metadata,
 )
 from convert_to_trt.output_file import write_file
 from convert_to_trt.parity import (
+    HALF_LIMIT,
     PARITY_LIMIT,
     QUANTISED_LIMIT,
     OriginalSession,
@@ -52,11 +54,10 @@ from convert_to_trt.parity import (
     random_crops,
 )
 from convert_to_trt.report import Report
-from convert_to_trt.settings import AUTO, PRESETS, Settings, settle
+from convert_to_trt.settings import Settings
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array
-from mask_detector_ros.roles import ROLES
 
 
 def convert(options: argparse.Namespace) -> Report:
@@ -138,7 +139,7 @@ def _convert(options: argparse.Namespace, container: Container) -> Report:
     set_metadata(folded, settings.to_metadata(form.layout, form.side))
     _step(3, "comparing with the original")
     parity = _compare(folded, prepared, settings, crops or FaceCrops(()), options.output)
-    parity.require(QUANTISED_LIMIT if network.is_quantised else PARITY_LIMIT)
+    parity.require(_parity_limit(prepared))
     _step(4, f"writing {options.output}")
     set_metadata(folded, {"converted_from": f"{options.input.name}, {network.framework}"})
     write_file(options.output, folded.SerializeToString())
@@ -152,6 +153,12 @@ def _convert(options: argparse.Namespace, container: Container) -> Report:
         verdict=verdict,
         notes=_notes(options, container, prepared, settings),
     )
+
+
+def _parity_limit(prepared: Prepared) -> float:
+    if prepared.network.is_quantised:
+        return QUANTISED_LIMIT
+    return HALF_LIMIT if computes_in_half(prepared.network.model) else PARITY_LIMIT
 
 
 def _step(number: int, what: str) -> None:
@@ -183,6 +190,7 @@ def load(options: argparse.Namespace, container: Container) -> Network:
     if kind == ONNX:
         model = read_onnx(path)
         choose_output(model, options.outputs, name)
+        require_standard_operations(model, name)
         run, batch = onnx_runner(model, name), batch_of(model)
         return Network(model, in_steps(run, batch) if batch else run, "ONNX")
     # TensorFlow reads these when it is imported: no log of its own start, and no GPU.
@@ -194,7 +202,7 @@ def load(options: argparse.Namespace, container: Container) -> Network:
 
     if kind == TFLITE:
         with _quiet():
-            return tensorflow_lite.load_tensorflow_lite(path, OPSET, options.outputs)
+            return tensorflow_lite.load_tensorflow_lite(path, OPSET, options.outputs, options.trust)
     if kind == SAVED_MODEL:
         original = saved_models.load_saved_model(path, options.trust, options.outputs)
     elif kind == FROZEN_GRAPH:
@@ -204,32 +212,6 @@ def load(options: argparse.Namespace, container: Container) -> Network:
         original = keras_models.load_keras(container, options.trust, options.size, options.outputs)
     model = tensorflow_to_onnx.translate(original, OPSET, name)
     return Network(model, original.run, original.framework)
-
-
-def settle_pixels(
-    options: argparse.Namespace, known: dict[str, str], model: onnx.ModelProto, form: InputForm
-) -> Settings:
-    """The settings, with what the network itself tells about its pixels where nobody said it."""
-    known = dict(known)
-    own = find_own_scaling(model)
-    if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
-        # Whole numbers have no scale, and a network that scales by itself takes pixels.
-        known = {"scale": "1.0", "offset": "0.0", "color": "RGB", **known}
-    if form.channels == 1:
-        known.setdefault("color", "RGB")
-    if options.settings == AUTO:
-        dims = model.graph.output[0].type.tensor_type.shape.dim
-        count = max(2, min(dims[-1].dim_value if dims else 0, len(ROLES)))
-        labels = json.dumps(ROLES[:count])
-        preset = PRESETS["mobilenet_v2"]
-        pixels = {"scale": str(preset.scale), "offset": str(preset.offset)}
-        known = {"labels": labels, "color": preset.color, **pixels, **known}
-    settings = settle(options, known)
-    if form.is_pixels:
-        settings = Settings(
-            settings.labels, settings.color, 1.0, 0.0, settings.margin, settings.roles
-        )
-    return settings
 
 
 def _sample(run: Run, form: InputForm, settings: Settings) -> Array:
@@ -287,6 +269,8 @@ def _notes(
         notes.append("the network takes pixels as whole numbers: no scale is used")
     if network.is_quantised:
         notes.append("the original computes in int8, the converted one in float")
+    elif computes_in_half(network.model):
+        notes.append("the network computes in half precision, and rounds differently elsewhere")
     if not all(settings.roles):
         unknown = [n for n, role in zip(settings.labels, settings.roles, strict=True) if not role]
         notes.append(

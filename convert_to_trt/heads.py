@@ -24,6 +24,12 @@ _PASS = (
 )
 """Operations after the activation that change no value, or only its precision."""
 
+_LINEAR = ("MatMul", "Gemm", "Conv")
+_UNBOUNDED = (
+    *(*_LINEAR, "Relu", "LeakyRelu", "Elu", "Selu", "Softplus", "Tanh", "BatchNormalization"),
+)
+"""Last operations whose values are not probabilities, wherever they lie for some crops."""
+
 _SIGMOIDS = ("Sigmoid", "HardSigmoid")
 
 
@@ -142,6 +148,12 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
         )
     if logits:
         return Head(columns, rank, "sigmoid" if columns == 1 else "softmax")
+    last = find_last(model)
+    if columns == 1 and last in _UNBOUNDED:
+        raise ModelError(
+            f"{name} gives one value and ends in {last} without a sigmoid, so that the value is no"
+            " probability; if it was trained so (from_logits=True), add --logits"
+        )
     if columns > 1 and activation in _SIGMOIDS:
         return Head(columns, rank, "normalise")
     require_probabilities(Head(columns, rank)(values), name)
@@ -151,14 +163,29 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
 def find_activation(model: onnx.ModelProto) -> str:
     """The activation that a network ends in: Softmax, Sigmoid, HardSigmoid; empty for none."""
     makers = {output: node for node in model.graph.node for output in node.output}
-    node = makers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in _PASS:
-        node = makers.get(node.input[0])
+    node = _last_node(model, makers)
     if node is None:
         return ""
     if node.op_type == "Div" and all(_is_exponential(source, makers) for source in node.input):
         return "Softmax"
     return node.op_type if node.op_type in ("Softmax", *_SIGMOIDS) else ""
+
+
+def find_last(model: onnx.ModelProto) -> str:
+    """Type of the last operation that changes values, without its bias; empty for none."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    node = _last_node(model, makers)
+    if node is not None and node.op_type == "Add":
+        sources = [makers[name] for name in node.input if name in makers]
+        node = next((source for source in sources if source.op_type in _LINEAR), node)
+    return "" if node is None else str(node.op_type)
+
+
+def _last_node(model: onnx.ModelProto, makers: dict[str, Any]) -> Any:
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in _PASS:
+        node = makers.get(node.input[0])
+    return node
 
 
 def _is_exponential(value: str, makers: dict[str, Any]) -> bool:

@@ -32,15 +32,21 @@ class InputForm:
 
     Attributes:
         layout: `NHWC` or `NCHW`.
-        side: of the crops, in pixels.
+        height, width: of the network's input, in pixels.
         element: ONNX type of the network's input.
-        channels: 3, or 1 for a network that sees grey.
+        channels: 3; 1 for a network that sees grey, 4 for one that also takes an alpha channel.
     """
 
     layout: str
-    side: int
+    height: int
+    width: int
     element: int
     channels: int
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the square crops that the node gives."""
+        return max(self.height, self.width)
 
     @property
     def is_pixels(self) -> bool:
@@ -54,22 +60,28 @@ class InputForm:
             return self.element
         return TensorProto.UINT8 if self.is_pixels else TensorProto.FLOAT
 
-    def shape(self, channels: int = 3) -> list[str | int]:
-        """The shape of a batch."""
+    def shape(self, channels: int, height: int, width: int) -> list[str | int]:
+        """Shape of a batch of images."""
         if self.layout == "NHWC":
-            return ["batch", self.side, self.side, channels]
-        return ["batch", channels, self.side, self.side]
+            return ["batch", height, width, channels]
+        return ["batch", channels, height, width]
 
     def prepare(self, crops: Array, settings: Settings) -> Array:
         """What `add_to` adds to the graph, on (N, ...) crops as the node gives them."""
         values = crops
-        if settings.mean is not None or self.channels == 1:
+        if settings.mean is not None or self.channels != 3 or self.height != self.width:
             values = values.astype(np.float32)
         if settings.mean is not None and settings.std is not None:
             values = (values - self._by_channel(settings.mean)) / self._by_channel(settings.std)
-        if self.channels == 1:
+        if self.channels != 3:
+            matrix, bias = self._mixing(settings)
             axis = 3 if self.layout == "NHWC" else 1
-            values = (values * self._by_channel(_luma(settings.color))).sum(axis, keepdims=True)
+            values = np.moveaxis(np.moveaxis(values, axis, 3) @ matrix + bias, 3, axis)
+        if self.height != self.width:
+            axis = 1 if self.layout == "NHWC" else 2
+            rows, columns = self._squeezing()
+            values = np.moveaxis(np.moveaxis(values, axis, 3) @ rows.T, 3, axis)
+            values = np.moveaxis(np.moveaxis(values, axis + 1, 3) @ columns.T, 3, axis + 1)
         return values.astype(helper.tensor_dtype_to_np_dtype(self.element))
 
     def declare(self, model: onnx.ModelProto) -> None:
@@ -77,7 +89,7 @@ class InputForm:
         graph = model.graph
         name = graph.input[0].name
         del graph.input[:]
-        shape = self.shape(self.channels)
+        shape = self.shape(self.channels, self.height, self.width)
         graph.input.append(helper.make_tensor_value_info(name, self.element, shape))
         # Shapes noted by the writer of the file may hold the old batch size.
         del graph.value_info[:]
@@ -103,10 +115,11 @@ class InputForm:
         nodes, value = [], "crops"
         element = self.fed
 
-        def add(operation: str, *inputs: str, **attributes: Any) -> None:
+        def add(operation: str, *others: str, is_second: bool = False, **attributes: Any) -> None:
             nonlocal value
             output = f"prepared_{len(nodes)}"
-            nodes.append(helper.make_node(operation, [value, *inputs], [output], **attributes))
+            inputs = [*others, value] if is_second else [value, *others]
+            nodes.append(helper.make_node(operation, inputs, [output], **attributes))
             value = output
 
         def cast(wanted: int) -> None:
@@ -116,20 +129,39 @@ class InputForm:
                 element = wanted
 
         def constant(name: str, values: NDArray[Any]) -> str:
-            graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
+            typed = values if values.dtype == np.int64 else values.astype(np.float32)
+            graph.initializer.append(numpy_helper.from_array(typed, name))
             return name
 
         if settings.mean is not None and settings.std is not None:
             cast(TensorProto.FLOAT)
             add("Sub", constant("channel_mean", self._by_channel(settings.mean)))
             add("Div", constant("channel_deviation", self._by_channel(settings.std)))
-        if self.channels == 1:
+        is_nhwc = self.layout == "NHWC"
+        if self.channels != 3:
             cast(TensorProto.FLOAT)
-            luma = _luma(settings.color)
-            if self.layout == "NHWC":
-                add("MatMul", constant("luma", luma.reshape(3, 1)))
+            matrix, bias = self._mixing(settings)
+            if is_nhwc:
+                add("MatMul", constant("mixing", matrix))
+                add("Add", constant("mixing_bias", bias))
             else:
-                add("Conv", constant("luma", luma.reshape(1, 3, 1, 1)))
+                kernel = constant("mixing", matrix.T[:, :, None, None])
+                add("Conv", kernel, constant("mixing_bias", bias))
+        if self.height != self.width:
+            cast(TensorProto.FLOAT)
+            rows, columns = self._squeezing()
+            # MatMul takes the last two axes: in NHWC the columns are one of them, the rows are not.
+            if self.width < self.side and is_nhwc:
+                add("MatMul", constant("squeezing", columns), is_second=True)
+            elif self.width < self.side:
+                add("MatMul", constant("squeezing", columns.T))
+            elif is_nhwc:
+                flat, whole = (0, self.side, -1), (0, self.height, self.width, self.channels)
+                add("Reshape", constant("flat_rows", np.array(flat)))
+                add("MatMul", constant("squeezing", rows), is_second=True)
+                add("Reshape", constant("whole_rows", np.array(whole)))
+            else:
+                add("MatMul", constant("squeezing", rows), is_second=True)
         cast(self.element)
         for node in graph.node:
             for i, source in enumerate(node.input):
@@ -137,16 +169,35 @@ class InputForm:
                     node.input[i] = value
         for i, node in enumerate(nodes):
             graph.node.insert(i, node)
+        shape = self.shape(3, self.side, self.side)
         del graph.input[:]
-        graph.input.append(helper.make_tensor_value_info("crops", self.fed, self.shape()))
+        graph.input.append(helper.make_tensor_value_info("crops", self.fed, shape))
+
+    def _mixing(self, settings: Settings) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(3, C) weights and (C,) bias that make the network's channels of the node's three."""
+        if self.channels == 1:
+            luma = LUMA if settings.color == "RGB" else LUMA[::-1]
+            return np.array(luma, np.float32)[:, None], np.zeros(1, np.float32)
+        opaque = 255 if self.is_pixels else 255 * settings.scale + settings.offset
+        return np.eye(3, 4, dtype=np.float32), np.array([0, 0, 0, opaque], np.float32)
+
+    def _squeezing(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights that make `height` rows and `width` columns of `side` each."""
+        return _bilinear(self.height, self.side), _bilinear(self.width, self.side)
 
     def _by_channel(self, values: Any) -> NDArray[np.float32]:
         array = np.asarray(values, np.float32)
         return array if self.layout == "NHWC" else array[:, None, None]
 
 
-def _luma(color: str) -> NDArray[np.float32]:
-    return np.array(LUMA if color == "RGB" else LUMA[::-1], np.float32)
+def _bilinear(wanted: int, side: int) -> NDArray[np.float32]:
+    """(wanted, side) weights that resize an axis by bilinear interpolation, as OpenCV's."""
+    place = np.clip((np.arange(wanted) + 0.5) * side / wanted - 0.5, 0, side - 1)
+    left = np.minimum(place.astype(np.int64), side - 2) if side > 1 else np.zeros(wanted, np.int64)
+    weights = np.zeros((wanted, side), np.float32)
+    weights[np.arange(wanted), left] = 1 - (place - left)
+    weights[np.arange(wanted), np.minimum(left + 1, side - 1)] += place - left
+    return weights
 
 
 def find_own_scaling(model: onnx.ModelProto) -> tuple[float, float] | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mask_detector_ros.errors import ModelError
@@ -23,6 +25,9 @@ HDF5, KERAS_ZIP, KERAS_JSON, SAVED_MODEL, FROZEN_GRAPH, TFLITE, TFJS, ONNX = (
     *("Keras HDF5", "Keras archive", "Keras JSON", "SavedModel", "frozen graph"),
     *("TensorFlow Lite", "TensorFlow.js", "ONNX"),
 )
+
+ARCHIVE_LIMIT, JSON_LIMIT = 2 << 30, 64 << 20
+"""Maximum bytes that a Keras archive, and the JSON in it, may unpack to."""
 
 _READS = (
     "give an .h5, .model, .keras, .tflite, .pb or .onnx file, a Keras or TensorFlow.js .json,"
@@ -153,10 +158,11 @@ def read_keras_archive(path: Path) -> KerasFile:
     """The description inside a `.keras` archive.
 
     Raises:
-        ModelError: the archive is damaged or no Keras model.
+        ModelError: the archive is damaged, too large, or no Keras model.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _require_plain_archive(path, archive)
             config = parse_json(archive.read("config.json"))
             version = parse_json(archive.read("metadata.json"))["keras_version"]
         # Nobody trains it here, so losses and metrics are not loaded.
@@ -164,6 +170,25 @@ def read_keras_archive(path: Path) -> KerasFile:
         return KerasFile(config, _major(version))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError) as error:
         raise _damaged(path, error) from error
+
+
+def _require_plain_archive(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise where unpacking an archive would fill the disk or write outside its folder."""
+    for entry in archive.infolist():
+        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        is_link = stat.S_ISLNK(entry.external_attr >> 16)
+        if is_link or ".." in parts or parts[:1] == ("/",) or ":" in entry.filename:
+            raise ModelError(
+                f"{path} holds the entry {entry.filename!r}, which would be written outside its"
+                " folder; such a file is made to do harm, do not use it"
+            )
+    size = sum(entry.file_size for entry in archive.infolist())
+    texts = sum(e.file_size for e in archive.infolist() if e.filename.endswith(".json"))
+    if size > ARCHIVE_LIMIT or texts > JSON_LIMIT:
+        raise ModelError(
+            f"{path} unpacks to {size / 1e9:.1f} GB, {texts / 1e6:.0f} MB of it JSON; no mask"
+            " classifier is that large, get the file again"
+        )
 
 
 def read_keras_json(path: Path) -> KerasFile:
@@ -191,6 +216,10 @@ def read_keras_hdf5(path: Path) -> KerasFile:
 
     try:
         with h5py.File(path, "r") as file:
+            for name in _outside_hdf5(file):
+                raise ModelError(
+                    f"{path} takes {name} from another file; save the whole model into one file"
+                )
             if "model_config" not in file.attrs:
                 raise ModelError(
                     f"{path} holds no model, perhaps weights only; write the whole model with"
@@ -203,6 +232,21 @@ def read_keras_hdf5(path: Path) -> KerasFile:
             return KerasFile(dict(config), _major(_text(version)))
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise _damaged(path, error) from error
+
+
+def _outside_hdf5(group: Any) -> Iterator[str]:
+    """Names of the parts of an HDF5 file that would be read from other files."""
+    import h5py
+
+    for name in group:
+        if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+            yield f"{group.name.rstrip('/')}/{name}"
+            continue
+        part = group.get(name)
+        if isinstance(part, h5py.Group):
+            yield from _outside_hdf5(part)
+        elif isinstance(part, h5py.Dataset) and (part.external or part.is_virtual):
+            yield part.name
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,10 @@ from onnx import TensorProto, compose, numpy_helper
 
 from mask_detector_ros.errors import ModelError
 
-OWN_NAMES = ("crops", "probabilities", "prepared_", "head_", "channel_", "luma")
+OWN_NAMES = (
+    *("crops", "probabilities", "prepared_", "head_", "channel_", "mixing", "squeezing"),
+    *("flat_rows", "whole_rows"),
+)
 """What the converted network calls its ends and what stands between; no inner value may."""
 
 

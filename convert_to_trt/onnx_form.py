@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import helper
@@ -31,18 +32,54 @@ RUNTIME_ERRORS = (
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read and check an ONNX file.
+    """Read and check an ONNX file, its external data included.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: it is damaged, or weights that it keeps in another file are missing.
     """
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
+        # PyTorch's exporter groups operations into functions of the file's own.
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
+        if "should be stored in" in reason:
+            raise ModelError(
+                f"{path} keeps its weights in another file ({reason}); copy that file beside it"
+            ) from error
         raise ModelError(f"{path} is damaged or no ONNX file ({reason}); get it again") from error
     return model
+
+
+def require_standard_operations(model: onnx.ModelProto, name: str) -> None:
+    """Raise where a network has operations outside the ONNX standard.
+
+    ONNX Runtime runs some, such as `com.microsoft.FusedConv`; TensorRT and OpenVINO run none.
+
+    Raises:
+        ModelError: names them.
+    """
+    unknown = {
+        f"{node.domain}.{node.op_type}".lstrip(".")
+        for node in nodes_of(model.graph)
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type)
+    }
+    if unknown:
+        raise ModelError(
+            f"{name} uses operations that ONNX has not: {', '.join(sorted(unknown)[:6])}; export"
+            " it again without them, and without optimising it for one runtime"
+        )
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """Every node of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from nodes_of(attribute.g)
 
 
 def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
@@ -50,29 +87,38 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
 
     Args:
         model: the network.
-        size: the side, for a network that takes any; must agree with one that does not.
+        size: the side, for a network that takes any.
         name: what to call the model in errors.
 
     Raises:
-        ModelError: the input is no batch of square images, or the side is not known.
+        ModelError: the input is no batch of images, or its size is not known.
     """
     tensor = model.graph.input[0].type.tensor_type
     shape = [d.dim_value for d in tensor.shape.dim]
-    channels = (1, 3)
+    channels = (1, 3, 4)
     if len(shape) != 4 or (shape[3] not in channels and shape[1] not in channels):
         shown = ", ".join(str(side or "?") for side in shape)
         raise ModelError(
             f"{name} takes ({shown}), not a batch of colour images (N, H, W, 3) or grey ones"
             " (N, H, W, 1)"
         )
-    is_nhwc = shape[3] in channels and not (shape[3] == 1 and shape[1] == 3)
+    is_nhwc = shape[3] in channels and not (shape[3] != 3 and shape[1] == 3)
     layout, sides = ("NHWC", shape[1:3]) if is_nhwc else ("NCHW", shape[2:])
-    known = {side for side in (*sides, size) if side}
-    if not known:
+    if not any(sides) and not size:
         raise ModelError(f"{name} takes crops of any size; say with --size which it was trained on")
-    if len(known) > 1:
-        raise ModelError(f"{name} takes crops of {sides[0]}x{sides[1]} pixels, not one square size")
-    return InputForm(layout, known.pop(), tensor.elem_type, shape[3 if is_nhwc else 1])
+    height, width = (side or size or max(sides) for side in sides)
+    if size and size not in (height, width):
+        raise ModelError(f"{name} takes crops of {height}x{width} pixels, not of --size {size}")
+    return InputForm(layout, height, width, tensor.elem_type, shape[3 if is_nhwc else 1])
+
+
+def computes_in_half(model: onnx.ModelProto) -> bool:
+    """Whether values of a network are in half precision somewhere."""
+    half = onnx.TensorProto.FLOAT16
+    casts = (node for node in nodes_of(model.graph) if node.op_type == "Cast")
+    return any(tensor.data_type == half for tensor in model.graph.initializer) or any(
+        attribute.i == half for node in casts for attribute in node.attribute
+    )
 
 
 def batch_of(model: onnx.ModelProto) -> int:

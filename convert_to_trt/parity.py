@@ -24,6 +24,9 @@ QUANTISED_LIMIT = 0.3
 """The same, where the original computes in int8 and the converted network in float: a single crop
 may differ that much by the rounding of the original. The mean must be below a tenth of it."""
 
+HALF_LIMIT = 0.02
+"""The same, where the network computes in half precision, whose rounding is 5e-4 of each value."""
+
 RANDOM_CROPS = 32
 CROPS_TOGETHER = 8
 

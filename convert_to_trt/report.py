@@ -61,11 +61,15 @@ class Report:
         """As some lines of text."""
         parity, s, side = self.parity, self.settings, self.form.side
         pixels = f"{s.color} pixels as they are" if self.form.is_pixels else s.describe_pixels()
-        grey = ", made grey in the graph" if self.form.channels == 1 else ""
+        form = self.form
+        added = {1: ", made grey in the graph", 4: ", with an opaque alpha channel"}
+        made = added.get(form.channels, "")
+        if form.height != form.width:
+            made += f", resized to {form.width}x{form.height} in the graph"
         lines = [
             f"{self.output}: from {self.framework}",
             f"labels {', '.join(_with_role(s.labels, s.roles))}",
-            f"{side}x{side} {self.form.layout}, {pixels}{grey}, margin {s.margin:g}",
+            f"{side}x{side} {self.form.layout}, {pixels}{made}, margin {s.margin:g}",
             f"parity over {parity.random_crops} random and {parity.real_crops} real crops:"
             f" max |dp| {parity.largest:.2g}, mean |dp| {parity.mean:.2g},"
             f" same label {parity.same_label:.1%}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from convert_to_trt.containers import read_label_file
+from convert_to_trt.label_files import read_label_file
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.roles import NO_ROLE, ROLES, read_roles
 
@@ -206,7 +206,8 @@ def read_labels(text: str) -> tuple[str, ...]:
         ParameterError: one is empty or there twice, or there is only one.
     """
     path = Path(text).expanduser()
-    if "," not in text and text and (path.is_file() or path.suffix.lower() in (".txt", ".json")):
+    is_file_name = path.suffix.lower() in (".txt", ".json", ".yaml", ".yml")
+    if "," not in text and text and (path.is_file() or is_file_name):
         return read_label_file(path)
     return require_labels(text.split(","))
 

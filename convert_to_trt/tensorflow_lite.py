@@ -16,19 +16,25 @@ from onnx import TensorProto, helper
 from convert_to_trt.network import Network, in_steps
 from convert_to_trt.onnx_ends import choose_output, free_batch
 from convert_to_trt.onnx_form import batch_of
+from convert_to_trt.tensorflow_lite_files import read_preprocessing, refuse_custom_operations
 from convert_to_trt.tensorflow_models import choose_one, unloadable, unrunnable
 from convert_to_trt.tensorflow_to_onnx import translate_lite
 
 
-def load_tensorflow_lite(path: Path, opset: int, output: str | None = None) -> Network:
+def load_tensorflow_lite(
+    path: Path, opset: int, output: str | None = None, trust: bool = False
+) -> Network:
     """Load a `.tflite` file.
 
     A quantised input of unsigned bytes takes pixels; one of signed bytes gets a quantisation
     before it, so that it takes the real values that the network was trained on.
 
     Raises:
-        ModelError: it is damaged, or has several inputs or outputs.
+        ModelError: it is damaged, has several inputs or outputs, or operations that do more than
+            compute and no `trust`.
     """
+    if not trust:
+        refuse_custom_operations(path)
     try:
         with warnings.catch_warnings():
             # It announces that TensorFlow will hand its interpreter over to another package.
@@ -69,7 +75,8 @@ def load_tensorflow_lite(path: Path, opset: int, output: str | None = None) -> N
     is_quantised = any(detail["dtype"] in (np.int8, np.uint8) for detail in details)
     framework = f"TensorFlow Lite (TensorFlow {tf.__version__})"
     batch_size = int(source["shape"][0])
-    return Network(model, in_steps(run, batch_size), framework, {}, is_quantised)
+    known = read_preprocessing(path.read_bytes())
+    return Network(model, in_steps(run, batch_size), framework, known, is_quantised)
 
 
 def _quantise_input(model: onnx.ModelProto, scale: float, zero: int) -> None:

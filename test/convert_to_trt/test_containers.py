@@ -6,45 +6,19 @@ import zipfile
 
 import pytest
 
-from convert_to_trt.containers import open_container, read_label_file
-from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS, TFLITE, read_keras_archive
-from mask_detector_ros.errors import ModelError, ParameterError
+from convert_to_trt.containers import open_container
+from convert_to_trt.model_files import (
+    HDF5,
+    KERAS_JSON,
+    SAVED_MODEL,
+    TFJS,
+    TFLITE,
+    read_keras_archive,
+)
+from mask_detector_ros.errors import ModelError
 
 HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
 TFLITE_HEAD = b"\x1c\0\0\0TFL3"
-
-
-LABEL_FILES = {
-    "numbered": ("labels.txt", "0 With Mask\n1 Without Mask\n", ("With Mask", "Without Mask")),
-    "plain": ("labels.txt", "face\nmask\n\n", ("face", "mask")),
-    "with a mark": ("labels.txt", "\ufeffmask\r\nno mask\r\n", ("mask", "no mask")),
-    "one number": ("labels.txt", "0 Mask\nother\n", ("0 Mask", "other")),
-    "list": ("names.json", '["a", "b"]', ("a", "b")),
-    "class indices": ("names.json", '{"b": 1, "a": 0}', ("a", "b")),
-    "by number": ("names.json", '{"10": "k", "9": "j"}', ("j", "k")),
-    "Teachable Machine": ("metadata.json", '{"labels": ["a", "b"]}', ("a", "b")),
-}
-
-
-@pytest.mark.parametrize(("name", "text", "labels"), LABEL_FILES.values(), ids=LABEL_FILES)
-def test_labels_are_read_from_each_form(tmp_path, name, text, labels):
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    assert read_label_file(path) == labels
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        *[("labels.txt", text) for text in (b"", b"one\n", b"a\na\n", b"\xff\xfe\0")],
-        *[("labels.json", text) for text in (b"{", b"3", b'{"a": [1]}')],
-    ],
-)
-def test_a_file_without_labels_is_an_error(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(ParameterError, match=name.replace(".", r"\.")):
-        read_label_file(path)
 
 
 def test_labels_beside_a_model_are_its_own(tmp_path):
@@ -53,6 +27,41 @@ def test_labels_beside_a_model_are_its_own(tmp_path):
     with open_container(tmp_path / "mine.h5") as container:
         assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
         assert container.sources == {"labels": "labels.txt beside the model"}
+
+
+def test_the_zip_at_the_end_of_a_tflite_file_names_its_labels(tmp_path):
+    path = tmp_path / "masks.tflite"
+    path.write_bytes(TFLITE_HEAD + bytes(200))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("probability-labels.txt", "mask\nno mask\n")
+    (tmp_path / "labels.txt").write_text("of\nanother\n")
+    with open_container(path) as container:
+        assert (container.path, container.kind) == (path, TFLITE)
+        assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
+        assert container.sources == {"labels": "probability-labels.txt in the model"}
+
+
+def test_a_saved_model_of_teachable_machine_has_its_labels_beside_the_folder(tmp_path):
+    path = tmp_path / "converted_savedmodel.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.savedmodel/saved_model.pb", b"")
+        archive.writestr("labels.txt", "0 Mask\n1 No Mask\n")
+    with open_container(path) as container:
+        assert container.kind == SAVED_MODEL
+        assert json.loads(container.metadata["labels"]) == ["Mask", "No Mask"]
+        assert "scale" in container.metadata
+
+
+def test_a_folder_with_one_model_is_that_model(tmp_path):
+    (tmp_path / "model.h5").write_bytes(HDF5_HEAD)
+    (tmp_path / "class_indices.json").write_text('{"b": 0, "a": 1}')
+    with open_container(tmp_path) as container:
+        assert container.path == tmp_path / "model.h5"
+        assert json.loads(container.metadata["labels"]) == ["b", "a"]
+    (tmp_path / "other.h5").write_bytes(HDF5_HEAD)
+    both = open_container(tmp_path)
+    with pytest.raises(ModelError, match=r"one model, found: model\.h5, other\.h5"), both:
+        pass
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -50,31 +51,67 @@ def save_onnx(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 
 
-def save_keras(path: Path) -> None:
-    """A small network of Keras 2, made where Keras is."""
-    code = "import sys, tf_keras, make_models; make_models.classifier(tf_keras).save(sys.argv[1])"
-    folders = (ROOT, ROOT / "test" / "convert_to_trt")
-    subprocess.run(
-        [environment.ENVIRONMENT / "bin" / "python", "-c", code, path],
+FORMS = {
+    "Keras HDF5": "keras2.h5",
+    "Keras archive": "keras2.keras",
+    "SavedModel": "keras2_saved",
+    "frozen graph": "frozen.pb",
+    "TensorFlow Lite": "float.tflite",
+    "TensorFlow Lite, int8": "int8.tflite",
+    "Teachable Machine": "machine.zip",
+}
+
+CONVERT = """
+import json, sys
+from pathlib import Path
+import make_models
+
+folder = Path(sys.argv[1])
+model = make_models.classifier(make_models.tf_keras)
+model.save(folder / "keras2.h5")
+model.save(folder / "keras2.keras")
+model.save(folder / "keras2_saved", save_format="tf")
+make_models.write_frozen_graph(model, folder / "frozen.pb")
+make_models.write_other_containers(folder, model)
+answers = [make_models.answer(job) for job in json.load(sys.stdin)]
+sys.exit("\\n".join(answer["errors"] for answer in answers if answer["code"]) or 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def keras_models(tmp_path_factory: Any) -> Path:
+    """One Keras network in all of FORMS, each converted in the environment of the converters."""
+    if not environment.is_ready():
+        pytest.skip("the converters are not installed; do: make convert-env")
+    folder = tmp_path_factory.mktemp("models")
+    jobs = [
+        [str(folder / name), "-o", str(folder / f"{name}.onnx"), *OPTIONS]
+        for name in FORMS.values()
+    ]
+    paths = (ROOT, ROOT / "test" / "convert_to_trt")
+    done = subprocess.run(
+        [environment.ENVIRONMENT / "bin" / "python", "-c", CONVERT, folder],
+        input=json.dumps(jobs),
         env={
             **environment.clean_variables(),
-            "PYTHONPATH": os.pathsep.join(map(str, folders)),
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
         },
         capture_output=True,
-        check=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
-@pytest.fixture(params=["own.onnx", "own.h5"])
+@pytest.fixture(params=["ONNX", *FORMS])
 def converted(request: Any, tmp_path: Path) -> Path:
     """The ONNX file that keras_to_onnx made."""
-    source, target = tmp_path / request.param, tmp_path / "converted.onnx"
-    if source.suffix == ".onnx":
-        save_onnx(source)
-    elif environment.is_ready():
-        save_keras(source)
-    else:
-        pytest.skip("the converters are not installed; do: make convert-env")
+    if request.param != "ONNX":
+        folder: Path = request.getfixturevalue("keras_models")
+        return folder / f"{FORMS[request.param]}.onnx"
+    source, target = tmp_path / "own.onnx", tmp_path / "converted.onnx"
+    save_onnx(source)
     command = [sys.executable, "-m", "convert_to_trt.keras_to_onnx", source, "-o", target]
     done = subprocess.run(
         [*command, *OPTIONS], cwd=ROOT, capture_output=True, text=True, check=False
