@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from convert_to_trt.evidence import gather
 from convert_to_trt.face_crops import FaceCrops
+from convert_to_trt.fits import Fit
 from convert_to_trt.input_form import InputForm, find_own_scaling
 from convert_to_trt.onnx_form import not_any_number, onnx_runner
 from convert_to_trt.parity import CROPS_TOGETHER
-from convert_to_trt.referee import RARE_RANGES, Classify, Row, Verdict, judge
+from convert_to_trt.referee import Classify, Verdict, judge
 from convert_to_trt.settings import AUTO, PRESETS, Settings, settle
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.roles import ROLES
@@ -70,7 +71,7 @@ def settle_by_referee(
     model, form, settings = prepared.model, prepared.form, prepared.settings
     evidence = gather(crops)
     classify = make_classify(model, form, evidence.crops, str(options.input))
-    verdict = judge(classify, settings, evidence, varied_parts(form))
+    verdict = judge(classify, settings, evidence, varied_parts(form), prepared.origin)
     if options.settings != AUTO:
         return settings, verdict
     return _take_best(options, prepared.known, settings, verdict)
@@ -122,7 +123,7 @@ def _take_best(
             " --labels and --preprocess, and --crops with faces like those it was trained on"
         )
     # A rare range must be clearly better than every common one.
-    common = [row for row in rows if row.settings.parts["scale"] not in RARE_RANGES] or rows
+    common = [row for row in rows if not row.is_rare] or rows
     best = rows[0] if verdict.is_clear(rows[0], common[0]) else common[0]
     unclear = [
         f"--{'preprocess' if name == 'scale' else name}"
@@ -149,13 +150,13 @@ def _fixed(options: argparse.Namespace, known: Mapping[str, str]) -> list[str]:
     return [name for name, is_given in given.items() if is_given or name in known]
 
 
-def _is_clear(verdict: Verdict, best: Row, rows: list[Row], name: str) -> bool:
+def _is_clear(verdict: Verdict, best: Fit, rows: list[Fit], name: str) -> bool:
     """Whether the best setting is clearly better than each with another value of this one."""
     mine = best.settings.parts[name]
     others = [
         row
         for row in rows
         if row.settings.parts[name] != mine
-        and (name != "scale" or row.settings.parts[name] not in RARE_RANGES)
+        and (name != "scale" or not row.is_rare)
     ]
     return not others or verdict.is_clear(best, others[0])

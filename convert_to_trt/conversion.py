@@ -43,6 +43,7 @@ from convert_to_trt.onnx_form import (
     require_standard_operations,
     set_metadata,
 )
+from convert_to_trt.origins import Origin, find_origin
 from convert_to_trt.output_file import write_file
 from convert_to_trt.parity import (
     HALF_LIMIT,
@@ -89,6 +90,7 @@ class Prepared:
         head: at its end.
         known: what the file and what lies beside it says, as ONNX metadata.
         settings: labels and preprocessing as given.
+        origin: the tool that made it; None where that is not known.
     """
 
     network: Network
@@ -97,6 +99,7 @@ class Prepared:
     head: Head
     known: dict[str, str]
     settings: Settings
+    origin: Origin | None
 
 
 def prepare(options: argparse.Namespace, container: Container) -> Prepared:
@@ -109,9 +112,11 @@ def prepare(options: argparse.Namespace, container: Container) -> Prepared:
     name = str(options.input)
     network = load(options, container)
     own = get_metadata(network.model)
-    known = {**container.metadata, **read_windows_metadata(own), **network.metadata, **own}
     model = free_names(network.model)
     form = find_form(model, options.size, name)
+    origin = find_origin(network.model, form)
+    told = {**(origin.metadata() if origin else {}), **read_windows_metadata(own)}
+    known = {**container.metadata, **told, **network.metadata, **own}
     settings = settle_pixels(options, known, model, form)
     head = choose_head(model, _sample(network.run, form, settings), options.logits, name)
     _require_columns(head, settings, name, container)
@@ -119,7 +124,7 @@ def prepare(options: argparse.Namespace, container: Container) -> Prepared:
         free_batch(model, batch)
     form.declare(model)
     head.add_to(model)
-    return Prepared(network, model, form, head, known, settings)
+    return Prepared(network, model, form, head, known, settings, origin)
 
 
 def _convert(options: argparse.Namespace, container: Container) -> Report:
@@ -151,6 +156,7 @@ def _convert(options: argparse.Namespace, container: Container) -> Report:
         batch_normalisations=count_batch_normalisations(folded),
         parity=parity,
         verdict=verdict,
+        conflict=prepared.origin.conflict(settings) if prepared.origin else "",
         notes=_notes(options, container, prepared, settings),
     )
 
@@ -265,6 +271,10 @@ def _notes(
         and ("preprocessing" in container.sources)
     ):
         notes.append(f"preprocessing of {container.sources['preprocessing']}")
+    if prepared.origin and not (
+        options.preprocess or options.scale or "preprocessing" in container.sources
+    ):
+        notes.append(f"preprocessing of {prepared.origin.tool}, by the names of its layers")
     if form.is_pixels and (options.scale is not None or options.preprocess not in (None, "none")):
         notes.append("the network takes pixels as whole numbers: no scale is used")
     if network.is_quantised:

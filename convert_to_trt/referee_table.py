@@ -90,7 +90,10 @@ def judge_model(row: dict[str, str], crops_folder: Path | None) -> dict[str, Any
         cases = {"right": given, **dict(_wrong(given, varied))}
         return {
             "model": row["model"],
-            **{name: _record(judge(classify, s, evidence, varied)) for name, s in cases.items()},
+            **{
+                name: _record(judge(classify, s, evidence, varied, prepared.origin))
+                for name, s in cases.items()
+            },
         }
 
 
@@ -99,7 +102,7 @@ def _wrong(right: Settings, varied: tuple[str, ...]) -> Iterator[tuple[str, Sett
     a, b = right.roles.index(WITH_MASK), right.roles.index(WITHOUT_MASK)
     order[a], order[b] = order[b], order[a]
     labels, roles = (tuple(values[i] for i in order) for values in (right.labels, right.roles))
-    yield "order", replace(right, labels=labels, roles=roles)
+    yield "order", right.with_labels(labels, roles)
     if "color" in varied:
         yield "color", replace(right, color={"RGB": "BGR", "BGR": "RGB"}[right.color])
     if "scale" in varied:
@@ -107,8 +110,7 @@ def _wrong(right: Settings, varied: tuple[str, ...]) -> Iterator[tuple[str, Sett
         other = centred if (right.scale, right.offset) == (unit.scale, unit.offset) else unit
         for name, preset in (("range", other), ("pixels", pixels)):
             if (right.scale, right.offset) != (preset.scale, preset.offset):
-                changed = replace(right, scale=preset.scale, offset=preset.offset)
-                yield name, replace(changed, mean=None, std=None)
+                yield name, right.with_pixels(preset._replace(color=right.color))
 
 
 def _record(verdict: Verdict | None) -> dict[str, Any]:

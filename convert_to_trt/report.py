@@ -25,6 +25,7 @@ class Report:
         batch_normalisations: how many are left in the graph.
         parity: the difference to the original.
         verdict: of the referee; None where it could not judge.
+        conflict: what the model itself says against the settings; else empty.
         notes: what else a user should know.
     """
 
@@ -35,12 +36,13 @@ class Report:
     batch_normalisations: int
     parity: Parity
     verdict: Verdict | None
+    conflict: str
     notes: tuple[str, ...]
 
     @property
     def warning(self) -> str:
         """What speaks against the settings; empty where nothing does."""
-        return self.verdict.warning if self.verdict else ""
+        return self.verdict.warning if self.verdict else self.conflict
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON-ready dictionary."""

@@ -8,7 +8,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,10 +88,23 @@ class Settings:
         }
 
     @property
+    def pixels(self) -> Preset:
+        """Colour and range."""
+        return Preset(self.color, self.scale, self.offset, self.mean, self.std)
+
+    def with_pixels(self, pixels: Preset) -> Settings:
+        """The same labels with another colour and range."""
+        return replace(self, **pixels._asdict())
+
+    def with_labels(self, labels: tuple[str, ...], roles: tuple[str, ...]) -> Settings:
+        """The same pixels with other labels."""
+        return replace(self, labels=labels, roles=roles)
+
+    @property
     def parts(self) -> dict[str, object]:
         """The three parts that may be wrong: order of labels, colour, and range."""
-        pixels = (self.scale, self.offset, self.mean, self.std)
-        return {"labels": self.roles, "color": self.color, "scale": pixels}
+        color, *scale = self.pixels
+        return {"labels": self.roles, "color": color, "scale": tuple(scale)}
 
     def count_changes(self, other: Settings) -> int:
         """In how many of `parts` another setting differs."""

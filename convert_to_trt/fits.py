@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well a model under one setting fits what is known of the faces, and which of two fits better.
+
+The measure is the mean log-likelihood of the right labels, with masked and bare faces counted
+alike. It falls where labels change, and also where a wrong range saturates the network: all
+probabilities are then 0 or 1, and each error costs the logarithm of `FLOOR`. A range that is too
+small does the opposite: the network gives much the same for every face, which costs little. So a
+setting under which the network does not respond to faces is penalised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convert_to_trt.settings import PRESETS, Settings
+from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK
+
+FLOOR = 1e-6
+"""Smallest probability that counts. A network in float32 that is not saturated stays above it."""
+
+RESPONSE, RESPONSE_WEIGHT = 1.0, 0.5
+"""A network that responds to faces spreads its log-odds of mask against none by at least
+`RESPONSE`, from the first to the ninth decile. For less, the penalty is `RESPONSE_WEIGHT` times the
+logarithm of the ratio. Networks in their own range spread them by 4 to 30."""
+
+AGREES, AGREES_RENDERED = 0.6, 0.8
+"""Minimum agreement of a setting that may be recommended; guessing has 0.5. Rendered faces are
+easier."""
+
+CLEAR_GAIN = 0.1
+"""Minimum gain in mean log-likelihood by which a setting fits clearly better."""
+
+AGREEMENT_LOSS = 0.1
+"""Agreement that a clearly better setting may lose: less saturated, it may give some labels up."""
+
+DEVIATIONS, DEVIATIONS_RENDERED, DEVIATIONS_RARE = 2.5, 2.8, 3.5
+"""Minimum gain in standard errors of its mean over the crops: in general, with rendered faces
+alone, and for the rarer ranges `imagenet` and `caffe`. All of these were chosen on twelve public
+models and measured on others; see convert_to_trt/README.md."""
+
+RARE_RANGES = tuple(
+    (PRESETS[n].scale, PRESETS[n].offset, PRESETS[n].mean, PRESETS[n].std)
+    for n in ("imagenet", "caffe")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How one setting fits.
+
+    Attributes:
+        settings: the setting.
+        agreement: share of the user's crops with the right label, or of the rendered faces where
+            there are none; the mean of those with and without mask.
+        right: (N,) whether each crop got the right label, weighted so that the mean counts
+            crops with and without mask alike.
+        gains: (N,) logarithm of the probability of the right label, weighted likewise.
+        penalty: for a network that does not respond to faces; 0 for others.
+    """
+
+    settings: Settings
+    agreement: float
+    right: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    penalty: float
+
+    @property
+    def score(self) -> float:
+        """Mean log-likelihood of the right labels, less the penalty; 0 is perfect."""
+        return float(self.gains.mean()) - self.penalty
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether its range is one of `RARE_RANGES`."""
+        return self.settings.parts["scale"] in RARE_RANGES
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON-ready dictionary."""
+        return {
+            "options": self.settings.to_options(),
+            "agreement": round(self.agreement, 4),
+            "score": round(self.score, 4),
+        }
+
+
+def measure_fit(
+    settings: Settings,
+    probabilities: NDArray[np.float32],
+    roles: NDArray[np.str_],
+    own: NDArray[np.bool_],
+) -> Fit:
+    """Measure how a setting fits.
+
+    Args:
+        settings: the setting.
+        probabilities: (N, K) of the crops under it.
+        roles: (N,) what the crops show, with or without mask.
+        own: (N,) which of them are the user's.
+    """
+    columns = np.array(settings.roles)
+    chances = (probabilities * (columns[None, :] == roles[:, None])).sum(axis=1)
+    weights = np.empty(len(roles))
+    for part in (own, ~own):
+        masked, bare = (part & (roles == role) for role in (WITH_MASK, WITHOUT_MASK))
+        weights[masked] = part.sum() / 2 / max(masked.sum(), 1)
+        weights[bare] = part.sum() / 2 / max(bare.sum(), 1)
+    right = (columns[probabilities.argmax(axis=1)] == roles) * weights
+    gains = np.log(np.clip(chances.astype(np.float64), FLOOR, 1)) * weights
+    agreement = float(right[own if own.any() else ~own].mean())
+    return Fit(settings, agreement, right, gains, _penalty(probabilities, columns))
+
+
+def _penalty(probabilities: NDArray[np.float32], columns: NDArray[np.str_]) -> float:
+    masked, bare = (
+        np.log(np.clip(probabilities[:, columns == role].sum(axis=1), FLOOR, 1))
+        for role in (WITH_MASK, WITHOUT_MASK)
+    )
+    low, high = np.quantile(masked - bare, [0.1, 0.9])
+    return float(RESPONSE_WEIGHT * max(0.0, np.log(RESPONSE / max(high - low, FLOOR))))
+
+
+def is_clearly_better(best: Fit, other: Fit, own: NDArray[np.bool_]) -> bool:
+    """Whether one setting fits clearly better than another, by a paired test over the crops.
+
+    Args:
+        best, other: the two.
+        own: (N,) which of the crops are the user's.
+    """
+    mine, theirs = best.settings.parts, other.settings.parts
+    # Rendered faces show two people only, with few colours: there colour may mislead.
+    is_color = mine["scale"] == theirs["scale"] and mine["labels"] == theirs["labels"]
+    used = own if is_color and own.any() else np.ones_like(own)
+    difference = best.gains[used] - other.gains[used]
+    gain = float(difference.mean()) + other.penalty - best.penalty
+    error = float(difference.std(ddof=1)) / len(difference) ** 0.5
+    deviations = DEVIATIONS if own.any() else DEVIATIONS_RENDERED
+    if best.is_rare:
+        deviations = DEVIATIONS_RARE
+    agreement = best.right[used].mean()
+    agrees = agreement >= (AGREES if own.any() else AGREES_RENDERED)
+    keeps = agreement >= other.right[used].mean() - AGREEMENT_LOSS
+    return bool(agrees and keeps and gain >= max(CLEAR_GAIN, deviations * error))
