@@ -156,7 +156,6 @@ def _is_clear(verdict: Verdict, best: Fit, rows: list[Fit], name: str) -> bool:
     others = [
         row
         for row in rows
-        if row.settings.parts[name] != mine
-        and (name != "scale" or not row.is_rare)
+        if row.settings.parts[name] != mine and (name != "scale" or not row.is_rare)
     ]
     return not others or verdict.is_clear(best, others[0])

@@ -91,7 +91,7 @@ class Verdict:
         better = self.better
         if better is None:
             return ""
-        options = better.settings.to_options()
+        options, symptom = better.settings.to_options(), self.given.symptom
         finding = (
             f"{self.conflict}. The better setting is {options}"
             if self.conflict
@@ -99,7 +99,8 @@ class Verdict:
         )
         return (
             f"{finding}. With it the model agrees with {self._judges} on {better.agreement:.0%} of"
-            f" {sum(self.evidence.counts)} {self._faces}, as given on {self.given.agreement:.0%}."
+            f" {sum(self.evidence.counts)} {self._faces}, as given on {self.given.agreement:.0%}"
+            f"{f', and {symptom}' if symptom else ''}."
             " Nothing was changed; if the better one is right, convert again with it"
         )
 

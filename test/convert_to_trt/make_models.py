@@ -195,6 +195,12 @@ def write_faults(folder: Path) -> None:
     signature = function.get_concrete_function(tf.TensorSpec([1, SIDE, SIDE, 3], name="image"))
     tf.saved_model.save(fixed, folder / "batch_of_one", signatures=signature)
     write_phase_graph(folder / "phase.pb")
+    write_shapes_and_types(folder)
+    shutil.copyfile(folder / "keras2.h5", folder / "linked.h5")
+    with h5py.File(folder / "linked.h5", "r+") as file:
+        del file["model_weights/dense"]
+        file["model_weights/dense"] = h5py.ExternalLink("keras2.h5", "/model_weights/dense")
+    write_lite_faults(folder)
     write_reaching_graphs(folder)
     architecture = json.loads(classifier(tf_keras).to_json())
     for wanted, (kind, config) in {
@@ -207,6 +213,41 @@ def write_faults(folder: Path) -> None:
         part.mkdir()
         (part / "mask.json").write_text(json.dumps({**architecture, "config": layers}))
         (part / "mask.h5").write_bytes((folder / "weights.h5").read_bytes())
+
+
+def write_shapes_and_types(folder: Path) -> None:
+    """A rectangle, an alpha channel, half precision, and a logit that lies between 0 and 1."""
+    layers = tf_keras.layers
+    for name, shape in (("rectangle.h5", (12, SIDE, 3)), ("alpha.h5", (SIDE, SIDE, 4))):
+        body = [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2, "softmax")]
+        tf_keras.Sequential([tf_keras.Input(shape), *body]).save(folder / name)
+    classifier(tf_keras, last=None, units=1).save(folder / "one_logit.h5")
+    tf_keras.mixed_precision.set_global_policy("mixed_float16")
+    classifier(tf_keras).save(folder / "half.h5")
+    tf_keras.mixed_precision.set_global_policy("float32")
+
+
+def write_lite_faults(folder: Path) -> None:
+    """A TensorFlow Lite file with labels in it, and one that writes a file."""
+    labelled = folder / "labelled.tflite"
+    shutil.copyfile(folder / "float.tflite", labelled)
+    with zipfile.ZipFile(labelled, "a") as archive:
+        archive.writestr("labels.txt", "Sin mascarilla\nCon mascarilla\n")
+
+    class Writing(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32)])
+        def call(self, images):
+            tf.io.write_file("/tmp/reached", "x")
+            return tf.nn.softmax(tf.reduce_mean(images, [1, 2])[:, :2])
+
+    module = Writing()
+    functions = [module.call.get_concrete_function()]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(functions, module)
+    sets = tf.lite.OpsSet
+    converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS, sets.SELECT_TF_OPS]
+    (folder / "writing.tflite").write_bytes(converter.convert())
+    content = (folder / "float.tflite").read_bytes()
+    (folder / "truncated.tflite").write_bytes(content[: len(content) // 2])
 
 
 def write_phase_graph(path: Path) -> None:

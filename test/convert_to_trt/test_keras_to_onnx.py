@@ -43,6 +43,8 @@ CONVERTED = {
     "TensorFlow Lite": "float.tflite",
     "SavedModel of a batch of one": "batch_of_one",
     "learning phase": "phase.pb",
+    "rectangle": "rectangle.h5",
+    "alpha channel": "alpha.h5",
 }
 QUANTISED = ["int8.tflite", "uint8.tflite"]
 WITH_OPTIONS = {
@@ -74,6 +76,10 @@ REFUSED = {
     "softmax of one": (("softmax_of_one.h5",), "softmax over a single value"),
     "logits of a softmax": (("keras2.h5", "--logits"), "ends in a softmax already"),
     "two outputs": (("two_outputs.h5",), "--outputs which of these it is: .*mask"),
+    "one logit not said": (("one_logit.h5",), "without a sigmoid.*--logits"),
+    "a file written by TensorFlow Lite": (("writing.tflite",), "FlexWriteFile.*--trust"),
+    "truncated TensorFlow Lite": (("truncated.tflite",), "damaged"),
+    "weights in another file": (("linked.h5",), "takes /model_weights/dense from another file"),
     "trusted, but not for ONNX": (("python_saved", "--trust"), "ONNX lacks: EagerPyFunc"),
     "wrong name": (("frozen.pb", "--outputs", "nowhere"), "no operation 'nowhere'"),
 }
@@ -113,6 +119,7 @@ def answers(folder):
     """The command's answers to all jobs; one process, for TensorFlow takes long to start."""
     wanted = [(name,) for name in CONVERTED.values()]
     wanted += [*WITH_OPTIONS.values(), *((name,) for name in QUANTISED), ("browser/model.json",)]
+    wanted += [("half.h5",)]
     wanted += [words for words, _ in (*REFUSED.values(), *WRONG_USE.values())]
     subprocess.run(
         [PYTHON, Path(__file__).with_name("make_models.py"), folder],
@@ -160,6 +167,23 @@ def test_quantised_networks_differ_by_their_rounding_only(answers, folder, name)
     assert "the original computes in int8" in answer["output"]
     exact = classify(output(folder, "keras2.h5"))
     np.testing.assert_allclose(classify(output(folder, name)), exact, atol=0.05)
+
+
+def test_half_precision_may_round_differently(answers, folder):
+    answer = answers[("half.h5",)]
+    assert answer["code"] == 0, answer["errors"]
+    assert "computes in half precision" in answer["output"]
+    exact = classify(output(folder, "keras2.h5"))
+    np.testing.assert_allclose(classify(output(folder, "half.h5")), exact, atol=0.01)
+
+
+def test_labels_inside_a_tflite_file_need_no_option(answers, folder, tmp_path):
+    assert answers
+    target = tmp_path / "out.onnx"
+    done = run_command(folder / "labelled.tflite", "-o", target, "--preprocess", "unit")
+    assert done.returncode == 0, done.stderr
+    assert "Sin mascarilla (without_mask), Con mascarilla (with_mask)" in done.stdout
+    assert "labels from labels.txt in the model" in done.stdout
 
 
 def test_a_model_for_the_browser_is_the_same_network(answers, folder):

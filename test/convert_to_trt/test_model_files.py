@@ -149,3 +149,23 @@ def test_a_truncated_or_foreign_archive_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ModelError, match="damaged"):
         read_keras_archive(path)
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused_unread(tmp_path):
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b'{"a": "' + b" " * (65 << 20) + b'"}')
+        archive.writestr("metadata.json", "{}")
+    with pytest.raises(ModelError, match="no mask classifier is that large"):
+        read_keras_archive(path)
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/tmp/out.txt", "assets/../../out", "C:/out"])
+def test_an_archive_with_entries_outside_its_folder_is_refused(tmp_path, name):
+    path = tmp_path / "slip.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("metadata.json", '{"keras_version": "3.10.0"}')
+        archive.writestr(name, "x")
+    with pytest.raises(ModelError, match="outside its folder"):
+        read_keras_archive(path)
