@@ -162,9 +162,12 @@ def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
     Raises:
         ModelError: it cannot be loaded; on calling it, it does not run.
     """
+    options = ort.SessionOptions()
+    # Threads that wait in a loop cost more than they save where other programs run.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(
-            model.SerializeToString(), providers=["CPUExecutionProvider"]
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except (RuntimeError, ValueError, *RUNTIME_ERRORS) as error:
         reason = " ".join(str(error).split())[:300]
