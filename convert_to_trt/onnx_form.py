@@ -68,7 +68,7 @@ def require_standard_operations(model: onnx.ModelProto, name: str) -> None:
     }
     if unknown:
         raise ModelError(
-            f"{name} uses operations that ONNX has not: {', '.join(sorted(unknown)[:6])}; export"
+            f"{name} uses operations that ONNX lacks: {', '.join(sorted(unknown)[:6])}; export"
             " it again without them, and without optimising it for one runtime"
         )
 

@@ -110,7 +110,7 @@ def test_operations_of_one_runtime_are_an_error_that_names_them(convert):
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     code, _, err, _ = convert(model, *USUAL)
     assert code == 1
-    assert "ONNX has not: com.microsoft.QuickGelu" in err
+    assert "ONNX lacks: com.microsoft.QuickGelu" in err
 
 
 def test_functions_of_the_file_itself_are_inlined(convert):
