@@ -3,7 +3,7 @@
 
     python -m benchmark.server_overhead [--server URL] [--frames N] [--quality Q ...] [--out FILE]
 
-Without --server it starts one, of one instance. Each frame of the sample scene goes through all
+Without --server it starts one, of two instances. Each frame of the sample scene goes through all
 ways in turn: in this process, through shared memory, as raw pixels in the message, and as JPEG.
 Server and process use one thread each. `overhead` is the median over frames of the difference to a
 run in this process just before, so that both share the machine's good and bad moments. Faces are
@@ -121,7 +121,6 @@ def measure(ways: Mapping[str, MaskDetector], frames: int) -> dict[str, Tally]:
     for index in tqdm(range(WARM_UP + frames), unit="frame", disable=not sys.stderr.isatty()):
         image, _ = scene.render(index)
         for way, detector in ways.items():
-            # A request in the instant after an answer may wait half a second in Triton's batcher.
             expected, local = timed(ways[LOCAL], image)
             faces, seconds = timed(detector, image)
             if index >= WARM_UP:
@@ -155,8 +154,8 @@ def run(options: argparse.Namespace) -> int:
         if not url:
             if obstacle := missing_server():
                 raise BackendError(obstacle)
-            # A slow moment is measured, not rejected.
-            server = InferenceServer("--instances", "1", "--queue-limit", "30")
+            # Triton's batcher stalls with one instance; a slow moment is measured, not rejected.
+            server = InferenceServer("--instances", "2", "--queue-limit", "30")
             url = stack.enter_context(server).address
         ways = load_ways(url, options.quality)
         for detector in ways.values():

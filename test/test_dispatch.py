@@ -142,11 +142,17 @@ def test_a_server_that_fails_soon_after_its_return_must_prove_itself_for_longer(
     assert probes[3] >= 2 * probes[1] - 2
 
 
+@pytest.fixture
+def deadline():
+    """A quarter of a second, or more while other work shares the cores."""
+    return 0.25 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @needs_server
 def test_frames_go_on_when_the_server_is_killed_and_it_is_used_again_after_its_restart(
-    load, server, astronaut, caplog
+    load, server, astronaut, deadline, caplog
 ):
-    served = load(server.address)
+    served = load(server.address, server_deadline=deadline)
     robot = Robot(served, astronaut)
     robot.run_until("triton")
     robot.times.clear()
@@ -154,16 +160,17 @@ def test_frames_go_on_when_the_server_is_killed_and_it_is_used_again_after_its_r
     robot.run_until("onnxruntime")
     for _ in range(10):
         assert robot.step() == "onnxruntime"
-    assert max(robot.times) < 0.5 * patience()
+    # Half a second on an idle machine.
+    assert max(robot.times) < 2 * deadline
     assert "not serving: no inference server answers at" in served.backend_reason
-    assert "this machine serves, without the server: no inference server answers" in caplog.text
+    assert "this machine serves, without the server: no inference server" in caplog.text
     server.start()
     robot.run_until("triton")
 
 
 @needs_server
-def test_frames_go_on_when_the_server_stops_answering(load, server, astronaut, caplog):
-    served = load(server.address)
+def test_frames_go_on_when_the_server_stops_answering(load, server, astronaut, deadline):
+    served = load(server.address, server_deadline=deadline)
     robot = Robot(served, astronaut)
     robot.run_until("triton")
     robot.times.clear()
@@ -171,16 +178,11 @@ def test_frames_go_on_when_the_server_stops_answering(load, server, astronaut, c
         robot.run_until("onnxruntime")
         for _ in range(10):
             assert robot.step() == "onnxruntime"
-        assert max(robot.times) < 0.5 * patience()
+        assert max(robot.times) < 2 * deadline
         # The deadline is paid twice, not for each frame.
-        assert sum(seconds > 0.25 for seconds in robot.times) <= 2 * patience()
-        assert "did not answer in 0.25 s" in served.backend_reason
+        assert sum(seconds >= deadline for seconds in robot.times) <= 3
+        assert "did not answer in" in served.backend_reason
     robot.run_until("triton")
-
-
-def patience():
-    """How much longer things take while other work shares the cores."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize(
