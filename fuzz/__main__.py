@@ -23,7 +23,7 @@ from fuzz.targets import TARGETS
 SLOWEST_INPUT = 20
 """Maximum seconds per input, sufficient on a busy machine."""
 
-MEMORY_MB = 4096
+MEMORY_MB = 1500
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,6 +28,9 @@ of the largest images."""
 MAX_SEGMENTS = 1000
 """Maximum number of segments before a JPEG's frame header: metadata in pieces of 64 kB."""
 
+MAX_CHUNKS = 200_000
+"""Maximum number of chunks of a PNG; encoders write some kilobytes to each."""
+
 MAX_TILES = 4096
 """Maximum number of tiles of a JPEG 2000: its decoder takes 12 kB for each, however small."""
 
@@ -98,10 +101,22 @@ def _jpeg(data: bytes) -> Size | None:
 
 
 def _png(data: bytes) -> Size | None:
+    """Size from the header; None where a chunk claims to be longer than the data.
+
+    OpenCV allocates what a chunk claims: 277 bytes took 4 GB.
+    """
     if data[12:16] != b"IHDR":
         return None
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
+    place = 8
+    for _ in range(MAX_CHUNKS):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        place += length + 12
+        if place > len(data):
+            return None
+        if kind == b"IEND":
+            width, height = struct.unpack_from(">II", data, 16)
+            return width, height
+    return None
 
 
 def _webp(data: bytes) -> Size | None:

@@ -131,6 +131,25 @@ def test_a_decompressed_png_bomb_is_rejected() -> None:
         decode(data)
 
 
+@pytest.mark.parametrize("length", [2**32 - 10, 2**31 - 1, 500_000_000, 4000])
+def test_a_png_chunk_that_claims_more_than_there_is_is_rejected(length: int) -> None:
+    """OpenCV allocates and clears what a chunk claims: 277 bytes took 4 GB."""
+    data = encode(image_of(32, 24), ".png")
+    place = data.index(b"IDAT") - 4
+    claimed = data[:place] + struct.pack(">I", length) + data[place + 4 :]
+    with pytest.raises(ImageError, match="cannot read the size"):
+        decode(claimed)
+
+
+def test_a_png_of_endless_chunks_is_rejected_at_once() -> None:
+    data = encode(image_of(32, 24), ".png")
+    chunk = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="cannot read the size"):
+        decode(data[:33] + chunk * 2_000_000 + data[33:])
+    assert time.monotonic() - start < 5
+
+
 def test_the_limit_is_the_parameter() -> None:
     data = encode(image_of(100, 100), ".jpg")
     assert decode(data, 10_000).shape == (100, 100, 3)
