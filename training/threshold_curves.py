@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros.cli.command import run_command
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.dataset import LABELS, read_dataset
 from mask_detector_ros.evaluation.observe import Networks, observe
 from mask_detector_ros.evaluation.summary import (
@@ -123,7 +124,10 @@ def print_curves(args: argparse.Namespace) -> int:
     networks = Networks.load(values, [])
     if isinstance(networks.cascade, TwoStageCascade):
         if args.suppression != "moved" or args.search != "whole":
-            parser.error("--suppression and --search are for detectors of three stages")
+            raise ParameterError(
+                "--suppression and --search are for detectors of three stages; leave them out, or"
+                " give --detector-model mtcnn_masked"
+            )
         args.refinement = [0.0]
         head = "crops of the decision network; thresholds of the first, no second, and last stage"
     else:
