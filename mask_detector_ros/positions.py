@@ -61,7 +61,7 @@ class CameraModel:
         is_rectified: whether the image is rectified, so that the projection matrix P applies.
 
     Raises:
-        ImageError: the camera is not calibrated.
+        ImageError: the camera is not calibrated, or the calibration is not finite.
     """
 
     def __init__(self, info: Any, width: int, height: int, is_rectified: bool = False) -> None:
@@ -71,6 +71,10 @@ class CameraModel:
         if not self._matrix[0, 0] > 0 or not self._matrix[1, 1] > 0:
             raise ImageError("camera_info holds no calibration: its focal length is 0")
         self._distortion = None if is_rectified else np.asarray(info.d, np.float64)
+        if not np.isfinite(self._matrix).all() or (
+            self._distortion is not None and not np.isfinite(self._distortion).all()
+        ):
+            raise ImageError("camera_info has numbers that are not finite: calibrate the camera")
         self._model = info.distortion_model
         roi = info.roi
         used = (roi.width or info.width or width, roi.height or info.height or height)
@@ -83,14 +87,24 @@ class CameraModel:
         return float(np.sqrt(fx * fy))
 
     def rays(self, points: Array) -> Array:
-        """(N, 3) rays through (N, 2) pixels, with z of 1."""
+        """(N, 3) rays through (N, 2) pixels, with z of 1.
+
+        Raises:
+            ImageError: the number of coefficients does not fit the distortion model.
+        """
         pixels = (points * self._scale + self._offset).reshape(-1, 1, 2)
         if not len(pixels):
             return np.empty((0, 3))
         distorted = self._distortion is not None and self._distortion.any()
         is_fisheye = distorted and self._model in ("equidistant", "fisheye")
         undistort: Any = cv2.fisheye.undistortPoints if is_fisheye else cv2.undistortPoints
-        flat = undistort(pixels, self._matrix, self._distortion if distorted else None)
+        try:
+            flat = undistort(pixels, self._matrix, self._distortion if distorted else None)
+        except cv2.error as error:
+            raise ImageError(
+                f"the distortion coefficients in camera_info do not fit {self._model!r}: calibrate"
+                " the camera"
+            ) from error
         return np.column_stack([flat.reshape(-1, 2), np.ones(len(pixels))])
 
 
@@ -107,8 +121,17 @@ def locate(
             depth are placed by their size.
 
     Raises:
-        ImageError: the depth encoding is not one of REP 118, or the data has the wrong length.
+        ImageError: the depth encoding is not one of REP 118, the data has the wrong length, or the
+            calibration gives no finite positions.
     """
+    with np.errstate(all="ignore"):
+        positions = _locate(faces, camera, size, depth)
+    if not all(np.isfinite(a).all() for a in vars(positions).values()):
+        raise ImageError("camera_info gives no finite positions: calibrate the camera")
+    return positions
+
+
+def _locate(faces: Faces, camera: CameraModel, size: tuple[int, int], depth: Any) -> Positions:
     boxes = faces.boxes.astype(np.float64)
     rays = camera.rays((boxes[:, :2] + boxes[:, 2:]) / 2)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)

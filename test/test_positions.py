@@ -145,6 +145,31 @@ def test_without_depth_the_place_is_on_the_ray_and_unsure_along_it() -> None:
     assert spreads[2] > 4 * spreads[1]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"k": np.full(9, np.nan)},
+        {"k": np.full(9, np.inf)},
+        {"k": np.full(9, 1e308)},
+        {"d": np.full(5, np.nan)},
+        {"d": np.full(8, 1e308)},
+        {"d": np.full(3, 0.1)},
+        {"d": np.full(14, 1e30), "distortion_model": "equidistant"},
+    ],
+)
+def test_a_calibration_that_gives_no_positions_is_told(change: dict[str, Any]) -> None:
+    """Non-finite positions were published, and a wrong number of coefficients cost the frame."""
+    with pytest.raises(ImageError, match="camera_info"):
+        locate(FACE, CameraModel(info(**change), *SIZE), SIZE)
+
+
+@pytest.mark.parametrize("metres", [np.nan, np.inf, -np.inf, 3e38, -1.0])
+def test_a_depth_of_any_value_gives_finite_positions(metres: float) -> None:
+    found = locate(FACE, CAMERA, SIZE, depth(np.full((HEIGHT, WIDTH), metres), "32FC1"))
+    assert np.isfinite(found.centres).all()
+    assert np.isfinite(found.covariances).all()
+
+
 def test_nobody_is_nowhere() -> None:
     found = locate(Faces.empty(), CAMERA, SIZE)
     assert found.centres.shape == (0, 3)

@@ -72,3 +72,20 @@ def test_the_policy_allows_what_a_node_does(
     for key, ask in asked.items():
         done = {topic for topic, _ in ask(name, "/")}
         assert done - OPTIONAL <= policy.get(key, set()), key
+
+
+def test_a_node_that_must_be_secured_runs_secured_or_not_at_all(graph: Graph) -> None:
+    """The Python wheels' Fast DDS lacks DDS security; other builds miss the enclave's files."""
+    keys = graph.folder / "keys"
+    (keys / "enclaves" / "mask_detector").mkdir(parents=True)
+    graph.environment |= {
+        "ROS_SECURITY_KEYSTORE": str(keys),
+        "ROS_SECURITY_ENABLE": "true",
+        "ROS_SECURITY_STRATEGY": "Enforce",
+    }
+    process = graph.start("mask_detector_node", "--enclave", "/mask_detector", threads=1)
+    assert process.wait(60) == 1
+    told = graph.output(process)
+    assert "error: ROS could not start: " in told
+    assert "Traceback" not in told
+    assert "subscribed to" not in told
