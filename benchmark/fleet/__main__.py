@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
     faults = sum(len(row.faults) for row in rows)
     print(f"{faults} faults" if faults else "all as it should be")
+    if faults and machine["load"] > machine["cores"] / 2:
+        print("other programs were busy here: times and gaps may be theirs; try on a quiet machine")
     return 1 if faults else 0
 
 
