@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.dispatch import Dispatch
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.heap import HeapKeeper
+from mask_detector_ros.heap import HeapTrimmer
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.inputs import ImageInput, as_bgr
 from mask_detector_ros.mtcnn.budget import Overrun
@@ -34,14 +35,15 @@ class MaskDetector:
     machine otherwise.
 
     Attributes:
-        label_names, label_roles: the classifier's labels, and the meaning of each.
+        label_names: the names of the labels.
+        label_roles: the role of each label, see `Faces.label_roles`.
         max_image_pixels: larger images are rejected.
     """
 
     def __init__(self, dispatch: Dispatch, values: Mapping[str, Any]) -> None:
         self._values: dict[str, Any] = {}
         self._dispatch = dispatch
-        self._heap = HeapKeeper()
+        self._heap = HeapTrimmer()
         labeller = dispatch.networks.labeller
         self.label_names, self.label_roles = labeller.label_names, labeller.label_roles
         self.configure(values)
@@ -159,7 +161,7 @@ class MaskDetector:
 
     def _see(self, image: Any, near: FloatArray | None, rgb: bool) -> Faces:
         image = as_bgr(image, rgb, self.max_image_pixels)
-        self._heap.see(image.shape[0] * image.shape[1])
+        self._heap.before_image(image.shape[0] * image.shape[1])
         return self._dispatch.find(image, self._settings, near)
 
     def stream(
@@ -168,7 +170,9 @@ class MaskDetector:
         """Create a stream for the frames of one camera, in which people keep their ids.
 
         Args:
-            tracking, smoothing, search_every: as in `mask_detector_ros.parameters`.
+            tracking: whether to track people from frame to frame.
+            smoothing: seconds over which labels are smoothed.
+            search_every: run full-frame detection on every Nth frame only.
         """
         return FaceStream(self, tracking, smoothing, search_every)
 
@@ -194,20 +198,20 @@ class FaceStream:
         self._detector = detector
         self._tracker = Tracker(smoothing)
         # Also without tracking: a face that is missed for a moment must stay hidden.
-        self._untold = Tracker(smoothing=0)
+        self._privacy_tracker = Tracker(smoothing=0)
         self._tracking, self._search_every = tracking, search_every
         self.reset()
 
     def configure(self, *, tracking: bool, smoothing: float, search_every: int) -> None:
         """Apply the parameters from the next image on."""
-        (self._untold if tracking else self._tracker).reset()
+        (self._privacy_tracker if tracking else self._tracker).reset()
         self._tracking, self._tracker.smoothing = tracking, smoothing
         self._search_every = search_every
 
     def reset(self) -> None:
         """Forget all people seen so far. Ids are not reused."""
         self._tracker.reset()
-        self._untold.reset()
+        self._privacy_tracker.reset()
         self._last_boxes = np.empty((0, 4), np.float32)
         self._frames = 0
         self._stamp = 0.0
@@ -218,10 +222,10 @@ class FaceStream:
         Args:
             stamp: when the frame was taken, in seconds of any clock.
         """
-        return self.follow(self.see(image, stamp), stamp)
+        return self.track(self.detect(image, stamp), stamp)
 
-    def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Detect and label the faces of the next frame; call `follow` next.
+    def detect(self, image: NDArray[np.uint8], stamp: float) -> Faces:
+        """Detect and label the faces of the next frame; call `track` next.
 
         Full-frame detection runs on every `search_every`-th frame and after a gap in the stamps,
         near-face search on the others.
@@ -229,17 +233,27 @@ class FaceStream:
         is_full = self._frames % self._search_every == 0 or abs(stamp - self._stamp) > MAX_GAP
         return self._detector(image, None if is_full else self._last_boxes)
 
-    def follow(self, faces: Faces, stamp: float) -> Faces:
-        """Track the faces that `see` returned for this frame, now or in an earlier run."""
+    def track(self, faces: Faces, stamp: float) -> Faces:
+        """Track the faces that `detect` returned for this frame, now or in an earlier run."""
         self._frames += 1
         self._stamp = stamp
-        tracked = self._follower.update(faces, stamp)
-        self._last_boxes = np.concatenate([faces.boxes, self._follower.missed_boxes()])
+        tracked = self._active_tracker.update(faces, stamp)
+        self._last_boxes = np.concatenate([faces.boxes, self._active_tracker.missed_boxes()])
         return tracked if self._tracking else faces
 
+    def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:
+        """Deprecated name of `detect`."""
+        warnings.warn("use FaceStream.detect", DeprecationWarning, stacklevel=2)
+        return self.detect(image, stamp)
+
+    def follow(self, faces: Faces, stamp: float) -> Faces:
+        """Deprecated name of `track`."""
+        warnings.warn("use FaceStream.track", DeprecationWarning, stacklevel=2)
+        return self.track(faces, stamp)
+
     @property
-    def _follower(self) -> Tracker:
-        return self._tracker if self._tracking else self._untold
+    def _active_tracker(self) -> Tracker:
+        return self._tracker if self._tracking else self._privacy_tracker
 
     def count_people(self) -> dict[str, int]:
         """Number of people seen since the start or the last reset, by label."""
@@ -248,7 +262,7 @@ class FaceStream:
 
     def unseen_boxes(self) -> NDArray[np.float32]:
         """(M, 4) predicted boxes of all tracks whose face was not found in the last image."""
-        return self._follower.unseen_boxes()
+        return self._active_tracker.unseen_boxes()
 
     def raise_alerts(self, labels: Iterable[str], after: float) -> list[tuple[int, float]]:
         """(track id, seconds) of tracks with such a label or role for `after` s; each once."""

@@ -13,7 +13,7 @@ LARGE_IMAGE = 2_000_000
 MUCH_SMALLER = 4
 
 
-def return_memory() -> None:
+def trim_heap() -> None:
     """Return freed memory to the system, which takes a few milliseconds.
 
     Images of changing size, and models loaded in between, leave holes that glibc keeps: 80 MB after
@@ -24,15 +24,15 @@ def return_memory() -> None:
         libc.malloc_trim(0)
 
 
-class HeapKeeper:
+class HeapTrimmer:
     """Returns memory when much smaller images follow large ones."""
 
     def __init__(self) -> None:
         self._largest = 0
 
-    def see(self, pixels: int) -> None:
+    def before_image(self, pixels: int) -> None:
         """Call before processing an image of this many pixels."""
         if self._largest >= LARGE_IMAGE and pixels * MUCH_SMALLER <= self._largest:
-            return_memory()
+            trim_heap()
             self._largest = 0
         self._largest = max(self._largest, pixels)

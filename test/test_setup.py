@@ -118,7 +118,7 @@ def test_without_ros_nothing_is_built_and_no_compiler_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(surroundings, "wheels_exist", lambda *_: False)
-    here = surroundings.look_around({}, tmp_path / ".venv")
+    here = surroundings.inspect_machine({}, tmp_path / ".venv")
     assert here.without_ros
     names = [step.name for step in steps.Environment(tmp_path / ".venv", here).steps()]
     assert names == ["venv", "packages", "links"]
@@ -126,8 +126,8 @@ def test_without_ros_nothing_is_built_and_no_compiler_is_asked_for(
     monkeypatch.setenv("PATH", str(tmp_path))
     surroundings.check_all(here, tmp_path / ".venv")
     monkeypatch.undo()
-    assert surroundings.look_around({"ROS_WHEELS": "none"}, tmp_path / ".venv").without_ros
-    sourced = surroundings.look_around({"ROS_DISTRO": "rolling"}, tmp_path / ".venv")
+    assert surroundings.inspect_machine({"ROS_WHEELS": "none"}, tmp_path / ".venv").without_ros
+    sourced = surroundings.inspect_machine({"ROS_DISTRO": "rolling"}, tmp_path / ".venv")
     assert not sourced.without_ros
 
 
@@ -171,17 +171,17 @@ def test_a_sourced_ros_is_asked_for_vision_msgs(tmp_path: Path) -> None:
     index.mkdir(parents=True)
     (index / "vision_msgs").touch()
     variables = {"ROS_DISTRO": "humble", "AMENT_PREFIX_PATH": str(tmp_path / "ros")}
-    here = surroundings.look_around(variables, tmp_path / ".venv")
+    here = surroundings.inspect_machine(variables, tmp_path / ".venv")
     assert here.provides("vision_msgs")
     assert not here.provides("cv_bridge")
     names = [step.name for step in steps.Environment(tmp_path / ".venv", here).steps()]
     assert "vision_msgs" not in names
-    assert not surroundings.look_around({}, tmp_path).provides("vision_msgs")
+    assert not surroundings.inspect_machine({}, tmp_path).provides("vision_msgs")
 
 
 def test_jazzy_is_the_default_and_another_name_is_one_line(tmp_path: Path) -> None:
-    assert surroundings.look_around({}, tmp_path).wheels == "jazzy"
-    assert surroundings.look_around({"ROS_WHEELS": "kilted"}, tmp_path).wheels == "kilted"
+    assert surroundings.inspect_machine({}, tmp_path).wheels == "jazzy"
+    assert surroundings.inspect_machine({"ROS_WHEELS": "kilted"}, tmp_path).wheels == "kilted"
     result = run_setup(tmp_path / ".venv", without_ros(ROS_WHEELS="noetic"))
     assert_one_line(result, "ROS_WHEELS is 'noetic'", "set it to one of jazzy, kilted")
 
@@ -197,7 +197,7 @@ def test_every_list_of_wheels_is_pinned_and_of_one_distribution(name: str) -> No
 
 def test_other_wheels_make_the_environment_anew(tmp_path: Path) -> None:
     first, second = (
-        steps.Environment(tmp_path, surroundings.look_around({"ROS_WHEELS": name}, tmp_path))
+        steps.Environment(tmp_path, surroundings.inspect_machine({"ROS_WHEELS": name}, tmp_path))
         for name in surroundings.WHEELS
     )
     for one, other in zip(first.steps(), second.steps(), strict=True):
@@ -232,7 +232,7 @@ def test_sources_are_pinned_and_installed_in_their_order(
 
 
 def test_ros_tools_come_only_when_asked_for(tmp_path: Path) -> None:
-    environment = steps.Environment(tmp_path, surroundings.look_around({}, tmp_path))
+    environment = steps.Environment(tmp_path, surroundings.inspect_machine({}, tmp_path))
     assert "ros_tools" not in [step.name for step in environment.steps()]
     assert environment.steps(ros_tools=True)[-1].name == "ros_tools"
 
@@ -264,7 +264,7 @@ def test_a_failed_step_is_done_again(
 
 
 def test_a_second_set_up_waits_for_the_first(tmp_path: Path) -> None:
-    with command.only_one(tmp_path / ".venv"):
+    with command.lock_directory(tmp_path / ".venv"):
         second = subprocess.Popen(
             [sys.executable, "-u", SCRIPT, "--venv", tmp_path / ".venv"],
             env=without_ros(PATH=str(tmp_path)),

@@ -165,14 +165,14 @@ class _Run:
             return self._reject("the message is damaged")
         stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
         stream = self._streams[topic]
-        seen = self._journal.recall()
+        seen = self._journal.next_result()
         image = None
         if seen is None:
-            image, seen = self._look(message, stream, stamp)
-            self._journal.note(seen)
+            image, seen = self._detect(message, stream, stamp)
+            self._journal.append(seen)
         if isinstance(seen, str):
             return self._reject(seen)
-        faces = stream.follow(seen, stamp)
+        faces = stream.track(seen, stamp)
         for label in faces.labels:
             self._faces[label] += 1
         written = {
@@ -192,12 +192,12 @@ class _Run:
     def _reject(self, reason: str) -> None:
         self._rejected[reason] = self._rejected.get(reason, 0) + 1
 
-    def _look(
+    def _detect(
         self, message: Any, stream: FaceStream, stamp: float
     ) -> tuple[NDArray[np.uint8] | None, Faces | str]:
         try:
             image = read_image(message)
-            return image, stream.see(image, stamp)
+            return image, stream.detect(image, stamp)
         except ImageError as error:
             return None, str(error)
 

@@ -61,7 +61,7 @@ class Journal:
         """Number of images already known."""
         return len(self._seen)
 
-    def recall(self) -> Faces | str | None:
+    def next_result(self) -> Faces | str | None:
         """The next image's faces, or why it is unusable; None if unknown."""
         if self._next >= len(self._seen):
             return None
@@ -78,7 +78,7 @@ class Journal:
             label_roles=tuple(entry.get("label_roles", ())),
         )
 
-    def note(self, seen: Faces | str) -> None:
+    def append(self, seen: Faces | str) -> None:
         """Record the result of an image that was not known."""
         if isinstance(seen, str):
             self._write({"error": seen})

@@ -21,19 +21,19 @@ from mask_detector_ros.evaluation.tables import Table
 from mask_detector_ros.inference import BACKENDS, choose_backend
 from mask_detector_ros.sources import read_image
 from mask_detector_ros.speed import cases as plans
-from mask_detector_ros.speed.cases import LABEL, Case, Size
-from mask_detector_ros.speed.cost_plots import draw_cost_plots
-from mask_detector_ros.speed.frames import digest, make_frames, source_of
-from mask_detector_ros.speed.lineup import (
+from mask_detector_ros.speed.case_candidates import (
     PEERS,
     Run,
     comparison,
     four_way,
     installed_backends,
 )
+from mask_detector_ros.speed.cases import LABEL, Case, Size
+from mask_detector_ros.speed.cost_plots import draw_cost_plots
+from mask_detector_ros.speed.frames import digest, make_frames, source_of
 from mask_detector_ros.speed.machine import describe_machine
 from mask_detector_ros.speed.peer_environments import ENVIRONMENTS
-from mask_detector_ros.speed.report import build_rows, count_macs, find_lines, summarise
+from mask_detector_ros.speed.report import build_rows, count_macs, fit_cost_lines, summarise
 from mask_detector_ros.speed.text_tables import build_tables, four_way_table
 from mask_detector_ros.speed.throughput import throughput_table
 from mask_detector_ros.speed.timing import measure_runs
@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
     environments = arguments.environments.expanduser().absolute()
     timings = measure_runs(runs, frames, arguments.rounds, environments)
     rows = build_rows(runs, timings, macs)
-    lines = find_lines(rows)
+    lines = fit_cost_lines(rows)
     if arguments.four_way:
         tables = [four_way_table(rows, timings.absent)]
     else:
@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("", *facts, sep="\n")
         if output is not None:
             print(f"\nreport: {output / 'report.md'}")
-    home = {c.name for _, candidates in runs for c in candidates if c.is_at_home}
+    home = {c.name for _, candidates in runs for c in candidates if c.needs_no_environment}
     return 1 if home & set(timings.absent) else 0
 
 

@@ -50,7 +50,7 @@ def run_command(work: Callable[[], int]) -> int:
             code = work()
             sys.stdout.flush()
     except MaskDetectorError as error:
-        complain(str(error))
+        print_error(str(error))
         return WRONG_USE if isinstance(error, ParameterError) else FAILURE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -62,10 +62,12 @@ def run_command(work: Callable[[], int]) -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.filename is None:
-            complain(f"cannot write the output ({reason}); is the disk full?")
+            print_error(f"cannot write the output ({reason}); is the disk full?")
             _close_stdout()
         else:
-            complain(f"{os.fsdecode(error.filename)}: {reason}; check the path and its permissions")
+            print_error(
+                f"{os.fsdecode(error.filename)}: {reason}; check the path and its permissions"
+            )
         return FAILURE
     finally:
         sys.stdout = stdout
@@ -96,7 +98,7 @@ class PlainOutput:
         return getattr(self._stream, name)
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """One line on stderr, without passwords."""
     line = printable(" ".join(without_secrets(message).split()))
     print(f"error: {line}", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from mask_detector_ros.cli.command import StopRequest, complain
+from mask_detector_ros.cli.command import StopRequest, print_error
 from mask_detector_ros.cli.options import describe_counts
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.faces import Faces
@@ -54,7 +54,7 @@ class FrameReader:
         except SourceError as error:
             if not self.source.live:
                 raise
-            complain(str(error))
+            print_error(str(error))
             self.outcome = "lost"
             return None
         if frame is None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mask_detector_ros.cli.command import complain
+from mask_detector_ros.cli.command import print_error
 from mask_detector_ros.cli.options import (
     add_file_detector_options,
     add_options,
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--recursive", action="store_true", help="also read the subfolders of a folder"
     )
-    add_result_options(parser, "an image")
+    add_result_options(parser, "per image")
     add_file_detector_options(parser)
     add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
                     write_image(target, annotate(image, faces, privacy))
             except (SourceError, ImageError) as error:
                 failures += 1
-                complain(str(error))
+                print_error(str(error))
                 continue
             full += 0 < arguments.max_faces <= len(faces)
             overrun += detector.overrun is not None
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if failures:
-        complain(f"{failures} of {len(files)} images failed")
+        print_error(f"{failures} of {len(files)} images failed")
     return 1 if failures else 0
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mask_detector_ros.cli.command import INTERRUPTED, StopRequest, complain
+from mask_detector_ros.cli.command import INTERRUPTED, StopRequest, print_error
 from mask_detector_ros.cli.frame_reader import DEFAULT_RATE, FrameReader, Totals
 from mask_detector_ros.cli.options import (
     add_file_detector_options,
@@ -92,7 +92,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--rrd", metavar="FILE.rrd", help="write them to a file that `rerun` shows later"
     )
-    add_result_options(parser, "a frame")
+    add_result_options(parser, "per frame")
     add_file_detector_options(parser)
     add_options(parser, "tracking", TRACKING_PARAMETERS)
     add_options(parser, "drawing", DRAWING_PARAMETERS)
@@ -166,12 +166,12 @@ def exit_code(reader: FrameReader, totals: Totals, name: str) -> int:
     source = reader.source
     if source.skipped:
         if isinstance(source, VideoSource):
-            complain(
+            print_error(
                 f"{hide_passwords(name)} ends after {totals.frames} of"
                 f" {source.frame_count or 'more'} frames: it is damaged or was cut off"
             )
         else:
-            complain(f"{source.skipped} of {source.frame_count} images could not be read")
+            print_error(f"{source.skipped} of {source.frame_count} images could not be read")
         return 1
     has_end = not source.live and source.frame_count is not None
     if reader.outcome == "interrupted" and has_end:

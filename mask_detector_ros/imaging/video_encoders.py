@@ -57,7 +57,7 @@ def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | N
 
     Args:
         path: the file to be written.
-        rate: frames a second.
+        rate: frames per second.
         size: width and height in pixels, both even.
         sound: a file whose sound is to be kept.
 

@@ -23,7 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
-from mask_detector_ros.heap import return_memory
+from mask_detector_ros.heap import trim_heap
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.camera import Arrival, Camera, make_cameras
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
@@ -167,7 +167,7 @@ class MaskDetectorNode(LifecycleNode):
         while self._cameras:
             self._cameras[-1].destroy()
             self._cameras.pop()
-        return_memory()
+        trim_heap()
 
     def close(self) -> None:
         """Stop all work at once; called once, last."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of the detector: relative to peers, to the arithmetic floor, and by faces and pixels.
 
-`cases.py` lists what is measured, `lineup.py` the candidates of each case. `timing.py` runs them
-interleaved; `report.py`, `text_tables.py` and `cost_plots.py` turn the times into a report.
+`cases.py` lists what is measured, `case_candidates.py` the candidates of each case. `timing.py`
+runs them interleaved; `report.py`, `text_tables.py` and `cost_plots.py` turn the times into a
+report.
 """

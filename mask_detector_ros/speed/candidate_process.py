@@ -22,8 +22,8 @@ import mask_detector_ros
 from mask_detector_ros.inference.cores import fastest_processors
 from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
 from mask_detector_ros.models import models_directory
+from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.frames import Source
-from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.peer_environments import (
     PeerError,
     clean_environment,
@@ -40,7 +40,7 @@ class Process:
     """
 
     def __init__(self, python: Path, candidate: Candidate, room: Path, settings: Any) -> None:
-        folder = room / ("with_ours" if candidate.sees_ours else "alone")
+        folder = room / ("with_ours" if candidate.imports_package else "alone")
         command = [str(python), "-m", "candidates.worker", candidate.maker, str(room / "frames")]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Process:
         if not line:
             self._process.wait()
             self._errors.seek(0)
-            raise PeerError(f"ended: {last_words(self._errors.read())}")
+            raise PeerError(f"ended: {failure_reason(self._errors.read())}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -88,7 +88,7 @@ class Process:
         self._errors.close()
 
 
-def last_words(errors: str) -> str:
+def failure_reason(errors: str) -> str:
     """The line that says why a process ended; the lines after it are details."""
     lines = errors.strip().splitlines() or ["without a word"]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
@@ -146,7 +146,7 @@ def start(
                 settings[candidate.classifier_as] = str(find_public_classifier(environments))
             process = Process(python, candidate, room, settings)
         except PeerError as error:
-            if candidate.is_at_home:
+            if candidate.needs_no_environment:
                 raise PeerError(f"{candidate.name} {error}") from error
             absent[candidate.name] = str(error)
             continue

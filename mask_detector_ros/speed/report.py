@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.speed.candidates.detectors import FACTOR, THRESHOLDS
+from mask_detector_ros.speed.case_candidates import Run
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.floor import MATRIX_MACS, FloorCounter
 from mask_detector_ros.speed.frames import Source, source_of
-from mask_detector_ros.speed.lineup import Run
 from mask_detector_ros.speed.measures import agreement, fit_line, ratio, ratio_quartiles, spread
 from mask_detector_ros.speed.timing import Times, Timings
 
@@ -92,7 +92,7 @@ def peak(timings: Timings, case: Case) -> float:
     return MATRIX_MACS / float(np.median(timings.peak[case].seconds(clock=1)))
 
 
-def find_lines(rows: Sequence[Row]) -> list[Row]:
+def fit_cost_lines(rows: Sequence[Row]) -> list[Row]:
     """Fit our time against faces and against pixels where there are three or more values."""
     kinds: tuple[tuple[str, Callable[[Row], float], tuple[str, ...]], ...] = (
         ("faces", lambda row: float(row["faces"]), ("size", "min_face_size", "threads", "room")),

@@ -33,7 +33,7 @@ def ratio_tables(summary: Sequence[Row]) -> list[Table]:
         header += ["over floor", "cases"] if job == DETECT else ["cases"]
         lines: list[tuple[str, ...]] = []
         for row in group:
-            cells = [in_words(row["ratio_to"].get(name)) for name in ours]
+            cells = [format_comparison(row["ratio_to"].get(name)) for name in ours]
             floor = [f"{row['over_floor']:.1f}"] if job == DETECT else []
             lines.append((row["name"], *cells, *floor, str(row["cases"])))
         title = (
@@ -44,7 +44,7 @@ def ratio_tables(summary: Sequence[Row]) -> list[Table]:
     return tables
 
 
-def in_words(comparison: Sequence[float] | None) -> str:
+def format_comparison(comparison: Sequence[float] | None) -> str:
     """The result of `compare` as text."""
     if comparison is None:
         return "1"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros.speed.candidate_process import Process, set_up, start
+from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.cases import Case
 from mask_detector_ros.speed.frames import Source, source_of
-from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.peer_environments import PeerError
 
 WARM_UP_ROUNDS = 5
@@ -101,7 +101,9 @@ def measure_runs(
             }
             for number in range(WARM_UP_ROUNDS + rounds):
                 settling = number < WARM_UP_ROUNDS - 1
-                taking_part = {c: p for c, p in present.items() if c.sees_ours or not settling}
+                taking_part = {
+                    c: p for c, p in present.items() if c.imports_package or not settling
+                }
                 run_round(timings, case, taking_part, names[source_of(case)], number, progress)
     return timings
 

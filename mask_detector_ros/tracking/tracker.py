@@ -78,7 +78,7 @@ class Tracker:
         Args:
             faces: of one image, in source pixels.
             stamp: time of the image, in seconds of any clock. Stamps that do not advance count as
-                15 images a second; a jump back or ahead ends all tracks.
+                15 images per second; a jump back or ahead ends all tracks.
         """
         step, now = self._advance(stamp), stamp
         self._images += 1

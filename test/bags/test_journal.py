@@ -26,7 +26,7 @@ def some_faces(seed):
 
 def recall_all(journal):
     seen = []
-    while (entry := journal.recall()) is not None:
+    while (entry := journal.next_result()) is not None:
         seen.append(entry)
     return seen
 
@@ -36,8 +36,8 @@ def test_faces_come_back_exactly_and_a_line_that_broke_off_is_forgotten(tmp_path
     journal = Journal(path, IDENTITY)
     written = [some_faces(seed) for seed in range(5)]
     for faces in written:
-        journal.note(faces)
-    journal.note("no picture")
+        journal.append(faces)
+    journal.append("no picture")
     journal.close()
     with path.open("ab") as file:
         file.write(b'{"boxes": [[1.0, 2.')
@@ -50,7 +50,7 @@ def test_faces_come_back_exactly_and_a_line_that_broke_off_is_forgotten(tmp_path
         assert one.label_names == LABELS
         for name in ("boxes", "scores", "landmarks", "probabilities", "label_ids"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    again.note("another")
+    again.append("another")
     again.close()
     assert Journal(path, IDENTITY).count == 7
 
@@ -58,7 +58,7 @@ def test_faces_come_back_exactly_and_a_line_that_broke_off_is_forgotten(tmp_path
 def test_the_journal_of_another_run_is_kept_and_refused(tmp_path):
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, IDENTITY)
-    journal.note("x")
+    journal.append("x")
     journal.close()
     with pytest.raises(ParameterError, match=r"other options \(its thresholds differ\)"):
         Journal(path, {**IDENTITY, "thresholds": (0.6, 0.8)})
@@ -69,12 +69,12 @@ def test_what_follows_a_damaged_line_is_made_again(tmp_path):
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, IDENTITY)
     for _ in range(3):
-        journal.note("x")
+        journal.append("x")
     journal.close()
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:2], b"\0" * 40 + b"\n", lines[3]]))
     again = Journal(path, IDENTITY)
     assert again.count == 1
-    again.note("y")
+    again.append("y")
     again.close()
     assert Journal(path, IDENTITY).count == 2

@@ -81,5 +81,25 @@ def test_the_navigation_names_every_page_once() -> None:
     assert set(named) == (written | GENERATED) - apart
 
 
+def sources() -> str:
+    """All source text, with the pieces of split strings joined."""
+    folders = ("mask_detector_ros", "convert_to_trt")
+    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def test_every_message_of_the_errors_page_is_in_the_code() -> None:
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    code = sources()
+    rows = re.findall(r"^\| (`.*?`) \| ", page, re.MULTILINE)
+    messages = [m for row in rows for m in re.findall(r"`([^`]+)`", row) if len(m) > 15]
+    assert len(messages) > 20
+    for message in messages:
+        # Capitals and dots stand for values; the longest piece between them is literal.
+        pieces = re.split(r"\.\.\.|/[a-z]+/|\b[A-Z]+\b|\d+", message)
+        assert max(pieces, key=len).strip(" :();") in code, message
+
+
 def test_the_readme_is_short_enough_to_read() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200

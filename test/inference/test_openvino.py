@@ -122,7 +122,7 @@ import numpy as np
 from benchmark.adversarial import adversarial
 from benchmark.memory import resident_memory
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.heap import return_memory
+from mask_detector_ros.heap import trim_heap
 
 def look():
     status = Path("/proc/self/status").read_text()
@@ -139,7 +139,7 @@ for _ in range(3):
         detector(adversarial(("faces", "noise")[number % 2], height, width, 8))
     threads, _ = look()
     del detector
-    return_memory()
+    trim_heap()
     rounds.append((threads, look()[1]))
 print(json.dumps(rounds))
 """

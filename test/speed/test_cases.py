@@ -4,6 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mask_detector_ros.speed.case_candidates import comparison, four_way
 from mask_detector_ros.speed.cases import (
     DETECT,
     FACES,
@@ -16,7 +17,6 @@ from mask_detector_ros.speed.cases import (
     selection,
     without_repeats,
 )
-from mask_detector_ros.speed.lineup import comparison, four_way
 
 
 def test_the_selection_has_what_the_readme_states():

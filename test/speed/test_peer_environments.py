@@ -5,7 +5,7 @@ import pytest
 
 from mask_detector_ros import virtual_environments
 from mask_detector_ros.speed import peer_environments
-from mask_detector_ros.speed.lineup import MATRIX_PRODUCT, PEERS, ours
+from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, PEERS, ours
 from mask_detector_ros.speed.peer_environments import (
     ALL,
     Environment,

@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
+from mask_detector_ros.speed.case_candidates import PEERS, four_way, ours
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.floor import MATRIX_MACS
-from mask_detector_ros.speed.lineup import PEERS, four_way, ours
-from mask_detector_ros.speed.report import build_rows, find_lines, peak, summarise
+from mask_detector_ros.speed.report import build_rows, fit_cost_lines, peak, summarise
 from mask_detector_ros.speed.text_tables import (
     build_tables,
     four_way_table,
@@ -69,7 +69,7 @@ def test_cost_against_faces_is_a_line_with_its_slope():
         timings.times[case, candidate.name] = times(0.010 + 0.0015 * faces)
         runs.append((case, (candidate,)))
     rows = build_rows(runs, timings, {})
-    (line,) = find_lines(rows)
+    (line,) = fit_cost_lines(rows)
     assert (line["against"], line["name"]) == ("faces", candidate.name)
     assert line["slope_ms"] == pytest.approx(1.5)
     assert line["slope_cpu_ms"] == pytest.approx(1.5)
@@ -86,7 +86,7 @@ def test_two_points_are_no_line_and_cases_laid_out_differently_do_not_mix():
         case = Case(LABEL, (1280, 720), faces, 40, room=room)
         timings.times[case, candidate.name] = times(0.01)
         runs.append((case, (candidate,)))
-    assert find_lines(build_rows(runs, timings, {})) == []
+    assert fit_cost_lines(build_rows(runs, timings, {})) == []
 
 
 def test_threads_are_compared_in_the_same_case():

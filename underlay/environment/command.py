@@ -14,7 +14,7 @@ from pathlib import Path
 
 from environment.errors import SetupError
 from environment.steps import REPOSITORY, Environment, Step
-from environment.surroundings import check_all, look_around
+from environment.surroundings import check_all, inspect_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,21 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     venv = Path(os.path.abspath(options.venv))
     try:
         leave_own_venv(venv)
-        with only_one(venv):
+        with lock_directory(venv):
             set_up(venv, options.ros_tools)
     except SetupError as error:
-        return complain(str(error))
+        return print_error(str(error))
     except OSError as error:
-        return complain(f"{error}; do: fix that and run 'make setup' again")
+        return print_error(f"{error}; do: fix that and run 'make setup' again")
     except KeyboardInterrupt:
-        complain("interrupted; do: run 'make setup' again, which resumes")
+        print_error("interrupted; do: run 'make setup' again, which resumes")
         return 130
     return 0
 
 
 def set_up(venv: Path, ros_tools: bool = False) -> None:
     """Run the steps whose stamp is missing or outdated."""
-    here = look_around(os.environ, venv)
+    here = inspect_machine(os.environ, venv)
     environment = Environment(venv, here)
     steps = environment.steps(ros_tools)
     pending = [step for step in steps if not is_done(step, venv)]
@@ -91,7 +91,7 @@ def stamp(step: Step, venv: Path) -> Path:
 
 
 @contextmanager
-def only_one(venv: Path) -> Iterator[None]:
+def lock_directory(venv: Path) -> Iterator[None]:
     """Allow one set-up of an environment at a time; others wait."""
     venv.mkdir(exist_ok=True)
     descriptor = os.open(venv, os.O_RDONLY)
@@ -116,7 +116,7 @@ def leave_own_venv(venv: Path) -> None:
         os.execv(base, [base, *sys.argv])
 
 
-def complain(line: str) -> int:
+def print_error(line: str) -> int:
     """Print one line on stderr; return the exit code of a failure."""
     sys.stdout.flush()
     sys.stderr.write(f"error: {' '.join(line.split())}\n")

@@ -58,7 +58,7 @@ class Surroundings:
         return any((prefix / marker).exists() for prefix in self.ros_prefixes)
 
 
-def look_around(environ: Mapping[str, str], venv: Path) -> Surroundings:
+def inspect_machine(environ: Mapping[str, str], venv: Path) -> Surroundings:
     """Read the surroundings from environment variables, ignoring `venv` itself.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import BackendError, ParameterError
-from mask_detector_ros.ros.demo.files import DemoFiles, look_at
+from mask_detector_ros.ros.demo.files import DemoFiles, inspect_source
 from mask_detector_ros.ros.demo.report import print_report, read_records
 from mask_detector_ros.sources import SAMPLE
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     files, without_ros = DemoFiles(arguments.out), arguments.without_ros
     if arguments.view and find_spec("rerun") is None:
         raise BackendError("VIEW needs the package rerun-sdk; run: .venv/bin/pip install rerun-sdk")
-    seen = look_at(arguments.source, arguments.duration)
+    seen = inspect_source(arguments.source, arguments.duration)
     if seen.path is not None and any(seen.path.samefile(f) for f in files if f.exists()):
         raise ParameterError(f"{seen.path} would be replaced by the demo; give another OUT=folder")
     if without_ros or missing_packages():

@@ -74,7 +74,7 @@ class Source:
         return self.path is None
 
 
-def look_at(name: str, duration: float | None) -> Source:
+def inspect_source(name: str, duration: float | None) -> Source:
     """Open a source once, to report a wrong name early and with its cause.
 
     Raises:

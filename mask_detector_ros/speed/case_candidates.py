@@ -24,7 +24,7 @@ class Candidate:
         settings: further arguments of the maker, beside threads and minimum face.
         classifier_as: the argument that takes the path of the public classifier; may be empty.
         is_reference: whether other candidates are compared with it.
-        sees_ours: whether it imports this package from the same place as this process.
+        imports_package: whether it imports this package from the same place as this process.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Candidate:
     settings: dict[str, Any] = field(default_factory=dict, compare=False)
     classifier_as: str = ""
     is_reference: bool = False
-    sees_ours: bool = False
+    imports_package: bool = False
 
     @property
-    def is_at_home(self) -> bool:
+    def needs_no_environment(self) -> bool:
         """Whether it needs only this Python, so that a failure is an error."""
         return not self.environment and not self.classifier_as and not self.needs_gpu
 
@@ -50,7 +50,7 @@ Run = tuple[Case, tuple[Candidate, ...]]
 """A case with its candidates; ours come first."""
 
 MATRIX_PRODUCT = Candidate(
-    "matrix product", "matrix_product", settings={"side": MATRIX_SIDE}, sees_ours=True
+    "matrix product", "matrix_product", settings={"side": MATRIX_SIDE}, imports_package=True
 )
 
 _FACENET, _TENSORFLOW = "facenet-pytorch", "tensorflow"
@@ -88,7 +88,7 @@ def ours(job: str, backend: str) -> Candidate:
     maker = "ours" if job == DETECT else "ours_labelled"
     settings = {"backend": backend}
     return Candidate(
-        f"ours, {backend}", maker, settings=settings, is_reference=True, sees_ours=True
+        f"ours, {backend}", maker, settings=settings, is_reference=True, imports_package=True
     )
 
 
@@ -132,14 +132,14 @@ def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
             "ours_labelled",
             settings={**settings, **public},
             classifier_as="classifier_model",
-            sees_ours=True,
+            imports_package=True,
         )
         half = Candidate(
             f"accelerated MTCNN ({backend}), vanilla classifier",
             "ours_with_keras",
             _TENSORFLOW,
             settings,
-            sees_ours=True,
+            imports_package=True,
         )
         compiled = Candidate(
             f"both accelerated, {backend}, and Cython",
@@ -149,7 +149,7 @@ def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
             "classifier_model",
         )
         shipped = Candidate(
-            f"as shipped, {backend}", "ours_labelled", settings=settings, sees_ours=True
+            f"as shipped, {backend}", "ours_labelled", settings=settings, imports_package=True
         )
         candidates += [half, same, compiled, shipped]
     return [(case, tuple(candidates))]
