@@ -76,7 +76,7 @@ def test_cost_against_faces_is_a_line_with_its_slope():
     assert line["intercept_ms"] == pytest.approx(10)
     assert line["r2"] == pytest.approx(1)
     text = "\n".join(table.to_text() for table in build_tables(rows, [line]))
-    assert "1.50 ms a face" in text
+    assert "1.50 ms per face" in text
 
 
 def test_two_points_are_no_line_and_cases_laid_out_differently_do_not_mix():
