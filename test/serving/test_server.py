@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 
 import cv2
 import numpy as np
@@ -84,9 +85,11 @@ def test_a_wrong_parameter_of_a_request_is_named(client, astronaut, parameters, 
 
 
 def test_a_request_cannot_raise_the_limit_of_image_sizes(client):
-    # A PNG header of 20,000 x 20,000 pixels.
-    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (20000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0"
-    code, message = failure(client, jpeg=header, max_image_pixels=1_000_000_000)
+    small = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    # Its header says that it has 20,000 x 20,000 pixels.
+    header = small[12:16] + (20_000).to_bytes(4, "big") * 2 + small[24:29]
+    huge = small[:12] + header + zlib.crc32(header).to_bytes(4, "big") + small[33:]
+    code, message = failure(client, jpeg=huge, max_image_pixels=1_000_000_000)
     assert "INVALID_ARGUMENT" in code
     assert "max_image_pixels" in message
 
