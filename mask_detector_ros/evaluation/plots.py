@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,12 +39,18 @@ SEPARATE_SIZES = [size for size in SIZES if size not in ("all sizes", HEADLINE)]
 
 
 def require_matplotlib() -> None:
-    """Raise MaskDetectorError if matplotlib is not installed."""
+    """Raise MaskDetectorError if matplotlib is not installed. Its files stay in the cache."""
     if find_spec("matplotlib") is None:
         raise MaskDetectorError(
             "the report needs matplotlib, which is not installed; do: "
             "pip install matplotlib, or leave out -o"
         )
+    home = Path.home()
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "matplotlib"
+    if not config.is_dir():
+        # It would make that folder, and nothing but its caches would be in it.
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "matplotlib"
+        os.environ.setdefault("MPLCONFIGDIR", str(cache))
 
 
 def draw_plots(seen: Observations, summary: Summary) -> dict[str, str]:

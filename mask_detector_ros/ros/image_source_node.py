@@ -239,17 +239,15 @@ class ImageSourceNode(Node):
 
     def _publish(self, frame: Frame, header: Header) -> None:
         image = self._reduce(frame)
-        messages: list[tuple[Publisher, Any]] = [(self._images, image_to_message(image, header))]
-        if self._compressed.get_subscription_count():
-            messages.append((self._compressed, image_to_compressed(image, header)))
         for _ in range(ATTEMPTS):
             if self._gate is not None:
                 self._gate.expect(header.stamp)
             with sending(self):
                 if self._truths is not None and frame.truth is not None:
                     self._truths.publish(RESULTS.detections(frame.truth, header))
-                for publisher, message in messages:
-                    publisher.publish(message)
+                self._images.publish(image_to_message(image, header))
+                if self.count_subscribers(self._compressed.topic_name):
+                    self._compressed.publish(image_to_compressed(image, header))
             if self._gate is None or self._gate.wait(self._stopping, frame.name):
                 break
         self._published += 1
@@ -281,8 +279,8 @@ class ImageSourceNode(Node):
         """Whether the ground truth has a subscriber, and a lossless image a reliable one."""
         if self._truths is not None and self._truths.get_subscription_count() == 0:
             return False
-        topics = (self._images.topic_name, self._compressed.topic_name)
-        return self._gate is None or any(has_reliable_subscriber(self, topic) for topic in topics)
+        images = (self._images, self._compressed)
+        return self._gate is None or any(has_reliable_subscriber(self, p) for p in images)
 
     def _wait_until_delivered(self) -> None:
         """Wait for acknowledgements: undelivered samples are lost when the node exits."""

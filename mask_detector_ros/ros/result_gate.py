@@ -8,6 +8,7 @@ import time
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from vision_msgs.msg import Detection2DArray
 
@@ -45,10 +46,11 @@ class ResultGate:
             self._came.set()
 
 
-def has_reliable_subscriber(node: Node, topic: str) -> bool:
-    """Whether the topic has a reliable subscriber.
+def has_reliable_subscriber(node: Node, publisher: Publisher) -> bool:
+    """Whether the publisher is matched with all known subscribers, a reliable one among them.
 
     The detector first subscribes with best effort, until it knows the publishers' QoS.
     """
-    infos = node.get_subscriptions_info_by_topic(topic)
-    return any(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos)
+    infos = node.get_subscriptions_info_by_topic(publisher.topic_name)
+    has_all = publisher.get_subscription_count() >= len(infos)
+    return has_all and any(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `mask-detector` command as a whole: help, wrong use, exit codes."""
 
-import re
-import shutil
 import subprocess
 import sys
 
@@ -140,35 +138,3 @@ def test_to_label_one_image_nothing_is_imported_that_it_does_not_need(astronaut_
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace: apt install strace")
-@pytest.mark.parametrize("command", ["image", "video"])
-def test_nothing_is_written_beside_the_output_and_no_socket_is_opened(
-    command, tmp_path, astronaut_file
-):
-    source = astronaut_file if command == "image" else "sample"
-    output = tmp_path / ("out" if command == "image" else "out.mp4")
-    options = ["-o", str(output), "--csv", str(tmp_path / "x.csv"), "--threads", "1"]
-    options += ["--frames", "2"] if command == "video" else []
-    trace = tmp_path.parent / f"{command}.trace"
-    subprocess.run(
-        [
-            *("strace", "-f", "-qq", "-o", trace, "-e"),
-            "trace=openat,rename,renameat,renameat2,unlink,mkdir,socket,connect,bind",
-            *(sys.executable, "-B", "-m", "mask_detector_ros", command, str(source), *options),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    lines = trace.read_text().splitlines()
-    changes = [
-        line
-        for line in lines
-        if re.search(r"O_WRONLY|O_RDWR|O_CREAT|rename|unlink\(|mkdir\(|socket\(|connect\(", line)
-        and "_socket.cpython" not in line
-        and "ENOENT" not in line
-    ]
-    outside = [line for line in changes if str(tmp_path) not in line and "/dev/null" not in line]
-    assert outside == []
-    assert changes, "the output itself was written"
