@@ -17,8 +17,8 @@ _TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 """PyTorch's classes, and the magic number of files before PyTorch 1.6."""
 
 
-def find_foreign(head: bytes) -> str:
-    """Describe a file that is not a model, and the remedy; empty for anything else.
+def find_placeholder(head: bytes) -> str:
+    """Describe a file that was saved in place of another, and the remedy; empty for others.
 
     Args:
         head: the first kilobytes of the file.
@@ -28,6 +28,17 @@ def find_foreign(head: bytes) -> str:
         return "it is a Git LFS pointer, the file itself is elsewhere; run git lfs pull"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
         return "it is a web page saved in place of the file; download it by its raw link"
+    return ""
+
+
+def find_foreign(head: bytes) -> str:
+    """Describe a file that is not a model, and the remedy; empty for anything else.
+
+    Args:
+        head: the first kilobytes of the file.
+    """
+    if placeholder := find_placeholder(head):
+        return placeholder
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         if any(mark in head for mark in _TORCH_MARKS):
             return PYTORCH

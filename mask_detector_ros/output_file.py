@@ -46,6 +46,17 @@ def check_output(
     raise ParameterError(f"{path} exists; {advice}, or --overwrite to replace it")
 
 
+def require_distinct(outputs: Iterable[Path]) -> None:
+    """Raise ParameterError if two outputs are one file."""
+    seen: set[Path] = set()
+    for path in outputs:
+        # A link of that name is replaced, but the folder may be reached by one.
+        place = path.parent.resolve() / path.name
+        if place in seen and not is_special(path):
+            raise ParameterError(f"two outputs are {path}; give each a name of its own")
+        seen.add(place)
+
+
 def is_special(path: Path) -> bool:
     """Whether the path is a device, pipe or socket, which is never replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()

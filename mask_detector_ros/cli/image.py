@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     failures = full = overrun = 0
     # The bar would mix with the result lines if both go to one terminal.
     hide_bar = len(files) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
-    with Results(arguments, inputs, detector.label_names) as results:
+    others = filter(None, targets)
+    with Results(arguments, inputs, detector.label_names, others) as results:
         bar = tqdm(inputs, unit="image", disable=hide_bar)
         for path, target in zip(bar, targets, strict=True):
             try:

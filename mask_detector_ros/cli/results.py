@@ -7,15 +7,21 @@ import argparse
 import csv
 import json
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 from urllib.parse import quote_from_bytes
 
-from mask_detector_ros.errors import SourceError
+from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.output_file import OutputFile, cannot_write, check_output
+from mask_detector_ros.output_file import (
+    OutputFile,
+    cannot_write,
+    check_output,
+    require_distinct,
+)
 from mask_detector_ros.sources import expand_home
 
 CSV_COLUMNS = (
@@ -41,20 +47,28 @@ class Results:
     Args:
         arguments: parsed, with the options of `add_result_options`.
         inputs: files that no output may replace.
+        others: the command's other outputs.
         label_names: the detector's labels.
 
     Raises:
-        ParameterError: an output is an input, or exists and `--overwrite` is not given.
+        ParameterError: an output is an input or another output, or it exists and `--overwrite` is
+            not given.
         SourceError: an output cannot be written.
     """
 
     def __init__(
-        self, arguments: argparse.Namespace, inputs: list[Path], label_names: tuple[str, ...]
+        self,
+        arguments: argparse.Namespace,
+        inputs: list[Path],
+        label_names: tuple[str, ...],
+        others: Iterable[Path] = (),
     ) -> None:
         self._json = arguments.json
         self._stack = ExitStack()
         self._csv = self._coco = None
-        for option, name in (("--csv", arguments.csv), ("--coco", arguments.coco)):
+        given = {"--csv": arguments.csv, "--coco": arguments.coco}
+        require_distinct([*others, *(output_path(name) for name in given.values() if name)])
+        for option, name in given.items():
             if name is not None:
                 advice = f"give another name with {option}"
                 check_output(output_path(name), inputs, arguments.overwrite, advice)
@@ -194,6 +208,8 @@ def output_path(name: str) -> Path:
     """The path that an option names. Raises SourceError if it is empty."""
     if not name:
         raise SourceError("an output has an empty name; give a file name")
+    if name == "-":
+        raise ParameterError("- names no file; write /dev/stdout, or ./- for a file of that name")
     path = expand_home(name)
     # `new/../clip.mp4` is clip.mp4 once the folder exists, so resolve it before.
     return path.resolve() if ".." in path.parts else path

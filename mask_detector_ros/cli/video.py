@@ -106,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     is_folder = path is not None and path.is_dir()
     film = None if is_folder else path
     output = check_output_option(arguments, film)
+    others = [] if output is None else [output]
+    others += [output_path(arguments.rrd)] if arguments.rrd else []
     detector = load_detector(arguments)
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     tracking = option_values(arguments, TRACKING_PARAMETERS)
@@ -119,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         with stop.interrupting():
             source = stack.enter_context(open_input(arguments))
         results = stack.enter_context(
-            Results(arguments, [film] if film else [], detector.label_names)
+            Results(arguments, [film] if film else [], detector.label_names, others)
         )
         reader = FrameReader(source, stop, arguments.frames)
         writer = None

@@ -43,6 +43,9 @@ __all__ = [
 SAMPLE = "sample"
 """The name of the rendered sample scene."""
 
+MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")
+"""Of a file that is one JPEG after the other, as a camera's stream was saved."""
+
 SAMPLE_RATE = 15.0
 """Frames per second at which the sample scene moves naturally."""
 
@@ -86,7 +89,8 @@ def open_source(
     with path.open("rb") as file:
         kind = format_name(file.read(64))
     # FFmpeg also opens images. An animation is a video here; `image` takes its first frame.
-    if kind != "GIF" and (kind or is_image(path)):
+    is_video = kind == "GIF" or path.suffix.lower() in MOTION_JPEG_SUFFIXES
+    if not is_video and (kind or is_image(path)):
         return ImagesSource([path], loop)
     return open_video(path, loop)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ImageError, SourceError
+from mask_detector_ros.foreign_files import find_placeholder
 from mask_detector_ros.imaging.decoding import decode
 from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS, encoded_size, require_pixels
 from mask_detector_ros.sources.base import Frame, FrameSource
@@ -23,6 +24,8 @@ IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg"),
     *(".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
+
+_VIDEO_SIGNATURES = (b"\x1aE\xdf\xa3", b"OggS", b"\x00\x00\x01\xba", b"FLV")
 
 MAX_BYTES_PER_PIXEL, MAX_METADATA_BYTES = 8, 1 << 24
 """Bytes of the largest pixel, four channels of 16 bits: a larger file exceeds `max_pixels`."""
@@ -102,17 +105,30 @@ def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uin
     except ImageError as error:
         raise SourceError(f"cannot read {path}: {error}") from error
     if image is None:
-        kind = format_name(data[:64])
-        if kind == "HEIC":
-            raise SourceError(
-                f"{path} is a HEIC photograph, which needs the package pillow-heif; run: "
-                "pip install pillow-heif, or convert it to JPEG"
-            )
-        raise SourceError(
-            f"{path} is {f'{kind}, damaged or of a kind' if kind else 'damaged or not an image'}"
-            f"{' that OpenCV cannot read' if kind else ''}; open it in a viewer, or leave it out"
-        )
+        raise SourceError(f"{path} {_why_unreadable(data)}")
     return image
+
+
+def _why_unreadable(data: bytes) -> str:
+    """What a file is that neither library decodes, and the remedy."""
+    kind = format_name(data[:64])
+    if kind == "HEIC":
+        return (
+            "is a HEIC photograph, which needs the package pillow-heif; run: "
+            "pip install pillow-heif, or convert it to JPEG"
+        )
+    if kind:
+        return (
+            f"is {kind}, damaged or of a kind that OpenCV cannot read; open it in a viewer, or"
+            " leave it out"
+        )
+    if placeholder := find_placeholder(data[:1024]):
+        return f"is not an image: {placeholder}"
+    if data[4:8] == b"ftyp" or data.startswith(_VIDEO_SIGNATURES):
+        return "is a video; use `mask-detector video`, or open_source in Python"
+    if not data:
+        return "is empty; copy or record it again"
+    return "is damaged or not an image; open it in a viewer, or leave it out"
 
 
 def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:

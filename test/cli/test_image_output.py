@@ -131,3 +131,30 @@ def test_any_file_name_is_read_and_written(name, tmp_path, monkeypatch, astronau
     (tmp_path / name).write_bytes(astronaut_file.read_bytes())
     assert main(["image", "-o", "out", *FAST, "--", name]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--csv", "x", "--coco", "x"],
+        ["--csv", "out/astronaut.png", "-o", "out"],
+        ["--csv", "link/x", "--coco", "out/x"],
+    ],
+)
+def test_two_outputs_of_one_name_are_wrong_use(
+    options, tmp_path, astronaut_file, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    (tmp_path / "astronaut.png").write_bytes(astronaut_file.read_bytes())
+    assert main(["image", "astronaut.png", *options, *FAST]) == 2
+    assert "two outputs are" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_dash_is_no_file_name(astronaut_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["image", str(astronaut_file), "--csv", "-", *FAST]) == 2
+    assert "write /dev/stdout" in capsys.readouterr().err
+    assert not (tmp_path / "-").exists()

@@ -108,3 +108,11 @@ def test_an_empty_name_is_one_line(name, video, capsys):
     assert main(["video", name]) == 1
     assert main(["video", str(video), "-o", ""]) == 1
     assert capsys.readouterr().err.count("empty name") == 2
+
+
+@pytest.mark.parametrize("option", ["--csv", "--coco", "--rrd"])
+def test_two_outputs_of_one_name_are_wrong_use(option, video, tmp_path, capsys):
+    output = str(tmp_path / "x.mp4")
+    assert main(["video", str(video), "-o", output, option, output, *FAST]) == 2
+    assert "two outputs are" in capsys.readouterr().err
+    assert not (tmp_path / "x.mp4").exists()

@@ -65,3 +65,20 @@ def test_an_image_that_nobody_can_read_is_named_by_its_kind(tmp_path, start, kin
     (tmp_path / "a.jpg").write_bytes(start + bytes(100))
     with pytest.raises(SourceError, match=f"is {kind}, damaged or of a kind that OpenCV cannot"):
         read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>", "it is a web page saved in place of the file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x", "run git lfs pull"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0", "is a video; use `mask-detector video`"),
+        (b"\x1aE\xdf\xa3\x01\0", "is a video; use `mask-detector video`"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, content, said):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=said):
+        read_image(path)

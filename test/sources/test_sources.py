@@ -210,3 +210,12 @@ def test_a_gif_is_a_video_by_itself_and_its_first_frame_in_a_folder(tmp_path):
         assert len(list(source)) == 3
     with open_source(tmp_path) as source:
         assert len(list(source)) == 1
+
+
+def test_the_saved_stream_of_a_camera_is_a_video(tmp_path):
+    """One JPEG after the other: OpenCV's image reader would take the first alone."""
+    frames = [cv2.imencode(".jpg", picture((0, 0, 50 * i)))[1].tobytes() for i in range(4)]
+    path = tmp_path / "x.mjpeg"
+    path.write_bytes(b"".join(frames))
+    with open_source(path) as source:
+        assert [round(int(f.image[0, 0, 2]), -1) for f in source] == [0, 50, 100, 150]
