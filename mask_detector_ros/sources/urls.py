@@ -33,6 +33,23 @@ _SECRET = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_SECRET_FOLDER = re.compile(
+    r"(/(?:pass\w*|pwd|secret|token|\w*key|auth)[/:])[^/?#]+", re.IGNORECASE
+)
+_LOGIN = re.compile(r"(?<![\w/.])[\w.+-]+:[^\s/@]+@(?=[\w\[])|(?<=/)[\w.+-]+:[^\s/@]+@(?=[\w\[])")
+"""`user:password@host` where a scheme is missing or misspelt."""
+
+_PLAIN_KEYS = frozenset(
+    (
+        *("action", "audio", "cam", "camera", "channel", "codec", "compression", "format", "fps"),
+        *("height", "media", "mode", "name", "profile", "proto", "protocol", "quality", "rate"),
+        *("resolution", "size", "source", "stream", "subtype", "timeout", "track", "transport"),
+        *("type", "unicast", "v", "video", "videocodec", "width"),
+    )
+)
+"""Keys of a query whose values a log may show; of others only short numbers and words."""
+
+_PLAIN_VALUE = re.compile(r"\w{0,3}|\d{4,5}|\d+x\d+|true|false|\*\*\*.*", re.IGNORECASE)
 
 
 def is_url(name: str) -> bool:
@@ -70,15 +87,19 @@ def without_password(name: str) -> str:
     """
     match = _URL.fullmatch(name)
     if match is None:
+        return hide_passwords(name) if "://" in name else _LOGIN.sub(f"{HIDDEN}@", name)
+    if match["scheme"].lower() == "file":
         return name
     user, rest = _split_user(match["rest"])
-    shown = _SECRET.sub(_hide_value, rest)
+    path, mark, query = _SECRET.sub(_hide_value, rest).partition("?")
+    shown = _SECRET_FOLDER.sub(rf"\g<1>{HIDDEN}", path) + mark + _show_query(query)
     return f"{match['scheme']}://{HIDDEN + '@' if user is not None else ''}{shown}"
 
 
 def hide_passwords(text: str) -> str:
     """A message for logs: every URL in it without its password."""
-    return _URL_IN_TEXT.sub(lambda found: without_password(found[0]), text)
+    shown = _URL_IN_TEXT.sub(lambda found: without_password(found[0]), text)
+    return _LOGIN.sub(f"{HIDDEN}@", shown)
 
 
 def playable(url: str) -> str:
@@ -119,6 +140,16 @@ def credentials(url: str) -> tuple[str, str] | None:
         return None
     name, _, password = user.partition(":")
     return unquote(name), unquote(password)
+
+
+def _show_query(query: str) -> str:
+    parts = re.split(r"([&;])", query)
+    for number, part in enumerate(parts):
+        key, equals, value = part.partition("=")
+        plain = key.lower() in _PLAIN_KEYS or _PLAIN_VALUE.fullmatch(value)
+        if equals and (not plain or "@" in value):
+            parts[number] = f"{key}={HIDDEN}"
+    return "".join(parts)
 
 
 def _hide_value(found: re.Match[str]) -> str:
