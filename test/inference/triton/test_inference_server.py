@@ -237,26 +237,36 @@ def certificate(tmp_path):
     return files
 
 
-def test_with_tls_and_a_token_only_those_who_have_both_are_served(tmp_path, certificate, astronaut):
+def test_only_those_with_tls_a_certificate_and_the_token_are_served(
+    tmp_path, certificate, astronaut
+):
     token, wrong = tmp_path / "token", tmp_path / "wrong"
     token.write_text("0123456789abcdef\n")
     wrong.write_text("0123456789abcdeX\n")
-    trusted, key = certificate
-    secured = ("--token-file", str(token), "--tls-cert", trusted, "--tls-key", key)
-    with InferenceServer("--instances", "1", *secured) as server:
+    own, key = certificate
+    secured = ("--token-file", str(token), "--tls-cert", own, "--tls-key", key)
+    with InferenceServer("--instances", "1", *secured, "--tls-client-ca", own) as server:
+        whole = {
+            "server_url": f"grpcs://{server.address}",
+            "server_ca": own,
+            "server_certificate": own,
+            "server_key": key,
+            "server_token_file": str(token),
+        }
 
-        def load(scheme="grpcs", **parameters):
-            url = f"{scheme}://{server.address}"
-            common = {"backend": "triton", "server_url": url, "server_deadline": DEADLINE}
-            return MaskDetector.load(**{**common, **parameters})
+        def load(**parameters):
+            given = {**whole, **parameters}
+            return MaskDetector.load(backend="triton", server_deadline=DEADLINE, **given)
 
-        for given in ({}, {"server_token_file": str(wrong)}):
+        for file in ("", str(wrong)):
             with pytest.raises(BackendError, match=r"demands a token, or another one; give it in"):
-                load(server_ca=trusted, **given)
-        known = {"server_token_file": str(token)}
+                load(server_token_file=file)
         with pytest.raises(ServerError, match=r"(?i)certificate"):
-            load(**known)
+            load(server_ca="")
         with pytest.raises(ServerError, match="no inference server answers"):
-            load("grpc", **known)
-        with load(server_ca=trusted, **known) as detector:
+            load(server_certificate="", server_key="")
+        plain = dict.fromkeys(("server_ca", "server_certificate", "server_key"), "")
+        with pytest.raises(ServerError, match="no inference server answers"):
+            load(server_url=server.address, **plain)
+        with load() as detector:
             assert len(detector(astronaut)) == 1
