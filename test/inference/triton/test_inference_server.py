@@ -3,6 +3,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_images_on_this_machine_go_through_shared_memory_that_is_freed(load, ast
     assert first != second
     served.close()
     assert regions() == before
+
+
+def test_the_region_of_a_killed_client_is_removed(server, astronaut_file):
+    before = regions()
+    code = (
+        "import sys; from mask_detector_ros import MaskDetector;"
+        f"detector = MaskDetector.load(backend='triton', server_url='{server.address}',"
+        f" server_deadline={DEADLINE}); detector(sys.argv[1]); print(flush=True); input()"
+    )
+    client = subprocess.Popen(
+        [sys.executable, "-c", code, astronaut_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert client.stdout.readline() == b"\n"
+    assert len(regions() - before) == 1
+    client.kill()
+    client.wait()
+    wait_until(lambda: regions() == before)
 
 
 def test_an_unknown_model_or_version_is_named_with_those_that_exist(load):
