@@ -29,6 +29,16 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def robot_certificate(tmp_path_factory):
+    """A certificate of a robot and its key; it is its own authority."""
+    folder = tmp_path_factory.mktemp("robot")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=robot"
+    command += " -keyout key.pem -out cert.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="module")
 def secured(start_server, certificate, tmp_path_factory):
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text(f"{TOKEN}\n")
@@ -93,3 +103,19 @@ def test_http_stays_on_this_machine(secured):
     listening = Path("/proc/net/tcp").read_text()
     assert f"0100007F:{secured.http_port:04X} 00000000:0000 0A" in listening
     assert f"00000000:{secured.http_port:04X} 00000000:0000 0A" not in listening
+
+
+def test_mutual_tls_serves_only_clients_with_a_certificate(
+    start_server, certificate, robot_certificate, astronaut
+):
+    options = ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])]
+    options += ["--instances", "1", "--tls-client-ca", str(robot_certificate[0])]
+    known = {
+        "certificate_chain": str(robot_certificate[0]),
+        "private_key": str(robot_certificate[1]),
+    }
+    with start_server(*options) as server:
+        address = server.address.replace("127.0.0.1", "localhost")
+        trusted = {"ssl": True, "root_certificates": str(certificate[0])}
+        assert len(Client(address, **trusted, **known).send(astronaut)["boxes"]) == 1
+        assert "UNAVAILABLE" in message_of(Client(address, **trusted).send, astronaut)
