@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from mask_detector_ros.inference.base import (
 
 DEADLINE = 30.0
 """Deadline in seconds for loading a network and running it twice; shipped networks take one."""
+
+MEMORY = 4 << 30
+"""Bytes that the network may take there; the largest usual detectors take a tenth of that."""
 
 FREE_SIDE = 64
 """Value for dynamic dimensions of an input: a multiple of the strides of all detectors."""
@@ -94,12 +98,30 @@ def _fill(tensor: TensorInfo, highest: int, metadata: Any) -> Array:
     return pixels.astype(tensor.dtype)
 
 
+def _limit_memory(more: int) -> None:
+    """Limit what this process may allocate to so many bytes more, where the system can do that."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return
+    import resource
+
+    used = int(status.read_text(encoding="ascii").partition("VmData:")[2].split()[0]) << 10
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = used + more if most == resource.RLIM_INFINITY else min(used + more, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
 def main(name: str) -> int:
     """Entry point of the isolated process; reads the model from standard input."""
     from mask_detector_ros.inference import create_session
 
+    model = sys.stdin.buffer.read()
+    _limit_memory(MEMORY)
     try:
-        check_outputs(create_session(sys.stdin.buffer.read(), name, "auto", 1))
+        check_outputs(create_session(model, name, "auto", 1))
+    except MemoryError:
+        print(f"{name} takes more than {MEMORY >> 30} GB of memory; give another model")
+        return _MISFIT
     except ModelError as error:
         print(error)
         return _MISFIT

@@ -106,6 +106,26 @@ def test_a_model_that_never_returns_is_found_by_a_deadline() -> None:
     assert time.monotonic() - start < 20
 
 
+def test_a_model_that_takes_too_much_memory_is_found_before_it_has_it() -> None:
+    """It fills 6 GB with ones, and sums them up."""
+    shape = numpy_helper.from_array(np.array([3, 1 << 29]), "shape")
+    ones = numpy_helper.from_array(np.ones(1, np.float32))
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["ones"], value=ones),
+        helper.make_node("ReduceMean", ["ones"], ["one"], keepdims=0),
+        helper.make_node("ReduceMean", ["crops"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["means", "one"], ["probabilities"]),
+    ]
+    make = helper.make_tensor_value_info
+    crops = make("crops", TensorProto.FLOAT, ["n", SIDE, SIDE, 3])
+    given = make("probabilities", TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph(nodes, "large", [crops], [given], [shape])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    with pytest.raises(ModelError, match=r"large.onnx .*(memory|alloc)"):
+        probe_model(model.SerializeToString(), "large.onnx")
+
+
 def test_a_file_that_is_no_model_is_named() -> None:
     with pytest.raises(ModelError, match="rubbish is not a model that"):
         probe_model(b"rubbish", "rubbish")
