@@ -103,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     report_problems(dataset, arguments.strict)
     networks = Networks.load(values, dict.fromkeys(arguments.model or [values["classifier_model"]]))
+    report_left_out(networks)
     images = show_progress(dataset.images, "run")
     seen = observe(images, networks, arguments.iou, arguments.perturb)
     summary = summarise(seen, lambda parts: show_progress(parts, "count"))
@@ -124,6 +125,19 @@ def run(arguments: argparse.Namespace) -> int:
 def show_progress(items: Iterable[T], what: str) -> Iterable[T]:
     bar: Iterable[T] = tqdm(items, what, leave=False, disable=not sys.stderr.isatty())
     return bar
+
+
+def report_left_out(networks: Networks) -> None:
+    """Say which labels of a model are not evaluated."""
+    for model, classifier in networks.classifiers.items():
+        pairs = zip(classifier.label_names, classifier.label_roles, strict=True)
+        names = ", ".join(name for name, role in pairs if not role)
+        if names:
+            print(
+                f"note: {model} has labels without a role, which are left out: {names}; each face"
+                " counts by its most probable other label",
+                file=sys.stderr,
+            )
 
 
 def report_problems(dataset: Dataset, strict: bool) -> None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.dispatch import Dispatch
-from mask_detector_ros.errors import ModelError, ParameterError
-from mask_detector_ros.evaluation.dataset import LABELS, WORN_INCORRECTLY, LabelledImage
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.evaluation.dataset import LabelledImage
 from mask_detector_ros.evaluation.groups import LandmarkNetwork, typology_angles
+from mask_detector_ros.evaluation.label_columns import label_columns, to_data_set_labels
 from mask_detector_ros.evaluation.matching import (
     IGNORED,
     MIN_OVERLAP,
@@ -36,7 +37,6 @@ from mask_detector_ros.models import (
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
-from mask_detector_ros.roles import guess_roles
 from mask_detector_ros.sources import read_image
 
 CURVE_FLOOR = 0.05
@@ -104,7 +104,7 @@ class Networks:
         Raises:
             ParameterError: the detector is a single-file cascade, or the server may have other
                 weights.
-            ModelError: a model is missing, damaged, or labels other than `LABELS`.
+            ModelError: a model is missing, damaged, or lacks a label for with or without mask.
             BackendError: the backend cannot run on this machine.
         """
         detector = values["detector_model"]
@@ -150,29 +150,6 @@ class Networks:
             return server.find(image, settings, None)
 
         return cls(find, local.settings, {name: DetectorLabels(labeller)}, local.margin)
-
-
-def label_columns(
-    names: tuple[str, ...], model: str, roles: tuple[str, ...] | None = None
-) -> list[int]:
-    """Index into `LABELS` of each label of a model, by role.
-
-    Args:
-        names: the labels.
-        model: the model's name in error messages.
-        roles: role of each label; derived from its name unless given.
-
-    Raises:
-        ModelError: a label has none of these roles, or with_mask or without_mask is missing.
-    """
-    roles = guess_roles(names) if roles is None else roles
-    if not set(LABELS[:WORN_INCORRECTLY]) <= set(roles) <= set(LABELS):
-        raise ModelError(
-            f"{model} labels faces {', '.join(names)}; evaluate needs labels that mean {LABELS[0]}"
-            f" and {LABELS[1]}, and may have one that means {LABELS[2]}: say which is which with"
-            " keras_to_onnx --roles, or as roles in the model's metadata"
-        )
-    return [LABELS.index(role) for role in roles]
 
 
 def observe(
@@ -287,11 +264,5 @@ def _classify(
     margin: float,
     columns: list[int],
 ) -> NDArray[np.float32]:
-    """(N, 3) probabilities in the order of `LABELS`; 0 for labels that the model lacks."""
-    probabilities = np.zeros((len(faces), len(LABELS)), np.float32)
-    # Several labels may have one role, such as kinds of masks.
-    for column, values in zip(
-        columns, classifier(image, faces, margin).probabilities.T, strict=True
-    ):
-        probabilities[:, column] += values
-    return probabilities
+    """(N, 3) probabilities in the order of `LABELS`."""
+    return to_data_set_labels(classifier(image, faces, margin).probabilities, columns)

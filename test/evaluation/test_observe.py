@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.errors import ModelError, ParameterError
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.dataset import LabelledImage
-from mask_detector_ros.evaluation.observe import Networks, label_columns, observe
+from mask_detector_ros.evaluation.observe import Networks, observe
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.sources.sample_scene import SampleScene
 
@@ -78,22 +78,6 @@ def test_detections_on_ignored_places_are_dropped(networks, picture):
     counted = observe([labelled(path, [], [])], networks)
     dropped = observe([labelled(path, [], [], ignored=truth.boxes)], networks)
     assert 0 < len(dropped.scores) < len(counted.scores)
-
-
-def test_probabilities_come_in_the_order_of_the_labels_of_data_sets():
-    assert label_columns(("mask_worn_incorrectly", "with_mask", "without_mask"), "m") == [2, 0, 1]
-    assert label_columns(("without_mask", "with_mask"), "two") == [1, 0]
-
-
-def test_labels_of_another_name_are_evaluated_by_their_role():
-    assert label_columns(("Sin máscara", "Con máscara"), "mine") == [1, 0]
-    assert label_columns(("a", "b"), "mine", ("with_mask", "without_mask")) == [0, 1]
-
-
-@pytest.mark.parametrize("names", [("with_mask",), ("with_mask", "without_mask", "helmet")])
-def test_a_model_with_other_labels_is_refused(names):
-    with pytest.raises(ModelError, match=r"my model labels faces with_mask.* evaluate needs"):
-        label_columns(names, "my model")
 
 
 def test_a_whole_cascade_is_refused_with_what_to_evaluate_instead(tmp_path):
