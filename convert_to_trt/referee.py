@@ -59,7 +59,8 @@ class Verdict:
     def better(self) -> Fit | None:
         """A setting that fits clearly better than the given one; None where there is none.
 
-        Of those that fit about as well as the best, the one with the fewest changes.
+        Of those that fit about as well as the best, the one with the fewest changes, and a common
+        range rather than a rare one.
         """
         if self.conflict:
             told = [row for row in self.rows if row.settings.pixels != self.given.settings.pixels]
@@ -69,7 +70,10 @@ class Verdict:
             return told[0] if self.is_clear(told[0], same_order) else same_order
         able = [row for row in self.rows if self.is_clear(row, self.given)]
         close = [row for row in able if not self.is_clear(able[0], row)]
-        return min(close, key=lambda r: r.settings.count_changes(self.given.settings), default=None)
+        given = self.given.settings
+        return min(
+            close, key=lambda row: (row.settings.count_changes(given), row.is_rare), default=None
+        )
 
     @property
     def fits(self) -> bool:

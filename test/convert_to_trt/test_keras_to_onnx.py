@@ -18,9 +18,13 @@ from mask_detector_ros.inference import create_session
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 
-pytestmark = pytest.mark.skipif(
-    not environment.is_ready(), reason="the converters are not installed; do: make convert-env"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not environment.is_ready(), reason="the converters are not installed; do: make convert-env"
+    ),
+    # One process converts all models for the first test: a minute alone, more on a busy machine.
+    pytest.mark.timeout(1200),
+]
 
 PYTHON = environment.ENVIRONMENT / "bin" / "python"
 SIDE = 16

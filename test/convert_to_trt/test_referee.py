@@ -2,6 +2,7 @@
 """The referee: wrong settings are warned of with the right ones, and right ones are not."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from convert_to_trt.evidence import gather  # noqa: E402
+from convert_to_trt.evidence import Evidence, gather  # noqa: E402
 from convert_to_trt.face_crops import SHEET, read_crops, render_sheet, rendered_crops  # noqa: E402
+from convert_to_trt.fits import Fit  # noqa: E402
 from convert_to_trt.keras_to_onnx import main  # noqa: E402
+from convert_to_trt.referee import Verdict  # noqa: E402
 from convert_to_trt.referee_table import main as tabulate  # noqa: E402
+from convert_to_trt.settings import PRESETS, Settings  # noqa: E402
 from mask_detector_ros.models import models_directory  # noqa: E402
 
 SIDE = 96
@@ -97,6 +101,44 @@ def test_wrong_settings_are_warned_of_with_the_right_ones_and_not_changed(conver
     assert "Nothing was changed" in last
     assert report["warning"] in last
     assert json.loads(told["labels"]) == {**RIGHT, **wrong}["labels"].split(",")
+
+
+def fit(preset, score, response=5.0, agreement=0.9):
+    """A fit of 40 crops, every second of them certain and the others at twice `score`."""
+    settings = Settings(("mask", "none"), "RGB", 1, 0, 0, ("with_mask", "without_mask"))
+    gains = np.tile([2.0 * score, 0.0], 20)
+    right = np.full(40, agreement)
+    return Fit(settings.with_pixels(PRESETS[preset]), agreement, right, gains, response, 0.0)
+
+
+def verdict(given, *others):
+    own = np.ones(40, bool)
+    evidence = Evidence(rendered_crops(), np.array(["with_mask", "without_mask"] * 20), 40, False)
+    return Verdict(evidence, own, given, tuple(sorted((given, *others), key=lambda f: -f.score)))
+
+
+def test_a_common_range_is_recommended_before_a_rare_one():
+    found = verdict(fit("unit", -1.2), fit("imagenet", -0.10), fit("mobilenet_v2", -0.12)).better
+    assert found.settings.to_options().endswith("--preprocess mobilenet_v2")
+
+
+def test_a_network_that_does_not_respond_is_warned_of_though_its_likelihood_is_better():
+    given = fit("unit", -0.68, response=0.02)
+    found = verdict(given, fit("none", -0.9, response=12.0))
+    assert found.better.settings.to_options().endswith("--preprocess none")
+    assert "its probabilities are much the same for every face" in found.warning
+
+
+def test_a_saturated_network_is_warned_of_though_it_agrees_as_well():
+    given = replace(fit("none", -0.9), saturation=0.99)
+    found = verdict(given, fit("unit", -0.3))
+    assert found.better.settings.to_options().endswith("--preprocess unit")
+    assert "its probabilities are 0 or 1 for nearly every face" in found.warning
+
+
+def test_a_setting_that_agrees_with_too_few_faces_is_never_recommended():
+    weak = fit("mobilenet_v2", -0.3, agreement=0.58)
+    assert verdict(fit("unit", -1.2, agreement=0.5), weak).better is None
 
 
 def test_the_report_shows_a_table_with_the_given_setting(tmp_path, capsys):

@@ -28,6 +28,9 @@ from waiting import wait_until
 from convert_to_trt import environment
 from mask_detector_ros import MaskDetector
 
+# One process converts all models for the first test: half a minute alone, more on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 LABELS = ["warm", "cold"]
 OPTIONS = ("--labels", ",".join(LABELS), "--preprocess", "unit")
 
