@@ -3,6 +3,7 @@
 
 import os
 import signal
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.sources.sample_scene import scene
 
 
 def restore_signals():
@@ -33,6 +35,9 @@ os.environ["ROS_DOMAIN_ID"] = str(domain)
 
 # Fixtures of a module or session start processes before those of a test are set up.
 restore_signals()
+
+# Many tests have a scene of their own, whose people take half a second to draw.
+scene.draw_sprites = lru_cache(scene.draw_sprites)
 
 # A busy machine is no failure.
 settings.register_profile("no deadline", deadline=None)

@@ -12,6 +12,7 @@ from benchmark import gpu_check, gpu_networks, gpu_wrapper
 from mask_detector_ros import models
 from mask_detector_ros.inference import EngineOptions
 from mask_detector_ros.inference.tensorrt import cuda
+from mask_detector_ros.speed import throughput
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(gpu_networks, "BATCHES", (1, 3, 8))
     for name in ("BUFFERS", "REPLAYS"):
         monkeypatch.setattr(gpu_wrapper, name, 10)
+    monkeypatch.setattr(throughput, "SCENES", 2)
 
     def no_cascade(path, parameters, half):
         path.write_bytes(b"")

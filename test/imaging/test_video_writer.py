@@ -174,7 +174,7 @@ import sys
 import numpy as np
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.imaging.video_writer import VideoWriter
-frames = np.random.default_rng(0).integers(0, 256, (40, 240, 320, 3), np.uint8)
+frames = np.random.default_rng(0).integers(0, 256, (20, 240, 320, 3), np.uint8)
 try:
     with VideoWriter(__import__("pathlib").Path(sys.argv[1]), 10) as writer:
         for frame in frames:
@@ -197,7 +197,7 @@ def test_a_full_disk_is_an_error_and_the_older_file_stays(encoder, suffix, tmp_p
         program = "import shutil\nshutil.which = lambda n: None\n" + program
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)],
-        preexec_fn=limit_files(100_000),
+        preexec_fn=limit_files(20_000),
         capture_output=True,
         text=True,
         check=False,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.sources.sample_scene import LABEL_NAMES, SampleScene, portraits
+from mask_detector_ros.sources.sample_scene import scene as scene_module
 
 WIDTH, HEIGHT = 640, 480
 SAMPLED_INDICES = range(0, 1500, 150)
@@ -208,6 +209,7 @@ print({"skimage", "matplotlib", "rclpy"} & set(sys.modules))
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch):
     monkeypatch.setattr(portraits, "find_spec", lambda name: None)
+    scene_module.draw_sprites.cache_clear()  # The tests' own, see conftest.py.
     with pytest.raises(SourceError, match=r"skimage.*pip install scikit-image"):
         SampleScene()
 
