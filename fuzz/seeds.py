@@ -110,7 +110,26 @@ def _urls() -> list[bytes]:
     ]
 
 
+def _answers() -> list[bytes]:
+    from tritonclient.grpc import model_config_pb2, service_pb2
+
+    config = model_config_pb2.ModelConfig(name="name")
+    config.input.add(name="image", data_type="TYPE_UINT8", dims=(-1, -1, 3))
+    answer = service_pb2.ModelInferResponse(model_name="name", model_version="1")
+    shapes = {"boxes": (2, 4), "scores": (2,), "landmarks": (2, 5, 2), "probabilities": (2, 2)}
+    for name, shape in {**shapes, "dropped": (1,)}.items():
+        config.output.add(name=name, data_type="TYPE_FP32", dims=shape)
+        answer.outputs.add(name=name, datatype="FP32", shape=shape)
+        answer.raw_output_contents.append(np.full(shape, 0.5, np.float32).tobytes())
+    config.parameters["labels"].string_value = '["with_mask", "without_mask"]'
+    deep = model_config_pb2.ModelConfig.FromString(config.SerializeToString())
+    deep.parameters["labels"].string_value = "[" * 100_000
+    configs = [each.SerializeToString() for each in (config, deep)]
+    return [*(b"c" + each for each in configs), b"a" + answer.SerializeToString()]
+
+
 _MAKERS = {
+    "server_answer": _answers,
     "compressed_image": _images,
     "image_message": _messages,
     "bag": _bags,

@@ -161,6 +161,45 @@ def url(data: bytes) -> None:
     assert f"geheim{name}" not in shown
 
 
+def server_answer(data: bytes) -> None:
+    """What an inference server says of its model, or answers; the first byte tells which."""
+    import numpy as np
+    from google.protobuf.message import DecodeError
+    from tritonclient.grpc import model_config_pb2, service_pb2
+
+    from mask_detector_ros.inference.base import TensorInfo
+    from mask_detector_ros.inference.triton.served_model import OUTPUTS, ServedModel, read_config
+    from mask_detector_ros.inference.triton.session import read_answer
+    from mask_detector_ros.mtcnn.settings import DetectionSettings
+    from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
+
+    is_config = data[:1] == b"c"
+    kind = model_config_pb2.ModelConfig if is_config else service_pb2.ModelInferResponse
+    try:
+        message = kind.FromString(data[1:])
+    except DecodeError:
+        return
+    with expected():
+        if is_config:
+            assert read_config(message, "name:1", "fuzzed").labels
+            return
+        labels = ("with_mask", "without_mask")
+        model = ServedModel("name", "1", -1, -1, True, False, (), labels, labels, "", {}, None)
+        out = read_answer(message, model, "fuzzed")
+        session = SimpleNamespace(
+            name="fuzzed",
+            metadata={"cascade": json.dumps({"labels": labels, "height": -1, "width": -1})},
+            inputs=(TensorInfo("image", np.dtype(np.uint8), (-1, -1, 3)),),
+            outputs=[SimpleNamespace(name=name) for name in (*OUTPUTS, "dropped")],
+            configure=lambda settings: None,
+            run=lambda **_: out,
+        )
+        graph = CascadeGraph(session)  # type: ignore[arg-type]
+        faces = graph(np.zeros((8, 8, 3), np.uint8), DetectionSettings(20, 0.7, (0, 0, 0), 9))
+        assert len(faces) <= 9
+        assert np.isfinite(faces.boxes).all()
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -174,5 +213,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         onnx_file,
         keras_config,
         url,
+        server_answer,
     )
 }

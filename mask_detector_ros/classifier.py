@@ -13,7 +13,7 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference.base import Session, require_probabilities
-from mask_detector_ros.roles import read_roles
+from mask_detector_ros.roles import read_labels, read_roles
 
 BATCH_LIMIT = 128
 """Maximum number of crops per call; bounds the memory that a crowd takes."""
@@ -45,7 +45,7 @@ class Classifier:
             raise self._misfit("must have one input and one output")
         (self._input,), (output,) = session.inputs, session.outputs
         try:
-            self.label_names = _read_labels(session.metadata["labels"])
+            self.label_names = read_labels(session.metadata["labels"])
             roles = json.loads(session.metadata.get("roles", "null"))
             self.label_roles = read_roles(self.label_names, roles)
             self.margin = float(session.metadata["margin"])
@@ -109,10 +109,3 @@ class Classifier:
         if self._channels_first:
             values = values.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(values, self._input.dtype)
-
-
-def _read_labels(text: str) -> tuple[str, ...]:
-    names = json.loads(text)
-    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
-        raise ValueError("labels must be a JSON list of different names")
-    return tuple(map(str, names))

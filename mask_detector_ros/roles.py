@@ -7,6 +7,7 @@ use a label's role, never its name.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -73,6 +74,18 @@ def guess_roles(labels: tuple[str, ...]) -> tuple[str, ...]:
         labels: names from a model, numbered ("0 Mask") or not.
     """
     return tuple(_guess(label) for label in labels)
+
+
+def read_labels(text: str) -> tuple[str, ...]:
+    """The labels from a model's metadata.
+
+    Raises:
+        ValueError: it is no JSON list of different names.
+    """
+    names = json.loads(text)
+    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        raise ValueError("labels must be a JSON list of different names")
+    return tuple(map(str, names))
 
 
 def read_roles(labels: Sequence[str], roles: object) -> tuple[str, ...]:

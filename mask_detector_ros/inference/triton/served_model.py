@@ -16,10 +16,13 @@ from mask_detector_ros import __version__
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference.base import ServerOptions, TensorInfo
 from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
-from mask_detector_ros.roles import read_roles
+from mask_detector_ros.roles import read_labels, read_roles
 
 IMAGE, JPEG = "image", "jpeg"
 """Inputs: (H, W, 3) BGR pixels, or a whole JPEG file."""
+
+MAX_PIXELS = 50_000_000
+"""Of the images that a model demands, as of those that the detector accepts by default."""
 
 OUTPUTS = ("boxes", "scores", "landmarks", "probabilities")
 
@@ -74,7 +77,6 @@ def find_model(connection: Connection, options: ServerOptions, deadline: float) 
         ModelError: there is no such model, or it is another one; the message gives both.
         BackendError: the server does not describe its models.
     """
-    name, _, version = options.model.partition(":")
     try:
         config = connection.call("ModelConfig", config_request(options.model), deadline).config
     except NotFoundError as error:
@@ -82,7 +84,7 @@ def find_model(connection: Connection, options: ServerOptions, deadline: float) 
             f"the server at {connection.address} has no model {options.model}; it has"
             f" {', '.join(_list_models(connection, deadline)) or 'none'}: set server_model"
         ) from error
-    model = _read_config(config, name, version, f"{options.model} at {connection.address}")
+    model = read_config(config, options.model, f"{options.model} at {connection.address}")
     _compare(model, options, connection)
     return model
 
@@ -101,7 +103,18 @@ def _list_models(connection: Connection, deadline: float) -> Iterable[str]:
     return sorted(f"{m.name}:{m.version}" if m.version else m.name for m in index.models)
 
 
-def _read_config(config: Any, name: str, version: str, called: str) -> ServedModel:
+def read_config(config: Any, model: str, called: str) -> ServedModel:
+    """What a server's config says of the model `NAME` or `NAME:VERSION`.
+
+    Args:
+        config: the message `ModelConfig`.
+        model: name and version.
+        called: the model in error messages.
+
+    Raises:
+        ModelError: it is no mask detector, or does not name its labels.
+    """
+    name, _, version = model.partition(":")
     inputs, outputs = _tensors(config.input), _tensors(config.output)
     image = next((tensor for tensor in inputs if tensor.name == IMAGE), None)
     fits = image is not None and image.dtype == np.uint8 and image.shape[2:] == (3,)
@@ -114,11 +127,15 @@ def _read_config(config: Any, name: str, version: str, called: str) -> ServedMod
             " mask-detector export triton"
         )
     assert image is not None
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise ModelError(
+            f"{called} takes images of more than {MAX_PIXELS:,} pixels; make it smaller"
+        )
     says = {key: value.string_value for key, value in config.parameters.items()}
     try:
-        labels = tuple(map(str, json.loads(says["labels"])))
+        labels = read_labels(says["labels"])
         roles = read_roles(labels, json.loads(says.get("roles", "null")))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{called} does not name its labels ({error!r}); its config.pbtxt needs the parameters"
             " that mask-detector export triton writes"

@@ -20,6 +20,7 @@ from mask_detector_ros.inference.triton.served_model import (
     DROPPED,
     IMAGE,
     JPEG,
+    ServedModel,
     config_request,
     find_model,
 )
@@ -123,7 +124,7 @@ class TritonSession(Session):
         if reply.model_version != self._version or (check and check() != self._model.config):
             self._connection.lost = True
             raise ServerError(f"{self.name} was replaced by another model; connecting again")
-        return self._read(reply)
+        return read_answer(reply, self._model, self.name)
 
     def _begin_check(self) -> Callable[[], Any] | None:
         now = time.monotonic()
@@ -172,25 +173,6 @@ class TritonSession(Session):
         # Each element of a BYTES tensor begins with its length.
         request.raw_input_contents.append(len(data).to_bytes(4, "little") + data.tobytes())
 
-    def _read(self, reply: Any) -> dict[str, Array]:
-        out: dict[str, Array] = {DROPPED: np.zeros(1, np.float32)}
-        try:
-            for tensor, content in zip(reply.outputs, reply.raw_output_contents, strict=True):
-                shape = tensor.shape[1:] if self._model.is_batched else tensor.shape
-                values = np.frombuffer(content, _DTYPES[tensor.datatype])
-                out[tensor.name] = values.reshape(tuple(shape)).copy()
-            count, labels = out["scores"].size, len(self._model.labels)
-            for name, form in (
-                ("scores", (count,)),
-                ("boxes", (count, 4)),
-                ("landmarks", (count, 5, 2)),
-                ("probabilities", (count, labels)),
-            ):
-                out[name] = out[name].reshape(form)
-        except (ValueError, KeyError) as error:
-            raise ModelError(f"{self.name} gives a damaged answer ({error!r})") from error
-        return out
-
     def close(self) -> None:
         """Close the connection and free the shared memory."""
         if self._shared is not None:
@@ -201,3 +183,35 @@ class TritonSession(Session):
         # Garbage must not leave a connection open whose owner forgot it.
         if "_connection" in self.__dict__:
             self._connection.close()
+
+
+def read_answer(reply: Any, model: ServedModel, called: str) -> dict[str, Array]:
+    """The arrays of an answer, by name.
+
+    Args:
+        reply: the message `ModelInferResponse`.
+        model: the model that gave it.
+        called: the model in error messages.
+
+    Raises:
+        ModelError: the answer is damaged, or of another form.
+    """
+    out: dict[str, Array] = {DROPPED: np.zeros(1, np.float32)}
+    try:
+        for tensor, content in zip(reply.outputs, reply.raw_output_contents, strict=True):
+            shape = tensor.shape[1:] if model.is_batched else tensor.shape
+            values = np.frombuffer(content, _DTYPES[tensor.datatype])
+            out[tensor.name] = values.reshape(tuple(shape)).copy()
+        count = out["scores"].size
+        for name, form in (
+            ("scores", (count,)),
+            ("boxes", (count, 4)),
+            ("landmarks", (count, 5, 2)),
+            ("probabilities", (count, len(model.labels))),
+        ):
+            out[name] = out[name].reshape(form)
+        if not np.isfinite(out[DROPPED]).all():
+            raise ValueError(f"{DROPPED} is no number")
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{called} gives a damaged answer ({error!r})") from error
+    return out

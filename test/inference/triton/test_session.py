@@ -266,6 +266,7 @@ DAMAGED = {
     "an output is missing": lambda arrays: {k: v for k, v in arrays.items() if k != "scores"},
     "no output": lambda arrays: {},
     "a number that is none": lambda arrays: {**arrays, "boxes": arrays["boxes"] * np.nan},
+    "a count that is none": lambda arrays: {**arrays, "dropped": np.full(1, np.inf)},
     "scores above 1": lambda arrays: {**arrays, "scores": arrays["scores"] + 1},
     "one score too many": lambda arrays: {**arrays, "scores": np.ones(9)},
     "one box too many": lambda arrays: {**arrays, "boxes": np.ones((9, 4))},
