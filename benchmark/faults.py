@@ -25,7 +25,7 @@ from vision_msgs.msg import Detection2DArray
 from benchmark.hostile import HOSTILE
 from benchmark.processes import wait_for
 from benchmark.rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig
-from mask_detector_ros.ros.run_node import sending
+from mask_detector_ros.ros.publishing import warn_if_unsent
 
 ENCODINGS = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")
 SOURCE = {"source": "sample", "width": 320, "height": 240, "rate": 10.0}
@@ -57,7 +57,7 @@ def flood(rig: Rig, scale: float) -> None:
     message = rig.image(480, 640)
     end = time.monotonic() + 5 * scale
     while time.monotonic() < end:
-        with sending(rig.node):
+        with warn_if_unsent(rig.node):
             rig.camera.publish(message)
 
 

@@ -29,8 +29,9 @@ from mask_detector_ros.ros.conversions import image_to_compressed, image_to_mess
 from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS
 from mask_detector_ros.ros.parameters import descriptor
+from mask_detector_ros.ros.publishing import warn_if_unsent
 from mask_detector_ros.ros.result_gate import ResultGate, has_reliable_subscriber
-from mask_detector_ros.ros.run_node import run_node, sending
+from mask_detector_ros.ros.run_node import run_node
 from mask_detector_ros.sources import (
     SAMPLE,
     Frame,
@@ -47,8 +48,7 @@ MAX_PAUSE = 5.0
 """Maximum seconds between two attempts to open a live source; the first pause is 0.5."""
 
 DISCOVERY_TIMEOUT = 10.0
-"""Seconds to wait for a subscriber of the ground truth once the image has one. Discovery takes 0.1
-to 3 s, more on a busy machine, and differs between the two."""
+"""Seconds to wait for the ground truth's subscriber once the image has one: discovery takes 3 s."""
 
 ATTEMPTS = 2
 """Maximum number of times a lossless frame is sent until its detections arrive."""
@@ -74,8 +74,7 @@ PARAMETERS = (
     Parameter(
         "max_megapixels",
         8.3,
-        "Larger images are reduced to this size, which the DDS profile can carry; 0 means no "
-        "limit.",
+        "Larger images are reduced to this size, which the DDS profile can carry; 0: no limit.",
         minimum=0.0,
         maximum=1000.0,
     ),
@@ -242,7 +241,7 @@ class ImageSourceNode(Node):
         for _ in range(ATTEMPTS):
             if self._gate is not None:
                 self._gate.expect(header.stamp)
-            with sending(self):
+            with warn_if_unsent(self):
                 if self._truths is not None and frame.truth is not None:
                     self._truths.publish(RESULTS.detections(frame.truth, header))
                 self._images.publish(image_to_message(image, header))

@@ -36,7 +36,8 @@ from mask_detector_ros.ros.parameters import (
     plain_value,
     split_names,
 )
-from mask_detector_ros.ros.run_node import report_exceptions, run_node, sending
+from mask_detector_ros.ros.publishing import warn_if_unsent
+from mask_detector_ros.ros.run_node import report_exceptions, run_node
 from mask_detector_ros.ros.watchdog import Watchdog
 from mask_detector_ros.ros.worker import NewestItemWorker
 
@@ -254,7 +255,7 @@ class MaskDetectorNode(LifecycleNode):
             if not (self._active and self._enabled):
                 yield False
                 return
-            with sending(self):
+            with warn_if_unsent(self):
                 yield True
 
     def _statuses(self) -> list[Status]:

@@ -12,14 +12,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import rclpy
 import rclpy.logging
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
@@ -197,24 +196,6 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
 def _report(text: str) -> int:
     print(f"error: {hide_passwords(text)}", file=sys.stderr)
     return 1
-
-
-@contextlib.contextmanager
-def sending(node: Node) -> Iterator[None]:
-    """Context for publishing: a message that DDS does not send is dropped with a warning.
-
-    DDS has no room for a message while a reliable subscriber is blocked. After the context was shut
-    down, for example by a signal, there is no warning.
-    """
-    try:
-        yield
-    except RCLError as error:
-        if node.context.ok():
-            reason = str(error).splitlines()[0]
-            node.get_logger().warning(
-                f"a message is lost ({reason}): a subscriber with reliable QoS may be blocked",
-                throttle_duration_sec=WARNING_PERIOD,
-            )
 
 
 def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -35,8 +35,8 @@ _STEP = 37
 """Step between the frames taken from the scene, which runs at 15 Hz."""
 
 
-def people_in_rows(size: Size, faces: int, room: int) -> list[Person]:
-    """Arrange people of the sample scene in rows, one per cell of the frame.
+def place_people_in_frame(size: Size, faces: int, room: int) -> list[Person]:
+    """Place people in a benchmark frame, in rows, one per cell.
 
     Args:
         size: width and height of the frame.
@@ -79,7 +79,7 @@ def compose(size: Size, faces: int, room: int, count: int) -> list[Image]:
         ParameterError: the sample scene does not support the size.
         SourceError: a portrait of the scene is not installed.
     """
-    scene = SampleScene(*size, people_in_rows(size, faces, room))
+    scene = SampleScene(*size, place_people_in_frame(size, faces, room))
     return [scene.render(_STEP * number)[0] for number in range(count)]
 
 

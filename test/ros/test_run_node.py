@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,51 +20,16 @@ from waiting import wait_until
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 import rclpy
-from rclpy.context import Context
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from mask_detector_ros.ros import run_node as run_node_module
 from mask_detector_ros.ros.parameter_files import unmatched_files
-from mask_detector_ros.ros.run_node import sending
 from mask_detector_ros.ros.shared_memory import (
     avoid_full_shared_memory,
     private_shared_memory_hint,
 )
 from mask_detector_ros.ros.start_errors import explain_start_error
-
-
-@pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
-    context = Context()
-    rclpy.init(context=context)
-    node = Node("sender", context=context)
-    yield node
-    node.destroy_node()
-    context.try_shutdown()
-
-
-def test_what_cannot_be_sent_is_lost_with_a_warning(
-    node: Node, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for _ in range(3):
-        with sending(node):
-            raise rclpy_implementation.RCLError("cannot publish data")
-    written = "".join(capfd.readouterr())
-    assert written.count("a message is lost (cannot publish data)") == 1
-
-
-def test_nothing_is_said_after_a_shutdown(node: Node, capfd: pytest.CaptureFixture[str]) -> None:
-    node.context.try_shutdown()
-    with sending(node):
-        raise rclpy_implementation.RCLError("the context is shut down")
-    assert "lost" not in "".join(capfd.readouterr())
-
-
-def test_other_errors_are_not_hidden(node: Node) -> None:
-    with pytest.raises(ValueError, match="wrong"), sending(node):
-        raise ValueError("wrong")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mask_detector_ros.speed.frames import (
     compose,
     digest,
     make_frames,
-    people_in_rows,
+    place_people_in_frame,
     source_of,
 )
 
@@ -21,7 +21,7 @@ SIZES = st.sampled_from([(320, 240), (640, 480), (1280, 720), (1920, 1080), (480
 
 @given(size=SIZES, faces=st.integers(0, 50), spare=st.integers(0, 20))
 def test_there_are_as_many_people_as_asked_for_each_whole_in_the_picture(size, faces, spare):
-    people = people_in_rows(size, faces, max(faces + spare, 1))
+    people = place_people_in_frame(size, faces, max(faces + spare, 1))
     assert len(people) == faces
     for person in people:
         centre = person.pose(0.0, *size) @ (*person.portrait.centre, 1)
@@ -32,7 +32,7 @@ def test_there_are_as_many_people_as_asked_for_each_whole_in_the_picture(size, f
 
 @given(size=SIZES, faces=st.integers(2, 50))
 def test_nobody_stands_before_the_face_of_another(size, faces):
-    people = people_in_rows(size, faces, faces)
+    people = place_people_in_frame(size, faces, faces)
     y = [person.pose(0.0, *size) @ (*person.portrait.centre, 1) for person in people]
     for one, a in zip(people, y, strict=True):
         for other, b in zip(people, y, strict=True):
