@@ -55,7 +55,8 @@ class MaskDetector:
         """Load the models.
 
         Args:
-            cancelled: polled while engines are built; the build stops when it returns True.
+            cancelled: polled while engines are built, and while a frame waits for a server
+                (`server_patience`); both stop when it returns True.
             parameters: any of `mask_detector_ros.parameters.DETECTOR_PARAMETERS`, such as
                 `backend`, `detector_model`, `min_face_size` or `server_url`.
 

@@ -164,9 +164,9 @@ class Dispatch:
             local = LocalDispatch.load(values, cancelled)
             return cls(local, ServerWatch(lambda: connect_as(local.networks, options)))
         first = connect_networks(options)
-        return cls(
-            None, ServerLink(first, lambda: connect_as(first, options), values["server_patience"])
-        )
+        patience = values["server_patience"]
+        link = ServerLink(first, lambda: connect_as(first, options), patience, cancelled)
+        return cls(None, link)
 
     @property
     def reason(self) -> str:

@@ -47,6 +47,7 @@ class ServerLink:
         networks: connected networks.
         load: connects again.
         patience: seconds for which a frame waits while the server is away or overloaded.
+        cancelled: polled meanwhile; a frame waits no longer when it returns True.
 
     Attributes:
         networks: the current networks.
@@ -54,9 +55,14 @@ class ServerLink:
     """
 
     def __init__(
-        self, networks: LoadedNetworks, load: Callable[[], LoadedNetworks], patience: float
+        self,
+        networks: LoadedNetworks,
+        load: Callable[[], LoadedNetworks],
+        patience: float,
+        cancelled: Callable[[], bool],
     ) -> None:
         self.networks, self._load, self._patience = networks, load, patience
+        self._cancelled = cancelled
         self.state = "serving"
         self._failure: MaskDetectorError | None = None
         self._next_attempt = 0.0
@@ -77,7 +83,7 @@ class ServerLink:
                 faces = self._connected().find(image, settings, near)
             except MaskDetectorError as error:
                 self.state = f"not serving: {error}"
-                is_final = not isinstance(error, ServerError)
+                is_final = not isinstance(error, ServerError) or self._cancelled()
                 if is_final or time.monotonic() + pause > limit:
                     raise
                 time.sleep(pause)

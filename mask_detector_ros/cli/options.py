@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,12 @@ def detector_parameters(*names: str) -> tuple[Parameter, ...]:
     return tuple(p for p in DETECTOR_PARAMETERS if p.name in names)
 
 
-def load_detector(arguments: argparse.Namespace) -> MaskDetector:
-    """The detector that the options describe."""
-    return MaskDetector.load(**option_values(arguments, DETECTOR_PARAMETERS))
+def load_detector(
+    arguments: argparse.Namespace, cancelled: Callable[[], bool] = lambda: False
+) -> MaskDetector:
+    """The detector that the options describe; `cancelled` as in `MaskDetector.load`."""
+    values = option_values(arguments, DETECTOR_PARAMETERS)
+    return MaskDetector.load(cancelled=cancelled, **values)
 
 
 def option_values(arguments: argparse.Namespace, table: tuple[Parameter, ...]) -> dict[str, Any]:

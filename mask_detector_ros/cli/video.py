@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     output = check_output_option(arguments, film)
     others = [] if output is None else [output]
     others += [output_path(arguments.rrd)] if arguments.rrd else []
-    detector = load_detector(arguments)
+    stop = StopRequest()
+    detector = load_detector(arguments, lambda: stop.requested)
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     tracking = option_values(arguments, TRACKING_PARAMETERS)
     if is_folder:
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     stream = detector.stream(**tracking)
     totals = Totals(dict.fromkeys(detector.label_names, 0))
     with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest())
+        stack.enter_context(stop)
         with stop.interrupting():
             source = stack.enter_context(open_input(arguments))
         results = stack.enter_context(

@@ -3,7 +3,10 @@
 
 import csv
 import json
+import signal
 import socket
+import subprocess
+import sys
 
 import cv2
 import pytest
@@ -12,6 +15,7 @@ pytest.importorskip("tritonclient.grpc", reason="the triton extra is not install
 
 from bag_maker import make_bag
 from grpc_detector import GrpcDetector
+from waiting import wait_until
 
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.cli import main
@@ -69,6 +73,20 @@ def test_a_bag_that_one_server_began_is_finished_by_another(server, walk, tmp_pa
     # Three frames were known.
     assert len(other.requests) == 1 + 3
     other.close()
+
+
+def test_a_video_that_waits_for_its_server_stops_when_it_is_told_to(server, walk, tmp_path):
+    for i in range(40):
+        cv2.imwrite(str(tmp_path / f"{i:02}.png"), walk[0])
+    words = ("video", str(tmp_path), "--server", server.url, "--server-patience", "600")
+    command = [sys.executable, "-m", "mask_detector_ros.cli", *words]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(server.requests) > 3)
+    server.close()
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode in (1, 130)
+    assert "no inference server answers" in error or "interrupted after" in error
 
 
 def test_a_server_is_evaluated_and_known_boxes_are_labelled_here(run, server, walk, tmp_path):
