@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.errors import BackendError
+from mask_detector_ros.errors import BackendError, SourceError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import LABEL_COLORS, OTHER_COLOR, face_tags
 from mask_detector_ros.imaging.scaling import reduce_image
@@ -59,6 +59,8 @@ class LiveView:
     def __init__(
         self, label_names: tuple[str, ...], serve: bool = True, file: Path | None = None
     ) -> None:
+        # Its own lines on stderr say no more than our errors. It reads the level when imported.
+        os.environ.setdefault("RUST_LOG", "off")
         try:
             import rerun
             import rerun.blueprint as views
@@ -117,13 +119,21 @@ class LiveView:
 
     def close(self) -> None:
         """Finish the file and stop the page's server."""
-        self._stream.flush()
-        self._stream.disconnect()
-        if self._file is not None:
-            with self._file as file:
-                file.commit()
-        if self._server is not None:
-            self._end_server()
+        try:
+            with self._file or contextlib.nullcontext():
+                self._stream.flush()
+                self._stream.disconnect()
+                if self._file is not None:
+                    self._file.commit()
+        except RuntimeError as error:  # Rerun's thread that writes has ended
+            if self._file is None:
+                return  # the page's server was killed
+            raise SourceError(
+                f"cannot write {self._file.path} ({error}); is the disk full?"
+            ) from error
+        finally:
+            if self._server is not None:
+                self._end_server()
 
     def _start_server(self) -> str:
         """Serve the page on loopback only; Rerun's function would open it to the network."""

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import Page, find_browser
+from command_line import limit_files, run
 
 from mask_detector_ros.cli import main
 from mask_detector_ros.imaging.annotate import LABEL_COLORS
@@ -85,6 +86,16 @@ def test_a_file_for_later_replaces_nothing_and_holds_the_run(tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["x.rrd"]
     assert main(command) == 2
     assert "give another name with --rrd" in capsys.readouterr().err
+
+
+def test_a_file_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    pytest.importorskip("rerun", reason="needs the viewer: pip install rerun-sdk")
+    command = ("video", "sample", "--frames", "20", "--rrd", tmp_path / "x.rrd")
+    done = run(*command, preexec_fn=limit_files(50_000))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot write {tmp_path / 'x.rrd'} (")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_the_viewer_the_command_names_it(tmp_path, capsys, monkeypatch):
