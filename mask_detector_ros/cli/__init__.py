@@ -13,7 +13,6 @@ from importlib import import_module
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from mask_detector_ros import __version__
-from mask_detector_ros.cli.command import Parser, run_command
 
 COMMANDS = (
     *("image", "video", "bag", "serve", "export", "evaluate", "benchmark", "models", "completion"),
@@ -25,6 +24,8 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 
     With `command`, modules that only other commands need are not imported.
     """
+    from mask_detector_ros.cli.command import Parser
+
     parser = Parser(
         prog="mask-detector",
         description="Detect faces in images and videos and classify their masks, without ROS.",
@@ -39,5 +40,12 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong use."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = build_parser(argv[0] if argv else "").parse_args(argv)
+    # The imports take a second or two, in which Ctrl-C must not end in a traceback.
+    try:
+        from mask_detector_ros.cli.command import run_command
+
+        arguments = build_parser(argv[0] if argv else "").parse_args(argv)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return run_command(lambda: int(arguments.run(arguments)))

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How every command line refuses, fails and ends."""
 
+import subprocess
+import sys
+
 import pytest
 
 from mask_detector_ros.cli.command import FAILURE, INTERRUPTED, WRONG_USE, Parser, run_command
@@ -48,3 +51,20 @@ def test_escape_sequences_do_not_reach_the_terminal(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out == "a\\x1b[2J\\x07b.jpg: 1 with_mask\tMüller\n"
     assert err == "error: no \\x1b]0;title\\x07file\n"
+
+
+def test_an_interrupt_while_modules_are_imported_is_no_traceback() -> None:
+    """A signal as soon as the first module of NumPy is imported."""
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'numpy':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from mask_detector_ros.cli import main\n"
+        "sys.exit(main(['models']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted\n")
