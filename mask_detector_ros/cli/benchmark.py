@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector benchmark`: speed of the detector on this machine, alone and compared with
-peers."""
+"""`mask-detector benchmark`: speed of the detector on this machine, and of its peers."""
 
 from __future__ import annotations
 

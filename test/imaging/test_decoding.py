@@ -23,8 +23,6 @@ from mask_detector_ros.imaging.image_size import MAX_SCANS, encoded_size
 from mask_detector_ros.sources import read_image
 
 FORMATS = (".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".gif", ".jp2", ".avif")
-
-
 AVIF = pytest.mark.skipif(not cv2.haveImageWriter("x.avif"), reason="this OpenCV has no AVIF")
 
 
