@@ -98,7 +98,8 @@ class TritonServer:
             BackendError: one has ended.
         """
         if (code := self._process.poll()) is not None:
-            raise BackendError(f"Triton ended with code {code}: {self._reason()}")
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+            raise BackendError(f"Triton ended ({how}): {self._reason()}; start it again")
         if not self._instances <= _children(self._process.pid):
             raise BackendError(
                 "an instance of the server was killed; if memory is short, start with fewer"
@@ -157,7 +158,7 @@ class TritonServer:
 
     def _reason(self) -> str:
         lines = [line for line in self._last_lines if "rror" in line]
-        return (lines or list(self._last_lines) or ["no reason given"])[-1]
+        return (lines or list(self._last_lines) or ["it gave no reason"])[-1]
 
 
 def link_backend(triton: TritonFiles, folder: Path) -> None:

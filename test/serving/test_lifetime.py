@@ -53,3 +53,10 @@ def test_a_killed_instance_ends_the_server_with_an_error(server):
     wait_until(lambda: is_gone(server.pid))
     assert "error: an instance of the server was killed" in server.log
     assert not leftovers(server.pid)
+
+
+def test_a_killed_triton_ends_the_command_with_an_error(server):
+    server.signal(signal.SIGKILL, server.processes()[1:2])
+    wait_until(lambda: is_gone(server.pid))
+    assert "error: Triton ended (killed by SIGKILL)" in server.log
+    assert not leftovers(server.pid)
