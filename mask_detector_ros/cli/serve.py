@@ -123,9 +123,12 @@ def run(arguments: argparse.Namespace) -> int:
     certificate, key = read_certificate(arguments)
     token = read_token(arguments.token_file)
     with load_detector(arguments) as detector:
-        on_gpu = detector.backend in GPU_BACKENDS
+        # One process builds the engines; the instances find them in the cache.
+        detector.wait_for_engines()
+        on_gpu = detector.engine_state == "ready"
         labels, roles = detector.label_names, detector.label_roles
-        backend, device = detector.backend, detector.device
+        is_switching = on_gpu and detector.backend not in GPU_BACKENDS
+        where = "on a GPU" if is_switching else f"{detector.backend} on {detector.device}"
     if not on_gpu and "threads" not in vars(arguments):
         values["threads"] = 1
     instances = arguments.instances or max(MIN_INSTANCES, 0 if on_gpu else usable_cores())
@@ -156,8 +159,8 @@ def run(arguments: argparse.Namespace) -> int:
             ):
                 server.wait_until_ready()
                 print(
-                    f"serving {options.model_name} ({values['detector_model']}, {backend} on"
-                    f" {device}, {instances} instances): gRPC {options.address}:{options.grpc_port}"
+                    f"serving {options.model_name} ({values['detector_model']}, {where},"
+                    f" {instances} instances): gRPC {options.address}:{options.grpc_port}"
                     f"{' with TLS' if certificate else ''}, HTTP"
                     f" {options.http_address}:{options.http_port}, metrics"
                     f" {options.http_address}:{options.metrics_port}/metrics",

@@ -33,6 +33,8 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self._values = json.loads(parameters["detector_values"]["string_value"])
         self._detector = MaskDetector.load(**self._values)
+        # Triton reports readiness after this.
+        self._detector.wait_for_engines()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with faces, or with an error that says what is wrong with it."""

@@ -6,7 +6,10 @@ import socket
 import pytest
 
 from mask_detector_ros import cli
-from mask_detector_ros.serving import environment
+from mask_detector_ros.cli import serve
+from mask_detector_ros.detector import MaskDetector
+from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.serving import environment, server
 
 
 @pytest.fixture
@@ -79,3 +82,18 @@ def test_a_port_in_use_is_named(capsys):
         taken.listen()
         port = str(taken.getsockname()[1])
         assert f"127.0.0.1:{port}" in error_of(capsys, "--grpc-port", port)
+
+
+@pytest.mark.parametrize(("state", "instances"), [("ready", 2), ("", 8), ("failed: no memory", 8)])
+def test_a_gpu_has_two_instances_and_a_cpu_one_for_each_core(
+    capsys, triton, monkeypatch, state, instances
+):
+    """The server is not started: what it would be told is an error here."""
+
+    def start(options, *_):
+        raise ParameterError(f"{options.instances} instances, {options.queue_size} wait")
+
+    monkeypatch.setattr(serve, "usable_cores", lambda: 8)
+    monkeypatch.setattr(server, "TritonServer", start)
+    monkeypatch.setattr(MaskDetector, "engine_state", state)
+    assert f"{instances} instances, {2 * instances} wait" in error_of(capsys)
