@@ -125,7 +125,7 @@ def test_the_silent_cpu_is_an_error(fake):
     [
         ("lost", r"scale failed on Orin .*CUDA failure 719.*nvidia-smi and dmesg \(Xid\)"),
         ("memory", r"Failed to allocate memory; free memory of the GPU"),
-        ("kernel", r"no kernel image .*not built for this GPU .*backend:=onnxruntime"),
+        ("kernel", r"no kernel image .*not built for this GPU.*backend:=onnxruntime"),
     ],
 )
 def test_a_fault_in_mid_stream_is_one_line_with_what_to_do(fake, fault, message):
