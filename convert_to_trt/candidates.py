@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The referee on the settings of a conversion: a warning, or what --settings auto takes."""
+"""Check the settings of a conversion with the referee: warn, or choose them for --settings auto."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 def settle_pixels(
     options: argparse.Namespace, known: dict[str, str], model: onnx.ModelProto, form: InputForm
 ) -> Settings:
-    """The settings, with what the network itself tells about its pixels where nobody said it."""
+    """Complete the settings with what the network itself tells about its pixels."""
     known = dict(known)
     own = find_own_scaling(model)
     if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
-        # Whole numbers have no scale, and a network that scales by itself takes pixels.
+        # Integers have no scale, and a network that scales its input takes pixels.
         known = {"scale": "1.0", "offset": "0.0", "color": "RGB", **known}
     if form.channels == 1:
         known.setdefault("color", "RGB")
@@ -57,12 +57,12 @@ def settle_pixels(
 def settle_by_referee(
     options: argparse.Namespace, prepared: Prepared, crops: FaceCrops | None
 ) -> tuple[Settings, Verdict | None]:
-    """Judge the settings, and with `--settings auto` take the best of what was not given.
+    """Judge the settings; with `--settings auto` choose the best values of those not given.
 
     Args:
-        options: of the command.
+        options: options of the command.
         prepared: the network.
-        crops: the user's; None for the rendered ones alone.
+        crops: the user's crops; None to use only the rendered ones.
 
     Raises:
         ModelError: the network does not take any number of crops.
@@ -78,7 +78,8 @@ def settle_by_referee(
 
 
 def make_classify(model: onnx.ModelProto, form: InputForm, crops: FaceCrops, name: str) -> Classify:
-    """What a network says of the crops under a setting; each colour and range is run once."""
+    """Make a function from a setting to the network's probabilities; each colour and range runs
+    once."""
     run, pixels = onnx_runner(model, name), crops.at(form.side)
     known: dict[tuple[object, ...], NDArray[np.float32]] = {}
 
@@ -97,7 +98,8 @@ def make_classify(model: onnx.ModelProto, form: InputForm, crops: FaceCrops, nam
 
 
 def varied_parts(form: InputForm) -> tuple[str, ...]:
-    """What may be given wrong for a network: grey has no colour, whole numbers have no range."""
+    """The settings that can be wrong for a network: grey has no colour order, integers have no
+    range."""
     color = ("color",) if form.channels == 3 else ()
     return ("labels", *color, *(() if form.is_pixels else ("scale",)))
 
@@ -140,7 +142,7 @@ def _take_best(
 
 
 def _fixed(options: argparse.Namespace, known: Mapping[str, str]) -> list[str]:
-    """What is given, or said by the file: of `labels`, `color`, `scale`."""
+    """Which of `labels`, `color` and `scale` are given, or known from the file."""
     has_channels = options.mean is not None or options.std is not None
     given = {
         "labels": options.labels is not None,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the path that a user gives to the model, its labels and what else lies beside it."""
+"""Find the model, its labels and other files from the path that the user gives."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _MODELS = (".h5", ".hdf5", ".keras", ".tflite", ".onnx", ".pb", ".json")
 _NO_MODELS = (*BESIDE, "package.json", "keras_metadata.pb", "fingerprint.pb")
 
 PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset": "-1.0"}
-"""What the snippets that Teachable Machine exports with every image model do with the pixels."""
+"""Preprocessing in the code that Teachable Machine exports with every image model."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """A model as a user has it.
+    """A model as the user provides it.
 
     Attributes:
-        path: the model itself.
-        kind: of it, as of `model_files.find_kind`.
-        weights: the file of the weights of a `KERAS_JSON`.
-        metadata: what lies beside the model says: `labels` (a JSON list), and preprocessing; in
-            the words of the ONNX metadata, see models/README.md.
-        sources: where each entry of `metadata` comes from, for the report.
+        path: path of the model.
+        kind: its kind, see `model_files.find_kind`.
+        weights: the file with the weights of a `KERAS_JSON`.
+        metadata: `labels` (a JSON list) and preprocessing from files beside the model, in the form
+            of ONNX metadata; see models/README.md.
+        sources: origin of each entry of `metadata`, for the report.
     """
 
     path: Path
@@ -145,7 +145,7 @@ def _describe(path: Path, archive: str) -> Container:
 
 
 def _is_teachable_machine(path: Path, kind: str) -> bool:
-    """Whether the model has a name, or its labels have the numbers, that it gives."""
+    """Whether the model's name or numbered labels are those that Teachable Machine gives."""
     if kind == TFJS:
         beside = path.with_name("metadata.json")
         return beside.is_file() and b"@teachablemachine/image" in beside.read_bytes()
@@ -173,7 +173,7 @@ def _packed_labels(path: Path) -> tuple[tuple[str, ...], str]:
 
 
 def _beside_labels(path: Path) -> tuple[str, ...]:
-    """Labels in a file beside the model; none where it is of something else."""
+    """Labels in a file beside the model; none if the file holds something else."""
     try:
         return read_label_file(path) if path.is_file() else ()
     except ParameterError:
@@ -187,7 +187,7 @@ def _find_weights(path: Path) -> Path:
     if len(same) != 1 or find_kind(same[0]) != HDF5:
         found = ", ".join(p.name for p in same) or "none"
         raise ModelError(
-            f"{path} is an architecture without weights, and must lie beside one .h5 of weights,"
-            f" best {path.stem}.h5; found: {found}"
+            f"{path} is an architecture without weights, and must have one .h5 file of weights "
+            f"beside it, preferably {path.stem}.h5; found: {found}"
         )
     return same[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps from a model file to an ONNX file that was compared with it."""
+"""Convert a model file to ONNX and compare the two."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ from mask_detector_ros.inference.base import Array
 
 
 def convert(options: argparse.Namespace) -> Report:
-    """Convert, compare and write. Nothing is written unless all of it succeeds.
+    """Convert, compare and write; nothing is written unless all steps succeed.
 
     Args:
-        options: of `keras_to_onnx`, checked.
+        options: validated options of `keras_to_onnx`.
 
     Raises:
         ModelError: the input cannot be converted, or the result differs from it.
         ParameterError: an option is missing or does not fit the model.
-        SourceError: an image of the folder of crops cannot be read.
+        SourceError: an image in the folder of crops cannot be read.
     """
-    # What does not run is said in one line of ours, without those of its C++.
+    # Report a failure in one line, without the log of the library's C++ code.
     ort.set_default_logger_severity(4)
     with open_container(options.input) as container:
         return _convert(options, container)
@@ -80,17 +80,17 @@ def convert(options: argparse.Namespace) -> Report:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A loaded network with its head, and what crops it takes.
+    """A loaded network, its head, and the form of its input.
 
     Attributes:
-        network: as it was loaded.
-        model: as ONNX with the output `probabilities`, for any number of crops, but without what
-            `form` puts before it.
-        form: of its crops.
-        head: at its end.
-        known: what the file and what lies beside it says, as ONNX metadata.
-        settings: labels and preprocessing as given.
-        origin: the tool that made it; None where that is not known.
+        network: the network as loaded.
+        model: ONNX with the output `probabilities`, for any number of crops, without the operations
+            that `form` prepends.
+        form: form of its crops.
+        head: its head.
+        known: information from the file and those beside it, as ONNX metadata.
+        settings: the given labels and preprocessing.
+        origin: the tool that made it; None if unknown.
     """
 
     network: Network
@@ -103,10 +103,10 @@ class Prepared:
 
 
 def prepare(options: argparse.Namespace, container: Container) -> Prepared:
-    """Load a network, settle how it is fed, and make its output probabilities.
+    """Load a network, determine its preprocessing, and make its output probabilities.
 
     Raises:
-        ModelError: it cannot be loaded, or is no classifier.
+        ModelError: it cannot be loaded, or is not a classifier.
         ParameterError: an option is missing or does not fit the model.
     """
     name = str(options.input)
@@ -173,7 +173,7 @@ def _step(number: int, what: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what TensorFlow's C++ says on stderr while it is imported; no setting stops it."""
+    """Hide the output of TensorFlow's C++ code during its import, which no setting suppresses."""
     sys.stderr.flush()
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -187,7 +187,7 @@ def _quiet() -> Iterator[None]:
 
 
 def load(options: argparse.Namespace, container: Container) -> Network:
-    """The network as ONNX and as it was.
+    """Load a network as ONNX, with the original.
 
     Raises:
         ModelError: it cannot be loaded or translated, or carries code.
@@ -199,10 +199,10 @@ def load(options: argparse.Namespace, container: Container) -> Network:
         require_standard_operations(model, name)
         run, batch = onnx_runner(model, name), batch_of(model)
         return Network(model, in_steps(run, batch) if batch else run, "ONNX")
-    # TensorFlow reads these when it is imported: no log of its own start, and no GPU.
+    # TensorFlow reads these on import: no start-up log, and no GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    # It takes seconds to import, and is missing where only ONNX is converted.
+    # The import takes seconds, and the package may be missing if only ONNX is converted.
     with _quiet():
         from convert_to_trt import keras_models, saved_models, tensorflow_lite, tensorflow_to_onnx
 
@@ -221,7 +221,7 @@ def load(options: argparse.Namespace, container: Container) -> Network:
 
 
 def _sample(run: Run, form: InputForm, settings: Settings) -> Array:
-    """What the original gives for some crops of noise, and for black and white ones."""
+    """The original's output for crops of noise, and for black and white ones."""
     pixels = random_crops(form.side, 8)
     pixels = np.concatenate([pixels, 0 * pixels[:1], 0 * pixels[:1] + 255])
     return run(form.to_network(pixels, settings))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a network: from whatever it gives to one probability for each label."""
+"""Convert the output of a network to one probability per label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mask_detector_ros.errors import ModelError
 _SUM_TOLERANCE = 0.01
 
 FLOOR = 1e-4
-"""Added to each of several sigmoids before they are divided by their sum, which may be near 0."""
+"""Added to each sigmoid before division by their sum, which may be near 0."""
 
 _PASS = (
     *("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
@@ -38,10 +38,10 @@ class Head:
     """How the values of a network become probabilities.
 
     Attributes:
-        columns: how many values it gives for a crop.
+        columns: number of values per crop.
         rank: number of dimensions of its output.
-        step: `softmax` or `sigmoid` where the network has none, `normalise` where it ends in
-            several sigmoids, empty where its values are probabilities.
+        step: `softmax` or `sigmoid` if the network lacks it, `normalise` if it ends in several
+            sigmoids, empty if its values are probabilities.
     """
 
     columns: int
@@ -49,7 +49,7 @@ class Head:
     step: str = ""
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """What `add_to` adds to the graph, on the values of the original network.
+        """Apply the same step as `add_to` to values of the original network.
 
         Returns:
             (N, K) or (N, 2) float32. One output p becomes 1 - p and p.
@@ -67,7 +67,7 @@ class Head:
         return values.astype(np.float32)
 
     def add_to(self, model: onnx.ModelProto) -> None:
-        """Make the output `probabilities`, float32 (batch, K), in place."""
+        """Add the output `probabilities`, float32 (batch, K), in place."""
         graph = model.graph
         value = graph.output[0].name
         if graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
@@ -101,7 +101,7 @@ class Head:
 
     @property
     def note(self) -> str:
-        """What a user should know of it; empty where there is nothing."""
+        """A note for the user; may be empty."""
         if self.step != "normalise":
             return ""
         return (
@@ -115,12 +115,12 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
 
     Args:
         model: the network.
-        values: what the original gives for some crops, one row each.
+        values: output of the original for some crops, one row each.
         logits: whether the user says that the last layer has no softmax or sigmoid.
-        name: what to call the model in errors.
+        name: the model's name in errors.
 
     Raises:
-        ModelError: they cannot be probabilities, or the user's word is wrong.
+        ModelError: they cannot be probabilities, or contradict `logits`.
     """
     if sum(side != 1 for side in values.shape[1:]) > 1:
         raise ModelError(
@@ -161,7 +161,7 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
 
 
 def find_activation(model: onnx.ModelProto) -> str:
-    """The activation that a network ends in: Softmax, Sigmoid, HardSigmoid; empty for none."""
+    """The final activation of a network: Softmax, Sigmoid, HardSigmoid; empty for none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = _last_node(model, makers)
     if node is None:
@@ -201,10 +201,10 @@ def _are_distributions(rows: NDArray[np.float64]) -> bool:
 
 
 def require_probabilities(values: NDArray[np.float32], name: str) -> None:
-    """Raise where (N, K) values cannot be probabilities.
+    """Raise ModelError if (N, K) values cannot be probabilities.
 
     Raises:
-        ModelError: says what they look like instead.
+        ModelError: they cannot; the message describes them.
     """
     if not np.isfinite(values).all():
         raise ModelError(f"{name} gives values that are not finite; check --scale and --offset")

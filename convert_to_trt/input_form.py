@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the pixels that the node gives to what a network takes: in the graph, before it."""
+"""Prepend operations to a network that convert the node's pixels to its input."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference.base import Array
 
 NODE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
-"""What the node gives by itself; it casts to the first two after scaling."""
+"""Element types that the node can give; it casts to the first two after scaling."""
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey, as OpenCV's and PIL's. Source: ITU-R BT.601."""
+"""Weights of red, green and blue in grey, as in OpenCV and PIL. Source: ITU-R BT.601."""
 
 SMALLEST_SPAN = 0.1
 """Width of the range of a network's values, after its own scaling, over all pixel values. Below
@@ -28,11 +28,11 @@ it the pixels were scaled twice: no network was trained on values so close toget
 
 @dataclass(frozen=True)
 class InputForm:
-    """What stands between the node and the network.
+    """The form of a network's input, and the operations between node and network.
 
     Attributes:
         layout: `NHWC` or `NCHW`.
-        height, width: of the network's input, in pixels.
+        height, width: size of the network's input in pixels.
         element: ONNX type of the network's input.
         channels: 3; 1 for a network that sees grey, 4 for one that also takes an alpha channel.
     """
@@ -50,12 +50,12 @@ class InputForm:
 
     @property
     def is_pixels(self) -> bool:
-        """Whether the network takes whole numbers: pixels as they are, with no scale."""
+        """Whether the network takes integers: unscaled pixels."""
         return self.element not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
     @property
     def fed(self) -> int:
-        """ONNX type of what the node is to give."""
+        """ONNX type of the node's input."""
         if self.element in NODE_TYPES:
             return self.element
         return TensorProto.UINT8 if self.is_pixels else TensorProto.FLOAT
@@ -67,7 +67,7 @@ class InputForm:
         return ["batch", channels, height, width]
 
     def prepare(self, crops: Array, settings: Settings) -> Array:
-        """What `add_to` adds to the graph, on (N, ...) crops as the node gives them."""
+        """Apply the same operations as `add_to` to (N, ...) crops as the node gives them."""
         values = crops
         if settings.mean is not None or self.channels != 3 or self.height != self.width:
             values = values.astype(np.float32)
@@ -91,11 +91,11 @@ class InputForm:
         del graph.input[:]
         shape = self.shape(self.channels, self.height, self.width)
         graph.input.append(helper.make_tensor_value_info(name, self.element, shape))
-        # Shapes noted by the writer of the file may hold the old batch size.
+        # Shapes recorded in the file may hold the old batch size.
         del graph.value_info[:]
 
     def to_network(self, pixels: Array, settings: Settings) -> Array:
-        """Crops as the network itself takes them: what the node does, and then `prepare`.
+        """Convert crops to the network's input: the node's preprocessing, then `prepare`.
 
         Args:
             pixels: (N, side, side, 3) uint8, BGR.
@@ -109,7 +109,8 @@ class InputForm:
         return np.ascontiguousarray(self.prepare(values, settings))
 
     def add_to(self, model: onnx.ModelProto, settings: Settings) -> None:
-        """Name the input `crops`, of any number, and put before it what the node does not do."""
+        """Name the input `crops`, with a dynamic batch size, and prepend the operations that the
+        node lacks."""
         graph = model.graph
         old = graph.input[0].name
         nodes, value = [], "crops"
@@ -201,13 +202,13 @@ def _bilinear(wanted: int, side: int) -> NDArray[np.float32]:
 
 
 def find_own_scaling(model: onnx.ModelProto) -> tuple[float, float] | None:
-    """What a network does to its input before anything else: value * scale + offset.
+    """Find the scaling that a network applies to its input: value * scale + offset.
 
-    A Rescaling or Normalization layer of Keras, or the same written by hand; of several channels
-    the mean.
+    It detects a Rescaling or Normalization layer of Keras, or equivalent operations, and averages
+    over channels.
 
     Returns:
-        Scale and offset; None where it begins with something else.
+        Scale and offset; None if the network begins with something else.
     """
     graph = model.graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
@@ -242,10 +243,10 @@ def find_own_scaling(model: onnx.ModelProto) -> tuple[float, float] | None:
 
 
 def require_single_scaling(model: onnx.ModelProto, settings: Settings, name: str) -> None:
-    """Raise where the network scales its input by itself, and the settings do so, too.
+    """Raise ParameterError if both the network and the settings scale the input.
 
     Raises:
-        ParameterError: says what the network does.
+        ParameterError: both do; the message describes the network's scaling.
     """
     own = find_own_scaling(model)
     if own is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of model a file is, and what it carries, without loading any code of it."""
+"""Identify the kind of a model file and describe it, without running its code."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _READS = (
 
 
 def find_kind(path: Path) -> str:
-    """The kind of a model, by its content where that tells, else by its suffix.
+    """The kind of a model, by content if possible, otherwise by suffix.
 
     A `.model` may be HDF5 or a SavedModel folder, and a `.keras` of Keras 2 may be HDF5.
 
     Raises:
-        ModelError: there is no such file, or it is of no known kind.
+        ModelError: there is no such file, or its kind is unknown.
     """
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
@@ -130,7 +130,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON of a stranger.
+    """Parse untrusted JSON.
 
     Raises:
         ValueError: it is malformed, or nested so deeply that Python's parser gives up.
@@ -143,7 +143,7 @@ def parse_json(text: str | bytes) -> Any:
 
 @dataclass(frozen=True)
 class KerasFile:
-    """What a Keras file says about itself.
+    """The description in a Keras file.
 
     Attributes:
         config: the architecture, as Keras serialises it.
@@ -158,14 +158,14 @@ def read_keras_archive(path: Path) -> KerasFile:
     """The description inside a `.keras` archive.
 
     Raises:
-        ModelError: the archive is damaged, too large, or no Keras model.
+        ModelError: the archive is damaged, too large, or not a Keras model.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             _require_plain_archive(path, archive)
             config = parse_json(archive.read("config.json"))
             version = parse_json(archive.read("metadata.json"))["keras_version"]
-        # Nobody trains it here, so losses and metrics are not loaded.
+        # Losses and metrics are not needed without training.
         config = {k: v for k, v in dict(config).items() if k != "compile_config"}
         return KerasFile(config, _major(version))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, EOFError) as error:
@@ -192,14 +192,14 @@ def _require_plain_archive(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def read_keras_json(path: Path) -> KerasFile:
-    """The architecture that `model.to_json()` gave.
+    """Read the architecture that `model.to_json()` wrote.
 
     Raises:
         ModelError: the file is damaged.
     """
     content = read_json(path)
     try:
-        # Keras 3 names no version, and describes each layer with its module.
+        # Keras 3 gives no version, but the module of each layer.
         version = str(content.get("keras_version") or ("3" if "module" in content else "2"))
         return KerasFile(content, _major(version))
     except ValueError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an ONNX network begins and ends: one batch of images in, one tensor of values out."""
+"""Reduce an ONNX network to one input, a batch of images, and one output tensor."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ OWN_NAMES = (
     *("crops", "probabilities", "prepared_", "head_", "channel_", "mixing", "squeezing"),
     *("flat_rows", "whole_rows"),
 )
-"""What the converted network calls its ends and what stands between; no inner value may."""
+"""Names that the converted network uses; no other value may have them."""
 
 
 def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None:
-    """Leave one input and one output, in place, and only what the output needs.
+    """Keep one input, one output, and only the nodes that the output needs, in place.
 
     Args:
         model: the network. A classifier of Custom Vision or scikit-learn gives a label and a map
-            from label to probability; the tensor that the map is made from is taken, and its
-            names are noted as the metadata `labels`.
-        wanted: name of the output, where the user said it.
-        name: what to call the model in errors.
+            from label to probability; the tensor behind the map is used, and its names are stored
+            as the metadata `labels`.
+        wanted: name of the output, if the user gave it.
+        name: the model's name in errors.
 
     Raises:
-        ModelError: there are several inputs, or several outputs and none is said.
+        ModelError: there are several inputs, or several outputs and none is chosen.
     """
     graph = model.graph
     # Old writers list the weights among the inputs too.
@@ -71,7 +71,7 @@ def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None
 
 
 def read_windows_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """The preprocessing that a model in the form of Windows ML, such as Custom Vision's, names."""
+    """The preprocessing in the metadata of a Windows ML model, such as Custom Vision's."""
     if metadata.get("Image.NominalPixelRange") != "NominalRange_0_255":
         return {}
     color = metadata.get("Image.BitmapPixelFormat", "Bgr8")[:3].upper()
@@ -79,7 +79,7 @@ def read_windows_metadata(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def free_names(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network where no inner value has a name that the converted one gives."""
+    """Rename inner values whose names the converted network uses."""
     taken = (*names_of(model.graph), *(node.name for node in model.graph.node))
     if not any(name.startswith(OWN_NAMES) for name in taken):
         return model
@@ -102,10 +102,10 @@ def names_of(graph: Any) -> Iterator[str]:
 
 
 def free_batch(model: onnx.ModelProto, batch: int) -> None:
-    """Let inner shapes that name the batch size take any, in place.
+    """Make the batch size in inner shapes dynamic, in place.
 
     Args:
-        model: a network that was written for one batch size.
+        model: a network with a fixed batch size.
         batch: that size.
     """
     graph = model.graph

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files in the form that the node takes."""
+"""Read ONNX files and bring them into the form that the node takes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mask_detector_ros.inference.base import Array
 
 OPSET = 17
 IR_VERSION = 8
-"""What TensorRT 8.5 and old ONNX Runtimes on robots read."""
+"""Opset and IR versions that TensorRT 8.5 and old ONNX Runtimes on robots read."""
 
 RUNTIME_ERRORS = (
     *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
     *(state.NotImplemented, state.RuntimeException),
 )
-"""What ONNX Runtime raises for a network that it cannot load or run; they have no common base."""
+"""Exceptions of ONNX Runtime for a network that it cannot load or run; they have no common base."""
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -54,12 +54,12 @@ def read_onnx(path: Path) -> onnx.ModelProto:
 
 
 def require_standard_operations(model: onnx.ModelProto, name: str) -> None:
-    """Raise where a network has operations outside the ONNX standard.
+    """Raise ModelError if a network has operations outside the ONNX standard.
 
     ONNX Runtime runs some, such as `com.microsoft.FusedConv`; TensorRT and OpenVINO run none.
 
     Raises:
-        ModelError: names them.
+        ModelError: it has; the message names them.
     """
     unknown = {
         f"{node.domain}.{node.op_type}".lstrip(".")
@@ -83,7 +83,7 @@ def nodes_of(graph: Any) -> Iterator[Any]:
 
 
 def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
-    """What crops a network takes, by the shape and type of its input.
+    """Determine the crops that a network takes from the shape and type of its input.
 
     Args:
         model: the network.
@@ -91,7 +91,7 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
         name: what to call the model in errors.
 
     Raises:
-        ModelError: the input is no batch of images, or its size is not known.
+        ModelError: the input is not a batch of images, or its size is unknown.
     """
     tensor = model.graph.input[0].type.tensor_type
     shape = [d.dim_value for d in tensor.shape.dim]
@@ -122,15 +122,15 @@ def computes_in_half(model: onnx.ModelProto) -> bool:
 
 
 def batch_of(model: onnx.ModelProto) -> int:
-    """The batch size that a network is tied to; 0 for any."""
+    """The fixed batch size of a network; 0 if it is dynamic."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     return int(dims[0].dim_value) if dims else 0
 
 
 def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """The same network with constants computed and batch normalisation in the convolutions.
+    """Fold constants, and batch normalisation into convolutions.
 
-    This is the basic optimisation of ONNX Runtime, which uses no operations of its own.
+    This is ONNX Runtime's basic optimisation, which adds no custom operations.
 
     Raises:
         ModelError: ONNX Runtime cannot load the network.
@@ -157,10 +157,10 @@ def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 
 def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
-    """Run a network with one input and one output, of whatever element types, on the CPU.
+    """Make a function that runs a network with one input and one output of any types on the CPU.
 
     Raises:
-        ModelError: it cannot be loaded; on calling it, it does not run.
+        ModelError: it cannot be loaded; the function raises it if it does not run.
     """
     options = ort.SessionOptions()
     # Threads that wait in a loop cost more than they save where other programs run.
@@ -186,17 +186,17 @@ def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
 
 def not_any_number(name: str, reason: str) -> ModelError:
     return ModelError(
-        f"{name} does not take any number of crops ({reason}); export it with a free batch size"
+        f"{name} does not take any number of crops ({reason}); export it with a dynamic batch size"
     )
 
 
 def count_batch_normalisations(model: onnx.ModelProto) -> int:
-    """How many batch normalisations stand in the graph, for want of a convolution before them."""
+    """Number of batch normalisations that could not be folded into a convolution."""
     return sum(node.op_type == "BatchNormalization" for node in model.graph.node)
 
 
 def set_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
-    """Add to the metadata of a model, over what it had, in place."""
+    """Add metadata to a model, replacing equal keys, in place."""
     old = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, {**old, **metadata})
 

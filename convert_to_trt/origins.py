@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recognise tools that always feed their networks in one way, by the names that they give."""
+"""Recognise tools with a fixed preprocessing by the names that they give to layers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Origin:
         return settings.with_pixels(self.pixels)
 
     def conflict(self, settings: Settings) -> str:
-        """What is wrong with settings that feed the network in another way; else empty."""
+        """Describe how settings conflict with this tool's preprocessing; empty if they do not."""
         if settings.parts == self.apply(settings).parts:
             return ""
         return (
@@ -60,7 +60,7 @@ TEACHABLE_MACHINE = Origin("Teachable Machine", "mobilenet_v2")
 
 
 def find_origin(model: onnx.ModelProto, form: InputForm) -> Origin | None:
-    """The tool that made a network; None where its names do not tell.
+    """The tool that made a network; None if its names do not reveal it.
 
     Args:
         model: the network with the names of the framework that it came from.

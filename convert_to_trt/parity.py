@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a converted classifier is from the original, as the node computes it."""
+"""Compare a converted classifier with the original, computed as in the node."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.inference.base import Array, Session
 
 PARITY_LIMIT = 1e-3
-"""Largest difference of a probability at which a conversion still counts as right."""
+"""Maximum difference of a probability for a correct conversion."""
 
 QUANTISED_LIMIT = 0.3
-"""The same, where the original computes in int8 and the converted network in float: a single crop
-may differ that much by the rounding of the original. The mean must be below a tenth of it."""
+"""The same if the original computes in int8 and the converted network in float: rounding in the
+original can change a single crop this much. The mean must be below a tenth of it."""
 
 HALF_LIMIT = 0.02
-"""The same, where the network computes in half precision, whose rounding is 5e-4 of each value."""
+"""The same if the network computes in half precision, with a relative rounding of 5e-4."""
 
 RANDOM_CROPS = 32
 CROPS_TOGETHER = 8
 
 
 class OriginalSession(Session):
-    """The original network in the place of the converted one, with the same ends."""
+    """The original network as a session with the inputs and outputs of the converted one."""
 
     backend = "original"
     device = "CPU"
@@ -54,9 +54,9 @@ class Parity:
     Attributes:
         largest: over all crops and labels.
         mean: over all crops and labels.
-        random_crops: how many of them were random.
-        real_crops: how many of them were images of faces.
-        same_label: share of the crops with the same most probable label.
+        random_crops: number of random crops.
+        real_crops: number of face crops.
+        same_label: fraction of the crops whose most probable label is the same.
     """
 
     largest: float
@@ -70,10 +70,11 @@ class Parity:
         return asdict(self)
 
     def require(self, limit: float = PARITY_LIMIT) -> None:
-        """Raise where a difference is above the limit, their mean above a tenth, or no number.
+        """Raise ModelError if a difference exceeds the limit, the mean a tenth of it, or one is
+        NaN.
 
         Raises:
-            ModelError: gives the difference.
+            ModelError: it does; the message gives the difference.
         """
         if not self.largest <= limit or not self.mean <= limit / 10:
             raise ModelError(
@@ -84,7 +85,7 @@ class Parity:
 
 
 def random_crops(side: int, count: int = RANDOM_CROPS, seed: int = 0) -> NDArray[np.uint8]:
-    """Random crops, half of them fine noise and half of them soft spots of colour.
+    """Make random crops: half fine noise, half soft spots of colour.
 
     Returns:
         (count, side, side, 3) uint8.
@@ -97,7 +98,7 @@ def random_crops(side: int, count: int = RANDOM_CROPS, seed: int = 0) -> NDArray
 
 
 def square_crop(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A whole (H, W, 3) image as one crop, (side, side, 3)."""
+    """Make one (side, side, 3) crop of a whole (H, W, 3) image."""
     height, width = image.shape[:2]
     box = np.array([[0, 0, width, height]], np.float32)
     crop: NDArray[np.uint8] = crop_squares(image, box, side, 0.0)[0]
@@ -107,10 +108,10 @@ def square_crop(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def measure_parity(
     original: Session, converted: Session, random: NDArray[np.uint8], real: NDArray[np.uint8]
 ) -> Parity:
-    """Show both networks the same crops, one at a time and several at once.
+    """Run both networks on the same crops, one at a time and several at once.
 
     Args:
-        original, converted: sessions with the same ends and metadata.
+        original, converted: sessions with the same inputs, outputs and metadata.
         random, real: (N, S, S, 3) uint8 BGR each; S is the side the network takes.
     """
     crops = np.concatenate([random, real])
@@ -137,7 +138,7 @@ def _probabilities(
 def classify_crops(classifier: Classifier, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, K) probabilities of (N, S, S, 3) crops, as the node gets them.
 
-    They are laid side by side in one image, with a face's box around each.
+    They are placed side by side in one image, with a face box around each.
     """
     count, side = crops.shape[:2]
     left = np.arange(count, dtype=np.float32) * side

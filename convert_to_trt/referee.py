@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does another order of labels, colour or range fit a model better than what was given?
+"""Check whether another label order, colour order or range fits a model better than the given one.
 
-A converter cannot know what a model was trained with, and a wrong answer gives a model that runs
-and is wrong. But the shipped classifier knows who wears a mask. So both see the same faces, under
-every setting that could be meant, and the setting under which they agree is most likely the right
-one. Where the model itself tells how it is fed (`origins`), that is the right colour and range.
-Measured on public models: `python -m convert_to_trt.referee_table`.
+A converter cannot know a model's training preprocessing, and with a wrong one the model runs but
+gives wrong results. The shipped classifier serves as a reference: both classify the same faces
+under every plausible setting, and the setting with the best agreement is most likely right. If the
+model itself reveals its preprocessing (`origins`), that gives colour and range. Measured on public
+models: `python -m convert_to_trt.referee_table`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Classify = Callable[[Settings], NDArray[np.float32]]
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the referee found.
+    """The referee's result.
 
     Attributes:
         evidence: the faces.
-        own: (N,) which of the crops that count are the user's.
-        given: the setting that was given.
-        rows: every setting that was tried, best first, the given one included.
-        conflict: what the model itself says against the given colour and range; else empty.
-        chosen: how `given` came about: `given`, or `taken` by `--settings auto`.
+        own: (N,) which of the counted crops are the user's.
+        given: the given setting.
+        rows: every setting tried, best first, including the given one.
+        conflict: evidence in the model itself against the given colour and range; may be empty.
+        chosen: `given`, or `taken` if `--settings auto` chose it.
     """
 
     evidence: Evidence
@@ -57,7 +57,7 @@ class Verdict:
 
     @property
     def better(self) -> Fit | None:
-        """A setting that fits clearly better than the given one; None where there is none.
+        """A setting that fits clearly better than the given one; None if there is none.
 
         Of those that fit about as well as the best, the one with the fewest changes, and a common
         range rather than a rare one.
@@ -91,7 +91,7 @@ class Verdict:
 
     @property
     def warning(self) -> str:
-        """What a user must know; empty where the given setting fits."""
+        """The warning for the user; empty if the given setting fits."""
         better = self.better
         if better is None:
             return ""
@@ -149,17 +149,17 @@ def judge(
     varied: tuple[str, ...],
     origin: Origin | None = None,
 ) -> Verdict | None:
-    """Compare a model with what is known of the faces, under many settings.
+    """Compare a model's labels with the known roles of the faces under many settings.
 
     Args:
         classify: (N, K) probabilities of the crops of `evidence` under a setting.
-        given: what the user gave.
+        given: the user's setting.
         evidence: the faces.
-        varied: what may be otherwise: of `labels`, `color`, `scale`.
+        varied: which of `labels`, `color` and `scale` to vary.
         origin: the tool that made the model: its colour and range are the only others.
 
     Returns:
-        None where nothing can be said: the model's labels do not name both with and without mask.
+        None if the model's labels do not include both with and without mask.
     """
     if not {WITH_MASK, WITHOUT_MASK} <= set(given.roles):
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a conversion made, for a person and for a machine."""
+"""The report of a conversion, as text and JSON."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from convert_to_trt.settings import Settings
 
 @dataclass(frozen=True)
 class Report:
-    """What was made: the file, from what, and how close it is.
+    """The result of a conversion.
 
     Attributes:
         output: the ONNX file.
-        framework: what the original was made with.
+        framework: framework of the original.
         settings: labels and preprocessing.
-        form: of the crops.
-        batch_normalisations: how many are left in the graph.
-        parity: the difference to the original.
-        verdict: of the referee; None where it could not judge.
-        conflict: what the model itself says against the settings; else empty.
-        notes: what else a user should know.
+        form: form of the crops.
+        batch_normalisations: number left in the graph.
+        parity: differences from the original.
+        verdict: the referee's result; None if it could not judge.
+        conflict: evidence in the model itself against the settings; may be empty.
+        notes: further notes for the user.
     """
 
     output: Path
@@ -41,7 +41,7 @@ class Report:
 
     @property
     def warning(self) -> str:
-        """What speaks against the settings; empty where nothing does."""
+        """The warning about the settings; may be empty."""
         return self.verdict.warning if self.verdict else self.conflict
 
     def to_record(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Report:
         }
 
     def describe(self) -> str:
-        """As some lines of text."""
+        """The report as lines of text."""
         parity, s, side = self.parity, self.settings, self.form.side
         pixels = f"{s.color} pixels as they are" if self.form.is_pixels else s.describe_pixels()
         form = self.form

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a classifier's file says about feeding it, and the options for that."""
+"""Settings of a classifier: labels and preprocessing, from options and file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Channels = tuple[float, float, float]
 
 
 class Preset(NamedTuple):
-    """How a family of networks is fed: input = (pixel * scale + offset - mean) / std."""
+    """Preprocessing of a family of networks: input = (pixel * scale + offset - mean) / std."""
 
     color: str
     scale: float
@@ -51,12 +51,12 @@ class Settings:
 
     Attributes:
         labels: their names.
-        roles: what each means, one of `roles.ROLES` or `NO_ROLE`.
+        roles: role of each, one of `roles.ROLES` or `NO_ROLE`.
         color: BGR or RGB.
-        scale, offset: what the node does: pixel * scale + offset.
-        margin: context around the face box, a share of its longer side.
-        mean, std: what the graph does then, for each channel in the order of `color`:
-            (value - mean) / std; None where nothing.
+        scale, offset: the node computes pixel * scale + offset.
+        margin: context around the face box, as a fraction of its longer side.
+        mean, std: the graph then computes (value - mean) / std per channel, in the order of
+            `color`; None for no such step.
     """
 
     labels: tuple[str, ...]
@@ -102,16 +102,16 @@ class Settings:
 
     @property
     def parts(self) -> dict[str, object]:
-        """The three parts that may be wrong: order of labels, colour, and range."""
+        """The three parts that can be wrong: label order, colour order, and range."""
         color, *scale = self.pixels
         return {"labels": self.roles, "color": color, "scale": tuple(scale)}
 
     def count_changes(self, other: Settings) -> int:
-        """In how many of `parts` another setting differs."""
+        """Number of `parts` in which another setting differs."""
         return sum(value != other.parts[name] for name, value in self.parts.items())
 
     def to_options(self) -> str:
-        """The options of the command that give it."""
+        """The command options for this setting."""
         labels = ",".join(self.labels)
         return f"--labels {shlex.quote(labels)} {self._pixel_options()}"
 
@@ -135,16 +135,16 @@ class Settings:
 
 
 def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings:
-    """Combine the options with what the file says already; an option wins over its preset,
-    a preset over the file.
+    """Combine the options with the file's metadata; an option overrides its preset, a preset the
+    file.
 
     Args:
         options: has labels, roles, preprocess, color, scale, offset, mean, std and margin, each
             None if not given.
-        metadata: of the file, or of what lies beside it; empty where it says nothing.
+        metadata: metadata from the file or from files beside it; may be empty.
 
     Raises:
-        ParameterError: something is not known, or out of range.
+        ParameterError: a setting is missing or out of range.
     """
     labels = _read_labels(options, metadata)
     preset = PRESETS[options.preprocess]._asdict() if options.preprocess else {}
@@ -155,9 +155,9 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
     missing = [f"--{key}" for key in given if key not in known]
     if missing:
         raise ParameterError(
-            f"{', '.join(missing)} must be given, or --preprocess with one of"
-            f" {', '.join(PRESETS)}: what the model was trained with; or --settings auto, to let"
-            " the shipped classifier find it"
+            f"{', '.join(missing)} must be given, or --preprocess with one of "
+            f"{', '.join(PRESETS)}: the preprocessing in training; or --settings auto, to let the "
+            "shipped classifier find it"
         )
     try:
         margin = float(metadata.get("margin", 0) if options.margin is None else options.margin)
@@ -176,7 +176,7 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
 def _channels(
     options: argparse.Namespace, known: dict[str, object]
 ) -> tuple[Channels | None, Channels | None]:
-    """Mean and deviation of each channel; completes `known` where they say the scale, too."""
+    """Mean and deviation of each channel; completes `known` if they imply the scale."""
     mean, std = getattr(options, "mean", None), getattr(options, "std", None)
     if mean is None and std is None:
         preset_mean, preset_std = known.pop("mean", None), known.pop("std", None)
@@ -187,7 +187,7 @@ def _channels(
     mean, std = mean or (0.0,) * 3, std or (1.0,) * 3
     if not all(value > 0 for value in std):
         raise ParameterError(f"--std must be above 0, got {', '.join(map(str, std))}")
-    # A deviation of at most 1 is one of values from 0 to 1, as in torchvision's Normalize.
+    # A deviation of at most 1 refers to values from 0 to 1, as in torchvision's Normalize.
     is_unit = max(std) <= 1 and max(map(abs, mean)) <= 1
     known.setdefault("scale", 1 / 255 if is_unit else 1.0)
     known.setdefault("offset", 0.0)
@@ -200,8 +200,8 @@ def _read_labels(options: argparse.Namespace, metadata: Mapping[str, str]) -> tu
         return read_labels(options.labels)
     if "labels" not in metadata:
         raise ParameterError(
-            "--labels is needed: the names of the model's outputs in their order, for example"
-            " --labels with_mask,without_mask, or a file with one name a line"
+            "--labels is needed: the names of the model's outputs in their order, for example "
+            "--labels with_mask,without_mask, or a file with one name per line"
         )
     try:
         names = [str(name) for name in json.loads(metadata["labels"])]
@@ -213,10 +213,10 @@ def _read_labels(options: argparse.Namespace, metadata: Mapping[str, str]) -> tu
 
 
 def read_labels(text: str) -> tuple[str, ...]:
-    """Names from `a,b,c`, or from a file with one a line.
+    """Read names from `a,b,c`, or from a file with one per line.
 
     Raises:
-        ParameterError: one is empty or there twice, or there is only one.
+        ParameterError: a name is empty or repeated, or there is only one.
     """
     path = Path(text).expanduser()
     is_file_name = path.suffix.lower() in (".txt", ".json", ".yaml", ".yml")
@@ -245,7 +245,7 @@ def _read_roles(
             names = [name.strip() for name in text.split(",")]
             return read_roles(labels, [NO_ROLE if n in ("-", "none") else n for n in names])
         stored = json.loads(metadata["roles"]) if "roles" in metadata else None
-        # Other labels than the file's have other roles.
+        # The file's roles do not apply to other labels.
         belong = stored is not None and json.loads(metadata.get("labels", "0")) == list(labels)
         return read_roles(labels, stored if belong else None)
     except ValueError as error:
@@ -258,7 +258,7 @@ def read_number(text: str) -> float:
     """A finite number, also written as a fraction such as 1/255.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is not a number.
     """
     above, _, below = text.partition("/")
     try:
@@ -274,7 +274,7 @@ def read_channels(text: str) -> Channels:
     """One number for all channels, or one for each.
 
     Raises:
-        argparse.ArgumentTypeError: there are neither one nor three.
+        argparse.ArgumentTypeError: there is neither one number nor three.
     """
     values = [read_number(part.strip()) for part in text.split(",")]
     if len(values) not in (1, 3):

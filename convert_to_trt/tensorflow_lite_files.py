@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a TensorFlow Lite file says of itself, read without loading it into an interpreter.
+"""Read metadata and operations of a TensorFlow Lite file without an interpreter.
 
 Source of the metadata's fields: tensorflow/lite/support/metadata/metadata_schema.fbs.
 """
@@ -49,12 +49,12 @@ def custom_operations(content: bytes) -> set[str]:
 
 
 def refuse_custom_operations(path: Path) -> None:
-    """Raise where a file has operations that do not only compute.
+    """Raise ModelError if a file has operations that do more than compute.
 
     TensorFlow's interpreter runs any TensorFlow operation called `Flex...`, such as FlexWriteFile.
 
     Raises:
-        ModelError: names them, or says that the file is damaged.
+        ModelError: it has, or the file is damaged.
     """
     try:
         names = custom_operations(path.read_bytes())
@@ -74,7 +74,7 @@ def refuse_custom_operations(path: Path) -> None:
 
 
 def read_preprocessing(content: bytes) -> dict[str, str]:
-    """The normalisation in the metadata of a file, as ONNX metadata; empty where there is none."""
+    """The normalisation in a file's metadata, as ONNX metadata; empty if there is none."""
     try:
         for mean, std in _normalisations(_model(content)):
             if len(set(mean)) == len(set(std)) == 1 and std[0] > 0:

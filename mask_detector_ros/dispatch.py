@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which networks process an image: a server's, a GPU's, or the CPU's."""
+"""Choose the networks that process an image: a server's, a GPU's, or the CPU's."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ logger = logging.getLogger(__name__)
 
 
 class LocalDispatch:
-    """Networks on this machine; with `auto` the GPU's follow on the CPU's.
+    """Networks on this machine; with `auto` first on the CPU, then on the GPU.
 
     Attributes:
-        networks: those that process the next image.
-        reason: why these.
+        networks: the networks that process the next image.
+        reason: why they were chosen.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LocalDispatch:
     def find(
         self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
     ) -> Faces:
-        """Find and label the faces of an image; `auto` changes networks before it or within."""
+        """Find and label the faces of an image; `auto` may switch networks before or during it."""
         if self._engines is not None and (engines := self._engines.take()) is not None:
             self._on_cpu = self.networks
             self._use(engines)
@@ -120,14 +120,14 @@ class LocalDispatch:
 
 
 class Dispatch:
-    """Asks the server first, where there is one, and this machine where that may help.
+    """Tries the server first, if there is one, then this machine if allowed.
 
     Args:
-        local: this machine; None if only the server may serve.
-        server: the server, if any. Its `find` returns None where this machine has to help.
+        local: the networks of this machine; None if only the server may be used.
+        server: the server, if any. Its `find` returns None if this machine must process the image.
 
     Attributes:
-        networks: the networks of the last image.
+        networks: the networks that processed the last image.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Dispatch:
 
     @property
     def reason(self) -> str:
-        """Why the networks of the last image served it."""
+        """Why the networks of the last image were chosen."""
         if self._local is None or self.networks is not self._local.networks:
             return self.networks.reason
         return f"{self.server_state}; {self._local.reason}" if self._server else self._local.reason
@@ -191,7 +191,7 @@ class Dispatch:
         """Find and label the faces of an image.
 
         Raises:
-            ServerError: only a server may serve, and it does not answer.
+            ServerError: only the server may be used, and it does not answer.
             BackendError, ImageError: no networks can process this image.
         """
         server, local = self._server, self._local
@@ -222,7 +222,7 @@ class Dispatch:
 
 
 def connect_as(known: LoadedNetworks, options: ServerOptions) -> LoadedNetworks:
-    """Connect to a server that must label faces as known networks do."""
+    """Connect to a server that must give the same labels as known networks."""
     labeller = known.labeller
     return connect_networks(
         replace(options, labels=labeller.label_names, roles=labeller.label_roles)

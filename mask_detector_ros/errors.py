@@ -19,7 +19,7 @@ class BackendError(MaskDetectorError):
 
 
 class ServerError(BackendError):
-    """An inference server is not there, does not answer in time, is overloaded, or fails."""
+    """An inference server is unavailable, does not answer in time, is overloaded, or fails."""
 
 
 class ParameterError(MaskDetectorError, ValueError):

@@ -96,7 +96,7 @@ def connect_networks(options: ServerOptions) -> LoadedNetworks:
     """Connect to a whole detector on a server, and run it once.
 
     Raises:
-        ServerError: the server is not there, or does not answer in time.
+        ServerError: the server is unavailable, or does not answer in time.
         BackendError: the client's libraries are not installed, or the server rejects this client.
         ModelError: the server has no such model, or it is not the expected one.
     """

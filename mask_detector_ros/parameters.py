@@ -35,8 +35,8 @@ SERVER_PARAMETERS = (
     Parameter(
         "server_deadline",
         0.25,
-        "Time in which the server must answer. After it, auto processes the frame on this machine, "
-        "and triton drops it.",
+        "Time in which the server must answer. After that, auto processes the frame on this "
+        "machine, and triton drops it.",
         minimum=0.01,
         maximum=600.0,
         unit="s",
@@ -44,8 +44,8 @@ SERVER_PARAMETERS = (
     Parameter(
         "server_patience",
         0.0,
-        "Time for which triton sends a frame again while the server is away or overloaded; 0 sends "
-        "it once, so that a camera's newest frame wins.",
+        "Time for which triton resends a frame while the server is unavailable or overloaded; 0 "
+        "sends it once, so that the newest frame of a camera is processed.",
         minimum=0.0,
         maximum=3600.0,
         unit="s",
@@ -53,14 +53,15 @@ SERVER_PARAMETERS = (
     Parameter(
         "server_image_format",
         "auto",
-        "How images travel: raw gives exactly the results of this machine, jpeg takes a tenth of "
-        "the bandwidth; auto takes raw for a server on this machine, and jpeg otherwise.",
+        "Transport of images to the server: raw gives exactly the same results as this machine, "
+        "jpeg needs a tenth of the bandwidth; auto uses raw for a server on this machine, and "
+        "jpeg otherwise.",
         choices=("auto", "raw", "jpeg"),
     ),
     Parameter(
         "server_jpeg_quality",
         90,
-        "JPEG quality of the images for the server.",
+        "JPEG quality of the images sent to the server.",
         minimum=1,
         maximum=100,
     ),
@@ -72,12 +73,12 @@ SERVER_PARAMETERS = (
     Parameter(
         "server_token_file",
         "",
-        "File with the token that the server demands; empty means none.",
+        "File with the server's token; empty means none.",
     ),
     Parameter(
         "server_certificate",
         "",
-        "PEM file of the certificate by which the server knows this client; empty means none.",
+        "PEM file of this client's certificate; empty means none.",
     ),
     Parameter(
         "server_key",
@@ -88,7 +89,7 @@ SERVER_PARAMETERS = (
         "server_sha256",
         "",
         "Hash of the weights that the server must have; empty means those of detector_model and "
-        "classifier_model, any accepts all that give the same labels.",
+        "classifier_model, any accepts all weights with the same labels.",
         pattern=r"(any|[0-9a-f]{64})?",
         rule="64 hexadecimal digits, any, or empty",
     ),
@@ -98,9 +99,9 @@ LOCAL_PARAMETERS = (
     Parameter(
         "backend",
         "auto",
-        "Inference library. auto starts on the CPU and, where there is a GPU, switches to TensorRT "
-        "or else CUDA (ONNX Runtime) as soon as it is ready; with server_url, the server serves "
-        "while it answers in time. triton is an inference server alone.",
+        "Inference library. auto starts on the CPU and, if there is a GPU, switches to TensorRT "
+        "or else CUDA (ONNX Runtime) as soon as it is ready; with server_url it uses the server "
+        "while that answers in time. triton uses only an inference server.",
         choices=("auto", *BACKENDS, *SERVER_BACKENDS),
     ),
     Parameter(

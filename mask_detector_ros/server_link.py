@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks on an inference server, through its restarts and breaks of the network."""
+"""Networks on an inference server, with reconnection after restarts and network failures."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ logger = logging.getLogger(__name__)
 
 
 class ServerLink:
-    """The networks of a server that was chosen explicitly: nothing else serves.
+    """The networks of an explicitly chosen server; nothing else is used.
 
     Args:
         networks: connected networks.
-        load: connects again.
-        patience: seconds for which a frame waits while the server is away or overloaded.
-        cancelled: polled meanwhile; a frame waits no longer when it returns True.
+        load: reconnects and returns the networks.
+        patience: seconds for which a frame is resent while the server is unavailable or overloaded.
+        cancelled: polled meanwhile; the frame is no longer resent when it returns True.
 
     Attributes:
         networks: the current networks.
-        state: what the server does, in words.
+        state: state of the server as text.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ServerLink:
 
 
 class ServerWatch:
-    """Offers the networks of a server while they are in order, and looks after them otherwise.
+    """Provides the networks of a server while they work, and reconnects otherwise.
 
     A thread connects in the background, while another one may call `find`.
 
@@ -128,7 +128,7 @@ class ServerWatch:
 
     Attributes:
         networks: the networks while they may be used; None otherwise.
-        state: what the server does, in words.
+        state: state of the server as text.
     """
 
     def __init__(self, load: Callable[[], LoadedNetworks]) -> None:

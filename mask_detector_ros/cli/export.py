@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector export`: the detector in the form that another server takes."""
+"""`mask-detector export`: write the detector for another inference server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write the detector for another server",
-        description="Write the detector in the form that another server takes.",
+        description="Write the detector for another inference server.",
     )
     kinds = parser.add_subparsers(title="servers", required=True, metavar="SERVER")
     triton = kinds.add_parser(

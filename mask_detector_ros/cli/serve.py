@@ -41,33 +41,33 @@ def add_parser(commands: Any) -> None:
     network.add_argument(
         "--address",
         default="127.0.0.1",
-        help="where gRPC listens; 0.0.0.0 lets other machines in. Default: 127.0.0.1.",
+        help="address of gRPC; 0.0.0.0 accepts other machines. Default: 127.0.0.1.",
     )
     network.add_argument(
         "--http-address",
         default="127.0.0.1",
-        help="where HTTP, health and metrics listen, never encrypted. Default: 127.0.0.1.",
+        help="address of HTTP, health checks and metrics, never encrypted. Default: 127.0.0.1.",
     )
     for kind, port in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
         network.add_argument(
             f"--{kind}-port", type=int, default=port, metavar="PORT", help=f"default: {port}"
         )
     network.add_argument(
-        "--tls-cert", default="", metavar="PEM", help="certificate of the server: turns on TLS"
+        "--tls-cert", default="", metavar="PEM", help="certificate of the server; enables TLS"
     )
     network.add_argument("--tls-key", default="", metavar="PEM", help="its private key")
     network.add_argument(
         "--tls-client-ca",
         default="",
         metavar="PEM",
-        help="serve only clients with a certificate of this authority",
+        help="accept only clients with a certificate of this authority",
     )
     network.add_argument(
-        "--token-file", default="", metavar="FILE", help="serve only clients that send this token"
+        "--token-file", default="", metavar="FILE", help="accept only clients that send this token"
     )
     add_load_options(
         parser,
-        "each a process of one thread. Default: one for each core, at least two; on a GPU two.",
+        "each a process with one thread. Default: one per core, at least two; on a GPU two.",
     )
     add_options(parser, "detector", LOCAL_PARAMETERS)
     parser.set_defaults(run=run)
@@ -82,27 +82,28 @@ def add_load_options(parser: argparse.ArgumentParser, how: str) -> None:
     """
     load = parser.add_argument_group("load")
     load.add_argument(
-        "--instances", type=int, metavar="N", help=f"detectors that work side by side, {how}"
+        "--instances", type=int, metavar="N", help=f"number of parallel detectors, {how}"
     )
     load.add_argument(
         "--queue-size",
         type=int,
         metavar="N",
-        help="requests that may wait; one more is rejected at once. Default: two an instance.",
+        help="maximum number of waiting requests; further ones are rejected at once. Default: "
+        "two per instance.",
     )
     load.add_argument(
         "--queue-limit",
         type=float,
         default=DEFAULT_QUEUE_LIMIT,
         metavar="S",
-        help="seconds that a request may wait before it is rejected."
-        f" Default: {DEFAULT_QUEUE_LIMIT}.",
+        help="maximum seconds that a request waits before it is rejected. Default: "
+        f"{DEFAULT_QUEUE_LIMIT}.",
     )
     load.add_argument(
         "--model-name",
         default="mask_detector",
         metavar="NAME",
-        help="the name under which clients ask for it. Default: mask_detector.",
+        help="name of the model for clients. Default: mask_detector.",
     )
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The size that an AVIF file makes its decoder decode.
+"""Read the size that an AVIF decoder will decode.
 
-The sizes in the container (`ispe`) bind no decoder: the AV1 bitstream has its own. Boxes as in
-ISO/IEC 14496-12 and 23008-12; the bitstream as in section 5.5.1 of the AV1 specification.
+The sizes in the container (`ispe`) do not bind the decoder: the AV1 bitstream has its own. Boxes as
+in ISO/IEC 14496-12 and 23008-12; the bitstream as in section 5.5.1 of the AV1 specification.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server is told: its options, as model repository and command line of Triton."""
+"""Turn the server's options into Triton's model repository and command line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EXIT_LIMIT = 5
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """How the server listens and queues.
+    """Options of the server.
 
     Attributes:
         model_name: the name under which clients ask for it.
@@ -49,11 +49,11 @@ class ServingOptions:
         http_address: where HTTP, health and metrics listen; they are never encrypted.
         grpc_port, http_port, metrics_port: the ports.
         instances: detectors, each a process.
-        queue_size: requests that wait, at most; one more is rejected at once.
-        queue_limit: seconds that a request waits, at most, before it is rejected.
+        queue_size: maximum number of waiting requests; further ones are rejected at once.
+        queue_limit: maximum seconds that a request waits before it is rejected.
         certificate, key: PEM files that turn on TLS for gRPC; empty for none.
-        client_authority: PEM file; only clients with a certificate of its are served.
-        token: what clients must send; empty for none.
+        client_authority: PEM file of an authority; only clients with its certificates are served.
+        token: token that clients must send; empty for none.
     """
 
     model_name: str
@@ -93,7 +93,7 @@ def write_repository(
         folder: of the repository.
         options: name, instances and queue.
         values: detector parameters that each instance loads with.
-        facts: what `repository.describe_model` gives.
+        facts: the result of `repository.describe_model`.
         packages: folder with the NumPy that the backend understands.
     """
     parameters = {**facts, "detector_values": json.dumps(dict(values))}

@@ -50,7 +50,7 @@ class TritonFiles:
         backend: folder of the Python backend.
         stub: the program that runs a model in a Python of this version.
         packages: folder with NumPy 1.
-        python_library: folder of the running Python's `libpython`; empty where the system has it.
+        python_library: folder of the running Python's `libpython`; empty if the system has it.
     """
 
     server: Path
@@ -72,12 +72,12 @@ def find_obstacle() -> str:
 
 
 def is_ready(environment: Path = ENVIRONMENT) -> bool:
-    """Whether the environment was made to the end, from the present requirements."""
+    """Whether the environment is complete and made from the current requirements."""
     return virtual_environments.is_current(environment / _STAMP, REQUIREMENTS)
 
 
 def make(environment: Path = ENVIRONMENT) -> None:
-    """Make the environment where it is missing or its requirements have changed.
+    """Make the environment if it is missing or its requirements have changed.
 
     Raises:
         BackendError: this machine cannot run Triton, or the wheel cannot be installed.

@@ -46,7 +46,7 @@ def export_cascade(
         values: detector parameters by name.
         options: the command line of `convert_to_trt.cascade_to_onnx`, without `-o`.
         name: the name of the model.
-        instances: how many work side by side on each GPU.
+        instances: number of instances per GPU.
         queue_size, queue_limit: requests that may wait, and for how many seconds.
 
     Raises:

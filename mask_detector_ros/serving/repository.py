@@ -37,7 +37,7 @@ candidates found no place, as a single-file cascade gives them."""
 def describe_model(
     values: Mapping[str, Any], labels: Sequence[str], roles: Sequence[str], digest: str
 ) -> dict[str, str]:
-    """What a client may check before it trusts a server, for the `parameters` of the config.
+    """The facts that a client checks about a server, for the `parameters` of the config.
 
     Args:
         values: detector parameters by name.

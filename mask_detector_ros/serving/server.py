@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run Triton around `MaskDetector` until a signal ends it."""
+"""Run Triton with `MaskDetector` as its model until a signal ends it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOISE = ("NVML", "DCGM", "pinned_memory_manager", "CudaDriverHelper", "libdcgm"
 
 
 class TritonServer:
-    """A running `tritonserver`, which ends with this process, whatever ends that.
+    """A running `tritonserver`; it ends when this process ends for any reason.
 
     with TritonServer(options, values, facts) as server:
         server.wait_until_ready()
@@ -123,7 +123,7 @@ class TritonServer:
         self._instances = _children(self._process.pid)
 
     def stop(self) -> None:
-        """Let requests in progress end, stop the server and remove its files."""
+        """Finish requests in progress, stop the server and remove its files."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             # A server that was stopped by SIGSTOP would not see it.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Triton's Python backend runs in each instance: one detector, one request at a time.
+"""The model that Triton's Python backend runs in each instance: one detector, one request at a
+time.
 
 Triton imports this through the `model.py` that `server.write_repository` makes.
 """
@@ -37,7 +38,7 @@ class TritonPythonModel:
         self._detector.wait_for_engines()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request with faces, or with an error that says what is wrong with it."""
+        """Answer each request with faces, or with an error that describes the fault."""
         return [self._answer(request) for request in requests]
 
     def finalize(self) -> None:

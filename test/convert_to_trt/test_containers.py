@@ -132,7 +132,7 @@ def test_a_zip_writes_nothing_outside_its_folder(tmp_path):
 def test_an_architecture_in_json_takes_the_weights_of_its_name(tmp_path):
     (tmp_path / "mask.json").write_text('{"class_name": "Sequential", "config": {}}')
     lonely = open_container(tmp_path / "mask.json")
-    with pytest.raises(ModelError, match=r"beside one \.h5 of weights"), lonely:
+    with pytest.raises(ModelError, match=r"one \.h5 file of weights"), lonely:
         pass
     for name in ("mask.weights.h5", "other.h5"):
         (tmp_path / name).write_bytes(HDF5_HEAD)

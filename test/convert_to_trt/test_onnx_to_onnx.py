@@ -142,7 +142,7 @@ def test_a_network_tied_to_a_batch_of_one_for_good_is_a_failure(convert):
     model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
     code, _, err, target = convert(model, *USUAL)
     assert code == 1
-    assert "free batch size" in err
+    assert "dynamic batch size" in err
     assert not target.exists()
 
 

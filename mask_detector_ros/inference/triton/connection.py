@@ -30,7 +30,7 @@ DEFAULT_PORT = 8001
 """Triton's gRPC port."""
 
 MAX_REPLY_BYTES = 16 << 20
-"""A reply holds a few numbers for each face."""
+"""Maximum size of a reply, which holds a few numbers per face."""
 
 KEEPALIVE = 10.0
 """Seconds of silence during a call before a ping, which finds a connection whose other end is gone.
@@ -46,7 +46,7 @@ _URL = re.compile(r"(?:(grpcs?)://)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?/
 _TOKEN = r"[A-Za-z0-9._~+/=-]{16,}"
 _OVERLOAD = ("exceeds maximum queue size", "request timeout expired")
 _RESTRICTED = "protocol is restricted"
-"""What Triton says, with the status UNAVAILABLE, of requests that its queue rejects, and of those
+"""Triton's messages, with the status UNAVAILABLE, for requests that its queue rejects and for those
 without the token."""
 
 TOKEN_HEADER = "triton-grpc-protocol-mask-detector-token"
@@ -134,11 +134,11 @@ class Connection:
         Args:
             method: its name in the protocol.
             request: its message.
-            deadline: seconds until the answer must be there.
+            deadline: seconds until the answer must have arrived.
 
         Raises:
-            ServerError: the server is not there, too late, overloaded, or fails.
-            NotFoundError: what the request names does not exist.
+            ServerError: the server is unavailable, too late, overloaded, or fails.
+            NotFoundError: the requested model does not exist.
             ImageError: the server rejects the image, or the parameters beside it.
             BackendError: the server rejects this client.
         """
@@ -151,7 +151,7 @@ class Connection:
         return reply
 
     def begin(self, method: str, request: Any, deadline: float) -> Callable[[], Any]:
-        """Begin such a call; what it returns waits for the answer, and raises the same errors.
+        """Begin a call; the returned function waits for the answer and raises the same errors.
 
         Slower than `call`, since another thread waits for the network.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server says about a model, and whether it is the expected one."""
+"""Read a server's description of a model, and compare it with the expected one."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class ServedModel:
     """A whole detector on a server.
 
     Attributes:
-        name, version: of the model; the version is empty where the server chooses.
-        height, width: of the images that it takes; -1 for any.
+        name, version: name and version of the model; the version is empty if the server chooses.
+        height, width: size of the images that it takes; -1 for any.
         takes_jpeg: whether it takes JPEG files.
         is_batched: whether every tensor has a leading dimension of 1.
         outputs: its outputs, without that dimension.
         labels, roles: its labels, and the meaning of each.
         sha256: hash of its weights; empty if the server does not say.
-        says: what the server says of the model in the parameters of its config.
+        says: the parameters of the model's config.
         config: the whole config.
     """
 

@@ -27,7 +27,8 @@ from mask_detector_ros.inference.triton.served_model import (
 from mask_detector_ros.inference.triton.shared_memory import SharedImage
 
 CONNECT_DEADLINES = 1.0, 5.0
-"""Seconds for each call while connecting: at least, and at most; `server_deadline` between them."""
+"""Minimum and maximum deadline in seconds of calls while connecting; `server_deadline` applies
+between them."""
 
 CHECK_PERIOD = 1.0
 """Seconds between two checks, beside a frame, that the server still serves the same model: a load
@@ -90,7 +91,7 @@ class TritonSession(Session):
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is of no use any more."""
+        """Whether the connection is lost."""
         return self._connection.lost
 
     def configure(self, settings: Mapping[str, Any]) -> None:
@@ -117,7 +118,7 @@ class TritonSession(Session):
         try:
             reply = self._connection.call("ModelInfer", request, self._deadline)
         except NotFoundError as error:
-            # Another process answers at the old address, without this model or our memory.
+            # Another process answers at the address, without this model or the shared memory.
             self._connection.lost = True
             raise ServerError(f"{self.name} was restarted or unloaded ({error})") from error
         self._version = self._version or reply.model_version
@@ -180,7 +181,7 @@ class TritonSession(Session):
         self._connection.close()
 
     def __del__(self) -> None:
-        # Garbage must not leave a connection open whose owner forgot it.
+        # Close a connection that its owner did not close.
         if "_connection" in self.__dict__:
             self._connection.close()
 
