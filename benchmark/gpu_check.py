@@ -107,13 +107,13 @@ def log_lines() -> Iterator[list[str]]:
 
 def check_spoilt_engines(folder: str) -> dict[str, str]:
     """Damage a stored engine in several ways: each must be detected and rebuilt."""
-    stages, engines = find_detector("mtcnn_masked"), {}
-    for name in ("onet", "rnet"):
+    stages, engines = find_detector(DEFAULTS["detector_model"]), {}
+    for name in ("proposal", "decision"):
         own = Path(folder) / f"spoilt-{name}"
         options = EngineOptions(precision="fp32", engine_cache_dir=str(own))
         create_session(stages[name], name, "tensorrt", options=options)
         (engines[name],) = own.glob("*.engine")
-    model, path = stages["rnet"], engines["rnet"]
+    model, path = stages["decision"], engines["decision"]
     good = path.read_bytes()
     magic, header, plan = good.split(b"\n", 2)
     ways = {
@@ -121,13 +121,13 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
         "cut off": good[: len(good) // 2],
         "one byte changed": good[:-1] + bytes([good[-1] ^ 1]),
         "of another GPU": b"\n".join([magic, header.replace(b'"gpu": "', b'"gpu": "no '), plan]),
-        "of another network": engines["onet"].read_bytes(),
+        "of another network": engines["proposal"].read_bytes(),
     }
     reasons = {}
     for way, content in ways.items():
         path.write_bytes(content)
         with log_lines() as lines:
-            create_session(model, "rnet", "tensorrt", options=options)
+            create_session(model, "decision", "tensorrt", options=options)
         told = [line for line in lines if line.startswith("building the engine")]
         assert len(told) == 1, f"an engine that is {way} was not rebuilt"
         reasons[way] = told[0]
