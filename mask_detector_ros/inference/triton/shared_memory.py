@@ -73,7 +73,11 @@ class SharedImage:
 
     def _give_up(self, reason: str | None) -> None:
         self.is_usable = False
-        logger.info("images go to %s by network: %s", self._connection.address, reason)
+        logger.info(
+            "%s offers no shared memory; images travel in messages (%s)",
+            self._connection.address,
+            reason,
+        )
 
     def _drop(self) -> None:
         if self._memory is not None:
