@@ -184,7 +184,7 @@ LOCAL_PARAMETERS = (
         "Maximum number of face candidates per image that the later stages process, best scores "
         "first; it bounds the time and memory of a frame.",
         minimum=10,
-        maximum=10000,
+        maximum=2000,
         live=True,
     ),
     Parameter(

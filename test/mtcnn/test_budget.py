@@ -17,6 +17,7 @@ from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.cascade import SUPPRESSION_BUDGET
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 
 SETTINGS = DetectionSettings(
     min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0
@@ -147,3 +148,20 @@ def test_merging_boxes_takes_no_matrix_of_all_pairs():
     assert len(merged) > count * 0.99
     assert peak < 20 * 2**20
     assert SUPPRESSION_BUDGET * SETTINGS.max_candidates < count
+
+
+def test_the_most_expensive_parameters_are_bounded_too(two_stage):
+    """Live parameters may be set by any peer: the tables' maxima are the last bound."""
+    maximum = {p.name: p.maximum for p in DETECTOR_PARAMETERS}
+    dearest = replace(
+        EVERYTHING,
+        min_face_size=next(p.minimum for p in DETECTOR_PARAMETERS if p.name == "min_face_size"),
+        max_candidates=maximum["max_candidates"],
+    )
+    image = adversarial("noise", 480, 640)
+    tracemalloc.start()
+    faces = two_stage(image, dearest)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(faces) <= 2000
+    assert peak < 400 * 2**20
