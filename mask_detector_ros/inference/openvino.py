@@ -24,16 +24,16 @@ _Shapes = tuple[tuple[int, ...], ...]
 
 FIXED_AFTER = 4
 """Runs of one shape after which the network is compiled for it. That takes 60 to 100 ms, and saves
-0.3 to 2 ms a run."""
+0.3 to 7 ms a run."""
 
 SHAPES_KEPT, UNUSED_AFTER = 16, 256
 """Maximum number of compiled shapes per network (one of P-Net takes up to 12 MB), and the number of
 runs without a shape after which another one may replace it."""
 
-RUNTIME_CACHE = 512
-"""Maximum number of primitives that a dynamic network keeps for earlier shapes, some 60 for each. A
-shape that is not among them takes the proposal network 7 ms more. With OpenVINO's default of 5000,
-images of changing sizes make one network grow by tens of megabytes; this takes 10."""
+RUNTIME_CACHE = 32
+"""Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal network
+has some 60, so each change of shape takes it 7 ms. With 512, images of 96 sizes make it grow by
+85 MB, with OpenVINO's default of 5000 by 180; sizes that come often are compiled instead."""
 
 
 def create(
