@@ -32,6 +32,9 @@ from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK
 if TYPE_CHECKING:
     from convert_to_trt.referee import Verdict
 
+TIME_LIMIT = 6 * 3600.0
+"""Seconds for all models together."""
+
 FAULTS = ("order", "color", "range", "pixels")
 """What is given wrong: labels with and without exchanged; BGR for RGB; x/255 for x/127.5-1 and the
 other way round; 0 to 255 for either."""
@@ -158,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in rows:
             print(row["model"], file=sys.stderr, flush=True)
             records.append(judge_model(row, options.crops))
+            print(describe(records[-1:]).splitlines()[2], file=sys.stderr, flush=True)
         print(json.dumps(records, ensure_ascii=False) if options.json else describe(records))
         return 0
 
@@ -165,5 +169,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    limit_process()
+    limit_process(seconds=TIME_LIMIT)
     sys.exit(main())
