@@ -22,7 +22,8 @@ NO_ROLE = ""
 
 _INCORRECT = (
     *("incorr", "improper", "inproper", "wrong", "partial", "misplaced", "bad", "chin"),
-    *("nose", "below", "under", "half", "mal", "errad", "nariz", "menton", "nez"),  # en es pt fr
+    *("nose", "noseout", "mouthout", "semi", "below", "under", "half"),
+    *("mal", "errad", "nariz", "menton", "nez"),  # en es pt fr
     *("falsch", "nase", "sbagliat", "scorrett", "naso", "yanlis", "hatali"),  # de it tr
     *("неправильн", "неверн", "подбород", "нос"),  # ru
     *("不正确", "不正確", "不规范", "不規範", "错误", "錯誤", "露鼻", "鼻"),  # zh
@@ -39,6 +40,7 @@ _NEGATIONS = (
 )
 _NEGATIVE_PARTS = (
     *("without", "unmask", "nomask", "nonmask", "maskless", "maskesiz", "maskeless", "maskoff"),
+    *("uncovered", "unprotected", "noncompliant"),
     *(
         "没",
         "沒",
@@ -61,6 +63,7 @@ _MASK = (
 )
 _POSITIVE = (
     *("with", "con", "com", "avec", "mit", "yes", "on", "wearing", "covered", "true", "positive"),
+    *("masked", "compliant", "protected"),
     *("si", "sim", "oui", "ja", "evet", "да", "착용", "着用", "佩戴", "戴"),
 )
 _BARE = ({"face"}, {"bare"}, {"bare", "face"}, {"naked", "face"}, {"normal", "face"})
