@@ -35,6 +35,7 @@ ARGUMENTS = [
     "namespace",
     "params_file",
     "rviz",
+    "server_url",
     "source",
     "use_sim_time",
     "video_device",
