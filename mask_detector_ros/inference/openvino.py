@@ -31,9 +31,9 @@ SHAPES_KEPT, UNUSED_AFTER = 16, 256
 runs without a shape after which another one may replace it."""
 
 RUNTIME_CACHE = 32
-"""Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal network
-has some 60, so each change of shape takes it 7 ms. With 512, images of 96 sizes make it grow by
-85 MB, with OpenVINO's default of 5000 by 180; sizes that come often are compiled instead."""
+"""Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal
+network has some 60, so each change of shape takes it 7 ms. With 512, images of 96 sizes make it
+grow by 85 MB, with OpenVINO's default of 5000 by 180; sizes that recur are compiled instead."""
 
 
 def create(
