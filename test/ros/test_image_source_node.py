@@ -65,17 +65,18 @@ def test_every_image_of_a_directory_arrives_once_and_then_the_process_ends(
 @pytest.mark.parametrize("lossless", [False, True])
 def test_a_detector_of_compressed_images_receives_them(graph, photographs, lossless):
     """Compressed images have a topic of their own, beside the raw one as it is remapped."""
-    detections = graph.client().listen(Detection2DArray, "/mask_detector/detections", 50)
     remap = ("-r", "image_raw/compressed:=/cam/compressed")
     graph.start("mask_detector_node", *remap, image_transport="compressed", threads=1)
     remap = ("-r", "image_raw:=/cam", "-r", "detections:=/mask_detector/detections")
     options = {"source": photographs, "wait_for_subscriber": True, "lossless": lossless}
     node = graph.start(NODE, *remap, **options, loop=not lossless)
-    wait_until(lambda: len(detections) >= 3, what="the detections")
     if lossless:
         wait_until(lambda: node.poll() is not None, what="the end of the process")
         assert "ended after 3 frames" in graph.output(node)
-        assert len(detections) == 3
+        assert "no detections of" not in graph.output(node), "each frame's detections came"
+    else:
+        detections = graph.client().listen(Detection2DArray, "/mask_detector/detections", 50)
+        wait_until(lambda: detections, what="detections")
 
 
 def test_images_begin_again_by_default_and_keep_the_rate(graph, images, photographs):
