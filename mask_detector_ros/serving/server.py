@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,9 @@ STOP_LIMIT = 2.0 * EXIT_LIMIT
 """Seconds until a server that does not stop is killed."""
 
 _PREFIX = "mask_detector_serve_"
+_FOLDER = re.compile(rf"{_PREFIX}(\d+)_\w+")
+"""The name of a server's folder, which begins that of its shared memory and tells its process."""
+
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _NOISE = ("NVML", "DCGM", "pinned_memory_manager", "CudaDriverHelper", "libdcgm")
 """Of a machine without an NVIDIA GPU."""
@@ -133,6 +138,10 @@ class TritonServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        # An instance that waited for Triton with Python's lock held does not end by itself.
+        for pid, name, _ in _instances():
+            if name == self._folder.name:
+                _kill(pid)
         self._reader.join(1)
         remove(self._folder)
 
@@ -196,12 +205,29 @@ def _children(parent: int) -> set[int]:
 
 
 def remove_leftovers() -> None:
-    """Remove the files of servers whose process is gone."""
+    """End the instances and remove the files of servers whose process is gone."""
+    for pid, _, owner in _instances():
+        if not Path(f"/proc/{owner}").exists():
+            _kill(pid)
     for folder in (Path(tempfile.gettempdir()), Path("/dev/shm")):
         for path in folder.glob(f"{_PREFIX}*"):
-            number = path.name.removeprefix(_PREFIX).partition("_")[0]
-            if number.isdecimal() and not Path(f"/proc/{number}").exists():
+            found = _FOLDER.match(path.name)
+            if found and not Path(f"/proc/{found[1]}").exists():
                 remove(path)
+
+
+def _instances() -> Iterator[tuple[int, str, int]]:
+    """The processes of instances of all servers: their ids, folders' names, and owners' ids."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # It ended meanwhile.
+            program = file.read_bytes().partition(b"\0")[0].decode(errors="replace")
+            if found := _FOLDER.search(program):
+                yield int(file.parent.name), found[0], int(found[1])
+
+
+def _kill(pid: int) -> None:
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def remove(folder: Path) -> None:

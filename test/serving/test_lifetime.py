@@ -55,8 +55,21 @@ def test_a_killed_instance_ends_the_server_with_an_error(server):
     assert not leftovers(server.pid)
 
 
-def test_a_killed_triton_ends_the_command_with_an_error(server):
-    server.signal(signal.SIGKILL, server.processes()[1:2])
-    wait_until(lambda: is_gone(server.pid))
+def test_a_killed_triton_takes_its_instances_along(server):
+    """An instance that waits for Triton with Python's lock held does not end by itself."""
+    processes = server.processes()
+    server.signal(signal.SIGSTOP, processes[2:])
+    server.signal(signal.SIGKILL, processes[1:2])
+    wait_until(lambda: all(map(is_gone, processes)))
     assert "error: Triton ended (killed by SIGKILL)" in server.log
-    assert not leftovers(server.pid)
+    assert not leftovers(processes[0])
+
+
+def test_instances_that_outlived_their_server_are_ended_by_the_next(server, start_server):
+    processes = server.processes()
+    server.signal(signal.SIGSTOP, processes[2:])
+    server.signal(signal.SIGKILL, processes[:2])
+    wait_until(lambda: all(map(is_gone, processes[:2])))
+    assert not is_gone(processes[2])
+    server.start()
+    wait_until(lambda: is_gone(processes[2]))
