@@ -105,7 +105,7 @@ _HARMLESS_CALLS = ("math.", "nn.", "__operators__.", "clip_by_value", "cast", "r
 """TensorFlow functions that Keras 2 records as layers and that only do arithmetic."""
 
 
-def refuse_keras_code(config: dict[str, Any], name: str) -> None:
+def reject_keras_code(config: dict[str, Any], name: str) -> None:
     """Raise ModelError if a Keras architecture contains objects that do more than compute.
 
     Args:

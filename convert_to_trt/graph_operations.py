@@ -104,7 +104,7 @@ _INITIAL = ("saved_model_main_op", "legacy_init_op", "saved_model_train_op")
 """Collections that name the operations which run on loading a model of TensorFlow 1."""
 
 
-def refuse_graph(operations: Iterable[str], name: str) -> None:
+def reject_graph(operations: Iterable[str], name: str) -> None:
     """Raise ModelError if operations of a TensorFlow graph do more than compute.
 
     Raises:

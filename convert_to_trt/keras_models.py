@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import tensorflow as tf
 
-from convert_to_trt.carried_code import refuse_keras_code
+from convert_to_trt.carried_code import reject_keras_code
 from convert_to_trt.containers import Container
 from convert_to_trt.keras1 import translate_keras1
 from convert_to_trt.model_files import (
@@ -53,7 +53,7 @@ def load_keras(
     path = container.path
     description = _describe(container)
     if not trust:
-        refuse_keras_code(description.config, str(path))
+        reject_keras_code(description.config, str(path))
     library = _keras_library(description.major)
     framework = f"Keras {description.major}"
     try:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from convert_to_trt.frozen_graphs import find_ends, free_batch, settle_phase
-from convert_to_trt.graph_operations import graph_operations, refuse_graph, saved_operations
+from convert_to_trt.graph_operations import graph_operations, reject_graph, saved_operations
 from convert_to_trt.model_files import SAVED_MODEL
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,
@@ -42,7 +42,7 @@ def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Orig
     except (OSError, DecodeError) as error:
         raise unloadable(path, SAVED_MODEL, error) from error
     if not trust:
-        refuse_graph(saved_operations(saved), str(path))
+        reject_graph(saved_operations(saved), str(path))
     try:
         loaded = tf.saved_model.load(str(path))
         signatures = dict(loaded.signatures)
@@ -87,7 +87,7 @@ def load_frozen_graph(
     except (OSError, ValueError, RuntimeError, DecodeError) as error:
         raise unloadable(path, "frozen graph", error) from error
     if not trust:
-        refuse_graph(graph_operations(graph), str(path))
+        reject_graph(graph_operations(graph), str(path))
     settle_phase(graph)
     ends = find_ends(graph, inputs, outputs, str(path))
     free_batch(graph, ends[0])

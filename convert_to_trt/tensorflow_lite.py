@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from convert_to_trt.network import Network, in_steps
 from convert_to_trt.onnx_ends import choose_output, free_batch
 from convert_to_trt.onnx_form import batch_of
-from convert_to_trt.tensorflow_lite_files import read_preprocessing, refuse_custom_operations
+from convert_to_trt.tensorflow_lite_files import read_preprocessing, reject_custom_operations
 from convert_to_trt.tensorflow_models import choose_one, unloadable, unrunnable
 from convert_to_trt.tensorflow_to_onnx import translate_lite
 
@@ -34,7 +34,7 @@ def load_tensorflow_lite(
             compute and no `trust`.
     """
     if not trust:
-        refuse_custom_operations(path)
+        reject_custom_operations(path)
     try:
         with warnings.catch_warnings():
             # It announces that TensorFlow will hand its interpreter over to another package.

@@ -48,7 +48,7 @@ def custom_operations(content: bytes) -> set[str]:
         raise ValueError(f"its table of operations is damaged ({error})") from error
 
 
-def refuse_custom_operations(path: Path) -> None:
+def reject_custom_operations(path: Path) -> None:
     """Raise ModelError if a file has operations that do more than compute.
 
     TensorFlow's interpreter runs any TensorFlow operation called `Flex...`, such as FlexWriteFile.

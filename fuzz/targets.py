@@ -132,7 +132,7 @@ def onnx_file(data: bytes) -> None:
 
 def keras_config(data: bytes) -> None:
     """The architecture of a Keras model; code in it must be detected."""
-    from convert_to_trt.carried_code import find_keras_code, refuse_keras_code
+    from convert_to_trt.carried_code import find_keras_code, reject_keras_code
     from convert_to_trt.keras1 import translate_keras1
     from convert_to_trt.model_files import parse_json
 
@@ -143,7 +143,7 @@ def keras_config(data: bytes) -> None:
             return
         if isinstance(config, dict):
             list(find_keras_code(config))
-            refuse_keras_code(config, "fuzzed")
+            reject_keras_code(config, "fuzzed")
             translate_keras1(config, "fuzzed")
 
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from convert_to_trt.carried_code import find_keras_code, refuse_keras_code
+from convert_to_trt.carried_code import find_keras_code, reject_keras_code
 from mask_detector_ros.errors import ModelError
 
 
@@ -60,7 +60,7 @@ def test_code_is_found_however_deep_it_lies(entry):
     wrapped = layer("TimeDistributed", layer=entry)
     nested = {"config": {"layers": [layer("Functional", layers=[wrapped])]}}
     with pytest.raises(ModelError, match=r"mask\.h5 carries code: .*--trust"):
-        refuse_keras_code(nested, "mask.h5")
+        reject_keras_code(nested, "mask.h5")
 
 
 def test_an_architecture_may_be_nested_deeper_than_python_calls_itself():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from convert_to_trt.graph_operations import graph_operations, refuse_graph
+from convert_to_trt.graph_operations import graph_operations, reject_graph
 from mask_detector_ros.errors import ModelError
 
 
@@ -23,7 +23,7 @@ def graph(*operations, functions=()):
 
 
 def test_a_graph_of_arithmetic_passes():
-    refuse_graph(graph_operations(graph("Placeholder", "Const", "Conv2D", "Softmax")), "mask.pb")
+    reject_graph(graph_operations(graph("Placeholder", "Const", "Conv2D", "Softmax")), "mask.pb")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_graph_of_arithmetic_passes():
 )
 def test_any_other_operation_is_refused_by_name(operation):
     with pytest.raises(ModelError, match=rf"mask\.pb carries code: .*{operation}.*--trust"):
-        refuse_graph(graph_operations(graph("Conv2D", operation)), "mask.pb")
+        reject_graph(graph_operations(graph("Conv2D", operation)), "mask.pb")
 
 
 def test_operations_inside_functions_count_and_their_names_do_not():
