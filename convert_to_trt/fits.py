@@ -29,7 +29,7 @@ RESPONSE, RESPONSE_WEIGHT = 1.0, 0.5
 logarithm of the ratio. Networks in their own range spread them by 4 to 30."""
 
 SATURATED, SATURATED_WEIGHT = 0.95, 0.5
-"""Share of the crops with log-odds beyond `FLOOR` from which a network is saturated, and the
+"""Share of the crops with log-odds at their limit from which a network is saturated, and the
 penalty. In their own range public networks saturate on 0 to 0.9 of the crops, and 0.97 to 1 where
 pixels were divided by 255 in training and are not now."""
 
@@ -67,7 +67,7 @@ class Fit:
             crops with and without mask alike.
         gains: (N,) logarithm of the probability of the right label, weighted likewise.
         response: spread of the log-odds of mask against none, first to ninth decile.
-        saturation: share of the crops with log-odds beyond `FLOOR`.
+        saturation: share of the crops with log-odds at their limit.
     """
 
     settings: Settings
@@ -92,10 +92,10 @@ class Fit:
     @property
     def symptom(self) -> str:
         """What is wrong with the probabilities, apart from their labels; empty for nothing."""
-        if self.is_saturated:
-            return "its probabilities are 0 or 1 for nearly every face"
         if self.response < RESPONSE:
             return "its probabilities are much the same for every face"
+        if self.is_saturated:
+            return "its probabilities are 0 or 1 for nearly every face"
         return ""
 
     @property
@@ -147,7 +147,9 @@ def measure_fit(
     )
     odds = masked - bare
     low, high = np.quantile(odds, [0.1, 0.9])
-    saturation = float(np.mean(np.abs(odds) > -0.99 * np.log(FLOOR)))
+    reach = np.abs(odds)
+    # The limit is `FLOOR`, or what the head adds to several sigmoids.
+    saturation = float(np.mean(reach >= 0.99 * reach.max()))
     return Fit(settings, agreement, right, gains, float(high - low), saturation)
 
 
