@@ -102,10 +102,15 @@ class TritonServer:
         Raises:
             BackendError: one has ended.
         """
+        is_whole = self._instances <= _children(self._process.pid)
+        if not is_whole:
+            # They may be gone because Triton is about to be.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
         if (code := self._process.poll()) is not None:
             how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"code {code}"
             raise BackendError(f"Triton ended ({how}): {self._reason()}; start it again")
-        if not self._instances <= _children(self._process.pid):
+        if not is_whole:
             raise BackendError(
                 "an instance of the server was killed; if memory is short, start with fewer"
                 " --instances"
