@@ -20,7 +20,7 @@ from mask_detector_ros.parameters import (
     check_parameters,
 )
 
-FILE_DEFAULTS = {"max_faces": 0, "max_candidates": 10000}
+FILE_DEFAULTS = {"max_faces": 0, "max_candidates": 2000}
 """Defaults for files of parameters that bound a frame's time."""
 
 UNHURRIED = {"server_deadline": 30.0, "server_patience": 30.0}
