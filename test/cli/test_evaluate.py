@@ -97,6 +97,20 @@ def test_several_models_stand_side_by_side_and_equal_ones_have_equal_figures(
     assert figures["mask_classifier"] == figures[str(copy)]
 
 
+def test_a_label_without_a_role_is_left_out_and_named(scene, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
+    model = onnx.load(models_directory() / "mask_classifier.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    labels = json.dumps(["mask", "no mask", "background"])
+    onnx.helper.set_model_props(model, {**metadata, "labels": labels, "roles": "null"})
+    path = tmp_path / "mine.onnx"
+    onnx.save(model, path)
+    assert main(["evaluate", str(scene), "--model", str(path), "--split", "val", *FAST]) == 0
+    said = capsys.readouterr()
+    assert "labels without a role, which are left out: background" in said.err
+    assert "mine.onnx" in said.out
+
+
 def test_bad_rows_are_listed_counted_and_skipped(flawed, capsys):
     assert main(["evaluate", str(flawed), "--json", *FAST]) == 0
     out, err = capsys.readouterr()
