@@ -79,7 +79,7 @@ REFUSED = {
     "another model loaded": (("loader/mask.json",), "load_model.*--trust"),
     "softmax of one": (("softmax_of_one.h5",), "softmax over a single value"),
     "logits of a softmax": (("keras2.h5", "--logits"), "ends in a softmax already"),
-    "two outputs": (("two_outputs.h5",), "--outputs which of these it is: .*mask"),
+    "two outputs": (("two_outputs.h5",), "choose one with --outputs: .*mask"),
     "one logit not said": (("one_logit.h5",), "without a sigmoid.*--logits"),
     "a file written by TensorFlow Lite": (("writing.tflite",), "FlexWriteFile.*--trust"),
     "truncated TensorFlow Lite": (("truncated.tflite",), "damaged"),

@@ -199,7 +199,7 @@ def test_a_large_image_is_reduced_with_a_word(graph, images, photographs):
     node = graph.start(NODE, source=photographs, max_megapixels=0.0003, wait_for_subscriber=True)
     wait_until(lambda: images, what="an image")
     assert (images[0].width, images[0].height) == (20, 15)
-    graph.wait_for_output(node, "0.png of 40x30 is sent as 20x15; max_megapixels says")
+    graph.wait_for_output(node, "0.png of 40x30 is sent as 20x15; raise max_megapixels")
 
 
 def test_a_lossless_file_waits_for_the_detections_of_each_frame(graph, images, photographs):
