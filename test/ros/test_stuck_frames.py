@@ -163,7 +163,7 @@ def test_detection_thresholds_of_zero_end_no_node(graph: Graph, tmp_path: Path) 
 def test_the_node_recovers_by_itself_where_it_is_told_to(graph: Graph, tmp_path: Path) -> None:
     faulty = Faulty(graph, tmp_path, recover=True, frame_timeout=0.5)
     faulty.images.publish(image(faulty_node.STUCK))
-    graph.wait_for_output(faulty.process, "loading the models again (1 of 3")
+    graph.wait_for_output(faulty.process, "reloading the models (1 of 3")
     faulty.expect_results()
     assert state(faulty.client) == "active"
     assert "left behind" in graph.output(faulty.process)
