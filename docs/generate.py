@@ -32,7 +32,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 def render_pages() -> dict[str, str]:
     """The Markdown of each page by file name."""
-    return {"launch.md": render_launch(), "commands.md": render_commands()}
+    # The commands first: NumPy must not be imported for the first time while the launch file has
+    # its stand-ins, since it cannot be imported again after them.
+    return {"commands.md": render_commands(), "launch.md": render_launch()}
 
 
 def render_launch() -> str:
