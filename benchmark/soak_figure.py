@@ -38,9 +38,9 @@ def draw(reports: dict[str, list[dict[str, float]]], path: Path) -> None:
                 values = [sample[field] for sample in samples]
                 axis.plot(minutes, values, style, color=f"C{number}", label=label)
         axis.set_ylabel(title)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.2 * axis.get_ylim()[1])
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize="small", ncols=2)
+    axes[0].legend(fontsize="small", ncols=2, loc="upper right")
     axes[-1].set_xlabel("Minutes")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
