@@ -46,8 +46,8 @@ def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None
     if wanted is None or len(inputs) != 1:
         raise ModelError(
             f"{name} has {len(inputs)} inputs and {len(outputs)} outputs; a mask classifier"
-            " takes one batch of crops and gives one of probabilities; say with --outputs which"
-            f" of these it is: {', '.join(outputs)}"
+            " takes one batch of crops and gives one of probabilities; choose one with"
+            f" --outputs: {', '.join(outputs)}"
         )
     made = {value for node in graph.node for value in node.output}
     if wanted not in made | set(outputs):

@@ -221,7 +221,7 @@ def test_one_of_several_outputs_is_said_by_name(convert):
     model.graph.output.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", 4]))
     code, _, err, _ = convert(model, *USUAL)
     assert code == 1
-    assert "--outputs which of these it is: out, flat" in err
+    assert "choose one with --outputs: out, flat" in err
     assert convert(model, *USUAL, "--outputs", "elsewhere")[0] == 1
     code, _, err, target = convert(model, *USUAL, "--outputs", "out")
     assert code == 0, err

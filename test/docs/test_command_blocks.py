@@ -37,7 +37,7 @@ def commands(start: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path, astronaut: np.ndarray) -> Path:
     """What a reader of the tutorials has: photographs, a video, a bag, labels, the commands."""
-    for name in ("photo.jpg", "holiday/a.jpg", "DATASET/images/a.jpg"):
+    for name in ("photo.jpg", "holiday/a.jpg", "DATASET/images/a.jpg", "docs/images/demo.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / name), astronaut)
     (tmp_path / "DATASET" / "labels.csv").write_text(
