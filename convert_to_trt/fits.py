@@ -33,7 +33,7 @@ SATURATED, SATURATED_WEIGHT = 0.95, 0.5
 penalty. In their own range public networks saturate on 0 to 0.9 of the crops, and 0.97 to 1 where
 pixels were divided by 255 in training and are not now."""
 
-AGREES, AGREES_COLOR, AGREES_ORDER, AGREES_RENDERED = 0.6, 0.65, 0.55, 0.7
+AGREES, AGREES_COLOR, AGREES_ORDER, AGREES_RENDERED = 0.6, 0.65, 0.55, 0.77
 """Minimum agreement of a setting that may be recommended, where guessing has 0.5: in general, for
 another colour alone, for another order alone, and on rendered faces, which are easier. A weak
 model still tells the order of its labels, but may prefer the wrong colour."""
