@@ -21,7 +21,8 @@ def test_without_a_driver_the_container_is_named_too(monkeypatch):
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(gpus.ctypes, "CDLL", no_library)
-    with pytest.raises(BackendError, match=r"no NVIDIA driver .*libcuda.so.1.*--gpus all.*onnxruntime"):
+    text = r"no NVIDIA driver .*libcuda.so.1.*--gpus all.*onnxruntime"
+    with pytest.raises(BackendError, match=text):
         find_gpu(0)
 
 

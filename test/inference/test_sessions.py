@@ -222,7 +222,8 @@ def test_an_explicit_backend_never_becomes_another(name, monkeypatch):
 
 def test_an_unknown_backend_is_refused_and_the_known_ones_are_named():
     with pytest.raises(
-        BackendError, match="must be one of auto, onnxruntime, openvino, tensorrt, cuda, triton, got 'tvm'"
+        BackendError,
+        match="must be one of auto, onnxruntime, openvino, tensorrt, cuda, triton, got 'tvm'",
     ):
         choose_backend("tvm")
 

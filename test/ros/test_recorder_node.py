@@ -125,7 +125,7 @@ try:
     for _ in range(10):
         node._write_line(b"x" * 29 + b"\\n")
 except SourceError as error:
-    sys.exit(0 if "what is in it is whole" in str(error) else 2)
+    sys.exit(0 if "the records in it are complete" in str(error) else 2)
 """
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
     assert (tmp_path / "log").read_bytes() == (b"x" * 29 + b"\n") * 3
