@@ -43,11 +43,14 @@ SHUTDOWN_CALLS = 10
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MaskDetectorNode]:
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
-    arguments = ["-p", "threads:=1", "-p", "autostart:=false", "--log-level", "fatal"]
+    arguments = ["-p", "threads:=1", "-p", "autostart:=false"]
     domain, lock = reserve_domain()
     rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
     node = MaskDetectorNode()
+    # Not by `--log-level`, which sets the level of the whole process for all later tests.
+    node.get_logger().set_level(LoggingSeverity.FATAL)
     yield node
+    node.get_logger().set_level(LoggingSeverity.UNSET)
     node.close()
     rclpy.shutdown()
     lock.close()
