@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures and detectors that many tests share."""
 
+import logging
 import os
 import signal
 from functools import lru_cache
@@ -67,6 +68,16 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def default_signals():
     restore_signals()
+
+
+@pytest.fixture(autouse=True)
+def default_log():
+    """A node of this process takes the library's log, which the next test wants for itself."""
+    yield
+    library = logging.getLogger("mask_detector_ros")
+    library.handlers.clear()
+    library.propagate = True
+    library.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

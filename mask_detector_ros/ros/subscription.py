@@ -83,7 +83,7 @@ class ImageSubscription:
         self._choice = self._wanted() or unknown
         self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=STEADY_CLOCK)
         try:
-            self._subscription = self._subscribe(self._choice)
+            self._subscription: Any = self._subscribe(self._choice)
         except BaseException:
             node.destroy_timer(self._timer)
             raise
@@ -115,7 +115,8 @@ class ImageSubscription:
     def destroy(self) -> None:
         """Stop receiving."""
         self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
 
     def _suggest(self) -> str:
         if self._transport == "raw" and self._published(self._compressed, COMPRESSED):
@@ -193,7 +194,14 @@ class ImageSubscription:
     def _match(self) -> None:
         wanted = self._wanted()
         if wanted is not None and wanted != self._choice:
+            old = self._subscription
+            if wanted.topic == self._choice.topic and wanted.is_raw != self._choice.is_raw:
+                # A process cannot subscribe to a topic with two types.
+                if old is not None:
+                    self._node.destroy_subscription(old)
+                self._subscription = old = None
             # In this order, a failure leaves the old subscription, and the next check tries again.
             subscription = self._subscribe(wanted)
-            self._node.destroy_subscription(self._subscription)
+            if old is not None:
+                self._node.destroy_subscription(old)
             self._choice, self._subscription = wanted, subscription

@@ -126,7 +126,16 @@ class Connection:
             self._channel = grpc.secure_channel(str(self.address), credentials, settings)
         else:
             self._channel = grpc.insecure_channel(str(self.address), settings)
+        self._was_ready = False
+        self._channel.subscribe(self._watch)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def _watch(self, state: grpc.ChannelConnectivity) -> None:
+        """Mark an ended connection as lost: gRPC would reconnect, perhaps to another server."""
+        if state is grpc.ChannelConnectivity.READY:
+            self._was_ready = True
+        elif self._was_ready:
+            self.lost = True
 
     def call(self, method: str, request: Any, deadline: float) -> Any:
         """Call a method of the service.

@@ -103,6 +103,8 @@ class TritonSession(Session):
         }
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        if self._connection.lost:
+            raise ServerError(f"the connection to {self.name} has ended")
         image = arrays[IMAGE]
         request = self._request()
         if self._sends_jpeg:
