@@ -104,7 +104,10 @@ class TritonSession(Session):
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         if self._connection.lost:
-            raise ServerError(f"the connection to {self.name} has ended")
+            raise ServerError(
+                f"no inference server answers at {self._connection.address} (the connection ended);"
+                " start it, or check server_url"
+            )
         image = arrays[IMAGE]
         request = self._request()
         if self._sends_jpeg:
