@@ -199,25 +199,36 @@ def _children(parent: int) -> set[int]:
     """The running processes that this one started."""
     found = set()
     for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name before it may hold spaces and brackets.
-            state, ppid = status.read_text().rpartition(")")[2].split()[:2]
-        except OSError:  # It ended meanwhile.
-            continue
-        if int(ppid) == parent and state != "Z":
+        state, ppid = _state(status)
+        if ppid == parent and state != "Z":
             found.add(int(status.parent.name))
     return found
+
+
+def _state(status: Path) -> tuple[str, int]:
+    """The state of a process and its parent's id, from its `/proc/PID/stat`; "Z" if it ended."""
+    try:
+        # The name before it may hold spaces and brackets.
+        state, parent = status.read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return "Z", 0
+    return state, int(parent)
+
+
+def _has_ended(pid: str | int) -> bool:
+    """Whether a process ended, also if its parent has not asked how."""
+    return _state(Path(f"/proc/{pid}/stat"))[0] == "Z"
 
 
 def remove_leftovers() -> None:
     """End the instances and remove the files of servers whose process is gone."""
     for pid, _, owner in _instances():
-        if not Path(f"/proc/{owner}").exists():
+        if _has_ended(owner):
             _kill(pid)
     for folder in (Path(tempfile.gettempdir()), Path("/dev/shm")):
         for path in folder.glob(f"{_PREFIX}*"):
             found = _FOLDER.match(path.name)
-            if found and not Path(f"/proc/{found[1]}").exists():
+            if found and _has_ended(found[1]):
                 remove(path)
 
 
