@@ -126,15 +126,14 @@ class Connection:
             self._channel = grpc.secure_channel(str(self.address), credentials, settings)
         else:
             self._channel = grpc.insecure_channel(str(self.address), settings)
-        self._was_ready = False
-        self._channel.subscribe(self._watch)
+        self._has_answered = False
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
-    def _watch(self, state: grpc.ChannelConnectivity) -> None:
+    def check(self) -> None:
         """Mark an ended connection as lost: gRPC would reconnect, perhaps to another server."""
-        if state is grpc.ChannelConnectivity.READY:
-            self._was_ready = True
-        elif self._was_ready:
+        # The public way, `subscribe`, takes a thread that polls.
+        state = self._channel._channel.check_connectivity_state(False)
+        if self._has_answered and state != grpc.ChannelConnectivity.READY.value[0]:
             self.lost = True
 
     def call(self, method: str, request: Any, deadline: float) -> Any:
@@ -157,6 +156,7 @@ class Connection:
         except grpc.RpcError as error:
             raise self._explain(error, deadline) from error
         self._late = 0
+        self._has_answered = True
         return reply
 
     def begin(self, method: str, request: Any, deadline: float) -> Callable[[], Any]:

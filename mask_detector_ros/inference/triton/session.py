@@ -103,6 +103,7 @@ class TritonSession(Session):
         }
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        self._connection.check()
         if self._connection.lost:
             raise ServerError(
                 f"no inference server answers at {self._connection.address} (the connection ended);"
