@@ -27,6 +27,13 @@ from mask_detector_ros.sources import SAMPLE
 
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 10.0, 5.0
 
+SETTLE_PERIOD, REPEAT_PERIOD = 1.0, 3.5
+"""Seconds without a new record after which all are recorded. Fast DDS sends a lost message again
+only every 3 s."""
+
+RECORDS_KEPT = 1000
+"""Detections that the detector keeps for a recorder that is behind."""
+
 FIRST_FRAME_TIMEOUT = 15.0
 """Seconds allowed for the first frame, in addition to the duration."""
 
@@ -42,6 +49,12 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
         "lossless": not source.paced_by_clock,
         "wait_for_subscriber": True,
     }
+    # Photographs are independent: tracks must not continue from one to the next.
+    detector_parameters: dict[str, Any] = {"tracking": not source.is_folder}
+    if camera["lossless"]:
+        # The source waits for its own detections only, so the recorder may be far behind.
+        depth = "qos_overrides./mask_detector/detections.publisher.depth"
+        detector_parameters[depth] = RECORDS_KEPT
     recorder_parameters = {"folder": str(files.folder), "rate": source.rate, "view": view}
     if source.is_folder:
         # A photograph is shown for a second, with as many frames as players need.
@@ -61,8 +74,7 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
             image_annotated="mask_detector/image_annotated",
             ground_truth="image_source/ground_truth",
         ) as recorder,
-        # Photographs are independent: tracks must not continue from one to the next.
-        node("mask_detector_node", {"tracking": not source.is_folder}, environment) as detector,
+        node("mask_detector_node", detector_parameters, environment) as detector,
     ):
         others = (recorder, detector)
         log = files.log
@@ -82,7 +94,7 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
                 print("interrupted; what was recorded is kept", file=sys.stderr)
             if image_source.poll():
                 raise SourceError(f"the source {source.shown} could not be shown; see above")
-        wait_until_settled(log)
+        wait_until_settled(log, REPEAT_PERIOD if camera["lossless"] else SETTLE_PERIOD)
     for process, name in ((detector, "mask_detector"), (recorder, "recorder")):
         if process.returncode:
             raise MaskDetectorError(f"{name} ended with exit code {process.returncode}; see above")
@@ -140,11 +152,11 @@ def wait_for(
         time.sleep(0.05)
 
 
-def wait_until_settled(log: Path) -> None:
-    """Wait until nothing was written for a second, so that the last frame is recorded."""
+def wait_until_settled(log: Path, period: float) -> None:
+    """Wait until nothing was written for `period` seconds, so that the last frame is recorded."""
     end = time.monotonic() + SETTLE_TIMEOUT
     size, since = -1, time.monotonic()
-    while time.monotonic() < min(end, since + 1.0):
+    while time.monotonic() < min(end, since + period):
         if (now := log.stat().st_size) != size:
             size, since = now, time.monotonic()
         time.sleep(0.05)
