@@ -225,7 +225,7 @@ def check_names(arguments: dict[str, str]) -> None:
 
 
 def find_file(arguments: dict[str, str], name: str) -> list[str]:
-    """The file that an argument names; None if it is empty."""
+    """The file that an argument names, in a list; an empty list if it is empty."""
     if not arguments[name]:
         return []
     path = Path(arguments[name]).expanduser()

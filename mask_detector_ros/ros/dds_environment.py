@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-FAST_DDS_2_DISTRIBUTIONS = ("humble", "iron", "jazzy")
+FAST_DDS_2_LIBRARY = "libfastrtps.so*"
+"""Fast DDS 2, of ROS 2 Humble to Jazzy; the library of Fast DDS 3 is libfastdds."""
 
 
 def image_environment(config: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -16,14 +18,23 @@ def image_environment(config: Path, environment: Mapping[str, str]) -> dict[str,
         config: the folder that holds `shared_memory.xml`.
         environment: the current variables; values set by the user are kept.
     """
-    # Fast DDS 2 knows only the old name of the variable; later releases warn about that name.
-    old = environment.get("ROS_DISTRO") in FAST_DDS_2_DISTRIBUTIONS
     wanted = {
         # Without the profile's larger shared memory, most best-effort images are lost.
-        f"FAST{'RTPS' if old else 'DDS'}_DEFAULT_PROFILES_FILE": str(config / "shared_memory.xml"),
+        profile_variable(environment): str(config / "shared_memory.xml"),
         # By default glibc maps and unmaps each block of an image's size, so that every frame
         # has page faults; below these sizes it reuses the memory.
         "MALLOC_MMAP_THRESHOLD_": str(128 * 1024 * 1024),
         "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
     }
     return {name: value for name, value in wanted.items() if name not in environment}
+
+
+def profile_variable(environment: Mapping[str, str]) -> str:
+    """Name of the variable that names Fast DDS's profile.
+
+    Fast DDS 2 knows only the old name; Fast DDS 3 warns about it. The installed library decides:
+    ROS_DISTRO is not set where ROS comes from Python wheels.
+    """
+    prefixes = filter(None, environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    old = any(any(Path(prefix, "lib").glob(FAST_DDS_2_LIBRARY)) for prefix in prefixes)
+    return f"FAST{'RTPS' if old else 'DDS'}_DEFAULT_PROFILES_FILE"

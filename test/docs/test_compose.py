@@ -32,8 +32,7 @@ GREETING = "Welcome. Please put on a mask."
 @pytest.fixture
 def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     graph = Graph(tmp_path)
-    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_DEFAULT_PROFILES_FILE", "ROS_LOG_DIR"):
-        monkeypatch.setenv(name, graph.environment[name])
+    graph.share_environment(monkeypatch)
     yield graph
     graph.close()
 

@@ -19,8 +19,7 @@ from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT
 @pytest.fixture
 def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
     graph = Graph(tmp_path)
-    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_DEFAULT_PROFILES_FILE", "ROS_LOG_DIR"):
-        monkeypatch.setenv(name, graph.environment[name])
+    graph.share_environment(monkeypatch)
     yield graph
     graph.close()
 

@@ -8,10 +8,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ros_domains import reserve_domain
 from waiting import wait_until
 
 from benchmark.processes import LIMIT, Processes
+from mask_detector_ros.ros.dds_environment import image_environment, profile_variable
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,12 +28,18 @@ class Graph(Processes):
             "ROS_DOMAIN_ID": str(self.domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_LOG_DIR": str(folder),
-            "FASTDDS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "shared_memory.xml"),
+            **image_environment(ROOT / "config", os.environ),
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
         super().__init__(folder, environment)
         self._clients: list[Client] = []
+
+    def share_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give the test's own process the variables that DDS reads."""
+        profile = profile_variable(os.environ)
+        for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", profile, "ROS_LOG_DIR"):
+            monkeypatch.setenv(name, self.environment[name])
 
     def client(self, name: str = "client") -> Client:
         """A node in the test's own process, spinning in a thread."""
