@@ -90,13 +90,13 @@ soak: setup
 	$(VENV_PYTHON) -m benchmark.soak $(ARGS)
 
 convert-env: setup
-	@$(VENV_PYTHON) -m convert_to_trt.environment
+	@$(VENV_PYTHON) -m convert_to_trt.converter_environments
 
 tensorrt-env: setup
-	@$(VENV_PYTHON) -m convert_to_trt.environment tensorrt
+	@$(VENV_PYTHON) -m convert_to_trt.converter_environments tensorrt
 
 serve-env: setup
-	@$(VENV_PYTHON) -m mask_detector_ros.serving.environment
+	@$(VENV_PYTHON) -m mask_detector_ros.serving.triton_environment
 
 fleet-check: serve-env
 	@$(VENV_PYTHON) -m benchmark.fleet $(ARGS)

@@ -21,15 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from convert_to_trt.cascade_graph import compose_cascade
 from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
-from convert_to_trt.environment import (
+from convert_to_trt.converter_environments import (
     REPOSITORY,
     TENSORRT_ENVIRONMENT,
     TENSORRT_REQUIREMENTS,
     clean_variables,
     is_ready,
 )
+from convert_to_trt.three_stage_graph import compose_cascade
 from convert_to_trt.two_stage_graph import compose_two_stage
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import BackendError

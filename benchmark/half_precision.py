@@ -35,8 +35,8 @@ from mask_detector_ros.inference.base import Array, Session
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
 from mask_detector_ros.models import find_classifier, find_detector, takes_classifier
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import assemble_cascade
-from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.sources import read_image
 
 PARAMETERS = detector_parameters(

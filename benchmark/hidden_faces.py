@@ -22,7 +22,7 @@ from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.evaluation.dataset import read_dataset
 from mask_detector_ros.imaging.annotate import hide_faces
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.sources import read_image
 from training.rivals import YuNet
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmark.processes import Lost, happens, wait_for
-from mask_detector_ros.serving.environment import MAKE, find_obstacle, is_ready
-from mask_detector_ros.serving.server import remove_leftovers
+from mask_detector_ros.serving.triton_environment import MAKE, find_obstacle, is_ready
+from mask_detector_ros.serving.triton_server import remove_leftovers
 
 
 def missing_server() -> str:

@@ -4,7 +4,7 @@
     python -m benchmark.memory --bound [--size WxH ...] [--backends NAME ...]
 
 Each run is a separate process that loads the detector, warms it up at 640x480 and processes one
-image of each kind of `benchmark.adversarial`. Memory is the system's peak counter (VmHWM).
+image of each kind of `benchmark.adversarial_images`. Memory is the system's peak counter (VmHWM).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.adversarial import KINDS, adversarial
+from benchmark.adversarial_images import KINDS, adversarial
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 

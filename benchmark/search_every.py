@@ -26,7 +26,7 @@ from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.matching import match_faces
-from mask_detector_ros.evaluation.observations import longer_sides
+from mask_detector_ros.evaluation.predictions import longer_sides
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.parameters import (
     DETECTOR_PARAMETERS,

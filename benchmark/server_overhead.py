@@ -33,7 +33,7 @@ from mask_detector_ros import MaskDetector
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.evaluation.matching import match_faces
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.sources.sample_scene import SampleScene
 from mask_detector_ros.speed.machine import describe_machine

@@ -24,9 +24,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmark.faults import FAULTS
 from benchmark.processes import Lost
-from benchmark.rig import (
+from benchmark.soak_faults import FAULTS
+from benchmark.soak_rig import (
     ACTIVATE,
     CLEANUP,
     CONFIGURE,

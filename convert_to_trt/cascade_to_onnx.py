@@ -35,7 +35,7 @@ from mask_detector_ros.models import (
     find_detector,
     takes_classifier,
 )
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
@@ -108,7 +108,7 @@ def compose(detector_model: str, classifier_model: str, settings: GraphSettings)
     """
     # The first import says what to install if the package onnx is missing.
     from mask_detector_ros.inference.tensorrt import typed_onnx  # noqa: F401, I001
-    from convert_to_trt.cascade_graph import compose_cascade
+    from convert_to_trt.three_stage_graph import compose_cascade
     from convert_to_trt.two_stage_graph import compose_two_stage
 
     stages = find_detector(detector_model)

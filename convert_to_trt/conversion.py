@@ -15,20 +15,30 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from convert_to_trt.candidates import settle_by_referee, settle_pixels
-from convert_to_trt.containers import Container, open_container
+from convert_to_trt.choose_settings import settle_by_referee, settle_pixels
+from convert_to_trt.classifier_settings import Settings
+from convert_to_trt.conversion_parity import (
+    HALF_LIMIT,
+    PARITY_LIMIT,
+    QUANTISED_LIMIT,
+    OriginalSession,
+    Parity,
+    measure_parity,
+    random_crops,
+)
+from convert_to_trt.conversion_report import Report
 from convert_to_trt.face_crops import FaceCrops, read_crops
-from convert_to_trt.heads import Head, choose_head, require_probabilities
 from convert_to_trt.input_form import InputForm, require_single_scaling
+from convert_to_trt.loaded_network import Network, Run, in_steps
+from convert_to_trt.model_bundles import Container, open_container
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFLITE
-from convert_to_trt.network import Network, Run, in_steps
-from convert_to_trt.onnx_ends import (
+from convert_to_trt.onnx_inputs_outputs import (
     choose_output,
     free_batch,
     free_names,
     read_windows_metadata,
 )
-from convert_to_trt.onnx_form import (
+from convert_to_trt.onnx_models import (
     OPSET,
     RUNTIME_ERRORS,
     batch_of,
@@ -43,19 +53,9 @@ from convert_to_trt.onnx_form import (
     require_standard_operations,
     set_metadata,
 )
-from convert_to_trt.origins import Origin, find_origin
 from convert_to_trt.output_file import write_file
-from convert_to_trt.parity import (
-    HALF_LIMIT,
-    PARITY_LIMIT,
-    QUANTISED_LIMIT,
-    OriginalSession,
-    Parity,
-    measure_parity,
-    random_crops,
-)
-from convert_to_trt.report import Report
-from convert_to_trt.settings import Settings
+from convert_to_trt.output_head import Head, choose_head, require_probabilities
+from convert_to_trt.tool_of_origin import Origin, find_origin
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import Array

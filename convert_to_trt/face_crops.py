@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convert_to_trt.parity import square_crop
+from convert_to_trt.conversion_parity import square_crop
 from mask_detector_ros.errors import ParameterError, SourceError
-from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK, guess_roles
+from mask_detector_ros.label_roles import WITH_MASK, WITHOUT_MASK, guess_roles
 from mask_detector_ros.sources import list_images, read_image
 
 CROPS_LIMIT = 256
@@ -38,7 +38,7 @@ class FaceCrops:
 
     Attributes:
         images: (H, W, 3) BGR each.
-        roles: role of each, one of `roles.ROLES`; empty if unknown.
+        roles: role of each, one of `label_roles.ROLES`; empty if unknown.
     """
 
     images: tuple[Image, ...]

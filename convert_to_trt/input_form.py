@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from convert_to_trt.settings import Settings
+from convert_to_trt.classifier_settings import Settings
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference.base import Array
 

@@ -13,9 +13,9 @@ from typing import Any
 import h5py
 import tensorflow as tf
 
-from convert_to_trt.carried_code import reject_keras_code
-from convert_to_trt.containers import Container
 from convert_to_trt.keras1 import translate_keras1
+from convert_to_trt.keras_code_check import reject_keras_code
+from convert_to_trt.model_bundles import Container
 from convert_to_trt.model_files import (
     HDF5,
     KERAS_JSON,

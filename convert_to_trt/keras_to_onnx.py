@@ -16,11 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from convert_to_trt.containers import open_container
-from convert_to_trt.environment import change_into
-from convert_to_trt.model_files import FROZEN_GRAPH, ONNX
-from convert_to_trt.process_limits import MEMORY_LIMIT_GB, TIME_LIMIT, limit_process
-from convert_to_trt.settings import (
+from convert_to_trt.classifier_settings import (
     AUTO,
     GIVEN,
     PRESETS,
@@ -29,6 +25,10 @@ from convert_to_trt.settings import (
     read_number,
     settle,
 )
+from convert_to_trt.converter_environments import change_into
+from convert_to_trt.model_bundles import open_container
+from convert_to_trt.model_files import FROZEN_GRAPH, ONNX
+from convert_to_trt.process_limits import MEMORY_LIMIT_GB, TIME_LIMIT, limit_process
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import ParameterError
 

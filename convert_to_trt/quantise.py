@@ -22,7 +22,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from convert_to_trt.parity import classify_crops, square_crop
+from convert_to_trt.conversion_parity import classify_crops, square_crop
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import create_session

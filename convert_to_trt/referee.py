@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert_to_trt.evidence import Evidence
-from convert_to_trt.fits import AGREES, AGREES_RENDERED, Fit, is_clearly_better, measure_fit
-from convert_to_trt.origins import Origin
-from convert_to_trt.settings import PRESETS, Preset, Settings
-from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK
+from convert_to_trt.classifier_settings import PRESETS, Preset, Settings
+from convert_to_trt.referee_evidence import Evidence
+from convert_to_trt.referee_fits import AGREES, AGREES_RENDERED, Fit, is_clearly_better, measure_fit
+from convert_to_trt.tool_of_origin import Origin
+from mask_detector_ros.label_roles import WITH_MASK, WITHOUT_MASK
 
 MOST_LABELS = 4
 """Maximum number of labels of which every order is tried."""

@@ -20,14 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convert_to_trt.containers import open_container
-from convert_to_trt.environment import change_into
+from convert_to_trt.classifier_settings import PRESETS, Settings
+from convert_to_trt.converter_environments import change_into
 from convert_to_trt.keras_to_onnx import build_parser
+from convert_to_trt.model_bundles import open_container
 from convert_to_trt.process_limits import limit_process
-from convert_to_trt.settings import PRESETS, Settings
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.roles import WITH_MASK, WITHOUT_MASK
+from mask_detector_ros.label_roles import WITH_MASK, WITHOUT_MASK
 
 if TYPE_CHECKING:
     from convert_to_trt.referee import Verdict
@@ -72,11 +72,11 @@ def judge_model(row: dict[str, str], crops_folder: Path | None) -> dict[str, Any
         `model`, `right` and one entry for each of `FAULTS` that the model can have: the verdict
         as a record, with `warned`.
     """
-    from convert_to_trt.candidates import make_classify, varied_parts
+    from convert_to_trt.choose_settings import make_classify, varied_parts
     from convert_to_trt.conversion import prepare
-    from convert_to_trt.evidence import gather
     from convert_to_trt.face_crops import read_crops
     from convert_to_trt.referee import judge
+    from convert_to_trt.referee_evidence import gather
 
     words = [row["model"], "--labels", row["labels"], "--preprocess", row["preprocess"]]
     for name in ("color", "outputs", "size"):

@@ -11,9 +11,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from convert_to_trt.frozen_graphs import find_ends, free_batch, settle_phase
-from convert_to_trt.graph_operations import graph_operations, reject_graph, saved_operations
+from convert_to_trt.frozen_graph_ends import find_ends, free_batch, settle_phase
 from convert_to_trt.model_files import SAVED_MODEL
+from convert_to_trt.tensorflow_code_check import graph_operations, reject_graph, saved_operations
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,
     Original,

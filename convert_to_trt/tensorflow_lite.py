@@ -13,9 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from convert_to_trt.network import Network, in_steps
-from convert_to_trt.onnx_ends import choose_output, free_batch
-from convert_to_trt.onnx_form import batch_of
+from convert_to_trt.loaded_network import Network, in_steps
+from convert_to_trt.onnx_inputs_outputs import choose_output, free_batch
+from convert_to_trt.onnx_models import batch_of
 from convert_to_trt.tensorflow_lite_files import read_preprocessing, reject_custom_operations
 from convert_to_trt.tensorflow_models import choose_one, unloadable, unrunnable
 from convert_to_trt.tensorflow_to_onnx import translate_lite

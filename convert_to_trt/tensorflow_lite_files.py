@@ -15,7 +15,7 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 from tensorflow.lite.python import schema_py_generated as schema
 
-from convert_to_trt.graph_operations import COMPUTING
+from convert_to_trt.tensorflow_code_check import COMPUTING
 from mask_detector_ros.errors import ModelError
 
 _METADATA = b"TFLITE_METADATA"

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from convert_to_trt.network import in_steps
+from convert_to_trt.loaded_network import in_steps
 from mask_detector_ros.errors import ModelError
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -16,17 +16,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from convert_to_trt import cascade_images as images
-from convert_to_trt import cascade_parts as parts
+from convert_to_trt import graph_box_steps as parts
+from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
-from convert_to_trt.onnx_form import IR_VERSION, OPSET
+from convert_to_trt.onnx_models import IR_VERSION, OPSET
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
 from mask_detector_ros.inference.fixed_slots import FREE_SLOTS
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
-from mask_detector_ros.mtcnn.one_pass import PROPOSAL_OVERLAP, Letterbox, letterboxes
 from mask_detector_ros.mtcnn.two_stage_cascade import FACE_OVERLAP
+from mask_detector_ros.mtcnn.two_stage_proposals import PROPOSAL_OVERLAP, Letterbox, letterboxes
 
 CANDIDATE_SLOTS = 512
 """Maximum number of cells over all passes for suppression, best scores first."""
@@ -148,7 +148,7 @@ class _Composer:
         return value
 
     def _decode(self, moves: str, table: str) -> str:
-        """`one_pass.decode_cells` and `Letterbox.to_frame`: (K, 4) boxes of the image."""
+        """`decode_cells` and `Letterbox.to_frame`: (K, 4) boxes of the image."""
         g = self.g
         x, y, width, height = g.columns(table, 4)
         dx, dy, dw, dh = g.columns(moves, 4)

@@ -3,7 +3,7 @@
 
 `reference/launch.md` comes from the arguments that the launch file declares and
 `reference/commands.md` from the parsers of `mask-detector`. `reference/parameters.md` is in the
-repository; `python -m mask_detector_ros.ros.parameters` writes it.
+repository; `python -m mask_detector_ros.ros.node_parameters` writes it.
 """
 
 from __future__ import annotations

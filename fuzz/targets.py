@@ -132,8 +132,8 @@ def onnx_file(data: bytes) -> None:
 
 def keras_config(data: bytes) -> None:
     """The architecture of a Keras model; code in it must be detected."""
-    from convert_to_trt.carried_code import find_keras_code, reject_keras_code
     from convert_to_trt.keras1 import translate_keras1
+    from convert_to_trt.keras_code_check import find_keras_code, reject_keras_code
     from convert_to_trt.model_files import parse_json
 
     with expected():
@@ -170,7 +170,7 @@ def server_answer(data: bytes) -> None:
     from mask_detector_ros.inference.base import TensorInfo
     from mask_detector_ros.inference.triton.served_model import OUTPUTS, ServedModel, read_config
     from mask_detector_ros.inference.triton.session import read_answer
-    from mask_detector_ros.mtcnn.settings import DetectionSettings
+    from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
     from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 
     is_config = data[:1] == b"c"

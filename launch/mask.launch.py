@@ -26,7 +26,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
 from mask_detector_ros.ros.dds_environment import image_environment
-from mask_detector_ros.ros.parameters import ROS_NAME, ROS_NAMES, split_names
+from mask_detector_ros.ros.node_parameters import ROS_NAME, ROS_NAMES, split_names
 from mask_detector_ros.ros.subscription import TRANSPORTS
 
 CONFIG = Path(__file__).parent.parent / "config"

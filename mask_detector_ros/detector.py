@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mask_detector_ros.dispatch import Dispatch
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.heap import HeapTrimmer
+from mask_detector_ros.imaging.bgr_input import ImageInput, as_bgr
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.imaging.inputs import ImageInput, as_bgr
-from mask_detector_ros.mtcnn.budget import Overrun
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.label_roles import find_labels
+from mask_detector_ros.mtcnn.candidate_budget import Overrun
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.roles import find_labels
 from mask_detector_ros.tracking.tracker import MAX_GAP, Tracker
 
 

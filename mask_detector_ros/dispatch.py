@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mask_detector_ros.background import BackgroundLoad
+from mask_detector_ros.background_load import BackgroundLoad
 from mask_detector_ros.errors import BackendError, ImageError, ParameterError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
@@ -24,7 +24,7 @@ from mask_detector_ros.inference import (
 )
 from mask_detector_ros.inference.gpu_choice import find_serving_gpu
 from mask_detector_ros.models import hash_networks
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.networks import (
     LoadedNetworks,
     connect_networks,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mask_detector_ros.roles import guess_roles
+from mask_detector_ros.label_roles import guess_roles
 
 NO_LABEL = -1
 """`label_ids` of a face that no classifier has seen yet."""
@@ -29,7 +29,7 @@ class Faces:
         label_names: the K label names, in the column order of `probabilities`.
         label_ids: (N,) int64, index into `label_names`. Defaults to the most probable label
             (a tracker passes smoothed ids), or `NO_LABEL` where K is 0.
-        label_roles: the meaning of each of the K labels, one of `roles.ROLES` or empty.
+        label_roles: the meaning of each of the K labels, one of `label_roles.ROLES` or empty.
             Derived from the names unless given.
         track_ids: (N,) int64, or None without tracking.
         track_ages: (N,) float64, seconds since each track was first seen, or None without

@@ -19,7 +19,7 @@ from mask_detector_ros.inference import EngineOptions, ServerOptions, connect, c
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_choice import load_on_gpu
 from mask_detector_ros.inference.gpus import Gpu
-from mask_detector_ros.inference.probe import probe_model
+from mask_detector_ros.inference.model_probe import probe_model
 from mask_detector_ros.models import (
     classifier_name,
     find_cascade_graph,
@@ -29,10 +29,10 @@ from mask_detector_ros.models import (
     is_shipped,
     takes_classifier,
 )
-from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
-from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
+from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
 logger = logging.getLogger(__name__)

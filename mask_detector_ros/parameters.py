@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The detector's parameter table, shared by Python keywords, command options and ROS.
 
-The node adds more in `mask_detector_ros.ros.parameters`. Both tables generate
+The node adds more in `mask_detector_ros.ros.node_parameters`. Both tables generate
 `config/mask_detector.yaml` and the docs' page.
 """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.errors import MaskDetectorError, ServerError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.networks import LoadedNetworks, try_out
 
 RETRY_PERIOD = 0.5

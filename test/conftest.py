@@ -16,7 +16,7 @@ from ros_domains import reserve_domain
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import find_detector
-from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from mask_detector_ros.sources.sample_scene import scene
 
 

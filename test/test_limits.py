@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.adversarial import adversarial
+from benchmark.adversarial_images import adversarial
 from benchmark.memory_bound import bound_mb
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, SourceError
@@ -30,7 +30,7 @@ LIMITS = ROW.findall((ROOT / "docs" / "reference" / "limits.md").read_text(encod
 def parameter_default(name: str) -> Any:
     table = list(DETECTOR_PARAMETERS)
     if find_spec("rclpy"):
-        from mask_detector_ros.ros.parameters import NODE_PARAMETERS
+        from mask_detector_ros.ros.node_parameters import NODE_PARAMETERS
 
         table += NODE_PARAMETERS
     return next((p.default for p in table if p.name == name), None)

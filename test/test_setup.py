@@ -18,10 +18,10 @@ SCRIPT = UNDERLAY / "setup_environment.py"
 sys.path.insert(0, str(UNDERLAY))
 
 from environment import (  # noqa: E402
-    command,
     logged,
     project_requirements,
     ros_sources,
+    run_steps,
     steps,
     surroundings,
 )
@@ -246,9 +246,9 @@ def test_a_finished_step_is_not_done_again(
     tmp_path: Path, step: Callable[[Callable[[], None]], steps.Step]
 ) -> None:
     finished = step(lambda: None)
-    assert not command.is_done(finished, tmp_path)
-    command.do(finished, tmp_path)
-    assert command.is_done(finished, tmp_path)
+    assert not run_steps.is_done(finished, tmp_path)
+    run_steps.do(finished, tmp_path)
+    assert run_steps.is_done(finished, tmp_path)
 
 
 def test_a_failed_step_is_done_again(
@@ -257,14 +257,14 @@ def test_a_failed_step_is_done_again(
     def fail() -> None:
         raise SetupError("it failed", "repair it")
 
-    command.do(step(lambda: None), tmp_path)
+    run_steps.do(step(lambda: None), tmp_path)
     with pytest.raises(SetupError):
-        command.do(step(fail), tmp_path)
-    assert not command.is_done(step(fail), tmp_path)
+        run_steps.do(step(fail), tmp_path)
+    assert not run_steps.is_done(step(fail), tmp_path)
 
 
 def test_a_second_set_up_waits_for_the_first(tmp_path: Path) -> None:
-    with command.lock_directory(tmp_path / ".venv"):
+    with run_steps.lock_directory(tmp_path / ".venv"):
         second = subprocess.Popen(
             [sys.executable, "-u", SCRIPT, "--venv", tmp_path / ".venv"],
             env=without_ros(PATH=str(tmp_path)),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
-from training.face_data import LABELS, FaceRow, read_faces, read_image
+from training.mask_data import LABELS, FaceRow, read_faces, read_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

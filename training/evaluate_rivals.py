@@ -34,7 +34,8 @@ from mask_detector_ros import MaskDetector
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.evaluation.dataset import LABELS, LabelledImage, read_dataset
 from mask_detector_ros.evaluation.matching import MIN_OVERLAP
-from mask_detector_ros.evaluation.observe import Networks, observe
+from mask_detector_ros.evaluation.report_tables import Table, words
+from mask_detector_ros.evaluation.run_networks import Networks, observe
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
     WANTED_PRECISION,
@@ -42,9 +43,8 @@ from mask_detector_ros.evaluation.summary import (
     found_at_precision,
     summarise,
 )
-from mask_detector_ros.evaluation.tables import Table, words
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.sources import read_image
 from training.rivals import RIVALS, Rival

@@ -17,12 +17,12 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
-from mask_detector_ros.mtcnn.cascade import Cascade
-from mask_detector_ros.mtcnn.settings import DetectionSettings
-from training.augment import WITHOUT_MASK
-from training.face_data import LABELS_ONLY, FaceRow
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
+from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
+from training.mask_augmentation import WITHOUT_MASK
+from training.mask_data import LABELS_ONLY, FaceRow
+from training.mtcnn_augmentation import Boxes, Image, compress, paint_masks, rescale
 from training.mtcnn_settings import Settings
-from training.mtcnn_views import Boxes, Image, compress, paint_masks, rescale
 
 NEGATIVE, PART, POSITIVE = range(3)
 UNUSED = -1

@@ -27,8 +27,8 @@ from torch.nn import functional
 
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
-from training.face_data import LABELS, read_image
-from training.mtcnn_views import paint_masks
+from training.mask_data import LABELS, read_image
+from training.mtcnn_augmentation import paint_masks
 from training.train_decision import SETTINGS_FILE, make_network, read_settings, write_network
 from training.two_stage.photographs import IGNORE, Photograph, read_photographs
 

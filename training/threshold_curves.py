@@ -23,7 +23,7 @@ from tqdm import tqdm
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.dataset import LABELS, read_dataset
-from mask_detector_ros.evaluation.observe import Networks, observe
+from mask_detector_ros.evaluation.run_networks import Networks, observe
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
     WANTED_PRECISION,
@@ -33,8 +33,8 @@ from mask_detector_ros.evaluation.summary import (
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import bbox_regression, non_max_suppression
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
-from mask_detector_ros.mtcnn.cascade import LAST_OVERLAP, Cascade
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
+from mask_detector_ros.mtcnn.three_stage_cascade import LAST_OVERLAP, Cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 

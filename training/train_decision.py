@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mask_detector_ros.errors import ModelError
-from training.augment import WITHOUT_MASK
-from training.command import OUT, REPOSITORY, run_training, training_parser
 from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
-from training.face_data import LABELS_ONLY, read_faces
+from training.mask_augmentation import WITHOUT_MASK
+from training.mask_data import LABELS_ONLY, read_faces
+from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.decision_loss import decision_loss
 from training.two_stage.decision_network import DecisionNetwork
 from training.two_stage.decision_settings import Settings, read_settings
 from training.two_stage.decision_teacher import DecisionTeacher
 from training.two_stage.decision_views import CropMaker
 from training.two_stage.export_decision import calibrate, export_decision
-from training.two_stage.harvest import harvest
+from training.two_stage.harvest_proposals import harvest
 from training.two_stage.image_store import ImageStore, load_store
 from training.two_stage.landmark_targets import with_landmarks
 from training.two_stage.photographs import read_photographs

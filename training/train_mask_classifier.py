@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.command import OUT, REPOSITORY, run_training, training_parser
 from training.evaluate_mask_classifier import evaluation_crops, format_report
-from training.export_onnx import export_onnx
-from training.face_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
-from training.mask_learning import Settings, Trainer, read_settings
+from training.export_mask_classifier import export_onnx
+from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
 from training.mask_network import MaskNetwork, fit_temperature
 from training.mask_teacher import Teacher, TeacherNetwork, export_teacher
+from training.mask_training_loop import Settings, Trainer, read_settings
+from training.training_command import OUT, REPOSITORY, run_training, training_parser
 
 SETTINGS_FILE = Path(__file__).with_name("mask_classifier.yaml")
 

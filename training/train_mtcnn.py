@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from training.checkpoints import write_whole
-from training.command import OUT, run_training, training_parser
-from training.face_data import read_faces, read_image
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
+from training.mask_data import read_faces, read_image
 from training.mtcnn_data import (
     STOCK,
     Photograph,
@@ -35,9 +34,10 @@ from training.mtcnn_data import (
     harvest,
     join_samples,
 )
-from training.mtcnn_learning import fine_tune
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
 from training.mtcnn_settings import Settings, read_settings
+from training.mtcnn_training_loop import fine_tune
+from training.training_command import OUT, run_training, training_parser
 
 SETTINGS_FILE = Path(__file__).with_name("mtcnn.yaml")
 SOURCE = f"training/train_mtcnn.py, from the weights of {PACKAGE}"

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.augment import WITHOUT_MASK
-from training.command import OUT, REPOSITORY, run_training, training_parser
+from training.mask_augmentation import WITHOUT_MASK
+from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.export_proposal import export_proposal
 from training.two_stage.image_store import ImageStore, load_store
 from training.two_stage.photographs import Photograph, read_photographs

@@ -26,6 +26,6 @@ if __name__ == "__main__":
         sys.stderr.write(complaint + "\n")
         sys.exit(1)
 
-    from environment.command import main
+    from environment.run_steps import main
 
     sys.exit(main())

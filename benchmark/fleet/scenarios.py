@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from benchmark.fleet import network
-from benchmark.fleet.robot import sample_frames
-from benchmark.fleet.robots import SERVER, Figures, Robots, measure
+from benchmark.fleet.robot_processes import SERVER, Figures, Robots, measure
+from benchmark.fleet.simulated_robot import sample_frames
+from benchmark.fleet.slow_network import Proxy, find_obstacle, namespace
 from benchmark.inference_server import InferenceServer
 from benchmark.processes import Lost, wait_for
 from mask_detector_ros.detector import MaskDetector
@@ -251,11 +251,14 @@ def overload(load: Load) -> Iterator[Row]:
 
 def slow_network(load: Load) -> Iterator[Row]:
     """Robots far away: results go on, from the server or not."""
-    obstacle = network.find_obstacle()
+    obstacle = find_obstacle()
     name = f"{DELAY * 1e3:.0f} ms, {LOSS:.0%} loss"
     options = {"backend": "auto", "server_image_format": "jpeg", "server_deadline": 0.5}
     if not obstacle:
-        with network.namespace(DELAY, LOSS) as link, InferenceServer(host=link.address) as server:
+        with (
+            namespace(DELAY, LOSS) as link,
+            InferenceServer(host=link.address) as server,
+        ):
             url = server.address.replace(link.address, link.host)
             yield _far(
                 name,
@@ -264,7 +267,7 @@ def slow_network(load: Load) -> Iterator[Row]:
                 load,
             )
         return
-    with InferenceServer() as server, network.Proxy(server.address, DELAY, LOSS) as proxy:
+    with InferenceServer() as server, Proxy(server.address, DELAY, LOSS) as proxy:
         remark = f"by a proxy ({obstacle})"
         yield _far(
             name, remark, Robots(load.robots, load.rate, **options, server_url=proxy.address), load

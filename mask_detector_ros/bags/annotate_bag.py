@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mask_detector_ros.annotation_messages import ANNOTATIONS
+from mask_detector_ros.bags.bag_file import Damage, DamageError, RawMessage
 from mask_detector_ros.bags.journal import Journal
-from mask_detector_ros.bags.messages import DRAWING, MessageWriter, message_types
+from mask_detector_ros.bags.message_writer import DRAWING, MessageWriter, message_types
 from mask_detector_ros.bags.reading import Bag
-from mask_detector_ros.bags.storage import Damage, DamageError, RawMessage
 from mask_detector_ros.detector import FaceStream, MaskDetector
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.faces import Faces

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mask_detector_ros.bags.storage import (
+from mask_detector_ros.bags.bag_file import (
     LARGEST_CHUNK,
     MALFORMED,
     Channel,

@@ -17,8 +17,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from mask_detector_ros.bags import mcap_file, ros1_file, sqlite_file
-from mask_detector_ros.bags.messages import message_types
-from mask_detector_ros.bags.storage import (
+from mask_detector_ros.bags.bag_file import (
     LARGEST_CHUNK,
     MALFORMED,
     ZSTD_MAGIC,
@@ -31,6 +30,7 @@ from mask_detector_ros.bags.storage import (
     decompressed,
     is_zstd,
 )
+from mask_detector_ros.bags.message_writer import message_types
 from mask_detector_ros.errors import SourceError
 
 _FORMATS: dict[bytes, Callable[[Path, Damage], BagFile]] = {

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mask_detector_ros.bags.storage import (
+from mask_detector_ros.bags.bag_file import (
     LARGEST_CHUNK,
     MALFORMED,
     Channel,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from mask_detector_ros.bags.storage import MALFORMED, Channel, Damage, RawMessage, image_kind
+from mask_detector_ros.bags.bag_file import MALFORMED, Channel, Damage, RawMessage, image_kind
 
 MAGIC = b"SQLite format 3\0"
 _BROKEN = (sqlite3.Error, *MALFORMED)

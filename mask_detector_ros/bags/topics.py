@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from mask_detector_ros.bags.bag_file import COMPRESSED, IMAGE, Channel
 from mask_detector_ros.bags.reading import Bag
-from mask_detector_ros.bags.storage import COMPRESSED, IMAGE, Channel
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.encodings import DEPTH_ENCODINGS, depth_of_format
 

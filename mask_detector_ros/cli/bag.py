@@ -20,7 +20,7 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
-from mask_detector_ros.cli.results import output_path
+from mask_detector_ros.cli.result_files import output_path
 from mask_detector_ros.errors import BackendError, SourceError
 from mask_detector_ros.models import find_networks
 from mask_detector_ros.parameters import (

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from mask_detector_ros.cli.options import make_report_folder
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.markdown_report import table_markdown
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.inference import BACKENDS, choose_backend
 from mask_detector_ros.sources import read_image
 from mask_detector_ros.speed import cases as plans
+from mask_detector_ros.speed.benchmark_frames import digest, make_frames, source_of
 from mask_detector_ros.speed.case_candidates import (
     PEERS,
     Run,
@@ -29,7 +30,6 @@ from mask_detector_ros.speed.case_candidates import (
 )
 from mask_detector_ros.speed.cases import LABEL, Case, Size
 from mask_detector_ros.speed.cost_plots import draw_cost_plots
-from mask_detector_ros.speed.frames import digest, make_frames, source_of
 from mask_detector_ros.speed.machine import describe_machine
 from mask_detector_ros.speed.peer_environments import ENVIRONMENTS
 from mask_detector_ros.speed.report import build_rows, count_macs, fit_cost_lines, summarise

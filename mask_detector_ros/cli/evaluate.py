@@ -21,12 +21,12 @@ from mask_detector_ros.evaluation.dataset import Dataset, read_dataset
 from mask_detector_ros.evaluation.html_report import build_report
 from mask_detector_ros.evaluation.markdown_report import build_markdown
 from mask_detector_ros.evaluation.matching import MIN_OVERLAP
-from mask_detector_ros.evaluation.observations import Observations
-from mask_detector_ros.evaluation.observe import Networks, observe
 from mask_detector_ros.evaluation.perturb import PERTURBATIONS
 from mask_detector_ros.evaluation.plots import draw_plots
+from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.report_tables import confusion_tables, full_tables, short_tables
+from mask_detector_ros.evaluation.run_networks import Networks, observe
 from mask_detector_ros.evaluation.summary import Summary, summarise
-from mask_detector_ros.evaluation.tables import confusion_tables, full_tables, short_tables
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
-from mask_detector_ros.cli.results import Results, add_result_options, name_record, output_path
+from mask_detector_ros.cli.result_files import Results, add_result_options, name_record, output_path
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.output_file import check_output, write_output

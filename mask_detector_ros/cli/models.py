@@ -13,6 +13,7 @@ from typing import Any
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
+from mask_detector_ros.label_roles import guess_roles
 from mask_detector_ros.models import (
     ModelEntry,
     find_classifier,
@@ -20,7 +21,6 @@ from mask_detector_ros.models import (
     read_manifest,
     read_model,
 )
-from mask_detector_ros.roles import guess_roles
 
 
 def add_parser(commands: Any) -> None:

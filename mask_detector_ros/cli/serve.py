@@ -110,9 +110,9 @@ def add_load_options(parser: argparse.ArgumentParser, how: str) -> None:
 def run(arguments: argparse.Namespace) -> int:
     # Only now: the other commands need none of it.
     from mask_detector_ros.serving.configuration import ServingOptions
-    from mask_detector_ros.serving.environment import find_triton
-    from mask_detector_ros.serving.repository import describe_model
-    from mask_detector_ros.serving.server import TritonServer
+    from mask_detector_ros.serving.model_repository import describe_model
+    from mask_detector_ros.serving.triton_environment import find_triton
+    from mask_detector_ros.serving.triton_server import TritonServer
 
     find_triton()
     require_in_range(arguments)

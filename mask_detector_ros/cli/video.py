@@ -22,7 +22,7 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
-from mask_detector_ros.cli.results import Results, add_result_options, output_path
+from mask_detector_ros.cli.result_files import Results, add_result_options, output_path
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.video_encoders import VIDEO_SUFFIXES, encoder_note

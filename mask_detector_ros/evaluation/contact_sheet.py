@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.evaluation.dataset import LABELS
 from mask_detector_ros.evaluation.matching import NO_MATCH
-from mask_detector_ros.evaluation.observations import Observations
-from mask_detector_ros.evaluation.tables import words
+from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.report_tables import words
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
 from mask_detector_ros.sources import read_image

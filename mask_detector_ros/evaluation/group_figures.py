@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.evaluation.bootstrap import Estimate, estimate
 from mask_detector_ros.evaluation.dataset import WITHOUT_MASK, WORN_INCORRECTLY
-from mask_detector_ros.evaluation.groups import TONES, YAWS, yaw_ratio
+from mask_detector_ros.evaluation.face_groups import TONES, YAWS, yaw_ratio
 from mask_detector_ros.evaluation.matching import NO_MATCH
 from mask_detector_ros.evaluation.metrics import Values, Weights, mean, ratio
-from mask_detector_ros.evaluation.observations import Observations
+from mask_detector_ros.evaluation.predictions import Observations
 
 MIN_SIDE = 24.0
 """Minimum longer side in pixels of grouped faces: yaw and skin of smaller ones are guesses."""

@@ -9,7 +9,7 @@ from html import escape
 
 from mask_detector_ros.evaluation.contact_sheet import WrongFace, thumbnail
 from mask_detector_ros.evaluation.label_files import Problem
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 
 SHOWN_PROBLEMS = 200
 """Maximum number of problems listed; the JSON report has all."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.evaluation.dataset import LABELS, WORN_INCORRECTLY
-from mask_detector_ros.roles import guess_roles
+from mask_detector_ros.label_roles import guess_roles
 
 LEFT_OUT = -1
 """Column of a label without a role, such as "background"."""

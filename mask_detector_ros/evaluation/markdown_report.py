@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mask_detector_ros.evaluation.html_report import NOTES
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 
 
 def build_markdown(

@@ -21,7 +21,8 @@ from mask_detector_ros.evaluation.metrics import (
     precision_recall,
     ratio,
 )
-from mask_detector_ros.evaluation.observations import Observations
+from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.report_tables import words
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
     SIZES,
@@ -29,7 +30,6 @@ from mask_detector_ros.evaluation.summary import (
     detection_rows,
     in_range,
 )
-from mask_detector_ros.evaluation.tables import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -30,7 +30,7 @@ from mask_detector_ros.evaluation.metrics import (
     roc_auc,
     threshold_at_precision,
 )
-from mask_detector_ros.evaluation.observations import Observations
+from mask_detector_ros.evaluation.predictions import Observations
 
 SIZES = {
     "all sizes": (0.0, np.inf),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.imaging.tags import FONT, place_tags
+from mask_detector_ros.imaging.label_tags import FONT, place_tags
 
 Color = tuple[int, int, int]
 

@@ -21,9 +21,9 @@ from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session
 from mask_detector_ros.inference.cuda_provider import PROVIDER, check_provider
 from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
+from mask_detector_ros.inference.gpu_parity import check_parity
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
-from mask_detector_ros.inference.parity import check_parity
 from mask_detector_ros.inference.tensorrt.profile import make_profile, parity_shapes
 
 GRAPH_LIMIT = 32

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from mask_detector_ros.inference import EngineOptions
 from mask_detector_ros.inference.base import Session
-from mask_detector_ros.mtcnn.cascade import Cascade
+from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
 

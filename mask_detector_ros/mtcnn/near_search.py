@@ -18,7 +18,7 @@ import numpy as np
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.mtcnn.pyramid import PackedPyramid, lay_out
+from mask_detector_ros.mtcnn.pnet_pyramid import PackedPyramid, lay_out
 
 NEAR_MARGIN, NEAR_SIDES = 0.75, (60, 42, 30, 22)
 """Context on each side of the last box, and the sizes of the squares in pixels: the face itself is

@@ -14,9 +14,9 @@ from mask_detector_ros.errors import ImageError, ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.inference.base import Session, require_finite, require_probabilities
-from mask_detector_ros.mtcnn.budget import Overrun
-from mask_detector_ros.mtcnn.settings import DetectionSettings
-from mask_detector_ros.roles import read_roles
+from mask_detector_ros.label_roles import read_roles
+from mask_detector_ros.mtcnn.candidate_budget import Overrun
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 
 logger = logging.getLogger(__name__)
 

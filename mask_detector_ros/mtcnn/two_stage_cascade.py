@@ -28,17 +28,17 @@ from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
-from mask_detector_ros.mtcnn.budget import Overrun
+from mask_detector_ros.label_roles import read_roles
+from mask_detector_ros.mtcnn.candidate_budget import Overrun
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.input_tiles import input_tiles
-from mask_detector_ros.mtcnn.one_pass import (
+from mask_detector_ros.mtcnn.two_stage_proposals import (
     MAX_CANDIDATES,
     best_scored,
     decode_cells,
     letterboxes,
     suppress_candidates,
 )
-from mask_detector_ros.mtcnn.settings import DetectionSettings
-from mask_detector_ros.roles import read_roles
 
 FACE_OVERLAP = 0.4
 """Intersection over union above which the worse of two faces is suppressed."""
@@ -53,7 +53,7 @@ class TwoStageCascade:
 
     Attributes:
         label_names: the decision network's labels, in the order of its output.
-        label_roles: role of each label, see `mask_detector_ros.roles`.
+        label_roles: role of each label, see `mask_detector_ros.label_roles`.
         side: side of its crops in pixels.
         sessions: sessions of both networks, in order.
         overrun: the last frame's candidates beyond `max_candidates`; None if it had no more.

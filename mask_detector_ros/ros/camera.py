@@ -22,6 +22,7 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
+from mask_detector_ros.ros.camera_geometry import Geometry
 from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
 from mask_detector_ros.ros.diagnostics import (
     WARNING_PERIOD,
@@ -30,11 +31,10 @@ from mask_detector_ros.ros.diagnostics import (
     describe_backend,
     describe_failure,
 )
-from mask_detector_ros.ros.geometry import Geometry
-from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
+from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown, find_clock_fault
 from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS, nanoseconds
-from mask_detector_ros.ros.parameters import split_names
-from mask_detector_ros.ros.results import Results
+from mask_detector_ros.ros.node_parameters import split_names
+from mask_detector_ros.ros.result_publishers import Results
 from mask_detector_ros.ros.subscription import ImageSubscription
 from mask_detector_ros.ros.worker import Work
 

@@ -19,7 +19,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.distribution import count_nodes_called
-from mask_detector_ros.ros.latency import LatencyBreakdown
+from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PERIOD = 1.0

@@ -28,7 +28,7 @@ from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
 from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS
-from mask_detector_ros.ros.parameters import descriptor
+from mask_detector_ros.ros.node_parameters import descriptor
 from mask_detector_ros.ros.publishing import warn_if_unsent
 from mask_detector_ros.ros.result_gate import ResultGate, has_reliable_subscriber
 from mask_detector_ros.ros.run_node import run_node

@@ -28,14 +28,14 @@ from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.ros.camera import Arrival, Camera, make_cameras
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
 from mask_detector_ros.ros.library_log import forward_library_log
-from mask_detector_ros.ros.parameter_changes import check_changes
-from mask_detector_ros.ros.parameters import (
+from mask_detector_ros.ros.node_parameters import (
     NODE_PARAMETERS,
     declare_parameters,
     parameter_values,
     plain_value,
     split_names,
 )
+from mask_detector_ros.ros.parameter_changes import check_changes
 from mask_detector_ros.ros.publishing import warn_if_unsent
 from mask_detector_ros.ros.run_node import report_exceptions, run_node
 from mask_detector_ros.ros.watchdog import Watchdog

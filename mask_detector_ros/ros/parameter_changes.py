@@ -12,7 +12,7 @@ from rcl_interfaces.msg import SetParametersResult
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.models import DETECTORS, OWN_LABELS, read_manifest
 from mask_detector_ros.parameter_type import Parameter
-from mask_detector_ros.ros.parameters import PATH_LOCK, plain_value
+from mask_detector_ros.ros.node_parameters import PATH_LOCK, plain_value
 
 SERVER_LOCKED = (
     *("server_url", "server_ca", "server_token_file", "server_certificate", "server_key"),

@@ -32,7 +32,7 @@ from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.ros.conversions import image_from_message
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.messages import nanoseconds
-from mask_detector_ros.ros.parameters import declare_parameters, parameter_values
+from mask_detector_ros.ros.node_parameters import declare_parameters, parameter_values
 from mask_detector_ros.ros.run_node import run_node
 from mask_detector_ros.ros.subscription import STEADY_CLOCK
 

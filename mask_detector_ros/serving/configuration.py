@@ -1,28 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn the server's options into Triton's model repository and command line."""
+"""Options of the inference server, and the command line of Triton for them."""
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.serving.environment import TritonFiles
-from mask_detector_ros.serving.repository import (
-    INPUTS,
-    OUTPUTS,
-    Word,
-    queue_policy,
-    to_map,
-    write_model,
-)
-from mask_detector_ros.shared_files import PACKAGE
+from mask_detector_ros.serving.triton_environment import TritonFiles
 
 TOKEN_KEY = "mask-detector-token"
 """Name of the HTTP header, and after `triton-grpc-protocol-` of the gRPC metadata."""
@@ -78,48 +65,6 @@ class ServingOptions:
 
 def _is_loopback(address: str) -> bool:
     return address == "localhost" or address == "::1" or address.startswith("127.")
-
-
-def write_repository(
-    folder: Path,
-    options: ServingOptions,
-    values: Mapping[str, Any],
-    facts: Mapping[str, str],
-    packages: Path,
-) -> None:
-    """A model repository with the detector, for Triton's Python backend.
-
-    Args:
-        folder: of the repository.
-        options: name, instances and queue.
-        values: detector parameters that each instance loads with.
-        facts: the result of `repository.describe_model`.
-        packages: folder with the NumPy that the backend understands.
-    """
-    parameters = {**facts, "detector_values": json.dumps(dict(values))}
-    version = write_model(
-        folder,
-        {
-            "name": options.model_name,
-            "backend": "python",
-            # Images differ in size, and a batch gains nothing on a CPU.
-            "max_batch_size": 0,
-            "input": INPUTS,
-            "output": OUTPUTS,
-            "instance_group": {"count": options.instances, "kind": Word("KIND_CPU")},
-            "dynamic_batching": {
-                "default_queue_policy": queue_policy(options.queue_size, options.queue_limit)
-            },
-            "parameters": to_map(parameters),
-        },
-    )
-    # Triton starts a Python of its own; it must find what this one finds.
-    places = [str(packages), str(PACKAGE.parent), *(p for p in sys.path if p)]
-    (version / "model.py").write_text(
-        f"import sys\n\nsys.path[:0] = {places!r}\n"
-        "from mask_detector_ros.serving.triton_model import TritonPythonModel  # noqa\n",
-        encoding="utf-8",
-    )
 
 
 def build_command(

@@ -16,7 +16,7 @@ from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import WORKSPACE_MB, Session
 from mask_detector_ros.models import hash_networks
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
-from mask_detector_ros.serving.repository import (
+from mask_detector_ros.serving.model_repository import (
     Word,
     describe_model,
     queue_policy,

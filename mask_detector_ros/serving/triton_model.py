@@ -2,7 +2,7 @@
 """The model that Triton's Python backend runs in each instance: one detector, one request at a
 time.
 
-Triton imports this through the `model.py` that `server.write_repository` makes.
+Triton imports this through the `model.py` that `write_repository` makes.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def read_image(request: Any, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def to_tensors(faces: Faces, dropped: int) -> list[Any]:
-    """The outputs of `repository.OUTPUTS`."""
+    """The outputs of `model_repository.OUTPUTS`."""
     arrays = {
         "boxes": faces.boxes,
         "scores": faces.scores,

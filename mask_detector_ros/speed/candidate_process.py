@@ -22,8 +22,8 @@ import mask_detector_ros
 from mask_detector_ros.inference.cores import fastest_processors
 from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
 from mask_detector_ros.models import models_directory
+from mask_detector_ros.speed.benchmark_frames import Source
 from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, Candidate, Run
-from mask_detector_ros.speed.frames import Source
 from mask_detector_ros.speed.peer_environments import (
     PeerError,
     clean_environment,

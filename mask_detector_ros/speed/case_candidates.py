@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mask_detector_ros.inference import CPU_BACKENDS, GPU_BACKENDS, is_installed
+from mask_detector_ros.speed.arithmetic_floor import MATRIX_SIDE
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
-from mask_detector_ros.speed.floor import MATRIX_SIDE
 from mask_detector_ros.speed.peer_environments import COMPILED
 
 

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.speed.arithmetic_floor import MATRIX_MACS, FloorCounter
+from mask_detector_ros.speed.benchmark_frames import Source, source_of
 from mask_detector_ros.speed.candidates.detectors import FACTOR, THRESHOLDS
 from mask_detector_ros.speed.case_candidates import Run
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
-from mask_detector_ros.speed.floor import MATRIX_MACS, FloorCounter
-from mask_detector_ros.speed.frames import Source, source_of
-from mask_detector_ros.speed.measures import agreement, fit_line, ratio, ratio_quartiles, spread
+from mask_detector_ros.speed.report_measures import (
+    agreement,
+    fit_line,
+    ratio,
+    ratio_quartiles,
+    spread,
+)
 from mask_detector_ros.speed.timing import Times, Timings
 
 Row = dict[str, Any]

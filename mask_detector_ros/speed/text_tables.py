@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.speed.cases import DETECT, LABEL, PLACES
 from mask_detector_ros.speed.report import Row, case_of, summarise
 

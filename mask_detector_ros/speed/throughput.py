@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.inference import BACKENDS, CPU_BACKENDS, is_installed
 from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
 from mask_detector_ros.sources.sample_scene import SampleScene

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mask_detector_ros.speed.benchmark_frames import Source, source_of
 from mask_detector_ros.speed.candidate_process import Process, set_up, start
 from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, Candidate, Run
 from mask_detector_ros.speed.cases import Case
-from mask_detector_ros.speed.frames import Source, source_of
 from mask_detector_ros.speed.peer_environments import PeerError
 
 WARM_UP_ROUNDS = 5
@@ -75,7 +75,7 @@ def measure_runs(
 
     Args:
         runs: the cases with their candidates.
-        frames: by source, see `frames.source_of`.
+        frames: by source, see `benchmark_frames.source_of`.
         rounds: rounds over the frames of each case, after the warm-up rounds.
         environments: folder of the peers' environments.
 

@@ -8,8 +8,8 @@ pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags"
 
 from bag_maker import START, BagMaker
 
+from mask_detector_ros.bags.bag_file import COMPRESSED, IMAGE, Channel
 from mask_detector_ros.bags.reading import open_bag
-from mask_detector_ros.bags.storage import COMPRESSED, IMAGE, Channel
 from mask_detector_ros.bags.topics import choose_topics, find_depth_topics, name_results
 from mask_detector_ros.errors import ParameterError
 

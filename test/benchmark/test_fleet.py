@@ -9,9 +9,9 @@ from contextlib import suppress
 import pytest
 
 from benchmark.fleet.__main__ import format_row
-from benchmark.fleet.network import Proxy
-from benchmark.fleet.robots import FAILED, SERVER, Figures, Result, measure
+from benchmark.fleet.robot_processes import FAILED, SERVER, Figures, Result, measure
 from benchmark.fleet.scenarios import Row
+from benchmark.fleet.slow_network import Proxy
 
 
 class Recorded:

@@ -11,7 +11,7 @@ import pytest
 from command_line import FAST, run
 
 from mask_detector_ros.cli import main
-from mask_detector_ros.cli.results import CSV_COLUMNS
+from mask_detector_ros.cli.result_files import CSV_COLUMNS
 
 
 def test_good_pictures_are_done_and_a_broken_one_among_them_is_reported(folder, tmp_path):

@@ -9,15 +9,15 @@ from mask_detector_ros import cli
 from mask_detector_ros.cli import serve
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.serving import environment, server
+from mask_detector_ros.serving import triton_environment, triton_server
 
 
 @pytest.fixture
 def triton(monkeypatch):
     """What comes after Triton was found, and before it starts."""
     files = (None, None, None, None, None, "")
-    found = environment.TritonFiles(*files)
-    monkeypatch.setattr(environment, "find_triton", lambda: found)
+    found = triton_environment.TritonFiles(*files)
+    monkeypatch.setattr(triton_environment, "find_triton", lambda: found)
 
 
 def error_of(capsys, *arguments, code=2):
@@ -29,14 +29,14 @@ def error_of(capsys, *arguments, code=2):
 
 
 def test_without_triton_it_names_make_serve_env(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "is_ready", lambda *_: False)
-    monkeypatch.setattr(environment, "find_obstacle", lambda: "")
+    monkeypatch.setattr(triton_environment, "is_ready", lambda *_: False)
+    monkeypatch.setattr(triton_environment, "find_obstacle", lambda: "")
     assert "make serve-env" in error_of(capsys, code=1)
 
 
 def test_where_triton_has_no_wheel_it_says_what_else_serves(capsys, monkeypatch):
-    monkeypatch.setattr(environment, "is_ready", lambda *_: False)
-    monkeypatch.setattr(environment.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(triton_environment, "is_ready", lambda *_: False)
+    monkeypatch.setattr(triton_environment.platform, "machine", lambda: "aarch64")
     assert "aarch64; serve from another machine" in error_of(capsys, code=1)
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_model_is_named_before_triton_starts(capsys, triton, tmp_path)
 
 
 def test_a_port_in_use_is_named(capsys):
-    if not environment.is_ready():
+    if not triton_environment.is_ready():
         pytest.skip("needs Triton: make serve-env")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -94,6 +94,6 @@ def test_a_gpu_has_two_instances_and_a_cpu_one_for_each_core(
         raise ParameterError(f"{options.instances} instances, {options.queue_size} wait")
 
     monkeypatch.setattr(serve, "usable_cores", lambda: 8)
-    monkeypatch.setattr(server, "TritonServer", start)
+    monkeypatch.setattr(triton_server, "TritonServer", start)
     monkeypatch.setattr(MaskDetector, "engine_state", state)
     assert f"{instances} instances, {2 * instances} wait" in error_of(capsys)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def topics() -> dict[str, str]:
     """The node's topics and their types."""
-    results = pytest.importorskip("mask_detector_ros.ros.results", reason="needs ROS 2")
+    results = pytest.importorskip("mask_detector_ros.ros.result_publishers", reason="needs ROS 2")
     found = {f"/mask_detector/{topic}": kind.__name__ for topic, kind in results.TOPICS.items()}
     return found | {"/diagnostics": "DiagnosticArray"}
 

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from convert_to_trt import cascade_to_onnx
-from convert_to_trt.cascade_graph import compose_cascade
 from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.three_stage_graph import compose_cascade
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, ModelError
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers

@@ -9,7 +9,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_networks import USUAL, classify, network, read_metadata  # noqa: E402
 
-from convert_to_trt.parity import classify_crops  # noqa: E402
+from convert_to_trt.conversion_parity import classify_crops  # noqa: E402
 from mask_detector_ros.classifier import Classifier  # noqa: E402
 from mask_detector_ros.inference import create_session  # noqa: E402
 
@@ -128,7 +128,7 @@ def test_functions_of_the_file_itself_are_inlined(convert):
 
 
 def test_weights_in_another_file_are_read_and_missed(tmp_path):
-    from convert_to_trt.onnx_form import read_onnx
+    from convert_to_trt.onnx_models import read_onnx
     from mask_detector_ros.errors import ModelError
 
     path = tmp_path / "mine.onnx"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert_to_trt import environment
+from convert_to_trt import converter_environments
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import create_session
@@ -20,13 +20,14 @@ onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 
 pytestmark = [
     pytest.mark.skipif(
-        not environment.is_ready(), reason="the converters are not installed; do: make convert-env"
+        not converter_environments.is_ready(),
+        reason="the converters are not installed; do: make convert-env",
     ),
     # One process converts all models for the first test: a minute alone, more on a busy machine.
     pytest.mark.timeout(1200),
 ]
 
-PYTHON = environment.ENVIRONMENT / "bin" / "python"
+PYTHON = converter_environments.ENVIRONMENT / "bin" / "python"
 SIDE = 16
 USUAL = ["--labels", "with_mask,without_mask", "--preprocess", "unit"]
 SAME_NETWORK = {
@@ -99,14 +100,14 @@ def output(folder: Path, *words: str) -> Path:
 
 def python_variables() -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
-    return {**kept, "PYTHONPATH": str(environment.REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return {**kept, "PYTHONPATH": str(converter_environments.REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 def run_command(*words) -> subprocess.CompletedProcess[str]:
     """The command of this environment, which changes into the other one."""
     return subprocess.run(
         [sys.executable, "-m", "convert_to_trt.keras_to_onnx", *map(str, words)],
-        cwd=environment.REPOSITORY,
+        cwd=converter_environments.REPOSITORY,
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_networks import SIDE, USUAL, between, classify, network, read_metadata  # noqa: E402
 
-from convert_to_trt.parity import classify_crops  # noqa: E402
+from convert_to_trt.conversion_parity import classify_crops  # noqa: E402
 from mask_detector_ros.classifier import Classifier  # noqa: E402
 from mask_detector_ros.inference import create_session  # noqa: E402
 

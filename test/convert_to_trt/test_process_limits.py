@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from convert_to_trt import environment
+from convert_to_trt import converter_environments
 
 SOCKETS = """
 import socket, subprocess, sys
@@ -41,7 +41,7 @@ signal.pause()
 def run(code):
     return subprocess.run(
         [sys.executable, "-c", code],
-        cwd=environment.REPOSITORY,
+        cwd=converter_environments.REPOSITORY,
         capture_output=True,
         text=True,
         timeout=60,
@@ -75,7 +75,7 @@ def test_the_command_runs_under_these_limits(tmp_path):
     # A limit that any Python is above.
     done = subprocess.run(
         [*command, "-o", tmp_path / "out.onnx", "--time-limit", "0", "--memory-limit", "0.001"],
-        cwd=environment.REPOSITORY,
+        cwd=converter_environments.REPOSITORY,
         capture_output=True,
         text=True,
         check=False,

@@ -11,13 +11,13 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from convert_to_trt.evidence import Evidence, gather  # noqa: E402
+from convert_to_trt.classifier_settings import PRESETS, Settings  # noqa: E402
 from convert_to_trt.face_crops import SHEET, read_crops, render_sheet, rendered_crops  # noqa: E402
-from convert_to_trt.fits import Fit  # noqa: E402
 from convert_to_trt.keras_to_onnx import main  # noqa: E402
 from convert_to_trt.referee import Verdict  # noqa: E402
+from convert_to_trt.referee_evidence import Evidence, gather  # noqa: E402
+from convert_to_trt.referee_fits import Fit  # noqa: E402
 from convert_to_trt.referee_table import main as tabulate  # noqa: E402
-from convert_to_trt.settings import PRESETS, Settings  # noqa: E402
 from mask_detector_ros.models import models_directory  # noqa: E402
 
 SIDE = 96

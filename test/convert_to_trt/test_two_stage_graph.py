@@ -16,7 +16,7 @@ from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 

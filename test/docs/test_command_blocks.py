@@ -114,7 +114,7 @@ def test_every_module_exists(line: str) -> None:
 @pytest.mark.parametrize("line", commands("ros2 param set /mask_detector "))
 def test_every_parameter_takes_its_value(line: str) -> None:
     name, value = shlex.split(line)[4:6]
-    ros = pytest.importorskip("mask_detector_ros.ros.parameters", reason="needs ROS 2")
+    ros = pytest.importorskip("mask_detector_ros.ros.node_parameters", reason="needs ROS 2")
     check_parameters(ros.NODE_PARAMETERS, {name: yaml.safe_load(value)})
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_detector_ros.evaluation.observations import Observations
+from mask_detector_ros.evaluation.predictions import Observations
 
 HEADER = ("file", "xmin", "ymin", "xmax", "ymax", "label", "source", "split", "suspect")
 

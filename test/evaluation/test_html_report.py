@@ -19,8 +19,13 @@ from mask_detector_ros.evaluation.contact_sheet import (
 from mask_detector_ros.evaluation.html_report import build_report
 from mask_detector_ros.evaluation.label_files import Problem
 from mask_detector_ros.evaluation.plots import draw_plots
+from mask_detector_ros.evaluation.report_tables import (
+    Table,
+    confusion_tables,
+    full_tables,
+    short_tables,
+)
 from mask_detector_ros.evaluation.summary import summarise
-from mask_detector_ros.evaluation.tables import Table, confusion_tables, full_tables, short_tables
 
 pytest.importorskip("matplotlib")
 

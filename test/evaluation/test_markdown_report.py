@@ -2,7 +2,7 @@
 """The page that can be published: figures, no photograph."""
 
 from mask_detector_ros.evaluation.markdown_report import build_markdown, table_markdown
-from mask_detector_ros.evaluation.tables import Table
+from mask_detector_ros.evaluation.report_tables import Table
 
 TABLE = Table("Recall | at 0.5", ("faces", "recall"), [("mask_worn", "0.9 [0.8, 1.0]")])
 

@@ -119,7 +119,7 @@ PROGRAM = """
 import gc, json, os, sys
 from pathlib import Path
 import numpy as np
-from benchmark.adversarial import adversarial
+from benchmark.adversarial_images import adversarial
 from benchmark.memory import resident_memory
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.heap import trim_heap

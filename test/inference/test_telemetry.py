@@ -45,7 +45,7 @@ def commands(image: Path, out: Path) -> dict[str, list[str]]:
     return {
         "image": [*run, "image", str(image), "-o", str(out), "--threads", "1"],
         "models": [*run, "models"],
-        "convert": ["-c", "import convert_to_trt.onnx_form"],
+        "convert": ["-c", "import convert_to_trt.onnx_models"],
     }
 
 

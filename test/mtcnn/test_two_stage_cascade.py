@@ -12,8 +12,8 @@ from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.base import CPU_BATCH
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
-from mask_detector_ros.mtcnn.settings import DetectionSettings
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
 SETTINGS = DetectionSettings(16, 0.709, (0.6, 0.7, 0.7), max_faces=0)

@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray, LabelInfo
 from waiting import wait_until
 
-from convert_to_trt import environment
+from convert_to_trt import converter_environments
 from mask_detector_ros import MaskDetector
 
 # One process converts all models for the first test: half a minute alone, more on a busy machine.
@@ -84,7 +84,7 @@ sys.exit("\\n".join(answer["errors"] for answer in answers if answer["code"]) or
 @pytest.fixture(scope="module")
 def keras_models(tmp_path_factory: Any) -> Path:
     """One Keras network in all of FORMS, each converted in the environment of the converters."""
-    if not environment.is_ready():
+    if not converter_environments.is_ready():
         pytest.skip("the converters are not installed; do: make convert-env")
     folder = tmp_path_factory.mktemp("models")
     jobs = [
@@ -93,10 +93,10 @@ def keras_models(tmp_path_factory: Any) -> Path:
     ]
     paths = (ROOT, ROOT / "test" / "convert_to_trt")
     done = subprocess.run(
-        [environment.ENVIRONMENT / "bin" / "python", "-c", CONVERT, folder],
+        [converter_environments.ENVIRONMENT / "bin" / "python", "-c", CONVERT, folder],
         input=json.dumps(jobs),
         env={
-            **environment.clean_variables(),
+            **converter_environments.clean_variables(),
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
         },
         capture_output=True,

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.diagnostics import FrameStatistics
-from mask_detector_ros.ros.latency import LatencyBreakdown, find_clock_fault
+from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown, find_clock_fault
 
 
 def breakdown(milliseconds: int) -> LatencyBreakdown:

@@ -21,9 +21,9 @@ from ros_domains import reserve_domain
 from sensor_msgs.msg import Image
 from waiting import wait_until
 
-from benchmark.injection import SHORTAGES, fail_at
+from benchmark.fault_injection import SHORTAGES, fail_at
 from mask_detector_ros.ros.camera import Arrival
-from mask_detector_ros.ros.latency import LatencyBreakdown
+from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown
 from mask_detector_ros.ros.mask_detector_node import MaskDetectorNode
 
 MAKERS = list(SHORTAGES.values())

@@ -225,7 +225,7 @@ def test_compressed_images_are_taken_from_the_remapped_topic(
 
 
 def test_every_parameter_can_be_read(active_detector: Any) -> None:
-    from mask_detector_ros.ros.parameters import NODE_PARAMETERS
+    from mask_detector_ros.ros.node_parameters import NODE_PARAMETERS
 
     names = [p.name for p in NODE_PARAMETERS]
     request = GetParameters.Request(names=names)

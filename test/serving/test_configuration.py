@@ -13,10 +13,9 @@ from mask_detector_ros.serving.configuration import (
     ServingOptions,
     build_command,
     require_free_ports,
-    write_repository,
 )
-from mask_detector_ros.serving.environment import TritonFiles
-from mask_detector_ros.serving.repository import describe_model, to_text
+from mask_detector_ros.serving.model_repository import describe_model, to_text, write_repository
+from mask_detector_ros.serving.triton_environment import TritonFiles
 
 LOCAL = ServingOptions(
     model_name="faces",

@@ -21,8 +21,8 @@ from mask_detector_ros import cli
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.models import hash_networks
 from mask_detector_ros.serving import export
-from mask_detector_ros.serving.environment import find_triton
-from mask_detector_ros.serving.server import child_variables, link_backend
+from mask_detector_ros.serving.triton_environment import find_triton
+from mask_detector_ros.serving.triton_server import child_variables, link_backend
 
 MODEL = """
 import sys

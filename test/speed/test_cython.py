@@ -44,7 +44,7 @@ def run(folder, *arguments, **variables):
 
 def test_the_compiled_detector_finds_what_the_interpreted_one_finds(compiled, astronaut_file):
     script = (
-        "import cv2, sys, mask_detector_ros.mtcnn.cascade as c;"
+        "import cv2, sys, mask_detector_ros.mtcnn.three_stage_cascade as c;"
         "from mask_detector_ros import MaskDetector;"
         "faces = MaskDetector.load(threads=1)(cv2.imread(sys.argv[1]));"
         "print(c.__file__.rpartition('.')[2], faces.boxes.tolist(), faces.labels)"

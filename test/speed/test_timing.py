@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mask_detector_ros.speed.benchmark_frames import compose, source_of
 from mask_detector_ros.speed.candidate_process import find_interpreter, set_up, start
 from mask_detector_ros.speed.case_candidates import PEERS, Candidate, ours
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
-from mask_detector_ros.speed.frames import compose, source_of
 from mask_detector_ros.speed.peer_environments import PeerError
 from mask_detector_ros.speed.timing import measure_runs
 

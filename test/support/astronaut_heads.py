@@ -4,7 +4,7 @@
 import numpy as np
 
 from mask_detector_ros.imaging.boxes import intersection_over_union
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 
 SETTINGS = DetectionSettings(
     min_face_size=20, pyramid_factor=0.709, detection_thresholds=(0.6, 0.7, 0.7), max_faces=0

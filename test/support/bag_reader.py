@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import yaml
 
+from mask_detector_ros.bags.bag_file import DamageError
 from mask_detector_ros.bags.reading import open_bag
-from mask_detector_ros.bags.storage import DamageError
 from mask_detector_ros.errors import SourceError
 
 IMAGES = [np.full((40, 40, 3), i, np.uint8) for i in range(20)]

@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from convert_to_trt.parity import classify_crops
+from convert_to_trt.conversion_parity import classify_crops
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.inference import create_session
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from constant_network import write_constants
 
-from mask_detector_ros.mtcnn.settings import DetectionSettings
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.sources.sample_scene import SampleScene
 from training import evaluate_rivals
 from training.rivals import Aizoo, Scrfd, UltraFace, YuNet

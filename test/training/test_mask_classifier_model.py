@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from mask_detector_ros.imaging.crops import crop_squares
-from training.face_data import LABELS
+from training.mask_data import LABELS
 
 MODEL = Path(__file__).parents[2] / "models" / "mask_classifier.onnx"
 

@@ -11,8 +11,9 @@ pytest.importorskip("onnx", reason="needs the extra `train`")
 
 from mask_detector_ros.imaging.boxes import bbox_regression  # noqa: E402
 from mask_detector_ros.models import find_detector  # noqa: E402
-from mask_detector_ros.mtcnn.cascade import Cascade  # noqa: E402
+from mask_detector_ros.mtcnn.three_stage_cascade import Cascade  # noqa: E402
 from mask_detector_ros.sources.sample_scene import SampleScene  # noqa: E402
+from training.mtcnn_augmentation import paint_masks, rescale  # noqa: E402
 from training.mtcnn_data import (  # noqa: E402
     NEGATIVE,
     PART,
@@ -25,7 +26,6 @@ from training.mtcnn_data import (  # noqa: E402
 )
 from training.mtcnn_networks import SIDES  # noqa: E402
 from training.mtcnn_settings import read_settings  # noqa: E402
-from training.mtcnn_views import paint_masks, rescale  # noqa: E402
 from training.train_mtcnn import SETTINGS_FILE  # noqa: E402
 
 SETTINGS = read_settings(SETTINGS_FILE)

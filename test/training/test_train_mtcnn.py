@@ -17,7 +17,9 @@ from training.mtcnn_data import (  # noqa: E402
     POSITIVE,
     Samples,
 )
-from training.mtcnn_learning import (  # noqa: E402
+from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
+from training.mtcnn_settings import read_settings  # noqa: E402
+from training.mtcnn_training_loop import (  # noqa: E402
     Batch,
     draw_epoch,
     fine_tune,
@@ -27,8 +29,6 @@ from training.mtcnn_learning import (  # noqa: E402
     mirror,
     take_batch,
 )
-from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
-from training.mtcnn_settings import read_settings  # noqa: E402
 from training.train_mtcnn import SETTINGS_FILE, to_onnx  # noqa: E402
 
 SETTINGS = read_settings(SETTINGS_FILE)
@@ -158,7 +158,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, monkeypatch)
         return draw_epoch(samples, settings, count, seed)
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.mtcnn_learning.draw_epoch", interrupted)
+        patch.setattr("training.mtcnn_training_loop.draw_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fine_tune(CascadeNetwork("pnet", start), samples, TOY_SETTINGS, "cpu", checkpoint)
     resumed = fine_tune(CascadeNetwork("pnet", start), samples, TOY_SETTINGS, "cpu", checkpoint)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.face_data import LABELS
+from training.mask_data import LABELS
 from training.two_stage.decision_settings import Settings
 from training.two_stage.decision_views import Crops
 from training.two_stage.view_geometry import efficient_overlap_loss, overlaps

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.face_data import LABELS
+from training.mask_data import LABELS
 from training.mask_network import Stage
 
 OUTPUTS = {"scores": 1, "offsets": 4, "landmarks": 10, "labels": len(LABELS)}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.face_data import LABELS, LABELS_ONLY
+from training.mask_data import LABELS, LABELS_ONLY
 from training.two_stage.decision_settings import Settings
-from training.two_stage.harvest import BACKGROUND, FACE_OVERLAP, Proposals, judge
+from training.two_stage.harvest_proposals import BACKGROUND, FACE_OVERLAP, Proposals, judge
 from training.two_stage.image_store import ImageStore, cut_views, levels_for
 from training.two_stage.photographs import IGNORE
 from training.two_stage.training_run import LAYOUT, mixed_precision

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.export_onnx import IR_VERSION, OPSET
-from training.face_data import LABELS
+from training.export_mask_classifier import IR_VERSION, OPSET
+from training.mask_data import LABELS
 from training.mask_network import ConvBatchNorm
 from training.two_stage.decision_network import DecisionNetwork, split_outputs
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.export_onnx import IR_VERSION, OPSET
+from training.export_mask_classifier import IR_VERSION, OPSET
 from training.two_stage.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
 
 DEFAULT_THRESHOLD = 0.6

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
-from training.face_data import read_image
-from training.mtcnn_views import paint_masks
+from training.mask_data import read_image
+from training.mtcnn_augmentation import paint_masks
 from training.two_stage.photographs import Photograph
 
 HALVINGS = 4

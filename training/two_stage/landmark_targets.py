@@ -19,9 +19,9 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mask_detector_ros import MaskDetector
-from training.augment import WITHOUT_MASK
 from training.checkpoints import write_whole
-from training.face_data import read_image
+from training.mask_augmentation import WITHOUT_MASK
+from training.mask_data import read_image
 from training.two_stage.photographs import Boxes, Photograph
 from training.two_stage.proposal_network import ProposalNetwork, decode_boxes, make_priors
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-from training.face_data import LABELS, LABELS_ONLY
+from training.mask_data import LABELS, LABELS_ONLY
 
 IGNORE = len(LABELS)
 """Kind of an ignored box, neither face nor background; the other kinds index `LABELS`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.augment import WITHOUT_MASK
+from training.mask_augmentation import WITHOUT_MASK
 from training.two_stage.image_store import NOTHING
 from training.two_stage.proposal_network import decode_boxes
 from training.two_stage.proposal_settings import Settings

@@ -15,9 +15,9 @@ import numpy as np
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
 from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session, TensorInfo
+from mask_detector_ros.inference.gpu_parity import check_parity
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
-from mask_detector_ros.inference.parity import check_parity
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import (
     BuildRequest,

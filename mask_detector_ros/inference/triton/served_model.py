@@ -16,7 +16,7 @@ from mask_detector_ros import __version__
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference.base import ServerOptions, TensorInfo
 from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
-from mask_detector_ros.roles import read_labels, read_roles
+from mask_detector_ros.label_roles import read_labels, read_roles
 
 IMAGE, JPEG = "image", "jpeg"
 """Inputs: (H, W, 3) BGR pixels, or a whole JPEG file."""

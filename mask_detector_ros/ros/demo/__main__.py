@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if without_ros or missing_packages():
         reason = f"{', '.join(missing_packages())} missing" if not without_ros else "as asked"
         print(f"without ROS ({reason}): playing {seen.shown} with the library alone", flush=True)
-        from mask_detector_ros.ros.demo.library import run_library as play
+        from mask_detector_ros.ros.demo.without_ros import run_library as play
     else:
         from mask_detector_ros.ros.demo.graph import run_graph as play
     play(seen, files, arguments.view)

@@ -21,8 +21,8 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
     import cv2
 
     from mask_detector_ros.models import find_detector
-    from mask_detector_ros.mtcnn.cascade import Cascade
-    from mask_detector_ros.mtcnn.settings import DetectionSettings
+    from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
+    from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 
     cv2.setNumThreads(threads)
     cascade = Cascade.load(find_detector("mtcnn"), backend, threads)

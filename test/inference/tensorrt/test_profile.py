@@ -16,7 +16,7 @@ from mask_detector_ros.inference.tensorrt.profile import (
     make_profile,
     parity_shapes,
 )
-from mask_detector_ros.mtcnn import pyramid
+from mask_detector_ros.mtcnn import pnet_pyramid
 
 FLOAT = np.dtype(np.float32)
 CROPS = TensorInfo("crops", FLOAT, (-1, 96, 96, 3))
@@ -27,10 +27,10 @@ PROFILE = make_profile([CROPS])
 
 def test_batches_reach_as_far_as_the_stages_send_them():
     assert BATCHES[2] == max(classifier.BATCH_LIMIT, GPU_BATCH)
-    assert TILE_SIZES[0] == (pyramid.WINDOW, pyramid.WINDOW)
-    assert TILE_SIZES[2] == (pyramid.MAX_TILE_ROWS, pyramid.MAX_TILE_COLUMNS)
+    assert TILE_SIZES[0] == (pnet_pyramid.WINDOW, pnet_pyramid.WINDOW)
+    assert TILE_SIZES[2] == (pnet_pyramid.MAX_TILE_ROWS, pnet_pyramid.MAX_TILE_COLUMNS)
     for sides in ((480, 640), (1080, 1920), (1920, 1080), (2160, 3840)):
-        for canvas in pyramid.lay_out(pyramid.pyramid_shapes(*sides, 20, 0.709)):
+        for canvas in pnet_pyramid.lay_out(pnet_pyramid.pyramid_shapes(*sides, 20, 0.709)):
             assert canvas.width <= TILE_SIZES[2][1]
 
 

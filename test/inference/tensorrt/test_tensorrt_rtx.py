@@ -7,7 +7,11 @@ import pytest
 
 from benchmark.engine_builds import TARGETS, build, run_there
 from convert_to_trt import cascade_to_onnx
-from convert_to_trt.environment import TENSORRT_ENVIRONMENT, TENSORRT_REQUIREMENTS, is_ready
+from convert_to_trt.converter_environments import (
+    TENSORRT_ENVIRONMENT,
+    TENSORRT_REQUIREMENTS,
+    is_ready,
+)
 from mask_detector_ros.models import find_classifier, find_detector
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from benchmark.half_precision import round_values
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.parity import LIMITS, check_parity
+from mask_detector_ros.inference.gpu_parity import LIMITS, check_parity
 from mask_detector_ros.inference.tensorrt.profile import make_profile, parity_shapes
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_half, to_plain_layers
 from mask_detector_ros.models import find_classifier, find_detector

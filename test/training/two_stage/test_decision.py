@@ -21,7 +21,7 @@ from training.two_stage.export_decision import (  # noqa: E402
     calibrate,
     export_decision,
 )
-from training.two_stage.harvest import BACKGROUND, Proposals  # noqa: E402
+from training.two_stage.harvest_proposals import BACKGROUND, Proposals  # noqa: E402
 from training.two_stage.image_store import load_store  # noqa: E402
 from training.two_stage.photographs import read_photographs  # noqa: E402
 

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the model, its labels and other files from the path that the user gives."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from convert_to_trt.model_files import HDF5, KERAS_JSON, SAVED_MODEL, TFJS, TFLITE, find_kind
+from convert_to_trt.model_label_files import (
+    BESIDE,
+    SIZE_LIMIT,
+    is_numbered,
+    parse_labels,
+    read_label_file,
+)
+from mask_detector_ros.errors import ModelError, ParameterError
+from mask_detector_ros.foreign_files import ZIP_SIGNATURE
+
+UNPACKED_LIMIT = 2 << 30
+"""Maximum bytes that a zip may unpack to: far above any classifier, far below a full disk."""
+
+_MODELS = (".h5", ".hdf5", ".keras", ".tflite", ".onnx", ".pb", ".json")
+_NO_MODELS = (*BESIDE, "package.json", "keras_metadata.pb", "fingerprint.pb")
+
+PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset": "-1.0"}
+"""Preprocessing in the code that Teachable Machine exports with every image model."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A model as the user provides it.
+
+    Attributes:
+        path: path of the model.
+        kind: its kind, see `model_files.find_kind`.
+        weights: the file with the weights of a `KERAS_JSON`.
+        metadata: `labels` (a JSON list) and preprocessing from files beside the model, in the form
+            of ONNX metadata; see models/README.md.
+        sources: origin of each entry of `metadata`, for the report.
+    """
+
+    path: Path
+    kind: str
+    weights: Path | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[Container]:
+    """Find the model in a file, a zip or a folder; a zip stays unpacked until the end.
+
+    Raises:
+        ModelError: there is no model, or several.
+    """
+    if is_bundle(path):
+        with TemporaryDirectory() as folder:
+            _unpack(path, Path(folder))
+            yield _describe(_find_model(Path(folder), path), path.name)
+    elif path.is_dir() and not (path / "saved_model.pb").is_file():
+        yield _describe(_find_model(path, path), "")
+    else:
+        yield _describe(path, "")
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a zip that holds a model, rather than a model that is a zip."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            # A .tflite file may end in a zip of its labels.
+            if file.read(4) != ZIP_SIGNATURE:
+                return False
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        # Reading it reports what is wrong with it.
+        return False
+    is_keras = path.suffix.lower() == ".keras" or {"config.json", "metadata.json"} <= set(names)
+    return not is_keras and not any(name.endswith("data.pkl") for name in names)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [e for e in archive.infolist() if not e.is_dir() and _is_plain(e.filename)]
+            if sum(entry.file_size for entry in entries) > UNPACKED_LIMIT:
+                raise ModelError(f"{path} unpacks to more than {UNPACKED_LIMIT >> 30} GB, no model")
+            for entry in entries:
+                archive.extract(entry, folder)
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        raise ModelError(f"{path} is a damaged zip ({error}); get the file again") from error
+
+
+def _find_model(folder: Path, source: Path) -> Path:
+    """The one model below a folder.
+
+    Args:
+        folder: where to search.
+        source: what the user gave, for errors.
+    """
+    saved = [p.parent for p in folder.rglob("saved_model.pb")]
+    found = saved or sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in _MODELS and p.name.lower() not in _NO_MODELS
+    )
+    if len(found) != 1:
+        shown = ", ".join(str(p.relative_to(folder)) for p in found[:6]) or "none"
+        raise ModelError(
+            f"{source} must hold one model, found: {shown}; give the path of the model itself"
+        )
+    return found[0]
+
+
+def _is_plain(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return ".." not in parts and not name.startswith("/") and "__MACOSX" not in parts
+
+
+def _describe(path: Path, archive: str) -> Container:
+    kind = find_kind(path)
+    weights = _find_weights(path) if kind == KERAS_JSON else None
+    metadata, sources = {}, {}
+    labels, source = _packed_labels(path) if kind == TFLITE else ((), "")
+    # Teachable Machine and Custom Vision put the labels beside the folder of a SavedModel.
+    folders = (path, path.parent) if path.is_dir() else (path.parent,)
+    for beside in (folder / name for folder in folders for name in BESIDE):
+        if not labels and (labels := _beside_labels(beside)):
+            source = f"{beside.name} in {archive}" if archive else f"{beside.name} beside the model"
+    if labels:
+        metadata["labels"] = json.dumps(labels)
+        sources["labels"] = source
+    if _is_teachable_machine(path, kind):
+        metadata.update(PIXELS_OF_TEACHABLE_MACHINE)
+        sources["preprocessing"] = "Teachable Machine, which always uses x/127.5-1 in RGB"
+    return Container(path, kind, weights, metadata, sources)
+
+
+def _is_teachable_machine(path: Path, kind: str) -> bool:
+    """Whether the model's name or numbered labels are those that Teachable Machine gives."""
+    if kind == TFJS:
+        beside = path.with_name("metadata.json")
+        return beside.is_file() and b"@teachablemachine/image" in beside.read_bytes()
+    labels = path.with_name("labels.txt")
+    if kind not in (HDF5, TFLITE, SAVED_MODEL) or not labels.is_file():
+        return False
+    if path.name in ("keras_model.h5", "model_unquant.tflite"):
+        return True
+    lines = labels.read_text(encoding="utf-8", errors="replace").split("\n")
+    return is_numbered(lines) and (kind != SAVED_MODEL or path.name == "model.savedmodel")
+
+
+def _packed_labels(path: Path) -> tuple[tuple[str, ...], str]:
+    """Labels in the zip that TensorFlow Lite's metadata tools append to a model, and their file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(".txt") and entry.file_size <= SIZE_LIMIT:
+                    labels = parse_labels(archive.read(entry), entry.filename)
+                    return labels, f"{entry.filename} in the model"
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ParameterError):
+        # Most models have no such zip, and one that is damaged only lacks labels.
+        pass
+    return (), ""
+
+
+def _beside_labels(path: Path) -> tuple[str, ...]:
+    """Labels in a file beside the model; none if the file holds something else."""
+    try:
+        return read_label_file(path) if path.is_file() else ()
+    except ParameterError:
+        return ()
+
+
+def _find_weights(path: Path) -> Path:
+    """The weights that belong to a Keras architecture in JSON: the same stem, or the only HDF5."""
+    files = sorted({*path.parent.glob("*.h5"), *path.parent.glob("*.hdf5")})
+    same = [p for p in files if p.name.split(".")[0] == path.stem] or files
+    if len(same) != 1 or find_kind(same[0]) != HDF5:
+        found = ", ".join(p.name for p in same) or "none"
+        raise ModelError(
+            f"{path} is an architecture without weights, and must have one .h5 file of weights "
+            f"beside it, preferably {path.stem}.h5; found: {found}"
+        )
+    return same[0]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recognise tools with a fixed preprocessing by the names that they give to layers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import onnx
+
+from convert_to_trt.classifier_settings import PRESETS, Preset, Settings
+from convert_to_trt.input_form import InputForm
+from convert_to_trt.onnx_inputs_outputs import names_of
+
+_TEACHABLE_LAYER = re.compile(r"(^|/)dense_Dense\d+(/|$)")
+"""Teachable Machine trains in TensorFlow.js, which names its dense layers so; no other tool does.
+Every export keeps the names: Keras, TensorFlow Lite, SavedModel and TensorFlow.js."""
+
+_TEACHABLE_SIDE = 224
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A tool that made a network.
+
+    Attributes:
+        tool: its name.
+        preset: of `classifier_settings.PRESETS`: how it feeds every network that it makes.
+    """
+
+    tool: str
+    preset: str
+
+    @property
+    def pixels(self) -> Preset:
+        """Colour and range."""
+        return PRESETS[self.preset]
+
+    def metadata(self) -> dict[str, str]:
+        """As ONNX metadata."""
+        pixels = self.pixels
+        return {"color": pixels.color, "scale": str(pixels.scale), "offset": str(pixels.offset)}
+
+    def apply(self, settings: Settings) -> Settings:
+        """The settings with this tool's colour and range."""
+        return settings.with_pixels(self.pixels)
+
+    def conflict(self, settings: Settings) -> str:
+        """Describe how settings conflict with this tool's preprocessing; empty if they do not."""
+        if settings.parts == self.apply(settings).parts:
+            return ""
+        return (
+            f"the layers of this model have the names that {self.tool} gives, which trains every"
+            f" model with --preprocess {self.preset}; the given preprocessing is another"
+        )
+
+
+TEACHABLE_MACHINE = Origin("Teachable Machine", "mobilenet_v2")
+"""Its exported snippets all compute (pixel / 127.5) - 1 of RGB pixels."""
+
+
+def find_origin(model: onnx.ModelProto, form: InputForm) -> Origin | None:
+    """The tool that made a network; None if its names do not reveal it.
+
+    Args:
+        model: the network with the names of the framework that it came from.
+        form: of its crops; whole numbers have no range, which leaves nothing to know.
+    """
+    names = (*names_of(model.graph), *(node.name for node in model.graph.node))
+    is_teachable = form.side == _TEACHABLE_SIDE and any(map(_TEACHABLE_LAYER.search, names))
+    return TEACHABLE_MACHINE if is_teachable and not form.is_pixels else None

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels and models are found where people have them: beside the model, and in zips."""
+
+import json
+import zipfile
+
+import pytest
+
+from convert_to_trt.model_bundles import open_container
+from convert_to_trt.model_files import (
+    HDF5,
+    KERAS_JSON,
+    SAVED_MODEL,
+    TFJS,
+    TFLITE,
+    read_keras_archive,
+)
+from mask_detector_ros.errors import ModelError
+
+HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
+TFLITE_HEAD = b"\x1c\0\0\0TFL3"
+
+
+def test_labels_beside_a_model_are_its_own(tmp_path):
+    (tmp_path / "mine.h5").write_bytes(HDF5_HEAD)
+    (tmp_path / "labels.txt").write_text("mask\nno mask\n")
+    with open_container(tmp_path / "mine.h5") as container:
+        assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
+        assert container.sources == {"labels": "labels.txt beside the model"}
+
+
+def test_the_zip_at_the_end_of_a_tflite_file_names_its_labels(tmp_path):
+    path = tmp_path / "masks.tflite"
+    path.write_bytes(TFLITE_HEAD + bytes(200))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("probability-labels.txt", "mask\nno mask\n")
+    (tmp_path / "labels.txt").write_text("of\nanother\n")
+    with open_container(path) as container:
+        assert (container.path, container.kind) == (path, TFLITE)
+        assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
+        assert container.sources == {"labels": "probability-labels.txt in the model"}
+
+
+def test_a_saved_model_of_teachable_machine_has_its_labels_beside_the_folder(tmp_path):
+    path = tmp_path / "converted_savedmodel.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.savedmodel/saved_model.pb", b"")
+        archive.writestr("labels.txt", "0 Mask\n1 No Mask\n")
+    with open_container(path) as container:
+        assert container.kind == SAVED_MODEL
+        assert json.loads(container.metadata["labels"]) == ["Mask", "No Mask"]
+        assert "scale" in container.metadata
+
+
+def test_a_folder_with_one_model_is_that_model(tmp_path):
+    (tmp_path / "model.h5").write_bytes(HDF5_HEAD)
+    (tmp_path / "class_indices.json").write_text('{"b": 0, "a": 1}')
+    with open_container(tmp_path) as container:
+        assert container.path == tmp_path / "model.h5"
+        assert json.loads(container.metadata["labels"]) == ["b", "a"]
+    (tmp_path / "other.h5").write_bytes(HDF5_HEAD)
+    both = open_container(tmp_path)
+    with pytest.raises(ModelError, match=r"one model, found: model\.h5, other\.h5"), both:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [("keras_model.h5", HDF5_HEAD, HDF5), ("model_unquant.tflite", TFLITE_HEAD, TFLITE)],
+)
+def test_a_zip_of_teachable_machine_says_labels_and_preprocessing(tmp_path, name, content, kind):
+    path = tmp_path / "converted.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+        archive.writestr("labels.txt", "0 Mask\n1 No Mask\n")
+    with open_container(path) as container:
+        assert container.kind == kind
+        assert json.loads(container.metadata["labels"]) == ["Mask", "No Mask"]
+        assert container.metadata["color"] == "RGB"
+        assert float(container.metadata["scale"]) == pytest.approx(1 / 127.5)
+        assert "Teachable Machine" in container.sources["preprocessing"]
+        inside = container.path
+    assert not inside.exists()
+
+
+def test_a_zip_of_tensorflow_js_is_one_model_with_its_shards(tmp_path):
+    path = tmp_path / "tm-my-image-model.zip"
+    told = {"packageName": "@teachablemachine/image", "labels": ["a", "b"]}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.json", json.dumps({"modelTopology": {}}))
+        archive.writestr("weights.bin", b"")
+        archive.writestr("metadata.json", json.dumps(told))
+    with open_container(path) as container:
+        assert container.kind == TFJS
+        assert json.loads(container.metadata["labels"]) == ["a", "b"]
+        assert "scale" in container.metadata
+
+
+@pytest.mark.parametrize("names", [(), ("a.h5", "b.h5")])
+def test_a_zip_with_no_or_several_models_is_refused_with_what_it_holds(tmp_path, names):
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.md", "")
+        for name in names:
+            archive.writestr(name, HDF5_HEAD)
+    with pytest.raises(ModelError, match="must hold one model"), open_container(path):
+        pass
+
+
+def test_a_damaged_zip_is_one_error(tmp_path):
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.h5", HDF5_HEAD * 100)
+    content = bytearray(path.read_bytes())
+    # The signature of the directory's first entry.
+    content[content.rfind(b"PK\x01\x02")] = 0
+    path.write_bytes(content)
+    with open_container(path) as container, pytest.raises(ModelError, match="damaged"):
+        read_keras_archive(container.path)
+
+
+def test_a_zip_writes_nothing_outside_its_folder(tmp_path):
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../outside.h5", HDF5_HEAD)
+        archive.writestr("model.h5", HDF5_HEAD)
+    with open_container(path) as container:
+        assert container.path.name == "model.h5"
+    assert not list(tmp_path.parent.glob("outside.h5"))
+
+
+def test_an_architecture_in_json_takes_the_weights_of_its_name(tmp_path):
+    (tmp_path / "mask.json").write_text('{"class_name": "Sequential", "config": {}}')
+    lonely = open_container(tmp_path / "mask.json")
+    with pytest.raises(ModelError, match=r"one \.h5 file of weights"), lonely:
+        pass
+    for name in ("mask.weights.h5", "other.h5"):
+        (tmp_path / name).write_bytes(HDF5_HEAD)
+    with open_container(tmp_path / "mask.json") as container:
+        assert container.kind == KERAS_JSON
+        assert container.weights == tmp_path / "mask.weights.h5"
