@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Letterbox an image into (width, height): keep its aspect ratio, pad with black."""
     height, width = image.shape[:2]
     if (width, height) == size:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.imaging.scaling import fit
+from mask_detector_ros.imaging.scaling import letterbox
 from mask_detector_ros.imaging.video_encoders import Encoder, EncodingError, open_encoder
 from mask_detector_ros.output_file import OutputFile
 
@@ -85,7 +85,7 @@ class VideoWriter:
         try:
             if self._encoder is None:
                 self._encoder = open_encoder(self._file.partial, self.rate, self._size, self._sound)
-            self._append(fit(image[:height, :width], self._size))
+            self._append(letterbox(image[:height, :width], self._size))
         except EncodingError as error:
             self._encoder = None
             self._file.discard()

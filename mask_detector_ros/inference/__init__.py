@@ -1,42 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run ONNX models: one interface, one module per backend, imported only when chosen."""
 
-from __future__ import annotations
-
-import importlib
-import importlib.util
-import logging
-
-from mask_detector_ros.errors import BackendError
-from mask_detector_ros.inference import cuda_provider
-from mask_detector_ros.inference.base import EngineOptions, ServerOptions, Session
-from mask_detector_ros.inference.tensorrt import api
-
-CPU_BACKENDS = ("onnxruntime", "openvino")
-"""CPU backends; `auto` starts on the first that is installed."""
-
-GPU_BACKENDS = ("tensorrt", "cuda")
-"""NVIDIA GPU backends; `auto` switches to the first that works."""
-
-BACKENDS = (*CPU_BACKENDS, *GPU_BACKENDS)
-"""Backends that run the networks on this machine."""
-
-SERVER_BACKENDS = ("triton",)
-"""Backends that send the images to an inference server."""
-
-_MODULES = {
-    "onnxruntime": f"{__name__}.onnxruntime",
-    "openvino": f"{__name__}.openvino",
-    "tensorrt": f"{__name__}.tensorrt.session",
-    "cuda": f"{__name__}.onnxruntime_cuda",
-    "triton": f"{__name__}.triton.session",
-}
-
-_INSTALL = {
-    "onnxruntime": "pip install onnxruntime",
-    "openvino": "pip install openvino",
-    "triton": 'pip install "tritonclient[grpc]"',
-}
+from mask_detector_ros.inference.backends import (
+    BACKENDS,
+    CPU_BACKENDS,
+    GPU_BACKENDS,
+    SERVER_BACKENDS,
+    choose_backend,
+    connect,
+    create_session,
+    install_hint,
+    is_installed,
+)
+from mask_detector_ros.inference.base import EngineOptions, ServerOptions
 
 __all__ = [
     "BACKENDS",
@@ -51,84 +27,3 @@ __all__ = [
     "install_hint",
     "is_installed",
 ]
-
-logger = logging.getLogger(__name__)
-
-
-def is_installed(backend: str) -> bool:
-    """Whether a backend's libraries are installed; they may still not work on this machine."""
-    if backend == "tensorrt":
-        return not api.missing_packages()
-    if backend == "cuda":
-        return cuda_provider.provider_library() is not None
-    if backend == "triton":
-        return all(map(importlib.util.find_spec, ("tritonclient", "grpc")))
-    return importlib.util.find_spec(backend) is not None
-
-
-def install_hint(backend: str) -> str:
-    """The command that installs a backend's libraries on this machine."""
-    if backend == "tensorrt":
-        return api.install_hint()
-    return cuda_provider.install_hint() if backend == "cuda" else _INSTALL[backend]
-
-
-def choose_backend(backend: str) -> str:
-    """Resolve `auto` to the backend to start on; check that an explicit choice is installed.
-
-    Raises:
-        BackendError: the backend is unknown or not installed; the message says how to get it.
-    """
-    if backend == "auto":
-        for name in CPU_BACKENDS:
-            if is_installed(name):
-                logger.info("backend auto: %s", name)
-                return name
-        raise BackendError(f"no inference backend is installed; do: {_INSTALL['onnxruntime']}")
-    known = (*BACKENDS, *SERVER_BACKENDS)
-    if backend not in known:
-        raise BackendError(f"backend must be one of auto, {', '.join(known)}, got {backend!r}")
-    if not is_installed(backend):
-        raise BackendError(f"backend {backend} is not installed; do: {install_hint(backend)}")
-    return backend
-
-
-def create_session(
-    model: bytes,
-    name: str,
-    backend: str = "auto",
-    threads: int = 0,
-    options: EngineOptions | None = None,
-    concurrent: bool = False,
-) -> Session:
-    """Load a serialised ONNX model.
-
-    Args:
-        model: the content of an ONNX file.
-        name: the model's name in error messages.
-        backend: `auto` or one of `BACKENDS`.
-        threads: CPU threads; 0 uses all cores available to the process.
-        options: options of the GPU backends.
-        concurrent: whether the caller prefers to run it from several threads at a time. If the
-            backend supports that, the session's `concurrency` is their number.
-
-    Raises:
-        BackendError: the backend is not available.
-        ModelError: the model cannot be loaded.
-    """
-    module = importlib.import_module(_MODULES[choose_backend(backend)])
-    session: Session = module.create(model, name, threads, options or EngineOptions(), concurrent)
-    return session
-
-
-def connect(options: ServerOptions, backend: str = SERVER_BACKENDS[0]) -> Session:
-    """Connect to a whole detector on an inference server, and check that it is the expected one.
-
-    Raises:
-        BackendError: the libraries are not installed, or the server rejects this client.
-        ServerError: the server is not there, or does not answer in time.
-        ModelError: the server has no such model, or it is not the expected one.
-    """
-    module = importlib.import_module(_MODULES[choose_backend(backend)])
-    session: Session = module.connect(options)
-    return session

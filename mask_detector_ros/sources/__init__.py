@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mask_detector_ros.errors import SourceError
 from mask_detector_ros.sources.base import Frame, FrameSource, frame_name
-from mask_detector_ros.sources.captures import is_camera, open_camera, open_url, open_video
+from mask_detector_ros.sources.captures import open_camera, open_url, open_video
 from mask_detector_ros.sources.image_formats import format_name
 from mask_detector_ros.sources.images import (
     ImagesSource,
@@ -22,7 +21,15 @@ from mask_detector_ros.sources.images import (
     require_file,
     scan_folder,
 )
-from mask_detector_ros.sources.urls import file_of_url, hide_passwords, is_url, without_password
+from mask_detector_ros.sources.source_names import (
+    SAMPLE,
+    expand_home,
+    file_path,
+    is_camera,
+    is_live,
+    source_path,
+)
+from mask_detector_ros.sources.urls import hide_passwords, without_password
 
 __all__ = [
     "SAMPLE",
@@ -39,9 +46,6 @@ __all__ = [
     "source_path",
     "without_password",
 ]
-
-SAMPLE = "sample"
-"""The name of the rendered sample scene."""
 
 MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")
 """Of a file that is one JPEG after the other, as a camera's stream was saved."""
@@ -93,46 +97,6 @@ def open_source(
     if not is_video and (kind or is_image(path)):
         return ImagesSource([path], loop)
     return open_video(path, loop)
-
-
-def source_path(source: str | Path) -> Path | None:
-    """The file or directory that `source` names; None for the sample scene, a camera, a stream.
-
-    Raises:
-        SourceError: the name is empty, or a `file://` URL of another machine.
-    """
-    name = str(source)
-    if name == SAMPLE or is_camera(name) or (is_url(name) and file_of_url(name) is None):
-        return None
-    return file_path(name)
-
-
-def file_path(name: str | Path) -> Path:
-    """The path of a file or directory, given as such or as a `file://` URL.
-
-    Raises:
-        SourceError: the name is empty, or another URL.
-    """
-    text = str(name)
-    if not text.strip():
-        raise SourceError("the input has an empty name; give a file, a folder, a camera or a URL")
-    path = file_of_url(text)
-    if path is None and is_url(text):
-        raise SourceError(f"{without_password(text)} is not a file; give a file or a file:// URL")
-    return path or expand_home(name)
-
-
-def expand_home(name: str | Path) -> Path:
-    """The path with `~` expanded; a name such as `~nobody` is unchanged."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        return Path(name)
-
-
-def is_live(source: str | Path) -> bool:
-    """Whether `source` names a camera or a stream, which can be reopened when it is lost."""
-    return source_path(source) is None and str(source) != SAMPLE
 
 
 class _SampleSource(FrameSource):

@@ -158,11 +158,6 @@ def open_camera(name: str, every_frame: bool) -> LiveSource:
     return LiveSource(capture, f"the camera {device}", "check its cable", every_frame)
 
 
-def is_camera(name: str) -> bool:
-    """Whether the source is named as a camera: N, `/dev/videoN`, `/dev/v4l/by-id/...`."""
-    return name.isdecimal() or re.fullmatch(r"/dev/(video|v4l/).+", name) is not None
-
-
 def _open_with_ffmpeg(name: str, shown: str) -> cv2.VideoCapture:
     parameters = []
     if is_url(name):

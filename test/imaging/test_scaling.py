@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from mask_detector_ros.imaging.scaling import fit, reduce_image
+from mask_detector_ros.imaging.scaling import letterbox, reduce_image
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_an_image_within_the_limit_is_itself(limit):
 
 
 def test_an_image_is_fitted_between_black_borders():
-    fitted = fit(np.full((10, 40, 3), 200, np.uint8), (80, 60))
+    fitted = letterbox(np.full((10, 40, 3), 200, np.uint8), (80, 60))
     assert fitted.shape == (60, 80, 3)
     assert (fitted[:20] == 0).all()
     assert (fitted[20:40] == 200).all()

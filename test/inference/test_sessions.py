@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions: what every backend does with a network, checked on each installed one."""
 
+import importlib.util
 import os
 import threading
 from contextlib import suppress
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mask_detector_ros import inference
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference import BACKENDS, choose_backend, create_session, is_installed
 from mask_detector_ros.inference.base import TensorInfo
@@ -208,14 +208,14 @@ def test_auto_takes_the_first_installed_backend_and_says_which(caplog):
 
 
 def test_auto_without_any_backend_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(inference.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match="no inference backend is installed; do: pip install"):
         choose_backend("auto")
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_an_explicit_backend_never_becomes_another(name, monkeypatch):
-    monkeypatch.setattr(inference.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match=rf"{name} is not installed; do: pip (un)?install"):
         choose_backend(name)
 
