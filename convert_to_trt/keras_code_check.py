@@ -109,7 +109,7 @@ def reject_keras_code(config: dict[str, Any], name: str) -> None:
     """Raise ModelError if a Keras architecture contains objects that do more than compute.
 
     Args:
-        config: as `model_files.KerasFile.config`.
+        config: as `keras_files.KerasFile.config`.
         name: the model's name in the error.
 
     Raises:

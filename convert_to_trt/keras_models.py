@@ -15,16 +15,14 @@ import tensorflow as tf
 
 from convert_to_trt.keras1 import translate_keras1
 from convert_to_trt.keras_code_check import reject_keras_code
-from convert_to_trt.model_bundles import Container
-from convert_to_trt.model_files import (
-    HDF5,
-    KERAS_JSON,
-    TFJS,
+from convert_to_trt.keras_files import (
     KerasFile,
     read_keras_archive,
     read_keras_hdf5,
     read_keras_json,
 )
+from convert_to_trt.model_bundles import Container
+from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS
 from convert_to_trt.tensorflow_js import assign_weights, read_tensorflow_js
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert_to_trt.model_files import KerasFile, read_json
+from convert_to_trt.keras_files import KerasFile
+from convert_to_trt.model_files import read_json
 from mask_detector_ros.errors import ModelError
 
 

@@ -6,15 +6,9 @@ import zipfile
 
 import pytest
 
+from convert_to_trt.keras_files import read_keras_archive
 from convert_to_trt.model_bundles import open_container
-from convert_to_trt.model_files import (
-    HDF5,
-    KERAS_JSON,
-    SAVED_MODEL,
-    TFJS,
-    TFLITE,
-    read_keras_archive,
-)
+from convert_to_trt.model_files import HDF5, KERAS_JSON, SAVED_MODEL, TFJS, TFLITE
 from mask_detector_ros.errors import ModelError
 
 HDF5_HEAD = b"\x89HDF\r\n\x1a\n"

@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 
+from convert_to_trt.keras_files import read_keras_archive
 from convert_to_trt.model_files import (
     FROZEN_GRAPH,
     HDF5,
@@ -16,7 +17,6 @@ from convert_to_trt.model_files import (
     TFJS,
     TFLITE,
     find_kind,
-    read_keras_archive,
 )
 from mask_detector_ros.errors import ModelError
 
