@@ -35,7 +35,7 @@ from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.evaluation.dataset import LABELS, LabelledImage, read_dataset
 from mask_detector_ros.evaluation.matching import MIN_OVERLAP
 from mask_detector_ros.evaluation.report_tables import Table, words
-from mask_detector_ros.evaluation.run_networks import Networks, observe
+from mask_detector_ros.evaluation.run_networks import Networks, predict
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
     WANTED_PRECISION,
@@ -92,10 +92,10 @@ def print_table(args: argparse.Namespace) -> int:
     rows = []
     milliseconds = measure_times(times, images)
     for name, networks in candidates.items():
-        seen = observe(tqdm(images, name, leave=False), networks, args.iou)
+        predictions = predict(tqdm(images, name, leave=False), networks, args.iou)
         # Each at its own threshold: scores of different detectors are not comparable.
-        threshold, _ = found_at_precision(seen, WANTED_PRECISION)
-        chosen = seen if threshold is None else replace(seen, threshold=threshold)
+        threshold, _ = found_at_precision(predictions, WANTED_PRECISION)
+        chosen = predictions if threshold is None else replace(predictions, threshold=threshold)
         rows.append(table_row(name, milliseconds[name], summarise(chosen)))
     faces = sum(len(image.boxes) for image in images)
     title = (

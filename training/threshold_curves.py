@@ -23,7 +23,7 @@ from tqdm import tqdm
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.dataset import LABELS, read_dataset
-from mask_detector_ros.evaluation.run_networks import Networks, observe
+from mask_detector_ros.evaluation.run_networks import Networks, predict
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
     WANTED_PRECISION,
@@ -136,13 +136,14 @@ def print_curves(args: argparse.Namespace) -> int:
     for first, second in itertools.product(args.proposal, args.refinement):
         cascade = _counting(networks, args.suppression, args.search)
         settings = replace(networks.settings, detection_thresholds=(first, second, 0.0))
-        seen = observe(
+        predictions = predict(
             tqdm(images, f"{first:g} {second:g}", leave=False),
             replace(networks, cascade=cascade, settings=settings),
         )
-        threshold, found = found_at_precision(seen, args.precision)
+        threshold, found = found_at_precision(predictions, args.precision)
         recalls = [
-            found[detection_rows(seen, HEADLINE, state)[0]].mean() for state in range(len(LABELS))
+            found[detection_rows(predictions, HEADLINE, state)[0]].mean()
+            for state in range(len(LABELS))
         ]
         crops = " ".join(f"{count:7.1f}" for count in cascade.crops / len(images))
         chosen = (first, second, threshold or np.nan)

@@ -23,9 +23,9 @@ from mask_detector_ros.evaluation.markdown_report import build_markdown
 from mask_detector_ros.evaluation.matching import MIN_OVERLAP
 from mask_detector_ros.evaluation.perturb import PERTURBATIONS
 from mask_detector_ros.evaluation.plots import draw_plots
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.evaluation.report_tables import confusion_tables, full_tables, short_tables
-from mask_detector_ros.evaluation.run_networks import Networks, observe
+from mask_detector_ros.evaluation.run_networks import Networks, predict
 from mask_detector_ros.evaluation.summary import Summary, summarise
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 
@@ -105,12 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
     networks = Networks.load(values, dict.fromkeys(arguments.model or [values["classifier_model"]]))
     report_left_out(networks)
     images = show_progress(dataset.images, "run")
-    seen = observe(images, networks, arguments.iou, arguments.perturb)
-    summary = summarise(seen, lambda parts: show_progress(parts, "count"))
+    predictions = predict(images, networks, arguments.iou, arguments.perturb)
+    summary = summarise(predictions, lambda parts: show_progress(parts, "count"))
     report = to_json(arguments, dataset, values, summary)
     facts = describe(report)
     if output is not None:
-        write_report(output, report, facts, dataset, seen, summary)
+        write_report(output, report, facts, dataset, predictions, summary)
     if arguments.json:
         print(json.dumps(report, indent=2, allow_nan=False))
     else:
@@ -218,7 +218,7 @@ def write_report(
     report: dict[str, Any],
     facts: list[str],
     dataset: Dataset,
-    seen: Observations,
+    predictions: Predictions,
     summary: Summary,
 ) -> None:
     """Write report.html, report.md (which shows no photograph), report.json and the plots.
@@ -226,10 +226,10 @@ def write_report(
     Raises:
         SourceError: a file cannot be written.
     """
-    plots = draw_plots(seen, summary)
+    plots = draw_plots(predictions, summary)
     tables = [*full_tables(summary), *confusion_tables(summary)]
     title = "Accuracy of the mask detector"
-    page = build_report(title, facts, tables, plots, worst_errors(seen), dataset.problems)
+    page = build_report(title, facts, tables, plots, worst_errors(predictions), dataset.problems)
     files = {f"plots/{name}.svg": svg for name, svg in plots.items()}
     files["report.md"] = build_markdown(title, facts, tables, files)
     files["report.html"] = page

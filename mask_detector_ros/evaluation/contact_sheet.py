@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.evaluation.dataset import LABELS
 from mask_detector_ros.evaluation.matching import NO_MATCH
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.evaluation.report_tables import words
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
@@ -41,49 +41,58 @@ class WrongFace:
     caption: str
 
 
-def worst_errors(seen: Observations) -> dict[str, list[WrongFace]]:
+def worst_errors(predictions: Predictions) -> dict[str, list[WrongFace]]:
     """The worst errors by kind: missed faces, false detections, wrong labels."""
-    missed = seen.for_detection & (seen.found_by == NO_MATCH)
-    false = seen.accepted & (seen.matches == NO_MATCH)
+    missed = predictions.for_detection & (predictions.found_by == NO_MATCH)
+    false = predictions.accepted & (predictions.matches == NO_MATCH)
     errors = {
         "Missed faces, the largest first": [
             _known(
-                seen,
+                predictions,
                 row,
-                f"{seen.truth_sides[row]:.0f} px, best overlap {best_overlap(seen, row):.2f}",
+                f"{predictions.truth_sides[row]:.0f} px,"
+                f" best overlap {best_overlap(predictions, row):.2f}",
             )
-            for row in _largest(missed, seen.truth_sides)
+            for row in _largest(missed, predictions.truth_sides)
         ],
         "Detections without a known face, the surest first": [
             WrongFace(
-                seen.paths[seen.images[row]], seen.boxes[row], f"score {seen.scores[row]:.3f}"
+                predictions.paths[predictions.images[row]],
+                predictions.boxes[row],
+                f"score {predictions.scores[row]:.3f}",
             )
-            for row in _largest(false, seen.scores)
+            for row in _largest(false, predictions.scores)
         ],
     }
-    for name, probabilities in seen.crop_probabilities.items():
+    for name, probabilities in predictions.crop_probabilities.items():
         predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        wrong = predicted != seen.truth_labels
+        wrong = predicted != predictions.truth_labels
         errors[f"Wrong labels of {name} on known boxes, the surest first"] = [
-            _known(seen, row, f"taken for {words(LABELS[predicted[row]])} {confidence[row]:.3f}")
+            _known(
+                predictions, row, f"taken for {words(LABELS[predicted[row]])} {confidence[row]:.3f}"
+            )
             for row in _largest(wrong, confidence)
         ]
     return errors
 
 
-def best_overlap(seen: Observations, row: int) -> float:
+def best_overlap(predictions: Predictions, row: int) -> float:
     """Largest intersection over union of a known face with an accepted detection.
 
     It distinguishes a misplaced box from a missed face.
     """
-    candidates = seen.boxes[seen.accepted & (seen.images == seen.truth_images[row])]
-    overlaps = intersection_over_union(seen.truth_boxes[[row]], candidates)
+    candidates = predictions.boxes[
+        predictions.accepted & (predictions.images == predictions.truth_images[row])
+    ]
+    overlaps = intersection_over_union(predictions.truth_boxes[[row]], candidates)
     return float(overlaps.max(initial=0))
 
 
-def _known(seen: Observations, row: int, what: str) -> WrongFace:
-    caption = f"{words(LABELS[seen.truth_labels[row]])}, {what}"
-    return WrongFace(seen.paths[seen.truth_images[row]], seen.truth_boxes[row], caption)
+def _known(predictions: Predictions, row: int, what: str) -> WrongFace:
+    caption = f"{words(LABELS[predictions.truth_labels[row]])}, {what}"
+    return WrongFace(
+        predictions.paths[predictions.truth_images[row]], predictions.truth_boxes[row], caption
+    )
 
 
 def _largest(chosen: NDArray[np.bool_], by: NDArray[np.float32]) -> list[int]:

@@ -14,7 +14,7 @@ from mask_detector_ros.evaluation.dataset import WITHOUT_MASK, WORN_INCORRECTLY
 from mask_detector_ros.evaluation.face_groups import TONES, YAWS, yaw_ratio
 from mask_detector_ros.evaluation.matching import NO_MATCH
 from mask_detector_ros.evaluation.metrics import Values, Weights, mean, ratio
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 
 MIN_SIDE = 24.0
 """Minimum longer side in pixels of grouped faces: yaw and skin of smaller ones are guesses."""
@@ -47,24 +47,26 @@ class FalseFaces:
     per_megapixel: Estimate
 
 
-def group_figures(seen: Observations, model: str, draws: NDArray[np.uint16]) -> list[GroupFigures]:
+def group_figures(
+    predictions: Predictions, model: str, draws: NDArray[np.uint16]
+) -> list[GroupFigures]:
     """Figures of each group of `groups_of` that has faces."""
-    predicted = seen.crop_probabilities[model].argmax(axis=1)
-    right = predicted == seen.truth_labels
-    found = seen.found_by != NO_MATCH
-    images = seen.truth_images
+    predicted = predictions.crop_probabilities[model].argmax(axis=1)
+    right = predicted == predictions.truth_labels
+    found = predictions.found_by != NO_MATCH
+    images = predictions.truth_images
 
     def share(values: NDArray[np.bool_], rows: Mask) -> Estimate:
         return estimate(lambda weights: mean(values[rows], weights[:, images[rows]]), draws)
 
     figures = []
-    for name, rows in groups_of(seen):
-        bare = rows & (seen.truth_labels == WITHOUT_MASK)
+    for name, rows in groups_of(predictions):
+        bare = rows & (predictions.truth_labels == WITHOUT_MASK)
         figures.append(
             GroupFigures(
                 name,
                 int(rows.sum()),
-                share(found, rows & seen.for_detection),
+                share(found, rows & predictions.for_detection),
                 share(right, rows),
                 int(bare.sum()),
                 share(predicted == WORN_INCORRECTLY, bare),
@@ -73,30 +75,37 @@ def group_figures(seen: Observations, model: str, draws: NDArray[np.uint16]) -> 
     return figures
 
 
-def groups_of(seen: Observations) -> Iterator[tuple[str, Mask]]:
+def groups_of(predictions: Predictions) -> Iterator[tuple[str, Mask]]:
     """Name and (T,) members of each group: all faces, and each yaw, skin tone and source."""
-    large = seen.truth_sides >= MIN_SIDE
+    large = predictions.truth_sides >= MIN_SIDE
     groups = {"all": large}
-    if len(seen.truth_landmarks):
-        for ranges, values in ((YAWS, yaw_ratio(seen.truth_landmarks)), (TONES, seen.truth_tones)):
+    if len(predictions.truth_landmarks):
+        for ranges, values in (
+            (YAWS, yaw_ratio(predictions.truth_landmarks)),
+            (TONES, predictions.truth_tones),
+        ):
             for name, (low, high) in ranges.items():
                 groups[name] = large & (values >= low) & (values < high)
-    sources = np.array(seen.sources or [""] * len(seen.paths))[seen.truth_images]
+    sources = np.array(predictions.sources or [""] * len(predictions.paths))[
+        predictions.truth_images
+    ]
     groups |= {
         f"source {source}": large & (sources == source) for source in sorted(set(sources)) if source
     }
     return ((name, rows) for name, rows in groups.items() if rows.any())
 
 
-def false_faces(seen: Observations, draws: NDArray[np.uint16]) -> list[FalseFaces]:
+def false_faces(predictions: Predictions, draws: NDArray[np.uint16]) -> list[FalseFaces]:
     """False faces on the labelled photographs and on those without a face, if there are any."""
-    if not len(seen.sizes):
+    if not len(predictions.sizes):
         return []
-    false = seen.accepted & (seen.matches == NO_MATCH)
-    counts = np.bincount(seen.images[false], minlength=len(seen.paths)).astype(np.float64)
-    megapixels = np.prod(seen.sizes, axis=1, dtype=np.float64) / 1e6
-    cut_out = np.zeros(len(seen.paths), bool)
-    cut_out[seen.truth_images[~seen.for_detection]] = True
+    false = predictions.accepted & (predictions.matches == NO_MATCH)
+    counts = np.bincount(predictions.images[false], minlength=len(predictions.paths)).astype(
+        np.float64
+    )
+    megapixels = np.prod(predictions.sizes, axis=1, dtype=np.float64) / 1e6
+    cut_out = np.zeros(len(predictions.paths), bool)
+    cut_out[predictions.truth_images[~predictions.for_detection]] = True
 
     def rate(rows: Mask, per: NDArray[np.float64]) -> Estimate:
         def metric(weights: Weights) -> Values:
@@ -105,7 +114,7 @@ def false_faces(seen: Observations, draws: NDArray[np.uint16]) -> list[FalseFace
 
         return estimate(metric, draws)
 
-    groups = {LABELLED: ~seen.negatives & ~cut_out, NEGATIVES: seen.negatives}
+    groups = {LABELLED: ~predictions.negatives & ~cut_out, NEGATIVES: predictions.negatives}
     return [
         FalseFaces(
             name,

@@ -21,7 +21,7 @@ from mask_detector_ros.evaluation.metrics import (
     precision_recall,
     ratio,
 )
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.evaluation.report_tables import words
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
@@ -53,25 +53,25 @@ def require_matplotlib() -> None:
         os.environ.setdefault("MPLCONFIGDIR", str(cache))
 
 
-def draw_plots(seen: Observations, summary: Summary) -> dict[str, str]:
+def draw_plots(predictions: Predictions, summary: Summary) -> dict[str, str]:
     """All plots of a report: SVG by name."""
     return {
-        "precision_recall": plot_precision_recall(seen),
-        "threshold": plot_threshold(seen, summary),
+        "precision_recall": plot_precision_recall(predictions),
+        "threshold": plot_threshold(predictions, summary),
         "recall": plot_recall(summary),
         "end_to_end": plot_end_to_end(summary),
         "confusion": plot_confusion(summary),
-        "calibration": plot_calibration(seen),
+        "calibration": plot_calibration(predictions),
     }
 
 
-def plot_precision_recall(seen: Observations) -> str:
+def plot_precision_recall(predictions: Predictions) -> str:
     """Precision against recall by size, with a dot at the chosen threshold."""
     figure, (axes,) = new_figure(1)
     for size in [HEADLINE, *SEPARATE_SIZES]:
-        thresholds, precision, recall = _curve(seen, size, None)
+        thresholds, precision, recall = _curve(predictions, size, None)
         (line,) = axes.plot(recall, precision, label=size)
-        accepted = np.flatnonzero(thresholds >= np.float32(seen.threshold))
+        accepted = np.flatnonzero(thresholds >= np.float32(predictions.threshold))
         if len(accepted):
             at = accepted[-1]
             axes.plot(recall[at], precision[at], "o", color=line.get_color())
@@ -81,15 +81,15 @@ def plot_precision_recall(seen: Observations) -> str:
     return to_svg(figure)
 
 
-def plot_threshold(seen: Observations, summary: Summary) -> str:
+def plot_threshold(predictions: Predictions, summary: Summary) -> str:
     """Precision, and recall by mask state, against the last stage's threshold."""
     figure, (axes,) = new_figure(1)
-    thresholds, precision, _ = _curve(seen, HEADLINE, None)
+    thresholds, precision, _ = _curve(predictions, HEADLINE, None)
     axes.plot(thresholds, precision, "k--", label="precision")
     for state, label in enumerate(LABELS):
-        thresholds, _, recall = _curve(seen, HEADLINE, state)
+        thresholds, _, recall = _curve(predictions, HEADLINE, state)
         axes.plot(thresholds, recall, label=f"recall, {words(label)}")
-    axes.axvline(seen.threshold, color="gray", label="chosen")
+    axes.axvline(predictions.threshold, color="gray", label="chosen")
     point = summary.at_precision
     if point.threshold is not None:
         label = f"precision {point.precision}"
@@ -149,14 +149,14 @@ def plot_confusion(summary: Summary) -> str:
     return to_svg(figure)
 
 
-def plot_calibration(seen: Observations) -> str:
+def plot_calibration(predictions: Predictions) -> str:
     """Accuracy against confidence on the known boxes; one line per model."""
     figure, (axes,) = new_figure(1)
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
-    rows = in_range(seen.truth_sides, HEADLINE)
-    for name, probabilities in seen.crop_probabilities.items():
+    rows = in_range(predictions.truth_sides, HEADLINE)
+    for name, probabilities in predictions.crop_probabilities.items():
         confidence = probabilities[rows].max(axis=1).astype(np.float64)
-        correct = probabilities[rows].argmax(axis=1) == seen.truth_labels[rows]
+        correct = probabilities[rows].argmax(axis=1) == predictions.truth_labels[rows]
         bins = calibration_bins(confidence)
         counts = np.bincount(bins, minlength=CALIBRATION_BINS).astype(float)
         x = ratio(np.bincount(bins, confidence, CALIBRATION_BINS).astype(float), counts)
@@ -171,12 +171,15 @@ def plot_calibration(seen: Observations) -> str:
 
 
 def _curve(
-    seen: Observations, size: str, state: int | None
+    predictions: Predictions, size: str, state: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    truth, rows = detection_rows(seen, size, state)
+    truth, rows = detection_rows(predictions, size, state)
     positives = np.array([truth.sum()], float)
     thresholds, precision, recall = precision_recall(
-        seen.scores[rows], seen.matches[rows] >= 0, np.ones((1, rows.sum())), positives
+        predictions.scores[rows],
+        predictions.matches[rows] >= 0,
+        np.ones((1, rows.sum())),
+        positives,
     )
     return thresholds, precision[0], recall[0]
 

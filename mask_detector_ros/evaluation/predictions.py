@@ -13,7 +13,7 @@ from mask_detector_ros.evaluation.matching import MIN_OVERLAP, NO_MATCH
 
 
 @dataclass(frozen=True, eq=False)
-class Observations:
+class Predictions:
     """The networks' outputs for T known faces and D detections in I images.
 
     Attributes:

@@ -24,7 +24,7 @@ from mask_detector_ros.evaluation.matching import (
     match_by_score,
 )
 from mask_detector_ros.evaluation.perturb import GEOMETRIC, perturb
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
 from mask_detector_ros.models import (
@@ -152,12 +152,12 @@ class Networks:
         return cls(find, local.settings, {name: DetectorLabels(labeller)}, local.margin)
 
 
-def observe(
+def predict(
     images: Iterable[LabelledImage],
     networks: Networks,
     min_overlap: float = MIN_OVERLAP,
     perturbation: str = "",
-) -> Observations:
+) -> Predictions:
     """Run the detector on each photograph, and the classifiers on known and detected faces.
 
     Photographs that are cut-out faces are not searched and have no context: the classifiers see
@@ -224,7 +224,7 @@ def observe(
         for name, value in zip(_FIELDS, values, strict=True):
             parts[name].append(value)
         known += len(truth)
-    return Observations(
+    return Predictions(
         paths=tuple(paths),
         threshold=chosen[2],
         crop_probabilities={name: np.concatenate(rows) for name, rows in crop_parts.items()},

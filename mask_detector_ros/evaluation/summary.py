@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute figures from observations: detection, classification and end to end."""
+"""Compute figures from predictions: detection, classification and end to end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mask_detector_ros.evaluation.metrics import (
     roc_auc,
     threshold_at_precision,
 )
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 
 SIZES = {
     "all sizes": (0.0, np.inf),
@@ -123,34 +123,40 @@ class Summary:
 
 
 def summarise(
-    seen: Observations, progress: Callable[[list[str]], Iterable[str]] = iter, rounds: int = 1000
+    predictions: Predictions,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+    rounds: int = 1000,
 ) -> Summary:
     """Compute all figures.
 
     Args:
-        seen: the networks' outputs.
+        predictions: the networks' outputs.
         progress: wraps the names of the parts to show progress.
         rounds: number of draws of the bootstrap.
     """
-    draws = draw_images(len(seen.paths), rounds)
+    draws = draw_images(len(predictions.paths), rounds)
     detection: list[DetectionFigures] = []
     models: dict[str, ModelFigures] = {}
-    for part in progress([*SIZES, *seen.crop_probabilities]):
+    for part in progress([*SIZES, *predictions.crop_probabilities]):
         if part in SIZES:
             states = (None, *range(len(LABELS)))
-            detection += [detection_figures(seen, part, state, draws) for state in states]
+            detection += [detection_figures(predictions, part, state, draws) for state in states]
         else:
             models[part] = ModelFigures(
-                [classification_figures(seen, part, size, draws) for size in SIZES],
+                [classification_figures(predictions, part, size, draws) for size in SIZES],
                 [
-                    end_to_end_figures(seen, part, size, label, draws)
+                    end_to_end_figures(predictions, part, size, label, draws)
                     for size in SIZES
                     for label in range(len(LABELS))
                 ],
-                group_figures(seen, part, draws),
+                group_figures(predictions, part, draws),
             )
     return Summary(
-        detection, precision_point(seen, draws), models, false_faces(seen, draws), seen.min_overlap
+        detection,
+        precision_point(predictions, draws),
+        models,
+        false_faces(predictions, draws),
+        predictions.min_overlap,
     )
 
 
@@ -161,76 +167,82 @@ def in_range(sides: NDArray[np.float32], size: str) -> Mask:
     return chosen
 
 
-def detection_rows(seen: Observations, size: str, state: int | None) -> tuple[Mask, Mask]:
+def detection_rows(predictions: Predictions, size: str, state: int | None) -> tuple[Mask, Mask]:
     """The (T,) known faces and (D,) detections that count for a size range and mask state.
 
     A matched detection counts where its known face does. A false detection counts in the range
     of its own size and for every state, since it has none. Photographs without a face have a
     separate table.
     """
-    truth = seen.for_detection & in_range(seen.truth_sides, size)
+    truth = predictions.for_detection & in_range(predictions.truth_sides, size)
     if state is not None:
-        truth = truth & (seen.truth_labels == state)
-    unmatched = seen.matches == NO_MATCH
-    counts_by_match = np.append(truth, False)[seen.matches] & ~unmatched
-    rows = np.where(unmatched, in_range(seen.sides, size), counts_by_match)
-    if len(seen.negatives):
-        rows &= ~seen.negatives[seen.images]
+        truth = truth & (predictions.truth_labels == state)
+    unmatched = predictions.matches == NO_MATCH
+    counts_by_match = np.append(truth, False)[predictions.matches] & ~unmatched
+    rows = np.where(unmatched, in_range(predictions.sides, size), counts_by_match)
+    if len(predictions.negatives):
+        rows &= ~predictions.negatives[predictions.images]
     return truth, rows
 
 
 def detection_figures(
-    seen: Observations, size: str, state: int | None, draws: NDArray[np.uint16]
+    predictions: Predictions, size: str, state: int | None, draws: NDArray[np.uint16]
 ) -> DetectionFigures:
-    truth, rows = detection_rows(seen, size, state)
-    accepted = rows & seen.accepted
-    right = accepted & (seen.matches >= 0)
+    truth, rows = detection_rows(predictions, size, state)
+    accepted = rows & predictions.accepted
+    right = accepted & (predictions.matches >= 0)
 
     def ap(weights: Weights) -> Values:
-        positives = weights[:, seen.truth_images[truth]].sum(axis=1)
-        hits = seen.matches[rows] >= 0
-        return average_precision(seen.scores[rows], hits, weights[:, seen.images[rows]], positives)
+        positives = weights[:, predictions.truth_images[truth]].sum(axis=1)
+        hits = predictions.matches[rows] >= 0
+        return average_precision(
+            predictions.scores[rows], hits, weights[:, predictions.images[rows]], positives
+        )
 
     return DetectionFigures(
         size,
         ANY_STATE if state is None else LABELS[state],
         int(truth.sum()),
-        estimate(_mean_of(seen.found_by[truth] >= 0, seen.truth_images[truth]), draws),
-        estimate(_mean_of(seen.matches[accepted] >= 0, seen.images[accepted]), draws),
+        estimate(
+            _mean_of(predictions.found_by[truth] >= 0, predictions.truth_images[truth]), draws
+        ),
+        estimate(_mean_of(predictions.matches[accepted] >= 0, predictions.images[accepted]), draws),
         estimate(ap, draws),
-        estimate(_mean_of(seen.overlaps[right], seen.images[right]), draws),
+        estimate(_mean_of(predictions.overlaps[right], predictions.images[right]), draws),
     )
 
 
-def precision_point(seen: Observations, draws: NDArray[np.uint16]) -> PrecisionPoint:
-    threshold, found = found_at_precision(seen, WANTED_PRECISION)
+def precision_point(predictions: Predictions, draws: NDArray[np.uint16]) -> PrecisionPoint:
+    threshold, found = found_at_precision(predictions, WANTED_PRECISION)
     if threshold is None:
         return PrecisionPoint(HEADLINE, WANTED_PRECISION, None, None)
     recall = {}
     for state in (None, *range(len(LABELS))):
-        truth, _ = detection_rows(seen, HEADLINE, state)
+        truth, _ = detection_rows(predictions, HEADLINE, state)
         name = ANY_STATE if state is None else LABELS[state]
-        recall[name] = estimate(_mean_of(found[truth], seen.truth_images[truth]), draws)
+        recall[name] = estimate(_mean_of(found[truth], predictions.truth_images[truth]), draws)
     return PrecisionPoint(HEADLINE, WANTED_PRECISION, threshold, recall)
 
 
-def found_at_precision(seen: Observations, precision: float) -> tuple[float | None, Mask]:
+def found_at_precision(predictions: Predictions, precision: float) -> tuple[float | None, Mask]:
     """The lowest threshold with this precision, and the (T,) known faces found at it."""
-    _, rows = detection_rows(seen, HEADLINE, None)
-    hits = seen.matches[rows] >= 0
-    threshold = threshold_at_precision(seen.scores[rows], hits, precision)
-    found = np.zeros(len(seen.truth_boxes), bool)
+    _, rows = detection_rows(predictions, HEADLINE, None)
+    hits = predictions.matches[rows] >= 0
+    threshold = threshold_at_precision(predictions.scores[rows], hits, precision)
+    found = np.zeros(len(predictions.truth_boxes), bool)
     if threshold is not None:
-        found[seen.matches[(seen.matches >= 0) & (seen.scores >= threshold)]] = True
+        found[
+            predictions.matches[(predictions.matches >= 0) & (predictions.scores >= threshold)]
+        ] = True
     return threshold, found
 
 
 def classification_figures(
-    seen: Observations, model: str, size: str, draws: NDArray[np.uint16]
+    predictions: Predictions, model: str, size: str, draws: NDArray[np.uint16]
 ) -> ClassificationFigures:
-    rows = in_range(seen.truth_sides, size)
-    labels, images = seen.truth_labels[rows], seen.truth_images[rows]
-    probabilities = seen.crop_probabilities[model][rows].astype(np.float64)
+    rows = in_range(predictions.truth_sides, size)
+    labels, images = predictions.truth_labels[rows], predictions.truth_images[rows]
+    probabilities = predictions.crop_probabilities[model][rows].astype(np.float64)
     predicted = probabilities.argmax(axis=1)
     two = labels != WORN_INCORRECTLY
     mask_share = masked_share(probabilities[two])
@@ -263,19 +275,19 @@ def masked_share(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def end_to_end_figures(
-    seen: Observations, model: str, size: str, label: int, draws: NDArray[np.uint16]
+    predictions: Predictions, model: str, size: str, label: int, draws: NDArray[np.uint16]
 ) -> EndToEndFigures:
-    truth, _ = detection_rows(seen, size, label)
-    right = labelled_right(seen, model)[truth]
-    share = estimate(_mean_of(right, seen.truth_images[truth]), draws)
+    truth, _ = detection_rows(predictions, size, label)
+    right = labelled_right(predictions, model)[truth]
+    share = estimate(_mean_of(right, predictions.truth_images[truth]), draws)
     return EndToEndFigures(size, LABELS[label], int(truth.sum()), share)
 
 
-def labelled_right(seen: Observations, model: str) -> Mask:
+def labelled_right(predictions: Predictions, model: str) -> Mask:
     """(T,) whether each known face was found and labelled correctly."""
     # The extra last row stands for missed faces.
-    predicted = np.append(seen.probabilities[model].argmax(axis=1), -1)[seen.found_by]
-    right: Mask = predicted == seen.truth_labels
+    predicted = np.append(predictions.probabilities[model].argmax(axis=1), -1)[predictions.found_by]
+    right: Mask = predicted == predictions.truth_labels
     return right
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_detector_ros.evaluation.predictions import Observations
+from mask_detector_ros.evaluation.predictions import Predictions
 
 HEADER = ("file", "xmin", "ymin", "xmax", "ymax", "label", "source", "split", "suspect")
 
@@ -63,7 +63,7 @@ def write_voc(tmp_path):
 
 
 @pytest.fixture
-def seen(tmp_path):
+def predictions(tmp_path):
     """Two photographs and a cut-out face, with one of each thing that can happen.
 
     Known: masked 40 px found and labelled right; bare 60 px found and labelled wrong; masked
@@ -79,7 +79,7 @@ def seen(tmp_path):
 
     mask, bare, badly = np.eye(3, dtype=np.float32) * 0.7 + 0.1
     truth = [square(0, 0, 40), square(50, 50, 60), square(150, 0, 20), square(0, 80, 100)]
-    return Observations(
+    return Predictions(
         paths=paths,
         threshold=0.7,
         truth_boxes=np.array([*truth, square(0, 0, 200)], np.float32),

@@ -41,14 +41,14 @@ def test_faces_of_one_image_are_drawn_together():
     # Two images, each all right or all wrong: a draw has 0, half or all of them right.
     faces_of_image = np.repeat([0, 1], 50)
     right = faces_of_image == 0
-    seen = []
+    predictions = []
 
     def share(weights):
-        seen.extend(mean(right, weights[:, faces_of_image]).tolist())
+        predictions.extend(mean(right, weights[:, faces_of_image]).tolist())
         return mean(right, weights[:, faces_of_image])
 
     estimate(share, draw_images(2, 100))
-    assert set(seen) == {0.0, 0.5, 1.0}
+    assert set(predictions) == {0.0, 0.5, 1.0}
 
 
 def test_draws_that_have_nothing_to_count_are_left_out():

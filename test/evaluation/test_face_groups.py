@@ -63,10 +63,10 @@ def test_the_fixed_network_places_landmarks_where_the_detector_does(detector, as
 
 
 @pytest.fixture
-def grouped(seen):
-    """The observations with a frontal, a half turned and no other large face; b is a negative."""
+def grouped(predictions):
+    """Predictions for a frontal, a half turned and no other large face; b is a negative."""
     return replace(
-        seen,
+        predictions,
         sizes=np.float32([[200, 200]] * 3),
         negatives=np.array([False, False, False]),
         sources=("web", "phone", "phone"),
@@ -103,7 +103,7 @@ def test_false_faces_are_counted_by_image_and_by_area(grouped):
 
 
 def test_photographs_without_a_face_are_counted_apart(grouped):
-    seen = replace(grouped, negatives=np.array([False, True, False]))
-    labelled, negatives = false_faces(seen, draw_images(3, 20))
+    predictions = replace(grouped, negatives=np.array([False, True, False]))
+    labelled, negatives = false_faces(predictions, draw_images(3, 20))
     assert (labelled.count, labelled.false_faces) == (1, 0)
     assert (negatives.images, negatives.count, negatives.false_faces) == (NEGATIVES, 1, 1)

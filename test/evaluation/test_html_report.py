@@ -31,12 +31,12 @@ pytest.importorskip("matplotlib")
 
 
 @pytest.fixture
-def summary(seen):
-    return summarise(seen, rounds=20)
+def summary(predictions):
+    return summarise(predictions, rounds=20)
 
 
-def test_the_worst_errors_are_what_was_missed_falsely_found_and_mislabelled(seen):
-    missed, false, mislabelled = worst_errors(seen).values()
+def test_the_worst_errors_are_what_was_missed_falsely_found_and_mislabelled(predictions):
+    missed, false, mislabelled = worst_errors(predictions).values()
     assert [error.caption for error in missed] == [
         "mask worn incorrectly, 100 px, best overlap 0.04",
         "with mask, 20 px, best overlap 0.00",
@@ -45,8 +45,8 @@ def test_the_worst_errors_are_what_was_missed_falsely_found_and_mislabelled(seen
     assert [error.caption for error in mislabelled] == ["without mask, taken for with mask 0.800"]
 
 
-def test_a_thumbnail_shows_the_box_in_the_middle_of_its_surroundings(seen):
-    error = WrongFace(seen.paths[0], np.array([80, 80, 120, 120], np.float32), "")
+def test_a_thumbnail_shows_the_box_in_the_middle_of_its_surroundings(predictions):
+    error = WrongFace(predictions.paths[0], np.array([80, 80, 120, 120], np.float32), "")
     image = cv2.imdecode(np.frombuffer(thumbnail(error), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
     greenness = image[..., 1].astype(int) - image[..., 2]
@@ -56,29 +56,32 @@ def test_a_thumbnail_shows_the_box_in_the_middle_of_its_surroundings(seen):
 
 
 @pytest.mark.slow
-def test_every_plot_is_an_svg_picture(seen, summary):
-    plots = draw_plots(seen, summary)
+def test_every_plot_is_an_svg_picture(predictions, summary):
+    plots = draw_plots(predictions, summary)
     assert len(plots) == 6
     for svg in plots.values():
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_plots_are_drawn_where_there_is_nothing_to_show(seen):
+def test_plots_are_drawn_where_there_is_nothing_to_show(predictions):
     nothing = replace(
-        seen, for_detection=np.zeros(5, bool), matches=np.full(4, -1), truth_labels=np.zeros(5, int)
+        predictions,
+        for_detection=np.zeros(5, bool),
+        matches=np.full(4, -1),
+        truth_labels=np.zeros(5, int),
     )
     assert len(draw_plots(nothing, summarise(nothing, rounds=5))) == 6
 
 
 @pytest.mark.slow
-def test_the_page_holds_all_its_pictures_and_links_to_nothing(seen, summary):
+def test_the_page_holds_all_its_pictures_and_links_to_nothing(predictions, summary):
     tables = [*full_tables(summary), *confusion_tables(summary)]
-    errors = worst_errors(seen)
+    errors = worst_errors(predictions)
     page = build_report(
         "A <title>",
         ["a & b"],
         tables,
-        draw_plots(seen, summary),
+        draw_plots(predictions, summary),
         errors,
         (Problem("labels.csv", 3, "empty box", "<nothing>"),),
     )

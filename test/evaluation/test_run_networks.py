@@ -8,7 +8,7 @@ import pytest
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.dataset import LabelledImage
-from mask_detector_ros.evaluation.run_networks import Networks, observe
+from mask_detector_ros.evaluation.run_networks import Networks, predict
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.sources.sample_scene import SampleScene
 
@@ -43,40 +43,42 @@ def labelled(path, boxes, label_ids, ignored=(), is_whole_image=False):
 
 def test_the_accepted_detections_are_those_of_the_detector_itself(networks, picture):
     path, image, truth = picture
-    seen = observe([labelled(path, truth.boxes, truth.label_ids)] * 2, networks)
+    predictions = predict([labelled(path, truth.boxes, truth.label_ids)] * 2, networks)
     faces = MaskDetector.load(**OPTIONS)(image)
-    second = seen.accepted & (seen.images == 1)
-    assert seen.boxes[second].tolist() == faces.boxes.tolist()
-    assert seen.scores[second].tolist() == faces.scores.tolist()
+    second = predictions.accepted & (predictions.images == 1)
+    assert predictions.boxes[second].tolist() == faces.boxes.tolist()
+    assert predictions.scores[second].tolist() == faces.scores.tolist()
     np.testing.assert_allclose(
-        seen.probabilities["mask_classifier"][second], faces.probabilities, atol=1e-6
+        predictions.probabilities["mask_classifier"][second], faces.probabilities, atol=1e-6
     )
-    assert len(seen.scores) > 2 * len(faces)  # and there are more for the curve
+    assert len(predictions.scores) > 2 * len(faces)  # and there are more for the curve
 
 
 def test_matches_point_to_the_faces_of_the_same_image(networks, picture):
     path, _, truth = picture
-    seen = observe([labelled(path, truth.boxes, truth.label_ids)] * 2, networks)
-    matched = np.flatnonzero(seen.matches >= 0)
+    predictions = predict([labelled(path, truth.boxes, truth.label_ids)] * 2, networks)
+    matched = np.flatnonzero(predictions.matches >= 0)
     assert len(matched) >= 2
-    assert (seen.truth_images[seen.matches[matched]] == seen.images[matched]).all()
-    assert (seen.overlaps[matched] >= 0.5).all()
-    found = np.flatnonzero(seen.found_by >= 0)
-    assert (seen.matches[seen.found_by[found]] == found).all()
+    assert (
+        predictions.truth_images[predictions.matches[matched]] == predictions.images[matched]
+    ).all()
+    assert (predictions.overlaps[matched] >= 0.5).all()
+    found = np.flatnonzero(predictions.found_by >= 0)
+    assert (predictions.matches[predictions.found_by[found]] == found).all()
 
 
 def test_a_cut_out_face_is_classified_but_not_searched_for(networks, astronaut_file):
     face = labelled(astronaut_file, [[0, 0, 256, 256]], [1], is_whole_image=True)
-    seen = observe([face], networks)
-    assert len(seen.scores) == 0
-    assert seen.for_detection.tolist() == [False]
-    assert seen.crop_probabilities["mask_classifier"].sum(axis=1) == pytest.approx(1)
+    predictions = predict([face], networks)
+    assert len(predictions.scores) == 0
+    assert predictions.for_detection.tolist() == [False]
+    assert predictions.crop_probabilities["mask_classifier"].sum(axis=1) == pytest.approx(1)
 
 
 def test_detections_on_ignored_places_are_dropped(networks, picture):
     path, _, truth = picture
-    counted = observe([labelled(path, [], [])], networks)
-    dropped = observe([labelled(path, [], [], ignored=truth.boxes)], networks)
+    counted = predict([labelled(path, [], [])], networks)
+    dropped = predict([labelled(path, [], [], ignored=truth.boxes)], networks)
     assert 0 < len(dropped.scores) < len(counted.scores)
 
 

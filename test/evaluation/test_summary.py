@@ -13,8 +13,8 @@ HEADLINE, ALL = "24 px and more", "all sizes"
 
 
 @pytest.fixture
-def summary(seen):
-    return summarise(seen, rounds=50)
+def summary(predictions):
+    return summarise(predictions, rounds=50)
 
 
 def detection(summary, size, state="any"):
@@ -62,8 +62,8 @@ def test_the_point_at_a_precision_is_the_lowest_threshold_that_has_it(summary):
     }
 
 
-def test_a_precision_that_no_threshold_has_gives_no_point(seen):
-    none_right = replace(seen, matches=np.full(4, -1))
+def test_a_precision_that_no_threshold_has_gives_no_point(predictions):
+    none_right = replace(predictions, matches=np.full(4, -1))
     point = summarise(none_right, rounds=5).at_precision
     assert (point.threshold, point.recall) == (None, None)
 
@@ -95,13 +95,13 @@ def test_mask_against_no_mask_leaves_the_third_label_aside():
     assert masked_share(probabilities).tolist() == pytest.approx([0.75, 0.5, 0])
 
 
-def test_the_same_observations_give_the_same_intervals(seen, summary):
-    assert str(summarise(seen, rounds=50)) == str(summary)
+def test_the_same_observations_give_the_same_intervals(predictions, summary):
+    assert str(summarise(predictions, rounds=50)) == str(summary)
 
 
-def test_nothing_found_at_all_is_a_recall_of_0(seen):
+def test_nothing_found_at_all_is_a_recall_of_0(predictions):
     nothing = replace(
-        seen,
+        predictions,
         boxes=np.empty((0, 4), np.float32),
         scores=np.empty(0, np.float32),
         images=np.empty(0, np.int64),
