@@ -21,26 +21,21 @@ NMS_ROUNDS = 8
 wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
 
 
-def overlaps(g: GraphBuilder, boxes: str, of_smaller: bool) -> str:
-    """(K, K) intersection over union of (K, 4) boxes, or over the smaller of the two."""
-    x1, y1, x2, y2 = g.columns(boxes, 4)
-    zero = g.constant(0.0)
-
-    def flat(value: str) -> str:
-        return g.add("Transpose", value, perm=[1, 0])
-
-    def extent(low: str, high: str) -> str:
-        return g.add("Max", g.add("Sub", high, low), zero)
-
-    area = g.add("Mul", extent(x1, x2), extent(y1, y2))
-    width = extent(g.add("Max", x1, flat(x1)), g.add("Min", x2, flat(x2)))
-    height = extent(g.add("Max", y1, flat(y1)), g.add("Min", y2, flat(y2)))
-    shared = g.add("Mul", width, height)
-    if of_smaller:
-        whole = g.add("Min", area, flat(area))
-    else:
-        whole = g.add("Sub", g.add("Add", area, flat(area)), shared)
-    return g.add("Div", shared, g.add("Max", whole, g.constant(1e-6)))
+def overlapping(g: GraphBuilder, boxes: str, threshold: float, of_smaller: bool = False) -> str:
+    """(K, K) whether the intersection of two of (K, 4) boxes exceeds a share of their union, or of
+    the smaller box."""
+    low, high = g.many("Split", [g.add("Transpose", boxes, perm=[1, 0])], 2, axis=0)
+    last = g.add("Min", g.reshape(high, 2, -1, 1), g.reshape(high, 2, 1, -1))
+    first = g.add("Max", g.reshape(low, 2, -1, 1), g.reshape(low, 2, 1, -1))
+    sides = g.add("Relu", g.add("Sub", last, first))
+    shared = g.add("ReduceProd", sides, axes=[0], keepdims=0)
+    own = g.add("Relu", g.add("Sub", high, low))
+    area = g.add("ReduceProd", own, axes=[0], keepdims=1)
+    # shared / (a + b - shared) > t is shared > t / (1 + t) * (a + b), which divides nothing by 0.
+    share = threshold if of_smaller else threshold / (1 + threshold)
+    area = g.add("Mul", area, g.constant(share))
+    least = g.add("Min" if of_smaller else "Add", area, g.reshape(area, -1, 1))
+    return g.add("Greater", shared, least)
 
 
 def ranks(g: GraphBuilder, slots: int) -> str:
@@ -57,23 +52,28 @@ def suppress(
     Applying that rule repeatedly to all boxes at once converges to it from any start; after n
     rounds all boxes that depend on a chain of at most n others are correct.
     """
-    above = g.add("Greater", overlaps(g, boxes, of_smaller), g.constant(threshold))
-    better = g.add("Less", g.add("Transpose", ranks, perm=[1, 0]), ranks)
-    rivals = g.add("Cast", g.add("And", above, better), to=1)
-    # Empty slots come last: what they suppress is empty, too. The first round finds all kept.
-    kept = g.add("Sub", g.constant(1.0), g.add("ReduceMax", rivals, axes=[1], keepdims=0))
-    for _ in range(NMS_ROUNDS - 1):
-        # No matrix product: TensorRT-RTX has none in float32 for Turing.
-        rivalled = g.add("Mul", rivals, g.reshape(kept, 1, -1))
-        worst = g.add("ReduceMax", rivalled, axes=[1], keepdims=0)
-        kept = g.add("Sub", g.constant(1.0), worst)
-    return g.add("Mul", scores, kept)
+    above = overlapping(g, boxes, threshold, of_smaller)
+    better = g.add("Less", g.reshape(ranks, 1, -1), ranks)
+    rivals = g.add("And", above, better)
+    # A box is out if this is above 0: rival - out is 1 or 2 for a better box that is in.
+    of_rows = g.add("Where", rivals, g.constant(1.0), g.constant(-1.0))
+    of_columns = g.add("Transpose", of_rows, perm=[1, 0])
+    # Empty slots come last: what they suppress is empty, too.
+    out = g.add("ReduceMax", of_rows, axes=[1], keepdims=1)
+    for number in range(1, NMS_ROUNDS):
+        # By turns a column and a row, which needs no reshaping. No matrix product: TensorRT-RTX has
+        # none in float32 for Turing.
+        values, axis = (of_columns, 0) if number % 2 else (of_rows, 1)
+        is_last = number == NMS_ROUNDS - 1
+        still = g.add("Sub", values, out)
+        out = g.add("ReduceMax", still, axes=[axis], keepdims=int(not is_last))
+    return g.add("Where", g.add("Greater", out, g.constant(0.0)), g.constant(0.0), scores)
 
 
 def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float) -> str:
     """Boxes (K, 4), each the score-weighted mean of itself and those it overlaps by more than the
     threshold, like `merge_boxes` for the boxes that suppression keeps."""
-    above = g.add("Cast", g.add("Greater", overlaps(g, boxes, False), g.constant(threshold)), to=1)
+    above = g.add("Cast", overlapping(g, boxes, threshold), to=1)
     near = g.add("Max", above, g.constant(np.eye(slots, dtype=np.float32)))
     weights = g.add("Mul", near, g.reshape(scores, 1, slots))
     # No matrix product here either.
@@ -103,10 +103,10 @@ def count(g: GraphBuilder, scores: str) -> str:
 
 def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
     """`bbox_regression`: (K, 4) boxes moved by offsets in units of their sides."""
-    x1, y1, x2, y2 = g.columns(boxes, 4)
-    width, height = g.add("Sub", x2, x1), g.add("Sub", y2, y1)
-    sides = g.add("Concat", width, height, width, height, axis=1)
-    return g.add("Add", boxes, g.add("Mul", offsets, sides))
+    low, high = g.many("Split", [boxes], 2, axis=1)
+    sides = g.add("Sub", high, low)
+    moves = g.add("Mul", offsets, g.add("Concat", sides, sides, axis=1))
+    return g.add("Add", boxes, moves)
 
 
 def used(g: GraphBuilder, scores: str) -> str:

@@ -67,11 +67,6 @@ class GraphBuilder:
         """Add a Reshape."""
         return self.add("Reshape", value, self.shape(*sizes))
 
-    def columns(self, value: str, width: int) -> list[str]:
-        """Split an (N, width) value into columns, each (N, 1)."""
-        split = self.shape(*[1] * width)
-        return self.many("Split", [value, split], width, axis=1)
-
     def embed(self, model: onnx.ModelProto, name: str, feeds: Mapping[str, str]) -> dict[str, str]:
         """Embed a network; return the names of its outputs.
 

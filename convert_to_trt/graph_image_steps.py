@@ -119,27 +119,23 @@ def pyramid_level(g: GraphBuilder, level: Level, height: int, width: int) -> str
 def squares(g: GraphBuilder, boxes: str, margin: float, size: int, halvings: int) -> str:
     """`square_slices`: (K, 4) squares around (K, 4) boxes, in whole pixels of a pyramid level up to
     the given one."""
-    x1, y1, x2, y2 = g.columns(boxes, 4)
-    longer = g.add("Max", g.add("Sub", x2, x1), g.add("Sub", y2, y1))
+    low, high = g.many("Split", [boxes], 2, axis=1)
+    longer = g.add("ReduceMax", g.add("Sub", high, low), axes=[1], keepdims=1)
     side = g.add("Round", g.add("Mul", longer, g.constant(1 + 2 * margin)))
-    pixel = g.constant(1.0)
-    for power in range(1, halvings + 1):
-        pixel = g.add("Add", pixel, _is_level(g, side, size, power, 2.0 ** (power - 1)))
+    level = _level(g, side, size, halvings)
+    pixel = g.add("Gather", g.constant(2.0 ** np.arange(halvings + 1)), level, axis=0)
     whole = g.add("Floor", g.add("Div", side, pixel))
-
-    def edges(low: str, high: str) -> tuple[str, str]:
-        twice = g.add("Sub", g.add("Div", g.add("Add", low, high), pixel), whole)
-        start = g.add("Round", g.add("Mul", twice, g.constant(0.5)))
-        return g.add("Mul", start, pixel), g.add("Mul", g.add("Add", start, whole), pixel)
-
-    (left, right), (top, bottom) = edges(x1, x2), edges(y1, y2)
-    return g.add("Concat", left, top, right, bottom, axis=1)
+    twice = g.add("Sub", g.add("Div", g.add("Add", low, high), pixel), whole)
+    start = g.add("Round", g.add("Mul", twice, g.constant(0.5)))
+    ends = g.add("Concat", start, g.add("Add", start, whole), axis=1)
+    return g.add("Mul", ends, pixel)
 
 
-def _is_level(g: GraphBuilder, side: str, size: int, power: int, value: float) -> str:
-    """(K, 1) the value where a side can be halved so often and still be no smaller than size."""
-    large = g.add("Less", g.constant(size * 2.0**power - 0.5), side)
-    return g.add("Mul", g.add("Cast", large, to=1), g.constant(value))
+def _level(g: GraphBuilder, side: str, size: int, halvings: int) -> str:
+    """(K, 1) int64 how often (K, 1) sides can be halved and still be no smaller than size."""
+    limits = g.constant(size * 2.0 ** np.arange(1, halvings + 1)[None] - 0.5)
+    above = g.add("Cast", g.add("Greater", side, limits), to=1)
+    return g.add("Cast", g.add("ReduceSum", above, g.shape(1), keepdims=1), to=7)
 
 
 @dataclass(frozen=True)
@@ -165,90 +161,80 @@ def flatten(g: GraphBuilder, levels: list[Level]) -> FlatLevels:
 def are_larger(g: GraphBuilder, boxes: str, size: int) -> str:
     """() whether any of the squares that `squares` made for this size is read from a level above
     the image."""
-    x1, _, x2, _ = g.columns(boxes, 4)
-    largest = g.add("ReduceMax", g.add("Sub", x2, x1), axes=[0, 1], keepdims=0)
+    low, high = g.many("Split", [boxes], 2, axis=1)
+    largest = g.add("ReduceMax", g.add("Sub", high, low), axes=[0, 1], keepdims=0)
     return g.add("Less", g.constant(2 * size - 0.5), largest)
 
 
 def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
     """`cut_squares`: (K, size, size, 3) of (K, 4) squares that `squares` made for this size, from
     the given levels."""
-    x1, y1, x2, _ = g.columns(boxes, 4)
-    side = g.add("Sub", x2, x1)
-    level = g.add("Mul", side, g.constant(0.0))
-    for power in range(1, len(levels.sizes)):
-        level = g.add("Add", level, _is_level(g, side, size, power, 1.0))
-    index = g.reshape(g.add("Cast", level, to=7), -1)
+    low, high = g.many("Split", [g.reshape(boxes, -1, 4, 1)], 2, axis=1)
+    extent = g.add("Sub", high, low)
+    corner = g.add("Sub", low, g.constant(0.5))
+    height, width = levels.sizes[0]
+    last: str = g.constant(np.array([width - 1, height - 1])[:, None])
+    stride, first = g.constant(width, np.int32), ""
+    if len(levels.sizes) > 1:
+        side = g.reshape(g.add("Slice", extent, g.shape(0), g.shape(1), g.shape(1)), -1, 1)
+        level = g.reshape(_level(g, side, size, len(levels.sizes) - 1), -1)
 
-    def of_level(values: ArrayLike, dtype: type = np.float32) -> str:
-        table = g.constant(np.asarray(values)[:, None], dtype)
-        return g.add("Gather", table, index, axis=0)
+        def of_level(values: ArrayLike, dtype: type = np.float32) -> str:
+            return g.add("Gather", g.constant(values, dtype), level, axis=0)
 
-    shrink = of_level(0.5 ** np.arange(len(levels.sizes)))
-    extent = g.add("Mul", side, shrink)
-    steps = g.constant((np.arange(size)[None] + 0.5) / size)
-    shown = _drawable(g, boxes, levels.sizes[0])
-    ends = []
-    for low, axis in ((x1, 1), (y1, 0)):
-        length = of_level([sides[axis] for sides in levels.sizes])
-        start = g.add("Mul", low, shrink)
-        along = g.add("Add", start, g.add("Mul", steps, extent))
-        # Within the square, as if the image ended there.
-        half = g.constant(0.5)
-        along = g.add("Max", along, g.add("Add", start, half))
-        along = g.add("Min", along, g.add("Sub", g.add("Add", start, extent), half))
-        ends.append(_neighbours(g, g.add("Sub", along, half), length))
-    (columns, across), (rows, down) = ends
-    width = of_level([width for _, width in levels.sizes], np.int32)
-    areas = [height * width for height, width in levels.sizes]
-    first = of_level(np.cumsum([0, *areas])[:-1], np.int32)
-    rows = [g.add("Add", g.add("Mul", row, width), first) for row in rows]
-    rows = [g.reshape(row, -1, size, 1) for row in rows]
-    columns = [g.reshape(column, -1, 1, size) for column in columns]
-    across = [
-        g.reshape(g.add("Mul", g.reshape(w, -1, size, 1), g.constant(np.ones(3))), -1, 1, size * 3)
-        for w in across
-    ]
-    down = [g.reshape(g.add("Mul", w, shown), -1, size, 1) for w in down]
-    total = ""
-    for column, horizontal in zip(columns, across, strict=True):
-        mixed = ""
-        for row, vertical in zip(rows, down, strict=True):
-            pixels = g.add("Gather", levels.value, g.add("Add", row, column), axis=0)
-            weighted = g.add("Mul", g.reshape(pixels, -1, size, size * 3), vertical)
-            mixed = g.add("Add", mixed, weighted) if mixed else weighted
-        mixed = g.add("Mul", mixed, horizontal)
-        total = g.add("Add", total, mixed) if total else mixed
-    return g.reshape(total, -1, size, size, 3)
-
-
-def _neighbours(g: GraphBuilder, places: str, length: str) -> tuple[list[str], list[str]]:
-    """The pixel before and after each of (K, S) places, int32, and their weights, 0 outside."""
-    one, zero = g.constant(1.0), g.constant(0.0)
-    last = g.add("Sub", length, one)
+        shrink = of_level(0.5 ** np.arange(len(levels.sizes))[:, None, None])
+        extent, low = g.add("Mul", extent, shrink), g.add("Mul", low, shrink)
+        corner = g.add("Sub", low, g.constant(0.5))
+        last = of_level(np.array([(w - 1, h - 1) for h, w in levels.sizes])[:, :, None])
+        stride = of_level(np.array([w for _, w in levels.sizes])[:, None, None], np.int32)
+        areas = np.cumsum([0, *(h * w for h, w in levels.sizes)])[:-1]
+        first = of_level(areas[:, None, None], np.int32)
+    # (K, 2, S) places, x and y, within the square, as if the image ended there.
+    one, half = g.constant(1.0), g.constant(0.5)
+    steps = g.constant((np.arange(size) + 0.5) / size)
+    along = g.add("Max", g.add("Mul", steps, extent), half)
+    along = g.add("Min", along, g.add("Sub", extent, half))
+    places = g.add("Add", corner, along)
     before = g.add("Floor", places)
     share = g.add("Sub", places, before)
-    pixels, weights = [], []
-    for pixel, weight in ((before, g.add("Sub", one, share)), (g.add("Add", before, one), share)):
-        inside = g.add("Min", g.add("Max", pixel, zero), last)
-        is_inside = g.add("Cast", g.add("Equal", inside, pixel), to=1)
-        pixels.append(g.add("Cast", inside, to=6))
-        weights.append(g.add("Mul", weight, is_inside))
-    return pixels, weights
+    # (K, 2, 2 S): the pixels before and after each place, and their weights, 0 outside the image.
+    pixels = g.add("Concat", before, g.add("Add", before, one), axis=2)
+    weights = g.add("Concat", g.add("Sub", one, share), share, axis=2)
+    inside = g.add("Min", g.add("Relu", pixels), last)
+    weights = g.add("Mul", weights, g.add("Cast", g.add("Equal", inside, pixels), to=1))
+    columns, rows = g.many("Split", [g.add("Cast", inside, to=6)], 2, axis=1)
+    across, down = g.many("Split", [weights], 2, axis=1)
+    rows = g.add("Mul", rows, stride)
+    rows = g.reshape(g.add("Add", rows, first) if first else rows, -1, 2 * size, 1)
+    down = g.add("Mul", g.reshape(down, -1, 2 * size, 1), _drawable(g, boxes, levels.sizes[0]))
+    # Each weight for three channels: long rows of numbers are fast on a CPU.
+    across = g.add("Mul", g.reshape(across, -1, 2 * size, 1), g.constant(np.ones(3)))
+    total = ""
+    for column, weight in zip(
+        g.many("Split", [columns], 2, axis=2),
+        g.many("Split", [across], 2, axis=1),
+        strict=True,
+    ):
+        found = g.add("Gather", levels.value, g.add("Add", rows, column), axis=0)
+        mixed = g.add("Mul", g.reshape(found, -1, 2 * size, size * 3), g.reshape(weight, -1, 1, size * 3))
+        total = g.add("Add", total, mixed) if total else mixed
+    both = g.many("Split", [g.add("Mul", total, down)], 2, axis=1)
+    return g.reshape(g.add("Add", *both), -1, size, size, 3)
 
 
 def _drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
-    """(K, 1) 1 for squares with enough area inside the image, 0 for others."""
+    """(K, 1, 1) 1 for squares with enough area inside the image, 0 for others."""
     height, width = image
     limits = g.constant([[width, height, width, height]])
-    visible = g.add("Min", g.add("Max", boxes, g.constant(0.0)), limits)
+    visible = g.add("Min", g.add("Relu", boxes), limits)
     shown = _area(g, visible)
     enough = g.add("Mul", _area(g, boxes), g.constant(MIN_VISIBLE_FRACTION))
-    seen = g.add("Greater", shown, g.constant(0.0))
-    is_hidden = g.add("Less", shown, enough)
-    return g.add("Cast", g.add("And", seen, g.add("Not", is_hidden)), to=1)
+    # Above 0, and not less than enough.
+    least = g.add("Max", enough, g.constant(np.finfo(np.float32).tiny))
+    hidden = g.add("Cast", g.add("Less", shown, least), to=1)
+    return g.reshape(g.add("Sub", g.constant(1.0), hidden), -1, 1, 1)
 
 
 def _area(g: GraphBuilder, boxes: str) -> str:
-    x1, y1, x2, y2 = g.columns(boxes, 4)
-    return g.add("Mul", g.add("Sub", x2, x1), g.add("Sub", y2, y1))
+    low, high = g.many("Split", [boxes], 2, axis=1)
+    return g.add("ReduceProd", g.add("Sub", high, low), axes=[1], keepdims=1)

@@ -154,10 +154,8 @@ class _Composer:
         slots = self._decided
         scores, squares, out = self._stage("onet", flat, boxes, slots, ONET_SIDE, threshold)
         points = g.add("Transpose", g.reshape(out["landmarks"], slots, 2, 5), perm=[0, 2, 1])
-        x1, y1, x2, y2 = g.columns(squares, 4)
-        corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
-        sides = g.add("Concat", g.add("Sub", x2, x1), g.add("Sub", y2, y1), axis=1)
-        landmarks = g.add("Add", corner, g.add("Mul", g.reshape(sides, slots, 1, 2), points))
+        corner, end = g.many("Split", [g.reshape(squares, slots, 2, 2)], 2, axis=1)
+        landmarks = g.add("Add", corner, g.add("Mul", g.add("Sub", end, corner), points))
         boxes = parts.regress(g, squares, out["offsets"])
         scores, (boxes, landmarks) = parts.best(g, scores, slots, boxes, landmarks)
         ranks = parts.ranks(g, slots)

@@ -107,14 +107,14 @@ class _Composer:
             rows, columns = letterbox.input_shape
             for stride in self._strides:
                 across, down = columns // stride, rows // stride
-                count = across * down
-                scores.append(g.reshape(out[f"scores_{stride}"], count))
-                moves.append(g.reshape(out[f"boxes_{stride}"], count, 4))
+                scores.append(out[f"scores_{stride}"])
+                moves.append(out[f"boxes_{stride}"])
                 cells.append(_cells(across, down, stride, letterbox))
         total = sum(map(len, cells))
-        reached = parts.reach(g, g.add("Concat", *scores, axis=0), s.detection_thresholds[0])
+        scores = g.reshape(g.add("Concat", *scores, axis=1), total)
+        reached = parts.reach(g, scores, s.detection_thresholds[0])
         table = g.constant(np.concatenate(cells))
-        values = g.add("Concat", *moves, axis=0)
+        values = g.reshape(g.add("Concat", *moves, axis=1), total, 4)
         slots = min(CANDIDATE_SLOTS, total)
         top, (values, table) = self._keep(reached, slots, values, table)
         number = parts.used(g, top)
@@ -150,16 +150,12 @@ class _Composer:
     def _decode(self, moves: str, table: str) -> str:
         """`decode_cells` and `Letterbox.to_frame`: (K, 4) boxes of the image."""
         g = self.g
-        x, y, width, height = g.columns(table, 4)
-        dx, dy, dw, dh = g.columns(moves, 4)
-        half = g.constant(0.5)
-        low, high = [], []
-        for place, size, move, growth in ((x, width, dx, dw), (y, height, dy, dh)):
-            centre = g.add("Mul", g.add("Add", place, move), size)
-            extent = g.add("Mul", g.add("Mul", g.add("Exp", growth), size), half)
-            low.append(g.add("Sub", centre, extent))
-            high.append(g.add("Add", centre, extent))
-        return g.add("Concat", *low, *high, axis=1)
+        corner, size, half = g.many("Split", [table], 3, axis=1)
+        move, growth = g.many("Split", [moves], 2, axis=1)
+        centre = g.add("Add", corner, g.add("Mul", move, size))
+        extent = g.add("Mul", g.add("Exp", growth), half)
+        low, high = g.add("Sub", centre, extent), g.add("Add", centre, extent)
+        return g.add("Concat", low, high, axis=1)
 
     def _decide(
         self, levels: list[images.Level], chances: str, boxes: str
@@ -180,12 +176,9 @@ class _Composer:
         # Slots without a candidate stay empty.
         there = g.add("Greater", chances, g.constant(0.0))
         scores = g.add("Where", there, scores, g.constant(0.0))
-        x1, y1, x2, y2 = g.columns(squares, 4)
-        corner = g.reshape(g.add("Concat", x1, y1, axis=1), slots, 1, 2)
-        sides = g.add("Concat", g.add("Sub", x2, x1), g.add("Sub", y2, y1), axis=1)
+        corner, end = g.many("Split", [g.reshape(squares, slots, 2, 2)], 2, axis=1)
         points = g.reshape(out["landmarks"], slots, 5, 2)
-        points = g.add("Mul", g.reshape(sides, slots, 1, 2), points)
-        landmarks = g.add("Add", corner, points)
+        landmarks = g.add("Add", corner, g.add("Mul", g.add("Sub", end, corner), points))
         moved = parts.regress(g, squares, out["offsets"])
         order = (moved, landmarks, out["probabilities"])
         scores, (moved, landmarks, chances) = parts.best(g, scores, slots, *order)
@@ -240,11 +233,11 @@ class _Composer:
 
 
 def _cells(across: int, down: int, stride: int, letterbox: Letterbox) -> np.ndarray:
-    """(P, 4) column and row of each cell, and its width and height in pixels of the image."""
-    y, x = np.mgrid[0:down, 0:across].reshape(2, -1).astype(np.float32)
-    width = stride * letterbox.width / letterbox.columns
-    height = stride * letterbox.height / letterbox.rows
-    return np.stack([x, y, np.full_like(x, width), np.full_like(y, height)], axis=1)
+    """(P, 6) corner, size and half size of each cell in pixels of the image."""
+    size = np.divide((letterbox.width, letterbox.height), (letterbox.columns, letterbox.rows))
+    size = (stride * size)[None]
+    corners = np.mgrid[0:down, 0:across][::-1].reshape(2, -1).T * size
+    return np.hstack([corners, np.tile(np.hstack([size, size / 2]), (len(corners), 1))])
 
 
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:

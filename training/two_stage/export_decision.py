@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.export_mask_classifier import IR_VERSION, OPSET
 from training.mask_data import LABELS
 from training.mask_network import ConvBatchNorm
+from training.shorten_onnx import shorten
 from training.two_stage.decision_network import DecisionNetwork, split_outputs
 
 NAMES = ("scores", "offsets", "landmarks", "probabilities")
@@ -142,6 +143,7 @@ def export_decision(
             dynamo=False,
         )
     model = onnx.load(path)
+    shorten(model)
     model.ir_version = IR_VERSION
     model.producer_name = "mask_detector_ros"
     metadata = {

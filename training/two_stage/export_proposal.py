@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training.export_mask_classifier import IR_VERSION, OPSET
+from training.shorten_onnx import shorten
 from training.two_stage.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
 
 DEFAULT_THRESHOLD = 0.6
@@ -119,6 +120,7 @@ def export_proposal(
             dynamo=False,
         )
     model = onnx.load(path)
+    shorten(model)
     model.ir_version = IR_VERSION
     model.producer_name = "mask_detector_ros"
     metadata = {
