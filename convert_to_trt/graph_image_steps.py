@@ -216,7 +216,8 @@ def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
         strict=True,
     ):
         found = g.add("Gather", levels.value, g.add("Add", rows, column), axis=0)
-        mixed = g.add("Mul", g.reshape(found, -1, 2 * size, size * 3), g.reshape(weight, -1, 1, size * 3))
+        found = g.reshape(found, -1, 2 * size, size * 3)
+        mixed = g.add("Mul", found, g.reshape(weight, -1, 1, size * 3))
         total = g.add("Add", total, mixed) if total else mixed
     both = g.many("Split", [g.add("Mul", total, down)], 2, axis=1)
     return g.reshape(g.add("Add", *both), -1, size, size, 3)
