@@ -9,6 +9,7 @@ camera have separate files, because a parameter name can mean different things t
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
+from mask_detector_ros.ros.camera_topics import require_distinct
 from mask_detector_ros.ros.dds_environment import image_environment
 from mask_detector_ros.ros.node_parameters import ROS_NAME, ROS_NAMES, split_names
 from mask_detector_ros.ros.subscription import TRANSPORTS
@@ -56,9 +58,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image",
         default_value="image_raw",
-        description="Image topic, relative to the namespace unless it begins with /; with "
-        "cameras, relative to each camera, or one topic per camera, separated by "
-        "commas",
+        description="Image topic, relative to the namespace unless it begins with /; with cameras, "
+        "relative to each camera, or one topic per camera, separated by commas",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -160,7 +161,10 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
     cameras = split_names(arguments["cameras"])
     namespaces = [join_names(arguments["namespace"], name) for name in cameras or [""]]
-    images = dict(zip(namespaces, spread_images(arguments, len(namespaces)), strict=True))
+    require_distinct("cameras", [join_names("/", namespace) for namespace in namespaces])
+    topics = spread_images(arguments, len(namespaces))
+    images = dict(zip(namespaces, topics, strict=True))
+    require_distinct("image", [join_names("/", *image) for image in images.items()])
 
     def node(executable: str, namespace: str, package: str, values: list[Any], **more: Any) -> Node:
         name = executable.removesuffix("_node")
@@ -194,6 +198,8 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     if arguments["camera"] == "v4l2":
         require_package("v4l2_camera", "camera:=v4l2")
         devices = spread(arguments, "video_device", len(namespaces))
+        if not camera_file or any(devices):
+            require_distinct("video_device", [device or "/dev/video0" for device in devices])
         for namespace, device in zip(namespaces, devices, strict=True):
             values = parameters(camera_file)
             if device:
@@ -212,13 +218,10 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
 
 def check_names(arguments: dict[str, str]) -> None:
-    """Check the names among the arguments; rcl's own error names a character position, not the
-    argument."""
-    rules = {
-        "cameras": (ROS_NAMES, "names of letters, digits, _ and /, separated by commas"),
-        "namespace": (f"({ROS_NAME})?/?", "letters, digits and _, with / between parts"),
-        "image": (ROS_NAMES, "names of letters, digits, _ and /, separated by commas"),
-    }
+    """Check the names among the arguments; rcl's own error does not say which one is wrong."""
+    names = (ROS_NAMES, "names of letters, digits, _ and /, separated by commas")
+    namespace = (f"({ROS_NAME})?/?", "letters, digits and _, with / between parts")
+    rules = {"cameras": names, "namespace": namespace, "image": names}
     for name, (pattern, rule) in rules.items():
         if not re.fullmatch(pattern, arguments[name], re.ASCII):
             raise ValueError(f"{name} must be {rule}, got {arguments[name]!r}")
@@ -254,8 +257,8 @@ def spread_images(arguments: dict[str, str], count: int) -> list[str]:
 
 
 def join_names(*names: str) -> str:
-    """Join the parts that are not empty to a namespace."""
-    return "/".join(name.rstrip("/") for name in names if name)
+    """Join the parts of a name; a part that begins with / replaces those before it."""
+    return posixpath.join(*names).rstrip("/")
 
 
 def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
@@ -263,7 +266,10 @@ def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
     values = arguments[name].split(",") if arguments[name] else [""] * count
     if len(values) != count:
         raise ValueError(f"{name} has {len(values)} values for {count} cameras; give one for each")
-    return [value.strip() for value in values]
+    values = [value.strip() for value in values]
+    if arguments[name] and "" in values:
+        raise ValueError(f"{name}:={arguments[name]} has an empty value; give one for each camera")
+    return values
 
 
 def parameter_value(name: str, text: str) -> bool | ParameterValue:

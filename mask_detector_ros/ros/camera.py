@@ -17,12 +17,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mask_detector_ros.detector import MaskDetector
-from mask_detector_ros.errors import ImageError, ParameterError, ServerError
+from mask_detector_ros.errors import ImageError, ServerError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
 from mask_detector_ros.ros.camera_geometry import Geometry
+from mask_detector_ros.ros.camera_topics import assign_topics, results_namespace
 from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
 from mask_detector_ros.ros.diagnostics import (
     WARNING_PERIOD,
@@ -57,7 +58,7 @@ class Camera:
         name: name of the camera. Results of `NAME/image_raw` go to `NAME/mask_detector/detections`
             and so on, as from a separate node in the namespace NAME; without a name, those of
             `image_raw` go to `~/detections`.
-        topic: image topic; empty for the one above.
+        topic: image topic.
         depth_topic: topic of depth registered to the images; empty for none.
         detector: detects and labels faces.
         publishing: a context whose value tells whether messages may be published.
@@ -74,7 +75,7 @@ class Camera:
     ) -> None:
         self._node = node
         self.name = name
-        self._topic = topic or (f"{name}/image_raw" if name else "image_raw")
+        self._topic = topic
         self._detector = detector
         self._publishing = publishing
         self._subscription: ImageSubscription | None = None
@@ -84,7 +85,7 @@ class Camera:
         self._activation = 0
         self.statistics = FrameStatistics()
         self._stream = detector.stream()
-        self._results = Results(node, f"{name}/{node.get_name()}" if name else "~")
+        self._results = Results(node, results_namespace(node, name))
         try:
             self._geometry = Geometry(
                 node,
@@ -283,17 +284,5 @@ def make_cameras(
     Raises:
         ParameterError: the parameters contradict each other.
     """
-    names = split_names(values["cameras"]) or [""]
-
-    def spread(parameter: str) -> list[str]:
-        topics = split_names(values[parameter]) or [""] * len(names)
-        if len(topics) != len(names):
-            raise ParameterError(
-                f"{parameter} has {len(topics)} topics for {len(names)} cameras; give one for each,"
-                " or none"
-            )
-        return topics
-
-    topics = zip(names, spread("camera_topics"), spread("depth_topics"), strict=True)
-    for of_one in topics:
+    for of_one in assign_topics(node, values):
         yield Camera(node, *of_one, detector, publishing)

@@ -36,7 +36,7 @@ from mask_detector_ros.ros.subscription import RELIABILITIES, TRANSPORTS
 
 # rcl's rule for names.
 ROS_NAME = r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*"
-ROS_NAMES = rf"({ROS_NAME})?( *, *{ROS_NAME})*"
+ROS_NAMES = rf"({ROS_NAME}( *, *{ROS_NAME})*)?"
 _NAMES: dict[str, Any] = {
     "pattern": ROS_NAMES,
     "rule": "names of letters, digits, _ and /, separated by commas or as a list",
@@ -205,8 +205,8 @@ def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
 
 
 def split_names(text: str) -> list[str]:
-    """The distinct names of a comma-separated list."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    """The names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def render_yaml(table: Iterable[Parameter]) -> str:

@@ -18,6 +18,7 @@ from launch_ros.descriptions import ParameterFile
 from running_launch import RunningLaunch, is_installed
 
 from benchmark.processes import LIMIT
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "mask.launch.py"
@@ -84,6 +85,10 @@ def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> Non
         ("image:=a,b,c cameras:=a,b", "image has 3 values for 2 cameras"),
         ("cameras:=a-b", "cameras must be names of letters, digits, _ and /, separated by commas"),
         ("namespace:=a-b", "namespace must be letters, digits and _"),
+        ("cameras:=a,a", "cameras gives /a to two cameras; give each its own"),
+        ("cameras:=a,/a detectors:=each", "cameras gives /a to two cameras"),
+        ("cameras:=,a", "cameras must be names of letters"),
+        ("cameras:=a,b image:=/c,/c", "image gives /c to two cameras"),
         ("image:=a//b", "image must be names of letters, digits, _ and /"),
         pytest.param(
             "camera:=v4l2",
@@ -141,3 +146,27 @@ def test_the_camera_gets_its_own_parameter_file_and_never_the_detectors(
     detector, source = nodes_for(f"camera:={camera}", f"camera_params_file:={own}")
     assert [Path(f).name for f in parameter_files(detector)] == ["mask_detector.yaml"]
     assert parameter_files(source) == [str(own)]
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        ("", "video_device gives /dev/video0 to two cameras"),
+        ("/dev/video2,/dev/video2", "video_device gives /dev/video2 to two cameras"),
+        ("/dev/video2,", "video_device:=/dev/video2, has an empty value"),
+    ],
+)
+def test_two_cameras_need_two_devices(devices: str, message: str) -> None:
+    with pytest.raises((ParameterError, ValueError), match=message):
+        nodes_for("camera:=v4l2", "cameras:=a,b", f"video_device:={devices}")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "camera", "expected"),
+    [("robot", "/front", "/front"), ("robot/", "front", "robot/front"), ("/", "front", "/front")],
+)
+def test_a_camera_with_a_full_name_is_outside_the_namespace(
+    namespace: str, camera: str, expected: str
+) -> None:
+    source = nodes_for("camera:=source", f"cameras:={camera}", f"namespace:={namespace}")[-1]
+    assert source._Node__node_namespace == expected

@@ -33,6 +33,14 @@ from waiting import wait_until
         ({"use_sim_time": 1}, "use_sim_time must be true or false, got '1'"),
         ({"cameras": "a-b"}, "cameras must be names of letters, digits, _ and /"),
         ({"cameras": "a,b", "camera_topics": "c"}, "camera_topics has 1 topics for 2 cameras"),
+        ({"cameras": "a,a"}, "cameras gives /a/image_raw to two cameras; give each its own"),
+        ({"cameras": "a,/a"}, "cameras gives /a/image_raw to two cameras"),
+        ({"cameras": "a,b", "camera_topics": "c,/c"}, "camera_topics gives /c to two cameras"),
+        ({"cameras": "a,b", "depth_topics": "c,c"}, "depth_topics gives /c to two cameras"),
+        (
+            {"camera_topics": "mask_detector/image_private"},
+            "/mask_detector/image_private is a result of this node",
+        ),
         (
             {"qos_overrides./mask_detector/faces.publisher.reliability": "besteffort"},
             "the QoS of ~/faces cannot be overridden: Unexpected QoS override",
