@@ -2,8 +2,18 @@
 """Detect faces in images and classify their masks: a library, a command and ROS 2 nodes."""
 
 import os
+import signal
+import sys
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
+
+_command = sys.argv[0].rpartition("/")[2] if sys.argv else ""
+if _command in ("-m", "mask-detector") and (
+    signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    # One of our commands starts. Until it installs its handlers, a signal ends it without a
+    # traceback from an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if TYPE_CHECKING:
     from mask_detector_ros.detector import MaskDetector
