@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.ros.node_parameters import split_names
-from mask_detector_ros.ros.results import TOPICS
+from mask_detector_ros.ros.result_publishers import TOPICS
 
 
 class CameraTopics(NamedTuple):

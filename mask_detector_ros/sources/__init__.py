@@ -8,8 +8,15 @@ with open_source("walk.mp4") as source:
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
+from mask_detector_ros.sources.animations import (
+    HEAD_BYTES,
+    PILLOW_ANIMATIONS,
+    AnimationSource,
+    animation_format,
+)
 from mask_detector_ros.sources.base import Frame, FrameSource, frame_name
 from mask_detector_ros.sources.captures import open_camera, open_url, open_video
 from mask_detector_ros.sources.image_formats import format_name
@@ -91,9 +98,12 @@ def open_source(
         return ImagesSource(folder.images, loop, folder.left_out)
     require_file(path)
     with path.open("rb") as file:
-        kind = format_name(file.read(64))
+        head = file.read(HEAD_BYTES)
+    kind, animation = format_name(head[:64]), animation_format(head)
     # FFmpeg also opens images. An animation is a video here; `image` takes its first frame.
-    is_video = kind == "GIF" or path.suffix.lower() in MOTION_JPEG_SUFFIXES
+    if animation in PILLOW_ANIMATIONS and find_spec("PIL"):
+        return AnimationSource(path, loop)
+    is_video = kind == "GIF" or animation == "PNG" or path.suffix.lower() in MOTION_JPEG_SUFFIXES
     if not is_video and (kind or is_image(path)):
         return ImagesSource([path], loop)
     return open_video(path, loop)

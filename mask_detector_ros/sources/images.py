@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mask_detector_ros.errors import ImageError, SourceError
 from mask_detector_ros.foreign_files import find_placeholder
 from mask_detector_ros.imaging.decoding import decode
 from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS, encoded_size, require_pixels
+from mask_detector_ros.sources.animations import describe_others
 from mask_detector_ros.sources.base import Frame, FrameSource
 from mask_detector_ros.sources.image_formats import format_name, read_with_pillow
 
@@ -78,8 +80,8 @@ def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uin
     """Read an image file as (H, W, 3) uint8 BGR.
 
     Alpha is dropped, gray spread to three channels, 16 bits reduced to 8, and the EXIF orientation
-    applied. An animation gives its first frame. Formats that OpenCV cannot read are tried with
-    Pillow if it is installed; HEIC needs the package pillow-heif.
+    applied. An animation gives its first frame, with a warning in the log. Formats that OpenCV
+    cannot read are tried with Pillow if it is installed; HEIC needs the package pillow-heif.
 
     Args:
         path: path of the file.
@@ -106,7 +108,15 @@ def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uin
         raise SourceError(f"cannot read {path}: {error}") from error
     if image is None:
         raise SourceError(f"{path} {_why_unreadable(data)}")
+    if others := describe_others(data):
+        _warn_once(f"only the first frame of {path} is read: it is {others}")
     return image
+
+
+@lru_cache(maxsize=1000)
+def _warn_once(text: str) -> None:
+    """Log a warning that a folder played in a loop must not repeat."""
+    _logger.warning(text)
 
 
 def _why_unreadable(data: bytes) -> str:
