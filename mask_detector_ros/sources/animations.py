@@ -113,14 +113,14 @@ class AnimationSource(FrameSource):
             raise SourceError(f"{path} is damaged; copy or record it again") from error
         except ImageError as error:
             raise SourceError(f"cannot read {path}: {error}") from error
-        self.frame_count = int(getattr(self._image, "n_frames", 1))
+        self._frames = self.frame_count = int(getattr(self._image, "n_frames", 1))
         self.rate = 1 / self._seconds()
 
     def _seconds(self) -> float:
         return (self._image.info.get("duration") or 1000 * _DEFAULT_SECONDS) / 1000
 
     def read(self) -> Frame | None:
-        if self._next == self.frame_count:
+        if self._next == self._frames:
             if not self._loop:
                 return None
             self._next = 0
@@ -130,7 +130,7 @@ class AnimationSource(FrameSource):
         except (EOFError, OSError, SyntaxError, ValueError) as error:
             if not self._next:
                 raise SourceError(f"{self._path} is damaged; copy or record it again") from error
-            self.skipped = self.frame_count - self._next
+            self.skipped = self._frames - self._next
             return None
         image = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)
         frame = Frame(image, None, frame_name(self._index), self._time)
