@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that cost a detector as much as possible."""
+"""Adversarial images, which cost a detector as much time and memory as possible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("noise", "checkerboard", "stripes", "text", "faces", "flat")
 
 
 def adversarial(kind: str, height: int, width: int, side: int = 7) -> NDArray[np.uint8]:
-    """A (height, width, 3) BGR image of one of `KINDS`.
+    """Draw a (height, width, 3) BGR image of one of the adversarial `KINDS`.
 
     Args:
         kind: its content.
@@ -35,7 +35,7 @@ def adversarial(kind: str, height: int, width: int, side: int = 7) -> NDArray[np
 
 
 def drawn_face(side: int) -> NDArray[np.uint8]:
-    """A (side, side, 3) drawing that the first stages accept as a face."""
+    """Draw a (side, side, 3) face that the first stages accept, for an adversarial image."""
     face = np.zeros((48, 48, 3), np.uint8)
     cv2.ellipse(face, (24, 24), (17, 22), 0, 0, 360, (150, 170, 210), -1)
     for x in (17, 31):

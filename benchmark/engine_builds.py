@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build times and sizes of engines: TensorRT-RTX, without a GPU.
+"""Measure build time and size of TensorRT-RTX engines, without a GPU.
 
     make engine-builds ARGS="[--targets SM75 SM86] [--limit SECONDS] [--out FILE]"
 
@@ -43,7 +43,8 @@ PRECISIONS = ("fp32", "fp16")
 def run_there(
     arguments: Sequence[str | Path], limit: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python in the TensorRT-RTX environment; on a timeout the builder that it starts ends too.
+    """Run Python in the TensorRT-RTX environment; on a timeout the engine builder that it starts
+    ends too.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `limit` seconds.
@@ -61,7 +62,7 @@ def run_there(
 def build(
     model: Path, plan: Path, precision: str, target: str, limit: float | None = None
 ) -> dict[str, Any]:
-    """Build one engine; return the report of `onnx_to_engine`.
+    """Build one engine with `convert_to_trt.onnx_to_engine`; return its report.
 
     Raises:
         BackendError: it could not be built; the message gives the reason.
@@ -79,7 +80,8 @@ def build(
 
 
 def jobs(folder: Path) -> Iterator[tuple[str, Path, str]]:
-    """Write every network to a file; return name, file and precision of each build."""
+    """Write each network to build an engine of to a file; return name, file and precision of each
+    build."""
     three, classifier = find_detector("mtcnn_masked"), find_classifier("mask_classifier")
     two = find_detector("mtcnn_two_stage")
     for name, content in {**two, **three, "classifier": classifier}.items():
@@ -104,7 +106,7 @@ def jobs(folder: Path) -> Iterator[tuple[str, Path, str]]:
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run the builds whose results are not in the file yet, writing each result at once."""
+    """Run the engine builds whose results are not in the file yet, writing each result at once."""
     out: Path = options.out
     rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.is_file() else []
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def describe(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The results as lines of a Markdown table."""
+    """Format the engine builds as a Markdown table."""
     lines = ["| model | in | for | MB | s |", "|---|---|---|---|---|"]
     for row in rows:
         size = row.get("error", row.get("MB"))
@@ -137,7 +139,7 @@ def describe(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the argument parser of `benchmark.engine_builds`."""
     parser = Parser(prog="engine_builds", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="SM86")
     parser.add_argument(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fault injection: make a piece of work fail at its n-th call of our own code, for every n.
+"""Fault injection: make some work fail at its n-th call of our own code, for every n.
 
 This is how SQLite tests itself against shortages (https://www.sqlite.org/testing.html#oom_testing):
 the first run fails at the first call, the next at the second, until a run completes without
@@ -28,8 +28,8 @@ SHORTAGES: dict[str, Callable[[], Exception]] = {
 
 
 def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
-    """Do the work, with an error at its call of that number; return how many calls it made, up to
-    that one.
+    """Run some work and inject an error at its call number `number`; return the number of calls
+    that it made.
 
     Exceptions of the work are raised, including the injected error.
     """
@@ -54,7 +54,8 @@ def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
 def every_call(
     make: Callable[[], Exception], work: Callable[[], Any], step: int = 1
 ) -> Iterator[Exception | None]:
-    """Fail the work at each `step`-th call; yield the outcome of each run."""
+    """Run some work repeatedly, injecting an error at each `step`-th call; yield the outcome of
+    each run."""
     number = 1
     while True:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a batch of frames runs faster than the same frames one by one, for each network.
+"""Measure whether a batch of frames runs faster than the same frames one by one, for each network.
 
     python -m benchmark.frame_batches
 

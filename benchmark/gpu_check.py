@@ -38,7 +38,7 @@ DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETE
 
 
 class Checks:
-    """Runs checks, records their results, and continues after failures.
+    """Runs GPU checks, records their results, and continues after failures.
 
     Args:
         seconds: time after which no further check begins.
@@ -49,7 +49,8 @@ class Checks:
         self._end = time.monotonic() + seconds
 
     def run(self, name: str, check: Callable[..., Any], *arguments: Any) -> None:
-        """Run a check; any exception is a failure, since CUDA libraries share no error type."""
+        """Run one GPU check; any exception is a failure, since CUDA libraries share no error
+        type."""
         start = time.perf_counter()
         result: dict[str, Any] = {"check": name}
         if time.monotonic() > self._end:
@@ -69,13 +70,13 @@ class Checks:
         print(line, file=sys.stderr, flush=True)
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Record a check that cannot run here."""
+        """Record a GPU check that cannot run here, with the reason."""
         self.results.append({"check": name, "passed": None, "left_out": reason, "seconds": 0.0})
         print(f"left out {name}: {reason}", file=sys.stderr, flush=True)
 
     @property
     def failed(self) -> list[str]:
-        """The names of the checks that failed."""
+        """The names of the GPU checks that failed."""
         return [result["check"] for result in self.results if result["passed"] is False]
 
 
@@ -92,7 +93,7 @@ def _summary(result: dict[str, Any]) -> str:
 
 @contextmanager
 def log_lines() -> Iterator[list[str]]:
-    """Context that collects the library's log lines."""
+    """Context that collects the library's log lines during a GPU check."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
@@ -106,7 +107,7 @@ def log_lines() -> Iterator[list[str]]:
 
 
 def check_spoilt_engines(folder: str) -> dict[str, str]:
-    """Damage a stored engine in several ways: each must be detected and rebuilt."""
+    """GPU check: damage a stored engine in several ways; each must be detected and rebuilt."""
     stages, engines = find_detector(DEFAULTS["detector_model"]), {}
     for name in ("proposal", "decision"):
         own = Path(folder) / f"spoilt-{name}"
@@ -135,7 +136,7 @@ def check_spoilt_engines(folder: str) -> dict[str, str]:
 
 
 def check_wrapper(checks: Checks, device: int) -> None:
-    """Check our CUDA code, which uses pycuda."""
+    """GPU check of our CUDA code, which uses pycuda; see `gpu_wrapper`."""
     try:
         import pycuda.driver  # noqa: F401
     except ImportError as error:
@@ -151,7 +152,7 @@ def check_wrapper(checks: Checks, device: int) -> None:
 
 
 def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, folder: str) -> None:
-    """All checks of one backend that works here."""
+    """Run all GPU checks of one backend that works here."""
     precisions = arguments.precision if backend == "tensorrt" else ["fp32"]
     for precision in precisions:
         name = f"{backend} {precision}" if backend == "tensorrt" else backend
@@ -184,7 +185,7 @@ def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, f
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run all checks; return the report.
+    """Run all GPU checks of this machine; return the report.
 
     Raises:
         BackendError: there is no such GPU, or no driver.

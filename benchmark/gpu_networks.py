@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of a backend on a GPU against the CPU: each network, the detector, the whole cascade."""
+"""Compare a GPU backend with the CPU: each network, the detector, the whole cascade."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ Parameters = Mapping[str, Any]
 
 
 def networks(detector_model: str) -> dict[str, bytes]:
-    """The networks of a detector, and the classifier if it needs one, by name."""
+    """The networks to compare between GPU and CPU: the detector's, and the classifier if it needs
+    one, by name."""
     return find_networks(detector_model, OWN_LABELS)
 
 
 def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
-    """Input shapes to check: every batch size up and down again, or images of several sizes."""
+    """Input shapes at which GPU and CPU are compared: batch sizes up and down again, or images of
+    several sizes."""
     (tensor,) = session.inputs
     if tensor.shape[-1] == 3 and -1 in tensor.shape[1:]:
         sides = ((32, 32), (96, 128), (384, 512), (384, 512), (384, 512), (576, 1024), (32, 992))
@@ -45,7 +47,7 @@ def shapes_to_try(session: Session) -> list[dict[str, tuple[int, ...]]]:
 
 
 def check_network(model: bytes, name: str, backend: str, options: EngineOptions) -> dict[str, Any]:
-    """Load one network and compare it with the CPU at all these shapes."""
+    """Load one network on the GPU and compare it with the CPU at all these shapes."""
     start = time.perf_counter()
     session = create_session(model, name, backend, options=options)
     seconds = time.perf_counter() - start
@@ -56,7 +58,7 @@ def check_network(model: bytes, name: str, backend: str, options: EngineOptions)
 
 
 def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
-    """Frames with one face, many, none, many: the sequence in which MTCNN on TensorRT 7 lost
+    """Test frames with one face, many, none, many: the sequence in which MTCNN on TensorRT 7 lost
     faces."""
     many, faces = scene.render(0)
     x1, y1, x2, y2 = faces.boxes[0].astype(int)
@@ -68,7 +70,7 @@ def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
 
 
 def check_faces(parameters: Parameters) -> dict[str, Any]:
-    """Compare the whole detector with the CPU, twice over the sequence above."""
+    """Compare the faces of the whole detector on GPU and CPU, twice over the sequence above."""
     on_gpu = MaskDetector.load(**parameters)
     on_cpu = MaskDetector.load(**{**parameters, "backend": "onnxruntime"})
     images = list(sequence(SampleScene(640, 480)))
@@ -78,7 +80,8 @@ def check_faces(parameters: Parameters) -> dict[str, Any]:
 
 
 def require_same_faces(pairs: Iterable[tuple[Faces, Faces]]) -> dict[str, float]:
-    """The largest differences of boxes and probabilities; raises if faces differ."""
+    """Return the largest differences of boxes and probabilities between GPU and CPU; raise if the
+    faces differ."""
     agreement = Agreement.of(pairs)
     box = float(agreement.boxes.max(initial=0))
     probability = float(agreement.probabilities.max(initial=0))
@@ -90,7 +93,7 @@ def require_same_faces(pairs: Iterable[tuple[Faces, Faces]]) -> dict[str, float]
 
 
 def write_cascade(path: Path, parameters: Parameters, half: bool) -> None:
-    """Write the single-file cascade of a detector for images of 640x480."""
+    """Write the single-file cascade of a detector for images of 640x480, to check it on the GPU."""
     from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
     from convert_to_trt.cascade_to_onnx import compose
 

@@ -22,7 +22,8 @@ MIN_SHARE = 0.8
 
 
 def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Time eight cameras with one detector, as in the node: newest frame first, cameras in turn.
+    """Time eight cameras with one detector on the GPU, as in the node: newest frame first, cameras
+    in turn.
 
     Every camera always has a frame waiting, so the shares depend only on the worker.
     """
@@ -71,7 +72,7 @@ def time_cameras(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def time_network(
     model: bytes, name: str, backend: str, options: EngineOptions, rounds: int
 ) -> dict[str, Any]:
-    """Time a single network at batch sizes 1, 8 and 64, or for one image."""
+    """Time one network on the GPU at batch sizes 1, 8 and 64, or for one image."""
     session = create_session(model, name, backend, options=options)
     (tensor,) = session.inputs
     times: dict[str, Any] = {}

@@ -26,8 +26,8 @@ def _fill(seed: int) -> NDArray[np.uint8]:
 
 
 class _Copier:
-    """Two buffers, and the copy from the host memory of the first through the GPU to that of the
-    second."""
+    """Two CUDA buffers, and the copy from the host memory of the first through the GPU to that of
+    the second."""
 
     def __init__(self, thread: CudaThread) -> None:
         self._driver, self.stream = thread.driver, thread.stream
@@ -42,7 +42,7 @@ class _Copier:
         self.target.download(SIZE, self.stream)
 
     def check(self, seed: int, go: Any) -> None:
-        """Write, copy, and compare the result."""
+        """Write to the first CUDA buffer, copy, and compare the second."""
         expected = _fill(seed)
         self.source.view((SIZE,), np.dtype(np.uint8))[...] = expected
         self.target.view((SIZE,), np.dtype(np.uint8))[...] = 0
@@ -53,7 +53,7 @@ class _Copier:
 
 
 def check_buffers(device: int) -> dict[str, Any]:
-    """Copy to the GPU, within it, and back."""
+    """Check CUDA buffers on a GPU: copy to it, within it, and back."""
     thread = cuda_thread(device)
 
     def work() -> None:
@@ -66,7 +66,7 @@ def check_buffers(device: int) -> dict[str, Any]:
 
 
 def check_graph(device: int) -> dict[str, Any]:
-    """Record the copies once, and replay them with new bytes each time."""
+    """Check a CUDA graph: record copies once, and replay them with new bytes each time."""
     thread = cuda_thread(device)
 
     def work() -> None:
@@ -84,7 +84,7 @@ def check_graph(device: int) -> dict[str, Any]:
 
 
 def check_memory(device: int) -> dict[str, Any]:
-    """Allocate and free many buffers: the GPU memory must be returned."""
+    """Check that freeing many CUDA buffers returns the GPU memory."""
     thread = cuda_thread(device)
 
     def work() -> tuple[int, int, int]:
@@ -105,7 +105,7 @@ def check_memory(device: int) -> dict[str, Any]:
 
 
 def check_threads(device: int) -> dict[str, Any]:
-    """Use the GPU from several threads at a time through its one thread."""
+    """Check that several threads can use the GPU at a time through its one CUDA thread."""
     thread = cuda_thread(device)
     copiers = [thread.call(lambda: _Copier(thread)) for _ in range(THREADS)]
     failures: list[BaseException] = []

@@ -84,7 +84,7 @@ def round_values(model: bytes) -> bytes:
 
 
 class Twin(Session):
-    """Runs a second network on the same inputs and records the differences.
+    """Runs the float16 network on the inputs of the float32 one and records the differences.
 
     Attributes:
         largest: largest difference of each output on the same input.
@@ -110,7 +110,7 @@ class Twin(Session):
 
 
 def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
-    """Make the detector over these networks."""
+    """Make the detector over these float32 or float16 networks."""
     stages = {name: session for name, session in sessions.items() if name != "classifier"}
     cascade, settings = assemble_cascade(stages), DetectionSettings.of(values)
     if "classifier" not in sessions:
@@ -122,7 +122,7 @@ def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
 def trace_outlier(
     expected: Faces, face: int, score: np.float32, last_stage: Twin
 ) -> dict[str, float]:
-    """The float32 score of the candidate that float16 chose for a face.
+    """The float32 score of the candidate that the float16 networks chose for a face.
 
     The cascade takes the best of many candidates. If float32 scores both choices nearly equal, they
     were a tie.
@@ -143,7 +143,7 @@ def trace_outlier(
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything; return the report.
+    """Measure all differences between float16 and float32 on photographs; return the report.
 
     Raises:
         MaskDetectorError: a model or the data set cannot be used.
@@ -216,7 +216,7 @@ def _throughout(model: bytes) -> bytes:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report as text tables."""
+    """Format the report on half precision as text tables."""
     lines = [
         f"| against float32 | faces | missing | extra | other label | boxes within {BOX_LIMIT} px |"
         f" largest | probabilities within {PROBABILITY_LIMIT} | largest |",
@@ -245,7 +245,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the argument parser of `benchmark.half_precision`."""
     parser = Parser(prog="half_precision", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("dataset", metavar="DATASET", help="data set as for mask-detector evaluate")
     parser.add_argument("--split", help="only this split of the data set, such as val")

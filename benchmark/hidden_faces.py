@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check hidden faces: how many another detector still finds.
+"""Check that blurred or pixelated faces stay hidden from another detector.
 
     python -m benchmark.hidden_faces DATASET YUNET.onnx [--images N] [--threshold T]
 
@@ -33,7 +33,8 @@ not count."""
 
 
 def count_found(found: NDArray[np.float32], hidden: NDArray[np.float32]) -> int:
-    """Number of (M, 4) hidden boxes that contain the centre of one of (N, 4) found boxes."""
+    """Count the (M, 4) hidden boxes that contain the centre of one of the (N, 4) boxes found by
+    another detector."""
     centres = (found[:, :2] + found[:, 2:]) / 2
     inside = (centres[None] > hidden[:, None, :2]) & (centres[None] < hidden[:, None, 2:])
     widths = (found[:, 2] - found[:, 0])[None] / np.maximum(hidden[:, 2] - hidden[:, 0], 1)[:, None]

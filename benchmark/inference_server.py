@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector serve` as a process that can be killed, stopped and started again."""
+"""Run `mask-detector serve` as a process that can be killed, stopped and restarted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mask_detector_ros.serving.triton_server import remove_leftovers
 
 
 def missing_server() -> str:
-    """Why no server can be started; empty where one can."""
+    """Why an inference server cannot be started here; empty if it can."""
     return find_obstacle() or ("" if is_ready() else f"needs Triton: {MAKE}")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, outside the range that clients get theirs from."""
+    """Find free TCP ports for the inference server, outside the range of client ports."""
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     found: list[int] = []
     # Two test runs start to look at different places.
@@ -40,7 +40,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that one started, and those that these started, itself first."""
+    """The ids of a process and of all its descendants, itself first."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -50,7 +50,7 @@ def descendants(pid: int) -> list[int]:
 
 
 class InferenceServer:
-    """The server, on loopback and free ports unless told otherwise.
+    """An inference server in a process, on loopback and free ports unless told otherwise.
 
     with InferenceServer("--instances", "1") as server:
         client = Client(server.url)
@@ -79,18 +79,18 @@ class InferenceServer:
 
     @property
     def pid(self) -> int:
-        """The process of `mask-detector serve`."""
+        """The process id of `mask-detector serve`."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What the server has printed since its last start."""
+        """The inference server's output since its last start."""
         self._log.flush()
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def start(self, *options: str) -> None:
-        """Start it, with these options too; return when it is ready.
+        """Start the inference server, with these additional options; return when it is ready.
 
         Raises:
             Lost: it ended instead.
@@ -106,18 +106,18 @@ class InferenceServer:
             raise Lost(f"the server ended: {self.log}")
 
     def processes(self) -> list[int]:
-        """All its processes."""
+        """The ids of all processes of the inference server."""
         return descendants(self.pid)
 
     def signal(self, number: signal.Signals, processes: Iterable[int] | None = None) -> None:
-        """Send a signal to all its processes, or to these."""
+        """Send a signal to all processes of the inference server, or to these."""
         for pid in self.processes() if processes is None else processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """For a while Triton accepts connections, and answers nothing."""
+        """Context in which Triton accepts connections but does not answer."""
         triton = self.processes()[1:2]
         self.signal(signal.SIGSTOP, triton)
         try:
@@ -126,13 +126,13 @@ class InferenceServer:
             self.signal(signal.SIGCONT, triton)
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut does."""
+        """Kill all processes of the inference server at once, like a power cut."""
         self.signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
 
     def stop(self) -> int:
-        """End it in order; return its exit code.
+        """Stop the inference server properly; return its exit code.
 
         Raises:
             Lost: it goes on.

@@ -34,7 +34,7 @@ QUIET = 2.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """The results of one run.
+    """The results of one latency run.
 
     Attributes:
         rate: actual rate of each camera in Hz.
@@ -56,7 +56,7 @@ def cpu_seconds(stat: str) -> float:
 
 
 class LatencyGraph(Processes):
-    """Starts cameras and measures the results of their images.
+    """Starts cameras and a node, and measures the latency of their images.
 
     Args:
         folder: folder for the nodes' output and logs.
@@ -90,19 +90,19 @@ class LatencyGraph(Processes):
             self._read(camera)
 
     def add_detector(self, *arguments: str, name: str = "node", **parameters: Any) -> None:
-        """Start a detector node."""
+        """Start a detector node in the latency graph."""
         self._named[name] = self.start("mask_detector_node", *arguments, **parameters)
 
     def add_copy(self) -> None:
-        """Start the node that only copies."""
+        """Start the node that only copies, to measure the transport's latency."""
         self._named["node"] = self.run(PROCESS, "copy")
 
     def add_viewer(self) -> None:
-        """Start a viewer of the annotated images."""
+        """Start a viewer of the annotated images in the latency graph."""
         self._named["viewer"] = self.run(PROCESS, "view", "/mask_detector/image_annotated")
 
     def settle(self) -> None:
-        """Wait until every camera has results.
+        """Wait until every camera of the latency graph has results.
 
         Raises:
             Lost: they did not in time.
@@ -115,7 +115,7 @@ class LatencyGraph(Processes):
         self.measure(10, 1)
 
     def measure(self, rate: float, seconds: float) -> Measurement:
-        """Publish at a rate for some seconds after the warm-up, and collect the results.
+        """Publish at a rate for some seconds after the warm-up, and collect the latencies.
 
         Raises:
             Lost: a process ended.
@@ -141,7 +141,7 @@ class LatencyGraph(Processes):
         return Measurement(sum(real) / len(real), streams, cpu)
 
     def close(self) -> None:
-        """End all running processes."""
+        """End all processes of the latency graph."""
         self._context.try_shutdown()
         self._thread.join()
         for camera in self._cameras:

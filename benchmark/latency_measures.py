@@ -32,7 +32,7 @@ class Drift(NamedTuple):
 
 @dataclass(frozen=True)
 class Frames:
-    """Results of one camera's images.
+    """The latencies of one camera's images.
 
     Attributes:
         stamps: (N,) stamps of the images with detections, in nanoseconds.
@@ -48,28 +48,28 @@ class Frames:
 
     @property
     def lost(self) -> int:
-        """Number of images without detections."""
+        """Number of the camera's images without detections."""
         return self.published - len(self.stamps)
 
     @property
     def drop(self) -> float:
-        """Fraction of images without detections."""
+        """Fraction of the camera's images without detections."""
         return self.lost / self.published if self.published else 0.0
 
     @property
     def received_rate(self) -> float:
-        """Rate of detections in Hz, by the stamps of their images."""
+        """Rate of the camera's detections in Hz, by the stamps of their images."""
         if len(self.stamps) < 2:
             return 0.0
         return float((len(self.stamps) - 1) / (self.stamps[-1] - self.stamps[0]) * 1e9)
 
     @property
     def without_inference(self) -> NDArray[np.float64]:
-        """(N,) latency without inference, in milliseconds."""
+        """(N,) latency of each image without inference, in milliseconds."""
         return self.total - self.parts.get("inference", 0.0)
 
     def drift(self) -> Drift:
-        """The drift of the latency; NaN for fewer than four images."""
+        """Drift of the camera's latency over the run; NaN for fewer than four images."""
         if len(self.stamps) < 4:
             return Drift(*[float("nan")] * 4)
         third = len(self.total) // 3
@@ -82,7 +82,7 @@ class Frames:
 def match_frames(
     published: Sequence[int], received: Mapping[int, int], times: Mapping[int, Mapping[str, int]]
 ) -> Frames:
-    """Combine the records of camera, subscriber and node. Times are in nanoseconds.
+    """Combine the latency records of camera, subscriber and node. Times are in nanoseconds.
 
     Args:
         published: stamps of the images.
@@ -100,21 +100,21 @@ def match_frames(
 
 
 def percentiles(values: NDArray[np.float64]) -> dict[str, float]:
-    """p50, p90, p99 and maximum; NaN without values."""
+    """p50, p90, p99 and maximum of latencies; NaN without values."""
     if not len(values):
         return dict.fromkeys(PERCENTILES, float("nan"))
     return {name: float(np.percentile(values, p)) for name, p in PERCENTILES.items()}
 
 
 def fairness(rates: Sequence[float]) -> float:
-    """The lowest camera rate divided by the highest; 1 is fair."""
+    """Fairness between cameras: the lowest rate divided by the highest; 1 is fair."""
     return min(rates) / max(rates) if max(rates) > 0 else 0.0
 
 
 def search_rate(
     drop: Callable[[float], float], low: float, high: float, precision: float = 0.04
 ) -> float:
-    """The highest rate at which no more than `DROP_LIMIT` of the frames are lost, by bisection.
+    """Find by bisection the highest rate at which at most `DROP_LIMIT` of the frames are lost.
 
     Args:
         drop: returns the fraction of frames lost at a rate.

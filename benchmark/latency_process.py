@@ -35,7 +35,8 @@ SCENE_FRAMES = 20
 
 
 def camera(topic: str, width: str, height: str) -> None:
-    """Publish the sample scene on request, stamping each image just before publishing."""
+    """Process of the latency benchmark: publish the sample scene on request, stamping each image
+    just before."""
     node = rclpy.create_node("camera", namespace=topic.rpartition("/")[0] or "/")
     images = node.create_publisher(Image, topic, QoSProfile(depth=5))
     scene = SampleScene(int(width), int(height))
@@ -72,12 +73,12 @@ class CopyNode(Node):
 
 
 def copy() -> None:
-    """Run the copying node."""
+    """Process of the latency benchmark: run the copying node."""
     rclpy.spin(CopyNode())
 
 
 def view(topic: str) -> None:
-    """Subscribe to images like a viewer."""
+    """Process of the latency benchmark: subscribe to images like a viewer."""
     node = rclpy.create_node("viewer")
     node.create_subscription(Image, topic, lambda message: None, 1)
     rclpy.spin(node)

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def to_row(measurement: Measurement) -> Row:
-    """The JSON record of a measurement, in milliseconds."""
+    """Convert a latency measurement to its JSON record, in milliseconds."""
     streams = [_stream(frames) for frames in measurement.streams]
     return {
         "rate": measurement.rate,
@@ -42,7 +42,7 @@ def _stream(frames: Frames) -> Row:
 
 
 def rates_table(rows: Sequence[Row]) -> str:
-    """Table of the latency and its parts, p50 / p99, and of the goal."""
+    """Report table of the latency and its parts by rate, p50 / p99, and of the goal."""
     lines = _table("images", "node", "Hz", "lost", "total", "less inference", *ALL_PARTS, "CPU")
     for row in rows:
         stream = row["streams"][0]
@@ -62,7 +62,7 @@ def rates_table(rows: Sequence[Row]) -> str:
 
 
 def overload_table(rows: Sequence[Row]) -> str:
-    """Table of the latency under overload."""
+    """Report table of the latency under overload."""
     lines = _table(
         "Hz", "min face", "processed Hz", "lost", "total",
         "p50 of the first third", "of the last", "slope, ms per minute",
@@ -78,7 +78,7 @@ def overload_table(rows: Sequence[Row]) -> str:
 
 
 def cameras_table(rows: Sequence[Row]) -> str:
-    """Table of the rate and latency of each camera, and of their fairness."""
+    """Report table of the rate and latency of each camera, and of their fairness."""
     lines = _table("cameras", "way", "Hz asked", "Hz of each", "fairness", "total of each", "CPU")
     for row in rows:
         rates = ", ".join(f"{s['received_rate']:.1f}" for s in row["streams"])

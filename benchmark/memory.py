@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure whether the memory of the detector process stays flat, feeding the real node over real
+"""Measure whether the memory of the detector process stays constant while the real node runs over
 DDS.
 
     python -m benchmark.memory --bound
@@ -66,7 +66,8 @@ def resident_memory(status: str) -> dict[str, float]:
 
 
 def growth(samples: Sequence[tuple[int, float]]) -> float:
-    """Megabytes gained between the end of the warm-up and the end of the run.
+    """Growth of the resident memory in megabytes, from the end of the warm-up to the end of the
+    run.
 
     Args:
         samples: (frames processed, megabytes), in order. Each end is the median of a tenth of the
@@ -83,13 +84,13 @@ def growth(samples: Sequence[tuple[int, float]]) -> float:
 
 
 def steady(megabytes: Sequence[float]) -> float:
-    """Steady state: the median of the last tenth of the samples."""
+    """Steady state of the resident memory: the median of the last tenth of the samples."""
     return float(np.median(megabytes[-max(1, len(megabytes) // 10) :]))
 
 
 class Feeder:
-    """Publishes the sample scene at a rate, or as fast as results arrive with a rate of 0, and
-    counts results."""
+    """Publishes the sample scene to the measured node at a rate, or as fast as results arrive with
+    a rate of 0."""
 
     def __init__(self, rate: float, width: int, height: int) -> None:
         self.node = rclpy.create_node("feeder")
@@ -128,7 +129,7 @@ Samples = list[tuple[int, dict[str, float]]]
 def watch(
     parameters: dict[str, Any], feed: tuple[float, int, int], frames: int, minutes: float
 ) -> tuple[Samples, dict[str, int], float]:
-    """Run the detector node for a number of processed frames or minutes.
+    """Sample the memory of a detector node for a number of processed frames or minutes.
 
     Args:
         parameters: parameters of the node.
@@ -168,7 +169,7 @@ def watch(
 
 
 def summarise(samples: Samples, counts: dict[str, int], seconds: float) -> dict[str, Any]:
-    """Peak, steady state and growth of one run."""
+    """Summarise the memory of one run: peak, steady state and growth."""
     return {
         "frames_processed": samples[-1][0],
         **counts,
@@ -181,7 +182,7 @@ def summarise(samples: Samples, counts: dict[str, int], seconds: float) -> dict[
 
 
 def print_table(runs: dict[str, dict[str, Any]]) -> None:
-    """Print one line per backend, in megabytes."""
+    """Print one line of memory figures per backend, in megabytes."""
     print("\n| backend | steady | of it shared with DDS | peak | growth | frames | |")
     print("|---|---|---|---|---|---|---|")
     for backend, run in runs.items():

@@ -32,12 +32,13 @@ this many bytes per pixel, with min_face_size 20 (docs/reference/limits.md)."""
 
 
 def bound_mb(width: int, height: int) -> float:
-    """Megabytes (2**20 bytes) that one image may take, including the image itself."""
+    """The bound on the megabytes (2**20 bytes) that one image may take, including the image
+    itself."""
     return LIMIT_MB + (LIMIT_BYTES_A_PIXEL + 3) * width * height / 2**20
 
 
 def measure(width: int, height: int, backend: str, threads: int) -> dict[str, Any]:
-    """Measure memory and time for images of one size; runs in a separate process.
+    """Measure peak memory and time of images of one size; runs in a separate process.
 
     Returns:
         Megabytes: `base` of the warm detector, `peak` over all images, `after` them; and `seconds`
@@ -69,7 +70,8 @@ def _memory(kind: str) -> float:
 
 
 def run(sizes: Sequence[str], backends: Sequence[str], threads: int) -> int:
-    """Measure all and print a table; return 1 if an image took more than the bound."""
+    """Measure memory and time for all image sizes and print a table; return 1 if an image exceeded
+    the bound."""
     print("| backend | images | warm | peak | of one image | bound | left after | slowest |")
     print("|---|---|---|---|---|---|---|---|")
     broken = False

@@ -58,7 +58,7 @@ PACKAGES = (
 
 @dataclass
 class Bench:
-    """Settings shared by all sections.
+    """Settings shared by all sections of the node's latency benchmark.
 
     Attributes:
         folder: folder for logs.
@@ -77,24 +77,24 @@ class Bench:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Sizes of the images."""
+        """The image sizes at which the node's latency is measured."""
         return (SMALL,) if self.quick else (SMALL, LARGE)
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """Hz."""
+        """The frame rates in Hz at which the node's latency is measured."""
         return (30.0,) if self.quick else (10.0, 30.0, 60.0)
 
     @property
     def camera_counts(self) -> tuple[int, ...]:
-        """Numbers of cameras to measure."""
+        """The numbers of cameras with which the node's latency is measured."""
         return (2,) if self.quick else (2, 4)
 
     @contextlib.contextmanager
     def graph(
         self, size: tuple[int, int], cameras: Sequence[str] = ("",)
     ) -> Iterator[LatencyGraph]:
-        """A graph with cameras of this image size and no node yet."""
+        """Make a latency graph with cameras of this image size and no node yet."""
         graph = LatencyGraph(self.folder, size, cameras)
         try:
             yield graph
@@ -102,12 +102,12 @@ class Bench:
             graph.close()
 
     def detector(self, size: tuple[int, int]) -> dict[str, Any]:
-        """Parameters of a detector for images of this size."""
+        """Parameters of the measured detector node for images of this size."""
         return {**self.parameters, "min_face_size": round(self.min_face_size * size[1] / 480)}
 
     @contextlib.contextmanager
     def subject(self, subject: str, size: tuple[int, int]) -> Iterator[LatencyGraph]:
-        """A graph with a camera and one of `SUBJECTS`."""
+        """Make a latency graph with a camera and one of `SUBJECTS`."""
         with self.graph(size) as graph:
             if subject == "copy":
                 graph.add_copy()
@@ -120,8 +120,8 @@ class Bench:
 
 
 def measure_rates(bench: Bench) -> list[dict[str, Any]]:
-    """Measure each subject and size at each rate, and at the rate where 5 % of the frames are
-    lost."""
+    """Measure the latency of each subject and size at each rate, and at the rate where 5 % of the
+    frames are lost."""
     rows = []
     for size in bench.sizes:
         for subject in SUBJECTS:
@@ -138,7 +138,7 @@ def measure_rates(bench: Bench) -> list[dict[str, Any]]:
 
 
 def measure_limit(graph: LatencyGraph, seconds: float) -> Measurement:
-    """Search for the highest rate with at most 5 % lost frames; return its run."""
+    """Find the highest rate at which the node loses at most 5 % of the frames; return its run."""
     runs: dict[float, Measurement] = {}
 
     def drop(rate: float) -> float:
@@ -153,7 +153,7 @@ def measure_limit(graph: LatencyGraph, seconds: float) -> Measurement:
 
 
 def measure_overload(bench: Bench) -> list[dict[str, Any]]:
-    """Measure whether the latency is steady at a rate that cannot be held."""
+    """Measure whether the node's latency is steady at a rate that it cannot keep up with."""
     say(f"overload: {OVERLOAD_RATE:g} Hz, minimum face {OVERLOAD_FACE}")
     with bench.graph(SMALL) as graph:
         graph.add_detector(**{**bench.parameters, "min_face_size": OVERLOAD_FACE})
@@ -163,7 +163,7 @@ def measure_overload(bench: Bench) -> list[dict[str, Any]]:
 
 
 def measure_cameras(bench: Bench) -> list[dict[str, Any]]:
-    """Measure several cameras in one process, and in one process each."""
+    """Measure the node's latency with several cameras in one process, and in one process each."""
     rows = []
     for count in bench.camera_counts:
         names = [f"camera{i}" for i in range(count)]
@@ -191,12 +191,12 @@ SECTIONS: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
 
 
 def say(text: str) -> None:
-    """Print progress."""
+    """Print the progress of the latency benchmark."""
     print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and the packages that the figures depend on."""
+    """Versions of Python and of the packages that affect the node's latency."""
     found = {"python": platform.python_version(), "rmw": os.environ.get("RMW_IMPLEMENTATION", "")}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

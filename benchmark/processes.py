@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start, watch and end processes, and wait for conditions."""
+"""Start, watch and end the processes of a benchmark, and wait for conditions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lost(Exception):  # noqa: N818
 
 
 def happens(condition: Callable[[], Any], within: float) -> Any:
-    """Poll until the condition is true or the time is over; return its last value."""
+    """Poll until a condition is true or the time is over; return its last value."""
     end = time.monotonic() + within
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.005)
@@ -29,7 +29,7 @@ def happens(condition: Callable[[], Any], within: float) -> Any:
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
-    """Poll until the condition is true; return its value.
+    """Poll until a condition is true; return its value.
 
     Raises:
         Lost: it did not in time.
@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> A
 
 
 class Processes:
-    """Starts processes, and ends them on `close`.
+    """Starts the processes of a benchmark, and ends them on `close`.
 
     Args:
         folder: folder for their output and logs.
@@ -58,7 +58,7 @@ class Processes:
         self._processes: list[subprocess.Popen[Any]] = []
 
     def start(self, module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[Any]:
-        """Run a node of the package, or a script."""
+        """Start a node of the package, or a script, as a process."""
         command = ["--ros-args", *arguments]
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else value
@@ -67,7 +67,7 @@ class Processes:
         return self.run(name, *command)
 
     def run(self, module: str, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
-        """Run any module, or a script that ends in .py; its output goes to a log.
+        """Start any module, or a script that ends in .py, as a process; its output goes to a log.
 
         `options` are those of Popen.
         """
@@ -96,11 +96,11 @@ class Processes:
         wait_for(lambda: text in self.output(process), f"{text!r} in the output")
 
     def last_words(self, process: subprocess.Popen[Any]) -> str:
-        """The end of a process's log."""
+        """The end of a process's log, for error messages."""
         return "\n".join(self.output(process).splitlines()[-3:])
 
     def end(self, process: subprocess.Popen[Any], how: signal.Signals = signal.SIGINT) -> int:
-        """Send a signal; return the exit code.
+        """Send a signal to a process and wait for it; return its exit code.
 
         Raises:
             Lost: the process did not end.
@@ -113,7 +113,7 @@ class Processes:
             raise Lost(f"{process.args} did not end on {how.name}") from None
 
     def close(self) -> None:
-        """End all running processes."""
+        """End all running processes of the benchmark."""
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)

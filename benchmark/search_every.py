@@ -40,7 +40,7 @@ DEFAULT_DETECTOR = check_parameters(DETECTOR_PARAMETERS, {})["detector_model"]
 
 
 class Tally:
-    """Results and time of one setting."""
+    """Results and times of one value of `search_every`."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -49,7 +49,7 @@ class Tally:
         self._first_found: dict[int, int] = {}
 
     def add(self, found: Faces, truth: Faces, index: int, seconds: float) -> None:
-        """Count the image with this index."""
+        """Count the faces of one image for a value of `search_every`."""
         assert truth.track_ids is not None
         matches = match_faces(found, truth, MIN_OVERLAP) >= 0
         self.seconds.append(seconds)
@@ -62,7 +62,7 @@ class Tally:
                 self._first_found.setdefault(person, index)
 
     def report(self, reference: Tally) -> dict[str, float]:
-        """The figures; times also relative to the reference."""
+        """The figures of one value of `search_every`; times also relative to the reference."""
         waits = [
             (self._first_found[person] - first) / RATE_HZ
             for person, first in self._first_known.items()
@@ -79,7 +79,7 @@ class Tally:
 
 
 def measure(arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
-    """Run the scene through one stream per setting; return figures by `search_every`."""
+    """Run the scene through one stream per value of `search_every`; return the figures of each."""
     detector = MaskDetector.load(
         min_face_size=arguments.min_face_size,
         backend=arguments.backend,

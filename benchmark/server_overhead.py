@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what an inference server on this machine adds to a frame, and what JPEG changes.
+"""Measure the overhead of an inference server on this machine per frame, and what JPEG changes.
 
     python -m benchmark.server_overhead [--server URL] [--frames N] [--quality Q ...] [--out FILE]
 
@@ -45,7 +45,8 @@ WARM_UP = 10
 
 
 class Tally:
-    """Times, bytes and faces of one way."""
+    """Times, bytes and faces of one way to process a frame (local, or a transport to the
+    server)."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -57,7 +58,7 @@ class Tally:
     def add(
         self, found: Faces, expected: Faces, seconds: float, overhead: float, size: int
     ) -> None:
-        """Count a frame."""
+        """Count a frame that was processed locally or through the server."""
         matches = match_faces(found, expected, MIN_OVERLAP)
         known = np.flatnonzero(matches >= 0)
         self.seconds.append(seconds)
@@ -72,7 +73,7 @@ class Tally:
             self.moved = max(self.moved, shift)
 
     def figures(self) -> dict[str, Any]:
-        """The figures as JSON-ready values; times in milliseconds."""
+        """The overhead figures as JSON-ready values; times in milliseconds."""
         times = 1e3 * np.array(self.seconds)
         return {
             "p50_ms": float(np.median(times)),
@@ -88,7 +89,8 @@ class Tally:
 
 
 def load_ways(url: str, qualities: Sequence[int]) -> dict[str, MaskDetector]:
-    """A detector for each way, by its name."""
+    """Load one detector per way to process a frame: local, shared memory, raw, and JPEG
+    qualities."""
 
     def served(image_format: str, quality: int = 90) -> MaskDetector:
         return MaskDetector.load(
@@ -108,14 +110,14 @@ def load_ways(url: str, qualities: Sequence[int]) -> dict[str, MaskDetector]:
 
 
 def sent_bytes(way: str, image: NDArray[np.uint8]) -> int:
-    """How many bytes of an image go over the network."""
+    """Number of bytes of an image that go over the network to the server."""
     if way.startswith("JPEG"):
         return len(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(way.split()[1])])[1])
     return image.nbytes if way == "raw" else 0
 
 
 def measure(ways: Mapping[str, MaskDetector], frames: int) -> dict[str, Tally]:
-    """Send frames of the sample scene every way, each right after this process."""
+    """Process frames of the sample scene in every way, each right after a local run."""
     tallies = {way: Tally() for way in ways}
     scene = SampleScene()
     for index in tqdm(range(WARM_UP + frames), unit="frame", disable=not sys.stderr.isatty()):
@@ -129,7 +131,7 @@ def measure(ways: Mapping[str, MaskDetector], frames: int) -> dict[str, Tally]:
 
 
 def timed(detector: MaskDetector, image: NDArray[np.uint8]) -> tuple[Faces, float]:
-    """The faces of an image, and the seconds that they took."""
+    """Detect the faces of an image locally or on the server, and time it in seconds."""
     start = time.perf_counter()
     faces = detector(image)
     return faces, time.perf_counter() - start

@@ -51,7 +51,7 @@ between rounds; a leak raises the floor.
 
 @dataclass(frozen=True)
 class Sample:
-    """The detector's process at one time.
+    """The memory, threads and open files of the detector process at one moment of the soak test.
 
     Attributes:
         seconds: since the start.
@@ -70,7 +70,7 @@ class Sample:
 
 @dataclass
 class Report:
-    """Results of the test.
+    """The results of the soak test.
 
     Attributes:
         recoveries: seconds that each recovery took, by fault.
@@ -84,22 +84,23 @@ class Report:
 
     @property
     def frames(self) -> int:
-        """Number of frames processed."""
+        """Number of frames processed during the soak test."""
         return self.rounds[-1].frames if self.rounds else 0
 
     @property
     def growth(self) -> float:
-        """Megabytes by which the floor of the resident memory rose since the warm-up."""
+        """Megabytes by which the minimum of the resident memory rose since the warm-up of the soak
+        test."""
         return self._rise("idle_mb")
 
     @property
     def leaked_threads(self) -> int:
-        """Threads by which their smallest number rose since the warm-up."""
+        """Number of threads leaked since the warm-up of the soak test."""
         return round(self._rise("threads"))
 
     @property
     def leaked_descriptors(self) -> int:
-        """Open files by which their smallest number rose since the warm-up."""
+        """Number of open files leaked since the warm-up of the soak test."""
         return round(self._rise("descriptors"))
 
     def _rise(self, what: str) -> float:
@@ -109,7 +110,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was lost, leaked or grew."""
+        """Whether the soak test lost nothing, leaked nothing, and memory did not grow."""
         return (
             bool(self.rounds)
             and not self.lost
@@ -120,7 +121,7 @@ class Report:
 
 
 def soak(rig: Rig, minutes: float, scale: float = 1.0, every: float = 0.0) -> Report:
-    """Round after round, each with every fault in an order of its own.
+    """Run the soak test: in each round inject every fault once, in random order.
 
     Args:
         rig: the node under test.

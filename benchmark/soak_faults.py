@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults around a detector node, one function each.
+"""The faults of the soak test around a detector node, one function each.
 
 Each function injects its fault into a `Rig`, `scale` times as long or as often, and returns when
 the fault is over. The caller checks that the node recovers (`Rig.recover`).
@@ -32,7 +32,7 @@ SOURCE = {"source": "sample", "width": 320, "height": 240, "rate": 10.0}
 
 
 def publisher_killed(rig: Rig, scale: float) -> None:
-    """Kill a camera's process; another takes its place."""
+    """Soak fault: kill a camera's process; another takes its place."""
     with rig.silent_camera():
         for _ in range(max(1, round(2 * scale))):
             camera = rig.start("image_source_node", **SOURCE)
@@ -41,7 +41,7 @@ def publisher_killed(rig: Rig, scale: float) -> None:
 
 
 def publisher_stalled(rig: Rig, scale: float) -> None:
-    """A camera hangs, which diagnostics must report, and resumes."""
+    """Soak fault: a camera hangs, which diagnostics must report, and resumes."""
     with rig.silent_camera():
         camera = rig.start("image_source_node", **SOURCE)
         _wait_for_frames(rig, 3)
@@ -53,7 +53,7 @@ def publisher_stalled(rig: Rig, scale: float) -> None:
 
 
 def flood(rig: Rig, scale: float) -> None:
-    """Publish images far faster than they can be processed."""
+    """Soak fault: publish images far faster than they can be processed."""
     message = rig.image(480, 640)
     end = time.monotonic() + 5 * scale
     while time.monotonic() < end:
@@ -62,7 +62,7 @@ def flood(rig: Rig, scale: float) -> None:
 
 
 def corrupt(rig: Rig, scale: float) -> None:
-    """Publish images with contradictory or invalid fields."""
+    """Soak fault: publish images with contradictory or invalid fields."""
     chance = random.Random(rig.frames)
     for _ in range(round(100 * scale)):
         message = rig.image()
@@ -84,7 +84,7 @@ def corrupt(rig: Rig, scale: float) -> None:
 
 
 def sizes_and_encodings(rig: Rig, scale: float) -> None:
-    """Change the size and encoding with every image."""
+    """Soak fault: change the size and encoding with every image."""
     chance = random.Random(rig.frames)
     for _ in range(round(40 * scale)):
         size = chance.choice([(1, 1), (48, 64), (480, 640), (1080, 1920), (3, 2000), (2000, 3)])
@@ -93,7 +93,7 @@ def sizes_and_encodings(rig: Rig, scale: float) -> None:
 
 
 def qos_changes(rig: Rig, scale: float) -> None:
-    """Publishers of the topic, reliable and best effort, come and go."""
+    """Soak fault: publishers of the topic, reliable and best effort, come and go."""
     with rig.silent_camera():
         for reliability in (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE):
             qos = QoSProfile(depth=1, reliability=reliability)
@@ -103,7 +103,8 @@ def qos_changes(rig: Rig, scale: float) -> None:
 
 
 def clock_jumps(rig: Rig, scale: float) -> None:
-    """Stamps jump ahead and back, stay equal, and lie before 1970 or beyond the range."""
+    """Soak fault: stamps jump ahead and back, stay equal, and lie before 1970 or beyond the
+    range."""
     jumps = [0, 0, 0, 1, -1, -(2**31), 2**31 - 1, 1_700_000_000, 3600, 7200, 0]
     for sec in jumps * max(1, round(5 * scale)):
         message = rig.image(240, 320)
@@ -113,7 +114,7 @@ def clock_jumps(rig: Rig, scale: float) -> None:
 
 
 def subscribers_come_and_go(rig: Rig, scale: float) -> None:
-    """Subscribers come and go, including those of annotated images."""
+    """Soak fault: subscribers come and go, including those of annotated images."""
     topics: list[tuple[type, str]] = [
         (Detection2DArray, "detections"),
         (FaceArray, "faces"),
@@ -136,14 +137,14 @@ def subscribers_come_and_go(rig: Rig, scale: float) -> None:
 
 
 def activation_cycles(rig: Rig, scale: float) -> None:
-    """Deactivate and activate repeatedly while images arrive."""
+    """Soak fault: deactivate and activate repeatedly while images arrive."""
     for _ in range(max(1, round(100 * scale))):
         rig.change_state(DEACTIVATE, ACTIVATE)
         rig.camera.publish(rig.image())
 
 
 def lifecycle_cycles(rig: Rig, scale: float) -> None:
-    """Clean up and reconfigure, including the models, while images arrive."""
+    """Soak fault: clean up and reconfigure, including the models, while images arrive."""
     for _ in range(max(1, round(10 * scale))):
         rig.change_state(DEACTIVATE, CLEANUP)
         rig.camera.publish(rig.image())
@@ -151,7 +152,7 @@ def lifecycle_cycles(rig: Rig, scale: float) -> None:
 
 
 def parameters_change(rig: Rig, scale: float) -> None:
-    """Change parameters with every image, also to invalid values."""
+    """Soak fault: change parameters with every image, also to invalid values."""
     chance = random.Random(rig.frames)
     for _ in range(max(1, round(30 * scale))):
         size = chance.choice([40, 60, 200, -1])
@@ -165,7 +166,7 @@ def parameters_change(rig: Rig, scale: float) -> None:
 
 
 def node_killed(rig: Rig, scale: float) -> None:
-    """Kill a second detector in the middle of a frame, and restart it."""
+    """Soak fault: kill a second detector in the middle of a frame, and restart it."""
     results: list[Any] = []
     topic = "/victim/mask_detector/detections"
     subscription = rig.safely(

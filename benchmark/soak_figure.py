@@ -24,7 +24,7 @@ PANELS = {
 
 
 def draw(reports: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Write the figure: memory, threads and open files over time, a line per report."""
+    """Plot memory, threads and open files of a soak test over time, one line per report."""
     # Text stays text, and the same data give the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "soak"})
     figure, axes = plt.subplots(

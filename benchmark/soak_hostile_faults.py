@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults from an attacker, a bug or a shortage of resources; see `benchmark.soak_faults`."""
+"""Faults of the soak test from an attacker, a bug or a shortage; see `benchmark.soak_faults`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mask_detector_ros.ros.conversions import image_to_compressed, image_to_mess
 
 
 def adversarial_images(rig: Rig, scale: float) -> None:
-    """Publish noise, checkerboards, text and repeated faces in all shapes."""
+    """Hostile soak fault: publish noise, checkerboards, text and repeated faces in all shapes."""
     chance = random.Random(rig.frames)
     for _ in range(max(1, round(5 * scale))):
         for kind in KINDS:
@@ -37,7 +37,8 @@ def adversarial_images(rig: Rig, scale: float) -> None:
 
 
 def everything_is_a_face(rig: Rig, scale: float) -> None:
-    """Set all thresholds to 0, so that every cell of an image gives a candidate."""
+    """Hostile soak fault: set all thresholds to 0, so that every cell of an image gives a
+    candidate."""
 
     def set_thresholds(*values: float) -> None:
         value = ParameterValue(type=8, double_array_value=values)
@@ -56,8 +57,8 @@ def everything_is_a_face(rig: Rig, scale: float) -> None:
 
 
 def compressed_bombs(rig: Rig, scale: float) -> None:
-    """Publish JPEGs that claim 12000x12000 pixels, truncated ones and corrupted ones between good
-    ones."""
+    """Hostile soak fault: publish JPEGs that claim 12000x12000 pixels, truncated ones and corrupted
+    ones between good ones."""
     chance = random.Random(rig.frames)
     good = image_to_compressed(np.zeros((48, 64, 3), np.uint8), Header(frame_id="jpeg"))
     data = bytes(good.data)
@@ -94,7 +95,7 @@ def _expect_more(rig: Rig, publisher: Any, message: CompressedImage) -> None:
 
 
 def time_runs_backwards(rig: Rig, scale: float) -> None:
-    """Run a second detector on a clock that goes below 0 and jumps."""
+    """Hostile soak fault: run a second detector on a clock that goes below 0 and jumps."""
     results: list[Any] = []
     topic = "/timeless/mask_detector/detections"
     subscription = rig.safely(
@@ -120,7 +121,7 @@ def time_runs_backwards(rig: Rig, scale: float) -> None:
 
 
 def no_descriptors_left(rig: Rig, scale: float) -> None:
-    """Prevent the process from opening files for a while; images continue."""
+    """Hostile soak fault: prevent the process from opening files for a while; images continue."""
     pid = rig.detector.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     used = len(list(Path(f"/proc/{pid}/fd").iterdir()))

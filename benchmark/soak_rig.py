@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A detector node in a process, and a client that feeds and watches it, for the soak test."""
+"""The rig of the soak test: a detector node in a process, and a client that feeds and watches
+it."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ SIZES = ((1, 1), (48, 64), (240, 320), (480, 640), (720, 1280), (1080, 1920), (3
 
 
 class Rig(Processes):
-    """A detector node that is fed and watched.
+    """A detector node under the soak test, fed and watched.
 
     Args:
         folder: folder for the nodes' output and logs.
@@ -66,14 +67,14 @@ class Rig(Processes):
         self.recover()
 
     def image(self, height: int = 48, width: int = 64, encoding: str = "bgr8") -> Image:
-        """A black image, 0.1 s after the last, with a frame id that no other has."""
+        """A black image for the soak test, stamped 0.1 s after the last, with a unique frame id."""
         pixels = np.zeros((height, width, 3), np.uint8)
         return image_to_message(pixels, self._header(), encoding)
 
     def recover(
         self, publisher: Any = None, make: Callable[[], Image] | None = None, pause: float = 0.005
     ) -> float:
-        """Publish images until a new one has its result; return the seconds it took.
+        """Publish images until a new one has its result; return the seconds that the recovery took.
 
         Args:
             publisher: by default that of the rig.
@@ -99,7 +100,8 @@ class Rig(Processes):
         return time.monotonic() - start
 
     def safely(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        """Create or destroy a part of the client between two iterations of its executor.
+        """Create or destroy a part of the soak test's client between two iterations of its
+        executor.
 
         Doing so in this thread would interrupt the executor in the middle of an iteration.
         """
@@ -108,7 +110,7 @@ class Rig(Processes):
         return task.result()
 
     def recover_for(self, seconds: float) -> None:
-        """Publish small images, one after the other, and wait for the results.
+        """Let the node recover: publish small images one after the other, and wait for the results.
 
         Raises:
             Lost: as `recover`.
@@ -118,7 +120,8 @@ class Rig(Processes):
             self.recover()
 
     def stream(self, seconds: float) -> None:
-        """Publish images of changing content and size, each when the last one has its result.
+        """Publish images of changing content and size to the soak test's node, each after the
+        result of the last.
 
         Raises:
             Lost: one had none, or the node has ended.
@@ -130,7 +133,7 @@ class Rig(Processes):
             self.recover(make=lambda image=image: image_to_message(image, self._header()), pause=1)
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service; return its response."""
+        """Call a service of the soak test's node; return its response."""
         client = self.safely(self.node.create_client, kind, service)
         try:
             wait_for(client.service_is_ready, service)
@@ -141,7 +144,7 @@ class Rig(Processes):
             self.safely(self.node.destroy_client, client)
 
     def change_state(self, *transitions: int) -> None:
-        """Take the detector through lifecycle transitions."""
+        """Take the soak test's node through lifecycle transitions."""
         for number in transitions:
             request = ChangeState.Request(transition=Transition(id=number))
             if not self.call(ChangeState, "/mask_detector/change_state", request).success:
@@ -149,7 +152,7 @@ class Rig(Processes):
 
     @contextlib.contextmanager
     def silent_camera(self) -> Iterator[None]:
-        """Context without the rig's own publisher."""
+        """Context in which the rig's own camera does not exist."""
         self.safely(self.node.destroy_publisher, self.camera)
         try:
             yield
@@ -157,18 +160,18 @@ class Rig(Processes):
             self.camera = self.safely(self.node.create_publisher, Image, "/image_raw", 1)
 
     def descriptors(self) -> int:
-        """Open files of the detector's process."""
+        """Number of open files of the soak test's detector process."""
         return len(os.listdir(f"/proc/{self.detector.pid}/fd"))
 
     def threads(self) -> int:
-        """Number of threads of the detector's process."""
+        """Number of threads of the soak test's detector process."""
         status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
         match = re.search(r"Threads:\s+(\d+)", status)
         assert match
         return int(match[1])
 
     def memory(self) -> float:
-        """Resident megabytes of the detector's process.
+        """Resident megabytes of the soak test's detector process.
 
         Without the segments that DDS shares with its peers, 64 MB each, which come and go.
         """
@@ -177,7 +180,7 @@ class Rig(Processes):
         return kinds["VmRSS"] - kinds["RssShmem"]
 
     def close(self) -> None:
-        """End all running processes."""
+        """End all processes of the rig."""
         self._context.try_shutdown()
         self._thread.join(LIMIT)
         super().close()

@@ -97,7 +97,7 @@ SCENES = {
 
 @dataclass
 class Account:
-    """Statistics of ids and labels over a scene.
+    """The tracker's id switches and label changes over a scene.
 
     Attributes:
         person_seconds: total time for which known people were found.
@@ -124,8 +124,8 @@ class Account:
     labels: dict[int, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def add(self, raw: Faces, tracked: Faces, truth: Faces, now: float, seconds: float) -> None:
-        """Count an image that lasts `seconds`; `raw` and `tracked` are the same faces in the same
-        order."""
+        """Count the id switches and label changes of an image that lasts `seconds`; `raw` and
+        `tracked` are the same faces in the same order."""
         assert truth.track_ids is not None
         for t, i in enumerate(self._match(tracked, truth)):
             person = int(truth.track_ids[t])
@@ -164,14 +164,15 @@ class Account:
 def observe(
     scene: SampleScene, detector: MaskDetector, frames: int
 ) -> Iterator[tuple[Faces, Faces]]:
-    """Yield (found, known) faces of each image, at `RATE_HZ`."""
+    """Detect the faces of a rendered scene: yield detected and true faces of each image, at
+    `RATE_HZ`."""
     for index in range(frames):
         image, truth = scene.render(index)
         yield detector(image), truth
 
 
 def account(observed: Sequence[tuple[Faces, Faces]], rate: float, smoothing: float) -> Account:
-    """Run the tracker at a frame rate, on images spread as evenly as possible."""
+    """Run the tracker over detected faces at a frame rate; count id switches and label changes."""
     tracker, result = Tracker(smoothing), Account()
     people = set()
     for number in range(int(len(observed) * rate / RATE_HZ)):
@@ -218,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_report(results: dict[str, Account]) -> None:
-    """Print one line per scene and rate."""
+    """Print one line of tracking figures per scene and rate."""
     print(
         f"{'scene':<20}{'people':>7}{'counted':>8}{'id switches':>12}{'returns':>8}"
         f"{'label flips per person-minute, raw':>34}{'tracked':>8}{'wrong, raw':>11}{'tracked':>8}"

@@ -24,13 +24,14 @@ WIDTHS = (17, 9, 6, 6, 6, 5, 4, 9)
 
 
 def format_line(cells: Sequence[str]) -> str:
-    """The cells of a line: the first and the last to the left, numbers to the right."""
+    """Format a line of the fleet check's table: the first and last cell to the left, numbers to the
+    right."""
     middle = (f"{c:>{w}}" for c, w in zip(cells[1:-1], WIDTHS[1:], strict=True))
     return f"{cells[0]:<{WIDTHS[0]}}  {'  '.join(middle)}  {cells[-1]}".rstrip()
 
 
 def format_row(row: Row) -> str:
-    """A line of the table."""
+    """Format the result of one fleet scenario as a line of the table."""
     cells = [""] * (len(WIDTHS) - 1)
     if (f := row.figures) is not None:
         cells = [f"{f.rate:.0f}", f"{f.served:.0%}", f"{f.p50 * 1e3:.0f}", f"{f.p99 * 1e3:.0f}"]
@@ -41,7 +42,7 @@ def format_row(row: Row) -> str:
 
 
 def run(load: Load, names: Sequence[str]) -> Iterator[Row]:
-    """The rows of all scenarios, or of those with these names."""
+    """Run all scenarios of the fleet check, or those with these names; yield their rows."""
     for scenario in SCENARIOS:
         if names and scenario.__name__ not in names:
             continue

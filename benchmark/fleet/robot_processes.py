@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Robots as processes, and what they did between two moments."""
+"""Start simulated robots as processes, and evaluate the results that they print."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVER = "triton"
 
 @dataclass(frozen=True)
 class Result:
-    """A frame of a robot: when its result came, how long it took, who processed it."""
+    """One frame of a robot: when its result came, how long it took, who processed it."""
 
     end: float
     latency: float
@@ -31,7 +31,7 @@ class Result:
 
 
 class Robots:
-    """Some robots of the same kind.
+    """The processes of several simulated robots with the same parameters.
 
     Args:
         count: how many.
@@ -62,7 +62,7 @@ class Robots:
                 )
 
     def wait_until_ready(self) -> None:
-        """Wait until all have loaded.
+        """Wait until the detectors of all robots have loaded.
 
         Raises:
             Lost: one ended, or takes too long.
@@ -79,17 +79,18 @@ class Robots:
 
     @property
     def pids(self) -> list[int]:
-        """Their processes."""
+        """The process ids of the robots."""
         return [process.pid for process in self._processes]
 
     def results(self, since: float = 0.0, until: float = np.inf) -> list[list[Result]]:
-        """The results of each robot that came between two moments of the monotonic clock."""
+        """The results of each robot between two moments of the monotonic clock."""
         return [
             [r for r in map(_parse, _lines(log)) if since <= r.end <= until] for log in self._logs
         ]
 
     def all_from(self, source: str, since: float) -> bool:
-        """Whether every robot's last three results came after a moment, and from there."""
+        """Whether the last three results of every robot came after a moment and from this
+        source."""
         last = [results[-3:] for results in self.results(since)]
         return all(len(each) == 3 and all(r.source == source for r in each) for each in last)
 
@@ -127,7 +128,7 @@ def _parse(line: str) -> Result:
 
 @dataclass(frozen=True)
 class Figures:
-    """What some robots did in a period.
+    """Statistics of several robots over a period.
 
     Attributes:
         rate: results a second, all robots together.
@@ -150,7 +151,7 @@ class Figures:
 
 
 def measure(robots: Robots, start: float, end: float | None = None) -> Figures:
-    """What the robots did from one moment of the monotonic clock to another, or to now."""
+    """Compute the robots' statistics between two moments of the monotonic clock, or until now."""
     end = time.monotonic() if end is None else end
     groups = robots.results(start, end)
     frames = [result for group in groups for result in group]

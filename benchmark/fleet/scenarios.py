@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to the fleet, and what must hold meanwhile."""
+"""The scenarios of the fleet check: what happens to server and robots, and what must hold."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DELAY, LOSS = 0.05, 0.02
 
 @dataclass
 class Row:
-    """A line of the table.
+    """The result of one fleet scenario, as a line of the table.
 
     Attributes:
         name: what happened.
@@ -55,14 +55,15 @@ class Row:
     faults: list[str] = field(default_factory=list)
 
     def require(self, holds: bool, words: str) -> None:
-        """Note a fault unless the condition holds."""
+        """Add a fault to the scenario's row unless the condition holds."""
         if not holds:
             self.faults.append(words)
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many robots there are, frames a second of each, and seconds of a period."""
+    """The load of a scenario: number of robots, frames per second of each, and seconds of a
+    period."""
 
     robots: int
     rate: float
@@ -70,7 +71,8 @@ class Load:
 
 
 def compare_with_local(load: Load) -> Iterator[Row]:
-    """The same frames here and through the server: results, time, bytes."""
+    """Scenario: process the same frames here and through the server; compare results, time and
+    bytes."""
     frames = sample_frames()
     with InferenceServer() as server:
         local = MaskDetector.load(threads=1)
@@ -122,7 +124,7 @@ def _median_time(detector: MaskDetector, frames: list[np.ndarray]) -> float:
 
 
 def faults_of_the_server(load: Load) -> Iterator[Row]:
-    """The same robots through everything that a server may do."""
+    """Scenario: kill, stop and restart the server under the same robots, and change its weights."""
     with InferenceServer() as server:
         parameters = {"backend": "auto", "server_url": server.address}
         with Robots(load.robots, load.rate, **parameters) as robots:
@@ -210,7 +212,8 @@ def _return(name: str, robots: Robots) -> Iterator[Row]:
 
 
 def wrong_models(load: Load) -> Iterator[Row]:
-    """An explicit choice fails at once, and the message names what there is."""
+    """Scenario: an explicit choice of a wrong model fails at once, and the message names the right
+    ones."""
     with InferenceServer("--instances", "1") as server:
         for name, parameters, words in (
             ("wrong model", {"server_model": "faces"}, "mask_detector:1"),
@@ -229,7 +232,7 @@ def wrong_models(load: Load) -> Iterator[Row]:
 
 
 def overload(load: Load) -> Iterator[Row]:
-    """Robots that ask for several times what one instance can do."""
+    """Scenario: robots request several times the frame rate that one instance can process."""
     with InferenceServer("--instances", "1") as server:
         options = {"backend": SERVER, "server_url": server.address, "server_deadline": 2.0}
         with Robots(2 * load.robots, 8 * load.rate, **options) as robots:
@@ -250,7 +253,7 @@ def overload(load: Load) -> Iterator[Row]:
 
 
 def slow_network(load: Load) -> Iterator[Row]:
-    """Robots far away: results go on, from the server or not."""
+    """Scenario: robots behind a slow network keep getting results, from the server or locally."""
     obstacle = find_obstacle()
     name = f"{DELAY * 1e3:.0f} ms, {LOSS:.0%} loss"
     options = {"backend": "auto", "server_image_format": "jpeg", "server_deadline": 0.5}

@@ -35,14 +35,14 @@ LOAD_LIMIT = 30.0
 
 
 def sample_frames(count: int = FRAMES) -> list[NDArray[np.uint8]]:
-    """The first frames of the sample scene."""
+    """Render the first frames of the sample scene for a simulated robot."""
     with open_source("sample") as source:
         frames = (source.read() for _ in range(count))
         return [frame.image for frame in frames if frame is not None]
 
 
 def ticks(rate: float, done: threading.Event) -> Iterator[None]:
-    """Yield at this rate; ticks that pass meanwhile are left out."""
+    """Yield at the simulated robot's frame rate; ticks that pass meanwhile are skipped."""
     start = time.monotonic()
     while not done.is_set():
         yield
@@ -51,7 +51,7 @@ def ticks(rate: float, done: threading.Event) -> Iterator[None]:
 
 
 def load(parameters: Mapping[str, Any]) -> MaskDetector:
-    """The detector; a server that is overloaded at the moment may let it in at the next."""
+    """Load a simulated robot's detector, trying again while the server is overloaded."""
     end = time.monotonic() + LOAD_LIMIT
     while True:
         try:

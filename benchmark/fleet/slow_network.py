@@ -27,7 +27,7 @@ _HOST, _ROBOT, _NAME = "10.231.0.1", "10.231.0.2", "mdfleet"
 
 @dataclass(frozen=True)
 class SlowNetwork:
-    """How robots reach a server on this machine.
+    """The address of this machine behind the slow link, and the command that runs a robot there.
 
     Attributes:
         kind: what makes it slow, in words.
@@ -43,7 +43,7 @@ class SlowNetwork:
 
 
 def find_obstacle() -> str:
-    """Why there can be no namespace with netem; empty where there can."""
+    """Return why this machine cannot simulate a slow network with netem; empty if it can."""
     if os.geteuid() != 0:
         return "needs root"
     try:
@@ -56,7 +56,8 @@ def find_obstacle() -> str:
 
 @contextmanager
 def namespace(delay: float, loss: float) -> Iterator[SlowNetwork]:
-    """A network namespace behind a link with this delay, in seconds each way, and loss."""
+    """Make a network namespace behind a link with this delay, in seconds each way, and packet
+    loss."""
     with _namespace(delay, loss):
         yield SlowNetwork("netem", "0.0.0.0", _HOST, ("ip", "netns", "exec", _NAME))
 
@@ -83,7 +84,7 @@ def _namespace(delay: float, loss: float) -> Iterator[None]:
 
 
 class Proxy:
-    """Passes connections on to an address, each byte `delay` seconds later in each direction.
+    """A TCP proxy that forwards each byte `delay` seconds later, in each direction.
 
     with Proxy("127.0.0.1:8001", delay=0.05, loss=0.02) as proxy:
         ...  # connect to proxy.address
