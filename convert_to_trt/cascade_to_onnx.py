@@ -53,7 +53,7 @@ PARAMETERS = detector_parameters(
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the argument parser of `convert_to_trt.cascade_to_onnx`."""
     parser = Parser(
         prog="cascade_to_onnx",
         description="Make a single-file cascade for images of one size.",
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_settings(options: argparse.Namespace) -> GraphSettings:
-    """Read the settings of the graph from the options.
+    """Read the settings of the single-file cascade from the options.
 
     Raises:
         ParameterError: an option is out of its range.
@@ -100,7 +100,8 @@ def read_settings(options: argparse.Namespace) -> GraphSettings:
 
 
 def compose(detector_model: str, classifier_model: str, settings: GraphSettings) -> onnx.ModelProto:
-    """The graph of a detector of three stages and a classifier, or of the two-stage cascade.
+    """Compose the single-file cascade of a detector of three stages and a classifier, or of two
+    stages.
 
     Raises:
         ParameterError: no face can be found with these settings, or they do not fit the detector.
@@ -128,7 +129,7 @@ def compose(detector_model: str, classifier_model: str, settings: GraphSettings)
 
 
 def fit_image(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Letterbox an image to (height, width, 3)."""
+    """Letterbox an image to the (height, width, 3) of the single-file cascade."""
     scale = min(width / image.shape[1], height / image.shape[0])
     fitted = cv2.resize(image, None, fx=scale, fy=scale)[:height, :width]
     letterboxed = np.zeros((height, width, 3), np.uint8)
@@ -137,7 +138,7 @@ def fit_image(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
 
 
 def convert(options: argparse.Namespace) -> dict[str, Any]:
-    """Make the graph, compare it, write it; return the report.
+    """Make the single-file cascade, compare it with the detector, write it; return the report.
 
     Raises:
         MaskDetectorError: it cannot be made, or finds different faces from the cascade.
@@ -177,7 +178,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report as lines of text."""
+    """Format the report on a single-file cascade as lines of text."""
     lines = [
         f"{report['output']}: {report['width']}x{report['height']}, faces from"
         f" {report['min_face_size']} px, {report['bytes'] / 1e6:.1f} MB"

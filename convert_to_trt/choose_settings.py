@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def settle_pixels(
     options: argparse.Namespace, known: dict[str, str], model: onnx.ModelProto, form: InputForm
 ) -> Settings:
-    """Complete the settings with what the network itself tells about its pixels."""
+    """Complete the conversion settings with what the network itself reveals about its pixels."""
     known = dict(known)
     own = find_own_scaling(model)
     if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
@@ -57,7 +57,8 @@ def settle_pixels(
 def settle_by_referee(
     options: argparse.Namespace, prepared: Prepared, crops: FaceCrops | None
 ) -> tuple[Settings, Verdict | None]:
-    """Judge the settings; with `--settings auto` choose the best values of those not given.
+    """Let the referee judge the conversion settings; with `--settings auto` choose the best values
+    of those not given.
 
     Args:
         options: options of the command.
@@ -78,8 +79,8 @@ def settle_by_referee(
 
 
 def make_classify(model: onnx.ModelProto, form: InputForm, crops: FaceCrops, name: str) -> Classify:
-    """Make a function from a setting to the network's probabilities; each colour and range runs
-    once."""
+    """Make a function from a candidate setting to the network's probabilities; each colour and
+    range runs once."""
     run, pixels = onnx_runner(model, name), crops.at(form.side)
     known: dict[tuple[object, ...], NDArray[np.float32]] = {}
 
@@ -98,8 +99,8 @@ def make_classify(model: onnx.ModelProto, form: InputForm, crops: FaceCrops, nam
 
 
 def varied_parts(form: InputForm) -> tuple[str, ...]:
-    """The settings that can be wrong for a network: grey has no colour order, integers have no
-    range."""
+    """The conversion settings that can be wrong for a network: grey has no colour order, integers
+    have no range."""
     color = ("color",) if form.channels == 3 else ()
     return ("labels", *color, *(() if form.is_pixels else ("scale",)))
 

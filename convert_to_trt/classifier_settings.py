@@ -20,7 +20,8 @@ Channels = tuple[float, float, float]
 
 
 class Preset(NamedTuple):
-    """Preprocessing of a family of networks: input = (pixel * scale + offset - mean) / std."""
+    """A preset: the preprocessing of a family of networks, input = (pixel * scale + offset - mean)
+    / std."""
 
     color: str
     scale: float
@@ -47,7 +48,8 @@ GIVEN, AUTO = "given", "auto"
 
 @dataclass(frozen=True)
 class Settings:
-    """Labels in the order of the outputs, and preprocessing; see models/README.md.
+    """The settings of a classifier: labels in the order of the outputs, and preprocessing; see
+    models/README.md.
 
     Attributes:
         labels: their names.
@@ -69,7 +71,7 @@ class Settings:
     std: Channels | None = None
 
     def to_metadata(self, layout: str, side: int) -> dict[str, str]:
-        """As ONNX metadata.
+        """The classifier's settings as ONNX metadata.
 
         Args:
             layout: `NHWC` or `NCHW`.
@@ -89,29 +91,30 @@ class Settings:
 
     @property
     def pixels(self) -> Preset:
-        """Colour and range."""
+        """Colour and range in the classifier's settings."""
         return Preset(self.color, self.scale, self.offset, self.mean, self.std)
 
     def with_pixels(self, pixels: Preset) -> Settings:
-        """The same labels with another colour and range."""
+        """Return the classifier's settings with another colour and range."""
         return replace(self, **pixels._asdict())
 
     def with_labels(self, labels: tuple[str, ...], roles: tuple[str, ...]) -> Settings:
-        """The same pixels with other labels."""
+        """Return the classifier's settings with other labels."""
         return replace(self, labels=labels, roles=roles)
 
     @property
     def parts(self) -> dict[str, object]:
-        """The three parts that can be wrong: label order, colour order, and range."""
+        """The three parts of the settings that can be wrong: label order, colour order, and
+        range."""
         color, *scale = self.pixels
         return {"labels": self.roles, "color": color, "scale": tuple(scale)}
 
     def count_changes(self, other: Settings) -> int:
-        """Number of `parts` in which another setting differs."""
+        """Number of `parts` in which two classifier settings differ."""
         return sum(value != other.parts[name] for name, value in self.parts.items())
 
     def to_options(self) -> str:
-        """The command options for this setting."""
+        """The command options that give these classifier settings."""
         labels = ",".join(self.labels)
         return f"--labels {shlex.quote(labels)} {self._pixel_options()}"
 
@@ -126,7 +129,7 @@ class Settings:
         return text
 
     def describe_pixels(self) -> str:
-        """The preprocessing in one phrase."""
+        """Describe the preprocessing in the classifier's settings in one phrase."""
         text = f"{self.color}, pixel * {self.scale:.6g} + {self.offset:g}"
         if self.mean is not None and self.std is not None:
             mean, std = (", ".join(f"{v:g}" for v in values) for values in (self.mean, self.std))
@@ -135,8 +138,8 @@ class Settings:
 
 
 def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings:
-    """Combine the options with the file's metadata; an option overrides its preset, a preset the
-    file.
+    """Combine the settings from options and file metadata; an option overrides its preset, a preset
+    the file.
 
     Args:
         options: has labels, roles, preprocess, color, scale, offset, mean, std and margin, each
@@ -213,7 +216,7 @@ def _read_labels(options: argparse.Namespace, metadata: Mapping[str, str]) -> tu
 
 
 def read_labels(text: str) -> tuple[str, ...]:
-    """Read names from `a,b,c`, or from a file with one per line.
+    """Read the labels of a classifier's settings from `a,b,c`, or from a file with one per line.
 
     Raises:
         ParameterError: a name is empty or repeated, or there is only one.
@@ -226,7 +229,7 @@ def read_labels(text: str) -> tuple[str, ...]:
 
 
 def require_labels(names: list[str]) -> tuple[str, ...]:
-    """Two or more different names, stripped.
+    """Check that a classifier's settings have two or more different labels; return them stripped.
 
     Raises:
         ParameterError: they are not.
@@ -255,7 +258,7 @@ def _read_roles(
 
 
 def read_number(text: str) -> float:
-    """A finite number, also written as a fraction such as 1/255.
+    """Read a finite number of the preprocessing settings, also written as a fraction such as 1/255.
 
     Raises:
         argparse.ArgumentTypeError: it is not a number.
@@ -271,7 +274,7 @@ def read_number(text: str) -> float:
 
 
 def read_channels(text: str) -> Channels:
-    """One number for all channels, or one for each.
+    """Read a preprocessing setting: one number for all colour channels, or one for each.
 
     Raises:
         argparse.ArgumentTypeError: there is neither one number nor three.

@@ -62,7 +62,7 @@ from mask_detector_ros.inference.base import Array
 
 
 def convert(options: argparse.Namespace) -> Report:
-    """Convert, compare and write; nothing is written unless all steps succeed.
+    """Convert a model file to ONNX, compare and write; nothing is written unless all steps succeed.
 
     Args:
         options: validated options of `keras_to_onnx`.
@@ -80,7 +80,7 @@ def convert(options: argparse.Namespace) -> Report:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A loaded network, its head, and the form of its input.
+    """A model before its conversion: the loaded network, its output head, and its input form.
 
     Attributes:
         network: the network as loaded.
@@ -103,7 +103,8 @@ class Prepared:
 
 
 def prepare(options: argparse.Namespace, container: Container) -> Prepared:
-    """Load a network, determine its preprocessing, and make its output probabilities.
+    """Prepare a conversion: load the network, determine its preprocessing, make its output
+    probabilities.
 
     Raises:
         ModelError: it cannot be loaded, or is not a classifier.
@@ -187,7 +188,7 @@ def _quiet() -> Iterator[None]:
 
 
 def load(options: argparse.Namespace, container: Container) -> Network:
-    """Load a network as ONNX, with the original.
+    """Load the network to convert as ONNX, together with the original.
 
     Raises:
         ModelError: it cannot be loaded or translated, or carries code.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare a converted classifier with the original, computed as in the node."""
+"""Check the parity of a conversion: compare the converted classifier with the original."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Parity:
     same_label: float
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON-ready dictionary."""
+        """The differences between original and converted network as a JSON-ready dictionary."""
         return asdict(self)
 
     def require(self, limit: float = PARITY_LIMIT) -> None:
-        """Raise ModelError if a difference exceeds the limit, the mean a tenth of it, or one is
-        NaN.
+        """Raise ModelError if a difference between original and converted network exceeds the
+        limit, the mean exceeds a tenth of it, or one is NaN.
 
         Raises:
             ModelError: it does; the message gives the difference.
@@ -85,7 +85,8 @@ class Parity:
 
 
 def random_crops(side: int, count: int = RANDOM_CROPS, seed: int = 0) -> NDArray[np.uint8]:
-    """Make random crops: half fine noise, half soft spots of colour.
+    """Make random crops to compare original and converted network: half fine noise, half soft spots
+    of colour.
 
     Returns:
         (count, side, side, 3) uint8.
@@ -98,7 +99,8 @@ def random_crops(side: int, count: int = RANDOM_CROPS, seed: int = 0) -> NDArray
 
 
 def square_crop(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Make one (side, side, 3) crop of a whole (H, W, 3) image."""
+    """Make one (side, side, 3) crop of a whole (H, W, 3) image, to compare original and converted
+    network."""
     height, width = image.shape[:2]
     box = np.array([[0, 0, width, height]], np.float32)
     crop: NDArray[np.uint8] = crop_squares(image, box, side, 0.0)[0]
@@ -108,7 +110,8 @@ def square_crop(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def measure_parity(
     original: Session, converted: Session, random: NDArray[np.uint8], real: NDArray[np.uint8]
 ) -> Parity:
-    """Run both networks on the same crops, one at a time and several at once.
+    """Compare the original and the converted network on the same crops, one at a time and several
+    at once.
 
     Args:
         original, converted: sessions with the same inputs, outputs and metadata.
@@ -136,7 +139,7 @@ def _probabilities(
 
 
 def classify_crops(classifier: Classifier, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, K) probabilities of (N, S, S, 3) crops, as the node gets them.
+    """(N, K) probabilities of the converted network for (N, S, S, 3) crops, as the node gets them.
 
     They are placed side by side in one image, with a face box around each.
     """

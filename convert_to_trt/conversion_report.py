@@ -41,11 +41,11 @@ class Report:
 
     @property
     def warning(self) -> str:
-        """The warning about the settings; may be empty."""
+        """The report's warning about the conversion settings; may be empty."""
         return self.verdict.warning if self.verdict else self.conflict
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON-ready dictionary."""
+        """The report of a conversion as a JSON-ready dictionary."""
         return {
             "output": str(self.output),
             "framework": self.framework,
@@ -60,7 +60,7 @@ class Report:
         }
 
     def describe(self) -> str:
-        """The report as lines of text."""
+        """The report of a conversion as lines of text."""
         parity, s, side = self.parity, self.settings, self.form.side
         pixels = f"{s.color} pixels as they are" if self.form.is_pixels else s.describe_pixels()
         form = self.form

@@ -21,17 +21,17 @@ STAMP = "requirements.sha256"
 
 
 def facts(requirements: Path = REQUIREMENTS) -> list[str]:
-    """The inputs of an environment."""
+    """The inputs that a converter environment is made from."""
     return [requirements.read_text(encoding="utf-8")]
 
 
 def is_ready(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> bool:
-    """Whether the environment is complete and made from these requirements."""
+    """Whether a converter environment is complete and made from these requirements."""
     return virtual_environments.is_current(environment / STAMP, facts(requirements))
 
 
 def make(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> None:
-    """Make the environment if it is missing or its requirements have changed.
+    """Make a converter environment if it is missing or its requirements have changed.
 
     Raises:
         BackendError: the packages could not be installed.
@@ -49,7 +49,7 @@ def make(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> 
 
 
 def change_into(module: str, arguments: list[str], environment: Path = ENVIRONMENT) -> None:
-    """Run `module` in the environment of the converters instead of this process.
+    """Run `module` in the converters' environment instead of this process.
 
     Raises:
         BackendError: the environment is missing or not up to date.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Face crops to test a classifier: the user's folder, or rendered ones.
+"""Face crops to test or calibrate a classifier with: the user's folder, or rendered ones.
 
 `python -m convert_to_trt.face_crops` renders the latter again, from the two public-domain portraits
 of the sample scene; it needs the extra `sample`.
@@ -45,13 +45,13 @@ class FaceCrops:
     roles: tuple[str, ...] = ()
 
     def at(self, side: int) -> Image:
-        """All crops as (N, side, side, 3) squares."""
+        """Resize all face crops to (N, side, side, 3) squares."""
         if not self.images:
             return np.empty((0, side, side, 3), np.uint8)
         return np.stack([square_crop(image, side) for image in self.images])
 
     def few(self, count: int) -> FaceCrops:
-        """At most `count` of them, spread over the whole list."""
+        """Select at most `count` face crops, spread over the whole list."""
         if len(self.images) <= count:
             return self
         kept = [i * len(self.images) // count for i in range(count)]
@@ -60,7 +60,7 @@ class FaceCrops:
 
 
 def read_crops(folder: Path, labels: tuple[str, ...], roles: tuple[str, ...]) -> FaceCrops:
-    """Read the crops of a folder, or of its subfolders, one per label.
+    """Read the face crops of a folder, or of its subfolders, one per label.
 
     A label's folder has the label's name or a synonym.
 
@@ -115,7 +115,7 @@ def _read(paths: list[Path]) -> list[Image]:
 
 
 def rendered_crops() -> FaceCrops:
-    """The faces shipped with the converter: two people, with and without drawn masks."""
+    """The face crops shipped with the converter: two people, with and without drawn masks."""
     sheet = read_image(SHEET)
     rows = np.split(sheet, sheet.shape[0] // SHEET_SIDE)
     crops = [crop for row in rows for crop in np.split(row, SHEET_COLUMNS, axis=1)]
@@ -124,7 +124,7 @@ def rendered_crops() -> FaceCrops:
 
 
 def render_sheet(seed: int = 0) -> Image:
-    """Draw the sheet of `rendered_crops`: each portrait with six masks, or bare, six times.
+    """Draw the sheet of rendered face crops: each portrait with six masks, or bare, six times.
 
     Raises:
         SourceError: the portraits are not installed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the input and output of a frozen TensorFlow graph."""
+"""Find and clean up the input and output (the ends) of a frozen TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDS_NOTHING = {"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefau
 def find_ends(
     graph: Any, inputs: Sequence[str], outputs: Sequence[str], name: str
 ) -> tuple[str, str]:
-    """The names of the one input and the one output tensor of a GraphDef.
+    """Find the names of the one input and the one output tensor of a frozen graph (GraphDef).
 
     Args:
         graph: the GraphDef.
@@ -49,7 +49,7 @@ def find_ends(
 
 
 def settle_phase(graph: Any) -> None:
-    """Replace the placeholder of the learning phase, or any other boolean one, by False.
+    """Replace a frozen graph's learning-phase placeholder, or any other boolean one, by False.
 
     Keras 1 and 2 use it to tell training from inference.
     """
@@ -72,7 +72,7 @@ def _may_be_images(node: Any) -> bool:
 
 
 def free_batch(graph: Any, input_name: str) -> None:
-    """Make the batch size of the input dynamic, in place."""
+    """Make the batch size of a frozen graph's input dynamic, in place."""
     node = next(node for node in graph.node if node.name == _operation(input_name))
     shape = node.attr["shape"].shape
     if shape.dim:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build ONNX graphs from nodes, constants and embedded networks."""
+"""GraphBuilder: builds ONNX graphs from nodes, constants and embedded networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 class GraphBuilder:
-    """Collects nodes and constants; every value gets a unique name."""
+    """Builds an ONNX graph; every value gets a unique name."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -23,24 +23,25 @@ class GraphBuilder:
         self._count = 0
 
     def unique(self, what: str) -> str:
-        """A name that no other value or node has."""
+        """Make a name that no other value or node of the graph has."""
         self._count += 1
         return f"{what.lower()}_{self._count}"
 
     def many(self, operation: str, inputs: list[str], count: int, **attributes: Any) -> list[str]:
-        """Add a node with several outputs; return their names."""
+        """Add an ONNX node with several outputs; return their names."""
         outputs = [self.unique(operation) for _ in range(count)]
         self.nodes.append(helper.make_node(operation, inputs, outputs, **attributes))
         return outputs
 
     def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output; return its name."""
+        """Add an ONNX node with one output; return its name."""
         return self.many(operation, list(inputs), 1, **attributes)[0]
 
     def choose(
         self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], name: str
     ) -> str:
-        """Add an If; both branches add their nodes and return their value's name, of one shape."""
+        """Add an ONNX If; both branches add their nodes and return their value's name, of one
+        shape."""
         nodes, branches = self.nodes, []
         for make in (then, otherwise):
             self.nodes = []
@@ -51,7 +52,7 @@ class GraphBuilder:
         return self.add("If", condition, then_branch=first, else_branch=second, name=name)
 
     def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
-        """The name of a constant; equal ones are stored once."""
+        """Return the name of a constant of the graph; equal ones are stored once."""
         array = np.asarray(values, dtype)
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
@@ -60,15 +61,15 @@ class GraphBuilder:
         return self._constants[key]
 
     def shape(self, *sizes: int) -> str:
-        """The name of a constant shape."""
+        """Return the name of a constant shape of the graph."""
         return self.constant(sizes, np.int64)
 
     def reshape(self, value: str, *sizes: int) -> str:
-        """Add a Reshape."""
+        """Add an ONNX Reshape."""
         return self.add("Reshape", value, self.shape(*sizes))
 
     def embed(self, model: onnx.ModelProto, name: str, feeds: Mapping[str, str]) -> dict[str, str]:
-        """Embed a network; return the names of its outputs.
+        """Embed a network in the graph; return the names of its outputs.
 
         Args:
             model: the network.
@@ -103,7 +104,7 @@ class GraphBuilder:
         opset: int,
         ir_version: int,
     ) -> onnx.ModelProto:
-        """The model.
+        """Return the finished ONNX model.
 
         Args:
             inputs: element type and shape by name.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cascade's steps on pixels, as parts of an ONNX graph.
+"""The cascade's steps on images (pyramid, resizing, crops) as ONNX nodes.
 
 Images are (H, W, 3) float32. Like `imaging`, these parts read a crop from the level of the image
 pyramid that is no smaller than it, but they do not round to whole grey levels.
@@ -25,7 +25,7 @@ MAX_BLOCK = 16
 
 @dataclass(frozen=True)
 class Level:
-    """A level of the image pyramid.
+    """A level of the image pyramid in an ONNX graph.
 
     Attributes:
         value: (height, width, 3) pixels.
@@ -38,12 +38,12 @@ class Level:
 
 
 def base_level(g: GraphBuilder, image: str, height: int, width: int) -> Level:
-    """A (height, width, 3) uint8 image as level 0."""
+    """ONNX nodes for level 0 of the image pyramid, from a (height, width, 3) uint8 image."""
     return Level(g.add("Cast", image, to=1), height, width)
 
 
 def with_smaller(g: GraphBuilder, levels: list[Level], smallest: int) -> list[Level]:
-    """The levels, continued down to one with a side below `smallest`."""
+    """ONNX nodes that continue the pyramid levels down to one with a side below `smallest`."""
     levels = list(levels)
     while min(_sides(levels[-1])) >= smallest:
         levels.append(halve(g, levels[-1]))
@@ -51,7 +51,8 @@ def with_smaller(g: GraphBuilder, levels: list[Level], smallest: int) -> list[Le
 
 
 def halve(g: GraphBuilder, level: Level) -> Level:
-    """The next level: half the size, rounded up, each pixel the mean of 2x2."""
+    """ONNX nodes for the next pyramid level: half the size, rounded up, each pixel the mean of
+    2x2."""
     value, sides = level.value, [level.height, level.width]
     for axis, side in enumerate(sides):
         if side % 2:
@@ -64,7 +65,7 @@ def halve(g: GraphBuilder, level: Level) -> Level:
 
 
 def resize(g: GraphBuilder, level: Level, height: int, width: int) -> Level:
-    """A level scaled to (height, width), as OpenCV's INTER_LINEAR."""
+    """ONNX nodes that scale a pyramid level to (height, width), like OpenCV's INTER_LINEAR."""
     vertical, horizontal = _taps(level.height, height), _taps(level.width, width)
     if vertical is None or horizontal is None:
         channels_first = g.reshape(to_channels_first(g, level.value), 1, 3, *_sides(level))
@@ -106,19 +107,20 @@ def _sides(level: Level) -> tuple[int, int]:
 
 
 def to_channels_first(g: GraphBuilder, value: str) -> str:
-    """(H, W, 3) to (3, H, W)."""
+    """ONNX nodes that transpose an image from (H, W, 3) to (3, H, W)."""
     return g.add("Transpose", value, perm=[2, 0, 1])
 
 
 def pyramid_level(g: GraphBuilder, level: Level, height: int, width: int) -> str:
-    """(1, 3, height, width) of P-Net's pyramid: sampled at twice that, averaged over 2x2."""
+    """ONNX nodes for a (1, 3, height, width) level of P-Net's pyramid: sampled at twice that,
+    averaged over 2x2."""
     double = resize(g, level, 2 * height, 2 * width)
     return g.reshape(to_channels_first(g, halve(g, double).value), 1, 3, height, width)
 
 
 def squares(g: GraphBuilder, boxes: str, margin: float, size: int, halvings: int) -> str:
-    """`square_slices`: (K, 4) squares around (K, 4) boxes, in whole pixels of a pyramid level up to
-    the given one."""
+    """`square_slices` as ONNX nodes: (K, 4) squares around (K, 4) boxes, in whole pixels of a
+    pyramid level up to the given one."""
     low, high = g.many("Split", [boxes], 2, axis=1)
     longer = g.add("ReduceMax", g.add("Sub", high, low), axes=[1], keepdims=1)
     side = g.add("Round", g.add("Mul", longer, g.constant(1 + 2 * margin)))
@@ -140,7 +142,7 @@ def _level(g: GraphBuilder, side: str, size: int, halvings: int) -> str:
 
 @dataclass(frozen=True)
 class FlatLevels:
-    """The pixels of all levels in one list.
+    """The pixels of all pyramid levels in one list.
 
     Attributes:
         value: (P, 3) pixels, level by level and row by row.
@@ -152,23 +154,23 @@ class FlatLevels:
 
 
 def flatten(g: GraphBuilder, levels: list[Level]) -> FlatLevels:
-    """All levels in one list, the image first."""
+    """ONNX nodes that concatenate the pixels of all pyramid levels in one list, the image first."""
     flat = [g.reshape(level.value, level.height * level.width, 3) for level in levels]
     whole = g.add("Concat", *flat, axis=0) if len(flat) > 1 else flat[0]
     return FlatLevels(whole, tuple(map(_sides, levels)))
 
 
 def are_larger(g: GraphBuilder, boxes: str, size: int) -> str:
-    """() whether any of the squares that `squares` made for this size is read from a level above
-    the image."""
+    """ONNX nodes for (): whether any of the squares that `squares` made for this size is read from
+    a level above the image."""
     low, high = g.many("Split", [boxes], 2, axis=1)
     largest = g.add("ReduceMax", g.add("Sub", high, low), axes=[0, 1], keepdims=0)
     return g.add("Less", g.constant(2 * size - 0.5), largest)
 
 
 def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
-    """`cut_squares`: (K, size, size, 3) of (K, 4) squares that `squares` made for this size, from
-    the given levels."""
+    """`cut_squares` as ONNX nodes: (K, size, size, 3) crops of (K, 4) squares that `squares` made
+    for this size, from the given levels."""
     low, high = g.many("Split", [g.reshape(boxes, -1, 4, 1)], 2, axis=1)
     extent = g.add("Sub", high, low)
     corner = g.add("Sub", low, g.constant(0.5))

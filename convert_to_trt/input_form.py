@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prepend operations to a network that convert the node's pixels to its input."""
+"""The input form of a network: prepend operations that convert the node's pixels to its input."""
 
 from __future__ import annotations
 
@@ -45,29 +45,29 @@ class InputForm:
 
     @property
     def side(self) -> int:
-        """Side in pixels of the square crops that the node gives."""
+        """Side in pixels of the square crops that the network's input takes."""
         return max(self.height, self.width)
 
     @property
     def is_pixels(self) -> bool:
-        """Whether the network takes integers: unscaled pixels."""
+        """Whether the network's input takes integers: unscaled pixels."""
         return self.element not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
     @property
     def fed(self) -> int:
-        """ONNX type of the node's input."""
+        """ONNX type of the input that the node feeds."""
         if self.element in NODE_TYPES:
             return self.element
         return TensorProto.UINT8 if self.is_pixels else TensorProto.FLOAT
 
     def shape(self, channels: int, height: int, width: int) -> list[str | int]:
-        """Shape of a batch of images."""
+        """Input shape of a batch of images."""
         if self.layout == "NHWC":
             return ["batch", height, width, channels]
         return ["batch", channels, height, width]
 
     def prepare(self, crops: Array, settings: Settings) -> Array:
-        """Apply the same operations as `add_to` to (N, ...) crops as the node gives them."""
+        """Apply the input operations of `add_to` to (N, ...) crops as the node gives them."""
         values = crops
         if settings.mean is not None or self.channels != 3 or self.height != self.width:
             values = values.astype(np.float32)
@@ -109,8 +109,8 @@ class InputForm:
         return np.ascontiguousarray(self.prepare(values, settings))
 
     def add_to(self, model: onnx.ModelProto, settings: Settings) -> None:
-        """Name the input `crops`, with a dynamic batch size, and prepend the operations that the
-        node lacks."""
+        """Prepend the input operations that the node lacks; the input becomes `crops` with a
+        dynamic batch size."""
         graph = model.graph
         old = graph.input[0].name
         nodes, value = [], "crops"
@@ -202,7 +202,7 @@ def _bilinear(wanted: int, side: int) -> NDArray[np.float32]:
 
 
 def find_own_scaling(model: onnx.ModelProto) -> tuple[float, float] | None:
-    """Find the scaling that a network applies to its input: value * scale + offset.
+    """Find the scaling that a network applies to its own input: value * scale + offset.
 
     It detects a Rescaling or Normalization layer of Keras, or equivalent operations, and averages
     over channels.

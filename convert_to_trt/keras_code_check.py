@@ -106,7 +106,8 @@ _HARMLESS_CALLS = ("math.", "nn.", "__operators__.", "clip_by_value", "cast", "r
 
 
 def reject_keras_code(config: dict[str, Any], name: str) -> None:
-    """Raise ModelError if a Keras architecture contains objects that do more than compute.
+    """Raise ModelError if a Keras architecture contains code of its author, or objects that do more
+    than compute.
 
     Args:
         config: as `keras_files.KerasFile.config`.
@@ -120,7 +121,8 @@ def reject_keras_code(config: dict[str, Any], name: str) -> None:
 
 
 def find_keras_code(config: Any) -> Iterator[str]:
-    """Describe each object of a Keras architecture that is not on the allowlist."""
+    """Describe each object of a Keras architecture that is not on the allowlist of harmless
+    ones."""
     ahead = [config]
     while ahead:
         entry = ahead.pop()

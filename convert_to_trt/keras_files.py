@@ -19,7 +19,7 @@ ARCHIVE_LIMIT, JSON_LIMIT = 2 << 30, 64 << 20
 
 @dataclass(frozen=True)
 class KerasFile:
-    """The description in a Keras file.
+    """The architecture in a Keras file.
 
     Attributes:
         config: the architecture, as Keras serialises it.
@@ -31,7 +31,7 @@ class KerasFile:
 
 
 def read_keras_archive(path: Path) -> KerasFile:
-    """The description inside a `.keras` archive.
+    """Read the architecture in a `.keras` archive, without running its code.
 
     Raises:
         ModelError: the archive is damaged, too large, or not a Keras model.
@@ -68,7 +68,7 @@ def _require_plain_archive(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def read_keras_json(path: Path) -> KerasFile:
-    """Read the architecture that `model.to_json()` wrote.
+    """Read the architecture in a Keras JSON file, which `model.to_json()` wrote.
 
     Raises:
         ModelError: the file is damaged.
@@ -83,7 +83,7 @@ def read_keras_json(path: Path) -> KerasFile:
 
 
 def read_keras_hdf5(path: Path) -> KerasFile:
-    """The description inside an HDF5 file of Keras.
+    """Read the architecture in a Keras HDF5 file, without running its code.
 
     Raises:
         ModelError: the file is damaged or holds no model.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras models: HDF5, archives, JSON with weights, and TensorFlow.js."""
+"""Load Keras models (HDF5, archives, JSON with weights, TensorFlow.js) as graphs to convert."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from convert_to_trt.tensorflow_models import (
 def load_keras(
     container: Container, trust: bool, size: int | None, output: str | None = None
 ) -> Original:
-    """Load a Keras model.
+    """Load a Keras model to convert, whichever file format it has.
 
     Args:
         container: the model and, for one in JSON, its weights.

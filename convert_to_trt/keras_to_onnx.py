@@ -34,7 +34,7 @@ from mask_detector_ros.errors import ParameterError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the argument parser of `convert_to_trt.keras_to_onnx`."""
     parser = Parser(
         prog="keras_to_onnx",
         description="Convert a trained mask classifier to the ONNX file that the node runs.",
@@ -120,7 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> tuple[str, ...]:
-    """Check everything that can be checked without loading the model; return the packages that the
+    """Check the options of `keras_to_onnx` before loading the model; return the packages that the
     conversion needs.
 
     Raises:

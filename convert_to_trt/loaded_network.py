@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A loaded model of any framework: the network as ONNX, and the original."""
+"""A loaded network of any framework: as ONNX, and the original."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Network:
-    """A network as ONNX, and the original to compare with.
+    """A loaded network as ONNX, and the original to compare with.
 
     Attributes:
         model: one input, a batch of images, and one output.
@@ -35,7 +35,7 @@ class Network:
 
 
 def in_steps(run: Run, batch_size: int) -> Run:
-    """Make a function of any number of crops from one with a fixed batch size."""
+    """Make a function of any number of crops from a loaded network's with a fixed batch size."""
 
     def run_all(batch: Array) -> Array:
         # Pad the last batch with black.

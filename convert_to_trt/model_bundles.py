@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the model, its labels and other files from the path that the user gives."""
+"""Find the model, its labels and other files in a folder or zip that the user gives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset"
 
 @dataclass(frozen=True)
 class Container:
-    """A model as the user provides it.
+    """A model as the user provides it: a file, a folder or a zip.
 
     Attributes:
         path: path of the model.
@@ -54,7 +54,8 @@ class Container:
 
 @contextmanager
 def open_container(path: Path) -> Iterator[Container]:
-    """Find the model in a file, a zip or a folder; a zip stays unpacked until the end.
+    """Find the model and its other files in a file, a zip or a folder; a zip stays unpacked until
+    the end.
 
     Raises:
         ModelError: there is no model, or several.
@@ -70,7 +71,8 @@ def open_container(path: Path) -> Iterator[Container]:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file is a zip that holds a model, rather than a model that is a zip."""
+    """Whether a file is a zip that contains a model file, rather than a model format that is a
+    zip."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identify the kind of a model file and describe it, without running its code."""
+"""Identify the kind of a model file by its content, without running its code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _READS = (
 
 
 def find_kind(path: Path) -> str:
-    """The kind of a model, by content if possible, otherwise by suffix.
+    """Find the kind of a model file, by content if possible, otherwise by suffix.
 
     A `.model` may be HDF5 or a SavedModel folder, and a `.keras` of Keras 2 may be HDF5.
 
@@ -112,7 +112,7 @@ def _find_json_kind(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in an untrusted model file.
 
     Raises:
         ModelError: there is none, or it is nested too deeply to be a model.
@@ -124,7 +124,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse untrusted JSON.
+    """Parse the untrusted JSON of a model file.
 
     Raises:
         ValueError: it is malformed, or nested so deeply that Python's parser gives up.
@@ -136,6 +136,6 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def damaged_file(path: Path, error: Exception) -> ModelError:
-    """The error for a file that cannot be read as a Keras model."""
+    """The error for a model file that cannot be read as a Keras model."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ModelError(f"{path} is damaged or no Keras model ({reason}); get the file again")

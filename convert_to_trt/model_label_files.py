@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the names of a model's outputs from the files that tools write them to."""
+"""Read a model's label names from the files that training tools write beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEYS = ("labels", "names", "class_names", "classes")
 
 
 def read_label_file(path: Path) -> tuple[str, ...]:
-    """Read labels from a text, JSON or YAML file.
+    """Read a model's labels from a text, JSON or YAML file.
 
     A text file has one label a line, or all on one line separated by commas. Lines numbered from
     0 are sorted by their number. JSON and YAML hold a list, a mapping from name to number (Keras's
@@ -47,7 +47,7 @@ def read_label_file(path: Path) -> tuple[str, ...]:
 
 
 def parse_labels(content: bytes, name: str) -> tuple[str, ...]:
-    """Read labels from the content of a file; see `read_label_file`.
+    """Parse a model's labels from the content of a label file; see `read_label_file`.
 
     Args:
         content: the bytes.
@@ -71,7 +71,8 @@ def parse_labels(content: bytes, name: str) -> tuple[str, ...]:
 
 
 def is_numbered(lines: list[str]) -> bool:
-    """Whether each line is a number from 0 on and a name, as `0 Mask` and `1 No Mask`."""
+    """Whether each line of a label file is a number from 0 on and a name, as `0 Mask` and `1 No
+    Mask`."""
     parts = [_NUMBERED.fullmatch(line.strip()) for line in lines if line.strip()]
     numbers = sorted(int(part[1]) for part in parts if part)
     return bool(parts) and all(parts) and numbers == list(range(len(parts)))

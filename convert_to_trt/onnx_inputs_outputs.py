@@ -20,7 +20,8 @@ OWN_NAMES = (
 
 
 def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None:
-    """Keep one input, one output, and only the nodes that the output needs, in place.
+    """Reduce an ONNX network to one input, one output, and the nodes that the output needs, in
+    place.
 
     Args:
         model: the network. A classifier of Custom Vision or scikit-learn gives a label and a map
@@ -71,7 +72,8 @@ def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None
 
 
 def read_windows_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """The preprocessing in the metadata of a Windows ML model, such as Custom Vision's."""
+    """Read the input's preprocessing from the metadata of a Windows ML model, such as Custom
+    Vision's."""
     if metadata.get("Image.NominalPixelRange") != "NominalRange_0_255":
         return {}
     color = metadata.get("Image.BitmapPixelFormat", "Bgr8")[:3].upper()
@@ -79,7 +81,7 @@ def read_windows_metadata(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def free_names(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rename inner values whose names the converted network uses."""
+    """Rename inner ONNX values whose names the converted network's inputs and outputs use."""
     taken = (*names_of(model.graph), *(node.name for node in model.graph.node))
     if not any(name.startswith(OWN_NAMES) for name in taken):
         return model
@@ -91,7 +93,7 @@ def free_names(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def names_of(graph: Any) -> Iterator[str]:
-    """Every name of a value in a graph, its subgraphs included."""
+    """Every name of a value in an ONNX graph, its subgraphs included."""
     for tensors in (graph.input, graph.output, graph.initializer):
         yield from (tensor.name for tensor in tensors)
     for node in graph.node:
@@ -102,7 +104,7 @@ def names_of(graph: Any) -> Iterator[str]:
 
 
 def free_batch(model: onnx.ModelProto, batch: int) -> None:
-    """Make the batch size in inner shapes dynamic, in place.
+    """Make the batch size in an ONNX network's inner shapes dynamic, in place.
 
     Args:
         model: a network with a fixed batch size.

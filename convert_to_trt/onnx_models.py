@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read ONNX files and bring them into the form that the node takes."""
+"""Read ONNX models, check them, and simplify them to the form that the node takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RUNTIME_ERRORS = (
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read and check an ONNX file, its external data included.
+    """Read and check an ONNX model, its external data included.
 
     Raises:
         ModelError: it is damaged, or weights that it keeps in another file are missing.
@@ -54,7 +54,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
 
 
 def require_standard_operations(model: onnx.ModelProto, name: str) -> None:
-    """Raise ModelError if a network has operations outside the ONNX standard.
+    """Raise ModelError if an ONNX model has operations outside the ONNX standard.
 
     ONNX Runtime runs some, such as `com.microsoft.FusedConv`; TensorRT and OpenVINO run none.
 
@@ -74,7 +74,7 @@ def require_standard_operations(model: onnx.ModelProto, name: str) -> None:
 
 
 def nodes_of(graph: Any) -> Iterator[Any]:
-    """Every node of a graph and of its subgraphs."""
+    """Every node of an ONNX model's graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -83,7 +83,7 @@ def nodes_of(graph: Any) -> Iterator[Any]:
 
 
 def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
-    """Determine the crops that a network takes from the shape and type of its input.
+    """Determine the crops that an ONNX model takes, from the shape and type of its input.
 
     Args:
         model: the network.
@@ -113,7 +113,7 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
 
 
 def computes_in_half(model: onnx.ModelProto) -> bool:
-    """Whether values of a network are in half precision somewhere."""
+    """Whether an ONNX model computes in half precision somewhere."""
     half = onnx.TensorProto.FLOAT16
     casts = (node for node in nodes_of(model.graph) if node.op_type == "Cast")
     return any(tensor.data_type == half for tensor in model.graph.initializer) or any(
@@ -122,13 +122,13 @@ def computes_in_half(model: onnx.ModelProto) -> bool:
 
 
 def batch_of(model: onnx.ModelProto) -> int:
-    """The fixed batch size of a network; 0 if it is dynamic."""
+    """The fixed batch size of an ONNX model; 0 if it is dynamic."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     return int(dims[0].dim_value) if dims else 0
 
 
 def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """Fold constants, and batch normalisation into convolutions.
+    """Fold an ONNX model's constants, and batch normalisation into convolutions.
 
     This is ONNX Runtime's basic optimisation, which adds no custom operations.
 
@@ -157,7 +157,8 @@ def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 
 def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
-    """Make a function that runs a network with one input and one output of any types on the CPU.
+    """Make a function that runs an ONNX model with one input and one output of any types on the
+    CPU.
 
     Raises:
         ModelError: it cannot be loaded; the function raises it if it does not run.
@@ -191,18 +192,19 @@ def not_any_number(name: str, reason: str) -> ModelError:
 
 
 def count_batch_normalisations(model: onnx.ModelProto) -> int:
-    """Number of batch normalisations that could not be folded into a convolution."""
+    """Number of batch normalisations in an ONNX model that could not be folded into a
+    convolution."""
     return sum(node.op_type == "BatchNormalization" for node in model.graph.node)
 
 
 def set_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
-    """Add metadata to a model, replacing equal keys, in place."""
+    """Add metadata to an ONNX model, replacing equal keys, in place."""
     old = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, {**old, **metadata})
 
 
 def get_metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """The metadata of a model."""
+    """The metadata of an ONNX model."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 

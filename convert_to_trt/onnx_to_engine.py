@@ -33,7 +33,7 @@ PARAMETERS = detector_parameters("detector_model", "classifier_model", "engine_c
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the argument parser of `convert_to_trt.onnx_to_engine`."""
     parser = Parser(
         prog="onnx_to_engine", description="Build TensorRT engines ahead of time, and check them."
     )
@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Reject contradictory options.
+    """Reject contradictory options of `onnx_to_engine`.
 
     Raises:
         ParameterError: options contradict each other.
@@ -96,7 +96,8 @@ def check(options: argparse.Namespace) -> None:
 
 
 def read_models(options: argparse.Namespace) -> dict[str, bytes]:
-    """The models by name: the given ones, or those that the node runs with these parameters.
+    """Read the ONNX models to build engines from: the given ones, or those that the node runs with
+    these parameters.
 
     Raises:
         ModelError: one cannot be read.
@@ -114,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 
 def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Build the engines; return a report for each.
+    """Build an engine from each ONNX model; return a report for each.
 
     Raises:
         MaskDetectorError: an engine cannot be built, or its results differ.

@@ -10,7 +10,7 @@ from mask_detector_ros.errors import ModelError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write the file atomically, with the default permissions of a new file."""
+    """Write a converted file atomically, with the default permissions of a new file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert the output of a network to one probability per label."""
+"""The output head of a classifier: convert the network's output to one probability per label."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SIGMOIDS = ("Sigmoid", "HardSigmoid")
 
 @dataclass(frozen=True)
 class Head:
-    """How the values of a network become probabilities.
+    """The output head: how the values of a network become probabilities.
 
     Attributes:
         columns: number of values per crop.
@@ -67,7 +67,7 @@ class Head:
         return values.astype(np.float32)
 
     def add_to(self, model: onnx.ModelProto) -> None:
-        """Add the output `probabilities`, float32 (batch, K), in place."""
+        """Add the output head to a network in place: `probabilities`, float32 (batch, K)."""
         graph = model.graph
         value = graph.output[0].name
         if graph.output[0].type.tensor_type.elem_type != TensorProto.FLOAT:
@@ -101,7 +101,7 @@ class Head:
 
     @property
     def note(self) -> str:
-        """A note for the user; may be empty."""
+        """A note for the user about the output head; may be empty."""
         if self.step != "normalise":
             return ""
         return (
@@ -111,7 +111,7 @@ class Head:
 
 
 def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name: str) -> Head:
-    """How the values of a network become probabilities.
+    """Choose the output head of a network: how its values become probabilities.
 
     Args:
         model: the network.
@@ -161,7 +161,8 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
 
 
 def find_activation(model: onnx.ModelProto) -> str:
-    """The final activation of a network: Softmax, Sigmoid, HardSigmoid; empty for none."""
+    """Find the activation before a network's output: Softmax, Sigmoid, HardSigmoid; empty for
+    none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = _last_node(model, makers)
     if node is None:
@@ -172,7 +173,8 @@ def find_activation(model: onnx.ModelProto) -> str:
 
 
 def find_last(model: onnx.ModelProto) -> str:
-    """Type of the last operation that changes values, without its bias; empty for none."""
+    """Find the type of the last operation that changes a network's output, without its bias; empty
+    for none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = _last_node(model, makers)
     if node is not None and node.op_type == "Add":
@@ -201,7 +203,7 @@ def _are_distributions(rows: NDArray[np.float64]) -> bool:
 
 
 def require_probabilities(values: NDArray[np.float32], name: str) -> None:
-    """Raise ModelError if (N, K) values cannot be probabilities.
+    """Raise ModelError if the (N, K) outputs of a converted classifier cannot be probabilities.
 
     Raises:
         ModelError: they cannot; the message describes them.

@@ -40,7 +40,7 @@ is pixels, reduced the accuracy from 0.85 to 0.66; without it, it stays at 0.85.
 
 @dataclass(frozen=True)
 class Cost:
-    """Effect of int8 on crops that were not used for its scales.
+    """The accuracy cost of int8, on crops that were not used for its scales.
 
     Attributes:
         calibration_crops, test_crops: number of crops.
@@ -59,11 +59,11 @@ class Cost:
     accuracy_after: float | None
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON-ready dictionary."""
+        """The accuracy cost of int8 as a JSON-ready dictionary."""
         return asdict(self)
 
     def describe(self) -> str:
-        """As a line of text."""
+        """The accuracy cost of int8 as a line of text."""
         text = (
             f"int8 scales from {self.calibration_crops} crops; on {self.test_crops} others:"
             f" same label {self.same_label:.1%}, mean |dp| {self.mean:.2g}, max {self.largest:.2g}"
@@ -74,7 +74,7 @@ class Cost:
 
 
 class _Recorder(Session):
-    """Records the arrays that the node feeds the network."""
+    """Records the arrays that the node feeds the network, to calibrate int8 scales."""
 
     def __init__(self, session: Session) -> None:
         self.name, self.backend, self.device = session.name, session.backend, session.device
@@ -93,7 +93,7 @@ class _Reader(CalibrationDataReader):
         self._rest: Iterator[dict[str, Array]] = iter(fed)
 
     def get_next(self) -> dict[str, Array] | None:
-        """The next arrays, None after the last."""
+        """The next arrays for int8 calibration, None after the last."""
         return next(self._rest, None)
 
 

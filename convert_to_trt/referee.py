@@ -32,7 +32,7 @@ Classify = Callable[[Settings], NDArray[np.float32]]
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """The referee's result.
+    """The referee's verdict.
 
     Attributes:
         evidence: the faces.
@@ -52,12 +52,13 @@ class Verdict:
 
     @property
     def are_rendered(self) -> bool:
-        """Whether there are only rendered faces."""
+        """Whether the referee had only rendered faces."""
         return self.evidence.own == 0
 
     @property
     def better(self) -> Fit | None:
-        """A setting that fits clearly better than the given one; None if there is none.
+        """A setting that the referee finds clearly better than the given one; None if there is
+        none.
 
         Of those that fit about as well as the best, the one with the fewest changes, and a common
         range rather than a rare one.
@@ -77,21 +78,21 @@ class Verdict:
 
     @property
     def fits(self) -> bool:
-        """Whether any setting makes the two agree."""
+        """Whether the referee found any setting under which model and faces agree."""
         return max(row.agreement for row in self.rows) >= self.least_agreement
 
     @property
     def least_agreement(self) -> float:
-        """Minimum agreement of a setting that fits."""
+        """The minimum agreement that the referee requires of a setting."""
         return AGREES_RENDERED if self.are_rendered else AGREES
 
     def is_clear(self, best: Fit, other: Fit) -> bool:
-        """Whether one setting fits clearly better than another."""
+        """Whether the referee finds that one setting fits clearly better than another."""
         return is_clearly_better(best, other, self.own)
 
     @property
     def warning(self) -> str:
-        """The warning for the user; empty if the given setting fits."""
+        """The referee's warning for the user; empty if the given setting fits."""
         better = self.better
         if better is None:
             return ""
@@ -117,7 +118,7 @@ class Verdict:
         return "rendered faces" if self.are_rendered else "crops"
 
     def describe(self, limit: int = 5) -> str:
-        """The table, best first."""
+        """The referee's table of settings, best first."""
         masked, bare = self.evidence.counts
         lines = [f"agreement with {self._judges} on {masked} masked, {bare} bare {self._faces}:"]
         shown = [*self.rows[:limit], *([] if self.given in self.rows[:limit] else [self.given])]
@@ -131,7 +132,7 @@ class Verdict:
         return "\n".join(lines)
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON-ready dictionary."""
+        """The referee's verdict as a JSON-ready dictionary."""
         return {
             "crops": sum(self.evidence.counts),
             "rendered": self.are_rendered,
@@ -149,7 +150,8 @@ def judge(
     varied: tuple[str, ...],
     origin: Origin | None = None,
 ) -> Verdict | None:
-    """Compare a model's labels with the known roles of the faces under many settings.
+    """Let the referee compare a model's labels with the known roles of the faces under many
+    settings.
 
     Args:
         classify: (N, K) probabilities of the crops of `evidence` under a setting.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The faces that the referee uses, and what they show."""
+"""The faces on which the referee bases its verdict, with their known roles."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_CROPS = 144
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The faces that a verdict is based on: the user's, then the rendered ones.
+    """The faces on which the referee bases its verdict: the user's, then the rendered ones.
 
     Attributes:
         crops: the faces.
@@ -43,14 +43,15 @@ class Evidence:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Number of crops that count, with and without mask: the user's, or otherwise the rendered
-        ones."""
+        """The referee's number of crops with and without mask: the user's, or otherwise the
+        rendered ones."""
         roles = self.roles[: self.own] if self.own else self.roles
         return int((roles == WITH_MASK).sum()), int((roles == WITHOUT_MASK).sum())
 
 
 def gather(given: FaceCrops | None) -> Evidence:
-    """Collect the user's crops whose role is certain, then the rendered ones.
+    """Gather the referee's evidence: the user's crops whose role is certain, then the rendered
+    ones.
 
     Args:
         given: the user's crops; if None or too few, only the rendered ones are used.
@@ -66,7 +67,7 @@ def gather(given: FaceCrops | None) -> Evidence:
 
 
 def judge_crops(crops: FaceCrops) -> list[str]:
-    """The shipped classifier's role for each crop; empty if uncertain."""
+    """The shipped classifier's role for each crop of the evidence; empty if uncertain."""
     shipped = find_classifier(SHIPPED_CLASSIFIER)
     session = create_session(shipped, SHIPPED_CLASSIFIER, "onnxruntime")
     classifier = Classifier(session)

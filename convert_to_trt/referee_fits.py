@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well a model under one setting fits what is known of the faces, and which of two fits better.
+"""For the referee: how well a model fits the known faces under one setting, and which of two fits
+better.
 
 The measure is the mean log-likelihood of the right labels, with masked and bare faces counted
 alike. It falls where labels change, and also where a range that is too large saturates the
@@ -57,7 +58,7 @@ RARE_RANGES = tuple(
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How one setting fits.
+    """How well one setting fits the referee's faces.
 
     Attributes:
         settings: the setting.
@@ -79,19 +80,21 @@ class Fit:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether nearly all probabilities are 0 or 1."""
+        """Whether nearly all probabilities under a setting are 0 or 1."""
         return self.saturation >= SATURATED
 
     @property
     def penalty(self) -> float:
-        """For a network that does not respond to faces or is saturated; 0 for others."""
+        """The penalty on a fit whose network does not respond to faces or is saturated; 0 for
+        others."""
         ratio = RESPONSE / max(self.response, FLOOR)
         unresponsive = RESPONSE_WEIGHT * max(0.0, float(np.log(ratio)))
         return unresponsive + SATURATED_WEIGHT * self.is_saturated
 
     @property
     def symptom(self) -> str:
-        """What is wrong with the probabilities, apart from their labels; empty for nothing."""
+        """What is wrong with the probabilities under a setting, apart from their labels; empty for
+        nothing."""
         if self.response < RESPONSE:
             return "its probabilities are much the same for every face"
         if self.is_saturated:
@@ -100,16 +103,17 @@ class Fit:
 
     @property
     def score(self) -> float:
-        """Mean log-likelihood of the right labels, less the penalty; 0 is perfect."""
+        """Fit score of a setting: mean log-likelihood of the right labels, less the penalty; 0 is
+        perfect."""
         return float(self.gains.mean()) - self.penalty
 
     @property
     def is_rare(self) -> bool:
-        """Whether its range is one of `RARE_RANGES`."""
+        """Whether the fitted setting's range is one of `RARE_RANGES`."""
         return self.settings.parts["scale"] in RARE_RANGES
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON-ready dictionary."""
+        """The fit of a setting as a JSON-ready dictionary."""
         return {
             "options": self.settings.to_options(),
             "agreement": round(self.agreement, 4),
@@ -123,7 +127,7 @@ def measure_fit(
     roles: NDArray[np.str_],
     own: NDArray[np.bool_],
 ) -> Fit:
-    """Measure how a setting fits.
+    """Measure how well a setting fits the referee's faces.
 
     Args:
         settings: the setting.

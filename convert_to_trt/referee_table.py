@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the referee judges models whose right settings are known.
+"""Make a table of how well the referee judges models whose right settings are known.
 
 python -m convert_to_trt.referee_table MODELS.csv --crops FOLDER
 
@@ -41,7 +41,7 @@ other way round; 0 to 255 for either."""
 
 
 def build_table_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Make the argument parser of `convert_to_trt.referee_table`."""
     parser = Parser(prog="referee_table", description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, metavar="MODELS.csv")
     parser.add_argument("--crops", type=Path, metavar="FOLDER", help="default: rendered faces")
@@ -50,7 +50,7 @@ def build_table_parser() -> argparse.ArgumentParser:
 
 
 def read_models(path: Path) -> list[dict[str, str]]:
-    """The lines of the file, with the path of each model made absolute.
+    """Read the list of models to test the referee with; make the path of each absolute.
 
     Raises:
         ParameterError: the file cannot be read, or lacks a column.
@@ -66,7 +66,7 @@ def read_models(path: Path) -> list[dict[str, str]]:
 
 
 def judge_model(row: dict[str, str], crops_folder: Path | None) -> dict[str, Any]:
-    """The referee's word on a model under right and wrong settings.
+    """Let the referee judge a model under right and wrong settings.
 
     Returns:
         `model`, `right` and one entry for each of `FAULTS` that the model can have: the verdict
@@ -129,7 +129,7 @@ def _record(verdict: Verdict | None) -> dict[str, Any]:
 
 
 def describe(records: Sequence[dict[str, Any]]) -> str:
-    """The table: agreement under each setting, marked where the referee warned."""
+    """Format the referee's table: agreement under each setting, marked where the referee warned."""
     lines = ["| model | right | " + " | ".join(FAULTS) + " |", "|" + "---|" * (len(FAULTS) + 2)]
     for record in records:
         cells = [_cell(record.get(name)) for name in ("right", *FAULTS)]

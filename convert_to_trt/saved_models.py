@@ -71,7 +71,7 @@ def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Orig
 def load_frozen_graph(
     path: Path, trust: bool, inputs: Sequence[str], outputs: Sequence[str]
 ) -> Original:
-    """Load a frozen GraphDef.
+    """Load a frozen graph (GraphDef), TensorFlow's format before SavedModel.
 
     Args:
         path: the `.pb` file.

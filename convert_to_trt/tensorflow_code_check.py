@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that all operations of a TensorFlow graph only compute.
+"""Check that the operations of an untrusted TensorFlow graph only compute.
 
 TensorFlow has about 1,900 operations. Many access files, open sockets or call Python, and new
 releases add more, so a blocklist would never be complete. This is an allowlist of the operations
@@ -105,7 +105,7 @@ _INITIAL = ("saved_model_main_op", "legacy_init_op", "saved_model_train_op")
 
 
 def reject_graph(operations: Iterable[str], name: str) -> None:
-    """Raise ModelError if operations of a TensorFlow graph do more than compute.
+    """Raise ModelError if an untrusted TensorFlow graph has operations that do more than compute.
 
     Raises:
         ModelError: there are some; the message names them.
@@ -119,13 +119,13 @@ def reject_graph(operations: Iterable[str], name: str) -> None:
 
 
 def graph_operations(graph: Any) -> set[str]:
-    """The operation types of a GraphDef and its functions."""
+    """List the operation types of an untrusted GraphDef and its functions."""
     functions = (node.op for function in graph.library.function for node in function.node_def)
     return {*(node.op for node in graph.node), *functions} - _function_names(graph.library)
 
 
 def saved_operations(saved: Any) -> set[str]:
-    """The operation types of a SavedModel that run when it is loaded or called.
+    """List the operation types of an untrusted SavedModel that run when it is loaded or called.
 
     The file also contains functions that write checkpoints, but nothing here calls them.
     """

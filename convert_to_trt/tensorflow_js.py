@@ -19,7 +19,7 @@ from mask_detector_ros.errors import ModelError
 
 
 def read_tensorflow_js(path: Path) -> KerasFile:
-    """Read the architecture of a layers model, in the form of Keras 2.
+    """Read the architecture of a TensorFlow.js layers model, in the form of Keras 2.
 
     Raises:
         ModelError: it is not a layers model.
@@ -37,7 +37,7 @@ def read_tensorflow_js(path: Path) -> KerasFile:
 
 
 def assign_weights(model: Any, path: Path) -> None:
-    """Assign the weights in the shards beside `model.json` to a Keras model, by name.
+    """Assign the weights in a TensorFlow.js model's shards to a Keras model, by name.
 
     Raises:
         ModelError: a shard or a weight is missing, or does not fit.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow Lite models, in float or quantised."""
+"""Load TensorFlow Lite models, in float or quantised, to convert them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from convert_to_trt.tensorflow_to_onnx import translate_lite
 def load_tensorflow_lite(
     path: Path, opset: int, output: str | None = None, trust: bool = False
 ) -> Network:
-    """Load a `.tflite` file.
+    """Load a TensorFlow Lite model (`.tflite`) to convert it.
 
     A quantised input of unsigned bytes takes pixels; one of signed bytes gets a quantisation
     before it, so that it takes the real values that the network was trained on.

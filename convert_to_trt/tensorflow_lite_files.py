@@ -30,7 +30,7 @@ _BUILTIN_CUSTOM = 32
 
 
 def custom_operations(content: bytes) -> set[str]:
-    """Names of the operations that are not TensorFlow Lite's own.
+    """Names of the operations in a TensorFlow Lite file that are not TensorFlow Lite's own.
 
     Raises:
         ValueError: the file is damaged.
@@ -49,7 +49,7 @@ def custom_operations(content: bytes) -> set[str]:
 
 
 def reject_custom_operations(path: Path) -> None:
-    """Raise ModelError if a file has operations that do more than compute.
+    """Raise ModelError if a TensorFlow Lite file has operations that do more than compute.
 
     TensorFlow's interpreter runs any TensorFlow operation called `Flex...`, such as FlexWriteFile.
 
@@ -74,7 +74,8 @@ def reject_custom_operations(path: Path) -> None:
 
 
 def read_preprocessing(content: bytes) -> dict[str, str]:
-    """The normalisation in a file's metadata, as ONNX metadata; empty if there is none."""
+    """Read the normalisation in a TensorFlow Lite file's metadata, as ONNX metadata; empty if there
+    is none."""
     try:
         for mean, std in _normalisations(_model(content)):
             if len(set(mean)) == len(set(std)) == 1 and std[0] > 0:

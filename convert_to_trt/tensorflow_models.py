@@ -29,7 +29,7 @@ LOAD_ERRORS = (
 
 @dataclass(frozen=True)
 class Original:
-    """A model in the framework that made it.
+    """The original TensorFlow or Keras model in the framework that made it.
 
     Attributes:
         framework: name and version of the framework.
@@ -74,8 +74,8 @@ def freeze(path: Path, concrete: Any, framework: str, call: Callable[[Any], Any]
 def runner(
     path: Path, call: Callable[[Any], Any], batch: int | None = None
 ) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Make a function that runs the original on arrays, in batches of `batch` if its batch size is
-    fixed.
+    """Make a function that runs the original TensorFlow model on arrays, in batches of `batch` if
+    its batch size is fixed.
 
     Raises:
         ModelError: raised on calling it, if the model does not run.
@@ -92,7 +92,7 @@ def runner(
 
 
 def choose_one(path: Path, what: str, names: Sequence[str], wanted: str | None = None) -> int:
-    """The index of the one input or output of a model.
+    """The index of the one input or output of a TensorFlow or Keras model.
 
     Args:
         path: path of the model, for errors.

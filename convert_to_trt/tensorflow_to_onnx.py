@@ -18,7 +18,7 @@ logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
 
 
 def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:
-    """Translate the frozen graph of a model to ONNX.
+    """Translate the frozen graph of a TensorFlow model to ONNX with tf2onnx.
 
     Args:
         original: the model.
@@ -40,7 +40,7 @@ def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:
 
 
 def translate_lite(path: Path, opset: int) -> onnx.ModelProto:
-    """Translate a `.tflite` file to ONNX.
+    """Translate a TensorFlow Lite file to ONNX with tf2onnx.
 
     Raises:
         ModelError: it uses operations that ONNX lacks.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole cascade and the classifier as one static ONNX graph."""
+"""Compose the whole three-stage cascade and the classifier as one static ONNX graph."""
 
 from __future__ import annotations
 
@@ -207,7 +207,8 @@ class _Composer:
 def compose_cascade(
     stages: Mapping[str, bytes], classifier: bytes, settings: GraphSettings
 ) -> onnx.ModelProto:
-    """One graph from a (H, W, 3) uint8 BGR `image` to the faces in it, best first.
+    """Compose the three-stage cascade as one ONNX graph, from a (H, W, 3) uint8 BGR `image` to its
+    faces, best first.
 
     Outputs, all float32, for the F slots of faces: `boxes` (F, 4), `scores` (F,), 0 where a
     slot is empty, `landmarks` (F, 5, 2), `probabilities` (F, K), and `dropped` (5,): how many

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recognise tools with a fixed preprocessing by the names that they give to layers."""
+"""Recognise the tool that made a network, and its fixed preprocessing, by the names of layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEACHABLE_SIDE = 224
 
 @dataclass(frozen=True)
 class Origin:
-    """A tool that made a network.
+    """A tool that makes networks with fixed preprocessing.
 
     Attributes:
         tool: its name.
@@ -33,16 +33,16 @@ class Origin:
 
     @property
     def pixels(self) -> Preset:
-        """Colour and range."""
+        """Colour and range that the tool's networks take."""
         return PRESETS[self.preset]
 
     def metadata(self) -> dict[str, str]:
-        """As ONNX metadata."""
+        """The tool's preprocessing as ONNX metadata."""
         pixels = self.pixels
         return {"color": pixels.color, "scale": str(pixels.scale), "offset": str(pixels.offset)}
 
     def apply(self, settings: Settings) -> Settings:
-        """The settings with this tool's colour and range."""
+        """Return the settings with this tool's colour and range."""
         return settings.with_pixels(self.pixels)
 
     def conflict(self, settings: Settings) -> str:
@@ -60,7 +60,7 @@ TEACHABLE_MACHINE = Origin("Teachable Machine", "mobilenet_v2")
 
 
 def find_origin(model: onnx.ModelProto, form: InputForm) -> Origin | None:
-    """The tool that made a network; None if its names do not reveal it.
+    """Find the tool that made a network; None if its names do not reveal it.
 
     Args:
         model: the network with the names of the framework that it came from.

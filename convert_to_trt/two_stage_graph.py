@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two-stage cascade as one ONNX graph: frame in, labelled faces out.
+"""Compose the two-stage cascade as one ONNX graph: frame in, labelled faces out.
 
 It computes the same as `mtcnn.two_stage_cascade`, with slots instead of lists of boxes: top-k
 cells, one suppression, one batch of crops, one suppression. Empty slots are cut off, so that a
@@ -33,7 +33,8 @@ CANDIDATE_SLOTS = 512
 
 
 def compose_two_stage(stages: Mapping[str, bytes], settings: GraphSettings) -> onnx.ModelProto:
-    """One graph from a (H, W, 3) uint8 BGR `image` to the faces in it, best first.
+    """Compose the two-stage cascade as one ONNX graph, from a (H, W, 3) uint8 BGR `image` to its
+    faces, best first.
 
     Outputs, all float32, for the F slots of faces: `boxes` (F, 4), `scores` (F,), 0 where a
     slot is empty, `landmarks` (F, 5, 2), `probabilities` (F, K), and `dropped` (3,): how many

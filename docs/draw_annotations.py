@@ -25,7 +25,7 @@ SHARPNESS = 2
 
 
 def draw(image: np.ndarray, annotations: Any) -> np.ndarray:
-    """A copy of the image at twice its size, with an ImageAnnotations drawn on it."""
+    """Draw an ImageAnnotations of a bag on a copy of its image, at twice its size."""
     canvas = cv2.resize(image, None, fx=SHARPNESS, fy=SHARPNESS)
     for shape in annotations.points:
         points = np.array([(p.x, p.y) for p in shape.points]) * SHARPNESS
@@ -51,12 +51,12 @@ def draw(image: np.ndarray, annotations: Any) -> np.ndarray:
 
 
 def bgr(color: Any) -> tuple[float, float, float]:
-    """The colour of a message in OpenCV's order."""
+    """The colour of an annotation in OpenCV's order."""
     return (255 * color.b, 255 * color.g, 255 * color.r)
 
 
 def busiest_frame(images: Path, results: Path) -> tuple[np.ndarray, Any]:
-    """The image with the most annotations, and its annotations."""
+    """Find the bag's image with the most annotations, and its annotations."""
     found = [
         m.ros_msg
         for m in read_ros2_messages(str(results))

@@ -22,7 +22,7 @@ ROOT = Path(__file__).absolute().parents[1]
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the generated pages (called by MkDocs)."""
+    """MkDocs hook: add the generated reference pages to the site."""
     from mkdocs.structure.files import File
 
     for name, text in render_pages().items():
@@ -31,14 +31,14 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def render_pages() -> dict[str, str]:
-    """The Markdown of each page by file name."""
+    """Generate the Markdown of each reference page of the docs, by file name."""
     # The commands first: NumPy must not be imported for the first time while the launch file has
     # its stand-ins, since it cannot be imported again after them.
     return {"commands.md": render_commands(), "launch.md": render_launch()}
 
 
 def render_launch() -> str:
-    """The page of the launch arguments."""
+    """Generate the docs page of the launch arguments."""
     rows = [f"| `{name}` | {default} | {text} |" for name, default, text in launch_arguments()]
     return "\n".join(
         [
@@ -58,7 +58,7 @@ def render_launch() -> str:
 
 
 def launch_arguments() -> Iterator[tuple[str, str, str]]:
-    """Name, default and description of each argument that the launch file declares.
+    """Name, default and description of each launch argument, for its docs page.
 
     The launch file runs with a stand-in for `launch`, which need not be installed.
     """
@@ -81,7 +81,7 @@ def launch_arguments() -> Iterator[tuple[str, str, str]]:
 
 
 def render_commands() -> str:
-    """The page of `mask-detector` and its commands."""
+    """Generate the docs page of `mask-detector` and its commands."""
     parts = [
         """# Commands
 
@@ -101,7 +101,8 @@ interrupted.
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Each command of a parser with its own parser; of commands with commands only these."""
+    """Yield each command of a parser with its own parser, for the docs page; of commands with
+    commands only these."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, command in action.choices.items():
@@ -110,7 +111,7 @@ def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse
 
 
 def option_row(action: argparse.Action) -> str:
-    """One row of a table of options; empty for `-h`."""
+    """One row of a docs page's table of options; empty for `-h`."""
     if isinstance(action, argparse._HelpAction) or action.help == argparse.SUPPRESS:
         return ""
     names = (

@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_target(name: str, engine: str, seconds: float, folder: Path) -> bool:
-    """Whether a target's process succeeded; otherwise its finding is in the folder."""
+    """Run one fuzz target in a process; return whether it succeeded. Otherwise its finding is in
+    the folder."""
     command = [sys.executable, "-m", f"fuzz.with_{engine}", name, str(seconds), str(folder)]
     limit = 2 * seconds + 20 * SLOWEST_INPUT
     try:

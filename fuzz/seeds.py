@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Valid inputs to start from: their mutations reach further than noise."""
+"""Valid inputs from which fuzzing starts: their mutations reach further than noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def seeds(target: str) -> list[bytes]:
-    """Valid inputs of a target, and its earlier findings."""
+    """Valid inputs of a fuzz target to start from, and its earlier findings."""
     made = _MAKERS.get(target, lambda: [b""])()
     kept = sorted((CORPUS / target).glob("*")) if (CORPUS / target).is_dir() else []
     return [*made, *(file.read_bytes() for file in kept)]

@@ -20,13 +20,13 @@ MAX_PIXELS = 200_000
 
 @contextlib.contextmanager
 def expected() -> Iterator[None]:
-    """Context that accepts the errors by which this package rejects bad input."""
+    """Context of a fuzz target that accepts the errors by which this package rejects bad input."""
     with contextlib.suppress(MaskDetectorError):
         yield
 
 
 def compressed_image(data: bytes) -> None:
-    """`sensor_msgs/CompressedImage`."""
+    """Fuzz target: decode a `sensor_msgs/CompressedImage`."""
     from mask_detector_ros.imaging.encodings import decode_compressed
 
     with expected():
@@ -35,7 +35,7 @@ def compressed_image(data: bytes) -> None:
 
 
 def image_message(data: bytes) -> None:
-    """`sensor_msgs/Image`; the first bytes set its fields."""
+    """Fuzz target: decode a `sensor_msgs/Image`; the first bytes set its fields."""
     from mask_detector_ros.imaging.encodings import READABLE_ENCODINGS, decode_image
 
     head, pixels = data[:10].ljust(10, b"\0"), data[10:]
@@ -57,7 +57,7 @@ def image_message(data: bytes) -> None:
 
 
 def bag(data: bytes) -> None:
-    """A bag file of any kind."""
+    """Fuzz target: read a bag file of any kind."""
     from mask_detector_ros.bags.reading import open_bag
 
     with tempfile.TemporaryDirectory() as folder:
@@ -70,12 +70,12 @@ def bag(data: bytes) -> None:
 
 
 def label_csv(data: bytes) -> None:
-    """A table of labels."""
+    """Fuzz target: read a CSV table of labels."""
     _labels("labels.csv", data)
 
 
 def label_xml(data: bytes) -> None:
-    """A PASCAL VOC annotation."""
+    """Fuzz target: read a PASCAL VOC annotation."""
     _labels("a.xml", data)
 
 
@@ -91,7 +91,7 @@ def _labels(name: str, data: bytes) -> None:
 
 
 def models_yaml(data: bytes) -> None:
-    """The model manifest."""
+    """Fuzz target: read the model manifest."""
     from mask_detector_ros.models import parse_manifest
 
     with expected():
@@ -99,7 +99,7 @@ def models_yaml(data: bytes) -> None:
 
 
 def onnx_metadata(data: bytes) -> None:
-    """The metadata of a classifier file."""
+    """Fuzz target: read the metadata of a classifier file."""
     import numpy as np
 
     from mask_detector_ros.classifier import Classifier
@@ -123,7 +123,7 @@ def onnx_metadata(data: bytes) -> None:
 
 
 def onnx_file(data: bytes) -> None:
-    """A model file."""
+    """Fuzz target: load an ONNX model file."""
     from mask_detector_ros.inference import create_session
 
     with expected():
@@ -131,7 +131,7 @@ def onnx_file(data: bytes) -> None:
 
 
 def keras_config(data: bytes) -> None:
-    """The architecture of a Keras model; code in it must be detected."""
+    """Fuzz target: read the architecture of a Keras model; code in it must be detected."""
     from convert_to_trt.keras1 import translate_keras1
     from convert_to_trt.keras_code_check import find_keras_code, reject_keras_code
     from convert_to_trt.model_files import parse_json
@@ -148,7 +148,7 @@ def keras_config(data: bytes) -> None:
 
 
 def url(data: bytes) -> None:
-    """The name of a source; its password must not be shown."""
+    """Fuzz target: parse the name of a source; its password must not be shown."""
     from mask_detector_ros.sources.urls import file_of_url, hide_passwords, without_password
 
     text = data.decode(errors="surrogateescape")
@@ -162,7 +162,8 @@ def url(data: bytes) -> None:
 
 
 def server_answer(data: bytes) -> None:
-    """What an inference server says of its model, or answers; the first byte tells which."""
+    """Fuzz target: read an inference server's model description or answer; the first byte selects
+    which."""
     import numpy as np
     from google.protobuf.message import DecodeError
     from tritonclient.grpc import model_config_pb2, service_pb2

@@ -21,7 +21,8 @@ EXAMPLES_AT_A_TIME = 200
 
 @st.composite
 def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
-    """A seed with bytes changed, removed, doubled or inserted, or truncated."""
+    """Hypothesis strategy: a seed with bytes changed, removed, doubled or inserted, or
+    truncated."""
     data = bytearray(draw(st.sampled_from(good)))
     for _ in range(draw(st.integers(0, 8))):
         place = draw(st.integers(0, len(data)))

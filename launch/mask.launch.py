@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start a camera, or none, and the mask detector on its images.
+"""Launch file: start a camera, or none, and the mask detector on its images.
 
 `ros2 launch mask_detector_ros mask.launch.py --show-args` lists the arguments. An empty argument
 leaves its parameter to the node's parameter file, and then to the node's default. Detector and
@@ -136,7 +136,7 @@ ARGUMENTS = [
 
 
 def require_package(name: str, argument: str) -> None:
-    """Fail with the remedy before any node starts if a package is missing."""
+    """Fail with the remedy before launch starts any node if a package is missing."""
     try:
         get_package_share_directory(name)
     except PackageNotFoundError:
@@ -148,7 +148,7 @@ def require_package(name: str, argument: str) -> None:
 
 
 def start_nodes(context: LaunchContext) -> list[Node]:
-    """The nodes that the arguments select."""
+    """Make the nodes that the launch arguments select."""
     arguments = context.launch_configurations
     check_names(arguments)
     own_file = find_file(arguments, "params_file")
@@ -218,7 +218,8 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
 
 def check_names(arguments: dict[str, str]) -> None:
-    """Check the names among the arguments; rcl's own error does not say which one is wrong."""
+    """Check the names among the launch arguments; rcl's own error gives a character position, not
+    the argument."""
     names = (ROS_NAMES, "names of letters, digits, _ and /, separated by commas")
     namespace = (f"({ROS_NAME})?/?", "letters, digits and _, with / between parts")
     rules = {"cameras": names, "namespace": namespace, "image": names}
@@ -228,7 +229,7 @@ def check_names(arguments: dict[str, str]) -> None:
 
 
 def find_file(arguments: dict[str, str], name: str) -> list[str]:
-    """The file that an argument names, in a list; an empty list if it is empty."""
+    """The file that a launch argument names, in a list; an empty list if it is empty."""
     if not arguments[name]:
         return []
     path = Path(arguments[name]).expanduser()
@@ -239,13 +240,13 @@ def find_file(arguments: dict[str, str], name: str) -> list[str]:
 
 
 def remap(image: str, camera: str = "") -> list[tuple[str, str]]:
-    """The topics of a camera's images, raw and compressed."""
+    """The remapping rules for a launched camera's images, raw and compressed."""
     topic = image if image.startswith("/") else f"{camera}{image}"
     return [(f"{camera}image_raw{end}", f"{topic}{end}") for end in ("", "/compressed")]
 
 
 def spread_images(arguments: dict[str, str], count: int) -> list[str]:
-    """The image topic of each camera."""
+    """The image topic of each camera in the launch arguments."""
     if "," in arguments["image"]:
         return spread(arguments, "image", count)
     if count > 1 and arguments["image"].startswith("/"):
@@ -257,12 +258,13 @@ def spread_images(arguments: dict[str, str], count: int) -> list[str]:
 
 
 def join_names(*names: str) -> str:
-    """Join the parts of a name; a part that begins with / replaces those before it."""
+    """Join the parts that are not empty to the namespace of a launched node."""
     return posixpath.join(*names).rstrip("/")
 
 
 def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
-    """The comma-separated values of an argument, one per camera; empty strings if it is empty."""
+    """The comma-separated values of a launch argument, one per camera; empty strings if it is
+    empty."""
     values = arguments[name].split(",") if arguments[name] else [""] * count
     if len(values) != count:
         raise ValueError(f"{name} has {len(values)} values for {count} cameras; give one for each")
@@ -273,14 +275,16 @@ def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
 
 
 def parameter_value(name: str, text: str) -> bool | ParameterValue:
-    """An argument in its parameter's type; left to YAML, a source named 0 would be a number."""
+    """A launch argument in its parameter's type; left to YAML, a source named 0 would be a
+    number."""
     if name in ("autostart", "use_sim_time"):
         return text.lower() == "true"
     return ParameterValue(text, value_type=str)
 
 
 def restrict_discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """With local:=true, the environment variable that limits discovery to this machine."""
+    """With the launch argument local:=true, the environment variable that limits discovery to this
+    machine."""
     if context.launch_configurations["local"].lower() != "true":
         return []
     if os.environ.get("ROS_DISTRO") == "humble":
@@ -289,7 +293,7 @@ def restrict_discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The entry point that `ros2 launch` calls."""
+    """The entry point of the launch file that `ros2 launch` calls."""
     environment = [
         SetEnvironmentVariable(name, value)
         for name, value in image_environment(CONFIG, os.environ).items()

@@ -27,7 +27,7 @@ RATE = 10.0
 
 
 def start(name: str, module: str, *parameters: str) -> subprocess.Popen[bytes]:
-    """A node of the package in the namespace of a robot."""
+    """Start a node of the package in the namespace of one of the three robots."""
     command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
     command += ["-r", f"__ns:=/{name}", "--log-level", "error"]
     for parameter in parameters:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greets every person once, according to the mask label from `mask_detector`."""
+"""Greet every person once, according to the mask label from `mask_detector`."""
 
 from __future__ import annotations
 
