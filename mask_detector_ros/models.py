@@ -154,7 +154,8 @@ def takes_classifier(networks: Mapping[str, bytes], classifier_model: str) -> bo
 
 
 def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes]:
-    """Read all networks that these parameters select, by name.
+    """Read all networks that these parameters select, by name: the stages, then the classifier if
+    one is needed; or a single-file cascade.
 
     Raises:
         ModelError: one is missing or damaged.
@@ -164,7 +165,10 @@ def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes
         return {detector_model: whole}
     networks = find_detector(detector_model)
     if takes_classifier(networks, classifier_model):
-        networks[classifier_name(classifier_model)] = find_classifier(classifier_model)
+        name, content = classifier_name(classifier_model), find_classifier(classifier_model)
+        if name in networks:
+            raise ModelError(f"{name} is the name of a stage; give classifier_model as ./{name}")
+        networks[name] = content
     return networks
 
 

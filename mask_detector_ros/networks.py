@@ -22,12 +22,8 @@ from mask_detector_ros.inference.gpus import Gpu
 from mask_detector_ros.inference.model_probe import probe_model
 from mask_detector_ros.models import (
     classifier_name,
-    find_cascade_graph,
-    find_classifier,
-    find_detector,
     find_networks,
     is_shipped,
-    takes_classifier,
 )
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
@@ -87,7 +83,7 @@ def load_networks(
     for name, model in networks.items():
         if not is_shipped(model):
             probe_model(model, name)
-    loaded = _load_networks(values, backend, options)
+    loaded = _load_networks(networks, values, backend, options)
     try_out(loaded)
     return loaded
 
@@ -119,23 +115,24 @@ def try_out(networks: LoadedNetworks) -> None:
 
 
 def _load_networks(
-    values: Mapping[str, Any], backend: str, options: EngineOptions
+    networks: dict[str, bytes], values: Mapping[str, Any], backend: str, options: EngineOptions
 ) -> LoadedNetworks:
-    def load(model: bytes, name: str) -> Session:
-        return create_session(model, name, backend, values["threads"], options)
-
-    detector_name, chosen = values["detector_model"], values["classifier_model"]
-    whole = find_cascade_graph(detector_name)
-    if whole is not None:
-        graph = CascadeGraph(load(whole, detector_name))
-        logger.info("%s holds classifier, min_face_size, thresholds and margin", detector_name)
+    """Load the networks of `find_networks`."""
+    threads, detector = values["threads"], values["detector_model"]
+    if list(networks) == [detector]:
+        graph = CascadeGraph(
+            create_session(networks[detector], detector, backend, threads, options)
+        )
+        logger.info("%s holds classifier, min_face_size, thresholds and margin", detector)
         return LoadedNetworks(graph, graph, graph.session, graph)
-    stages = find_detector(detector_name)
-    cascade = load_cascade(stages, backend, values["threads"], options)
-    if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, chosen):
+    name = classifier_name(values["classifier_model"])
+    labelling = networks.pop(name, None)
+    cascade = load_cascade(networks, backend, threads, options)
+    if isinstance(cascade, TwoStageCascade) and labelling is None:
         return LoadedNetworks(cascade, cascade, cascade.sessions[-1], cascade)
+    assert labelling is not None
     # Its precision is the parameter's; those of the cascade always use fp32.
-    session = load(find_classifier(chosen), classifier_name(chosen))
+    session = create_session(labelling, name, backend, threads, options)
     classifier = Classifier(session)
 
     def find(image: Image, settings: DetectionSettings, near: FloatArray | None) -> Faces:

@@ -16,7 +16,7 @@ from ros_domains import reserve_domain
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import find_detector
-from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
+from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.sources.sample_scene import scene
 
 
@@ -97,7 +97,7 @@ def noise():
 @pytest.fixture(scope="session")
 def cascade():
     """The shipped MTCNN on one thread."""
-    return Cascade.load(find_detector("mtcnn"), threads=1)
+    return load_cascade(find_detector("mtcnn"), threads=1)
 
 
 @pytest.fixture(scope="session")

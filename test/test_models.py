@@ -108,6 +108,22 @@ def test_an_own_folder_serves_as_the_shipped_models_do(own_detector, astronaut):
     assert own(astronaut).to_records() == shipped(astronaut).to_records()
 
 
+def test_a_folder_called_like_a_stage_is_a_folder(own_detector, astronaut, monkeypatch):
+    own_detector.rename(own_detector.parent / "pnet")
+    monkeypatch.chdir(own_detector.parent)
+    assert len(MaskDetector.load(detector_model="pnet", threads=1)(astronaut)) > 0
+
+
+def test_a_classifier_called_like_a_stage_is_rejected_with_another_way_to_name_it(
+    tmp_path, monkeypatch
+):
+    shutil.copy(SHIPPED / "mask_classifier.onnx", tmp_path / "pnet")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"give classifier_model as \./pnet"):
+        MaskDetector.load(detector_model="mtcnn", classifier_model="pnet")
+    MaskDetector.load(detector_model="mtcnn", classifier_model="./pnet", threads=1)
+
+
 @pytest.mark.parametrize(("given", "wanted"), [(a, b) for a in STAGES for b in STAGES if a != b])
 def test_one_stage_given_as_another_is_refused_at_once(own_detector, given, wanted):
     shutil.copy(SHIPPED / f"{given}.onnx", own_detector / f"{wanted}.onnx")

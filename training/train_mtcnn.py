@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
+from mask_detector_ros.mtcnn.loading import load_cascade
 from training.checkpoints import write_whole
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
 from training.mask_data import read_faces, read_image
@@ -54,7 +54,7 @@ class Harvester:
         cv2.setNumThreads(1)
         self.stage, self.settings = stage, settings
         self.cascade, self.stock = (
-            Cascade.load(networks, "onnxruntime", threads=1) for networks in (models, stock)
+            load_cascade(networks, "onnxruntime", threads=1) for networks in (models, stock)
         )
 
     def __call__(self, number: int, photograph: Photograph) -> list[Samples]:

@@ -5,20 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mask_detector_ros.inference import EngineOptions
+from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Session
 from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
-
-
-def assemble_cascade(sessions: Mapping[str, Session]) -> Cascade | TwoStageCascade:
-    """The two-stage or three-stage cascade over these sessions, given by stage.
-
-    Raises:
-        ModelError: a session's network does not fit its stage.
-    """
-    kind = TwoStageCascade if "proposal" in sessions else Cascade
-    return kind(**sessions)
 
 
 def load_cascade(
@@ -33,5 +23,21 @@ def load_cascade(
         BackendError: the backend is not available.
         ModelError: a model cannot be loaded, or does not fit its stage.
     """
-    kind = TwoStageCascade if "proposal" in networks else Cascade
-    return kind.load(networks, backend, threads, options)
+    # The small networks of three stages run in parallel, each call in one thread.
+    concurrent = "proposal" not in networks
+    return assemble_cascade(
+        {
+            stage: create_session(model, stage, backend, threads, options, concurrent)
+            for stage, model in networks.items()
+        }
+    )
+
+
+def assemble_cascade(sessions: Mapping[str, Session]) -> Cascade | TwoStageCascade:
+    """The cascade over these sessions, given by stage.
+
+    Raises:
+        ModelError: a session's network does not fit its stage.
+    """
+    kind = TwoStageCascade if "proposal" in sessions else Cascade
+    return kind(**sessions)

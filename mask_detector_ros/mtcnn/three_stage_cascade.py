@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -21,7 +21,6 @@ from mask_detector_ros.imaging.boxes import (
 )
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.mtcnn.candidate_budget import Overrun
@@ -72,22 +71,6 @@ class Cascade:
         self.pnet, self.rnet, self.onet = pnet, rnet, onet
         self.overrun: Overrun | None = None
         self._pool = ThreadPool(min(session.concurrency for session in (pnet, rnet, onet)))
-
-    @classmethod
-    def load(
-        cls,
-        networks: Mapping[str, bytes],
-        backend: str = "auto",
-        threads: int = 0,
-        options: EngineOptions | None = None,
-    ) -> Cascade:
-        """Load the ONNX files of `pnet`, `rnet` and `onet`; see `inference.create_session`."""
-        return cls(
-            **{
-                name: create_session(model, name, backend, threads, options, concurrent=True)
-                for name, model in networks.items()
-            }
-        )
 
     def __call__(
         self,

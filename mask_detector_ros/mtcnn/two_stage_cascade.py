@@ -26,7 +26,6 @@ from mask_detector_ros.imaging.boxes import (
 )
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
 from mask_detector_ros.label_roles import read_roles
 from mask_detector_ros.mtcnn.candidate_budget import Overrun
@@ -84,22 +83,6 @@ class TwoStageCascade:
         self.side = decision.inputs[0].shape[1] if len(decision.inputs[0].shape) == 4 else 0
         wanted = ("scores", "offsets", "landmarks", "probabilities")
         decision.require({"crops": (-1, self.side, self.side, 3)}, wanted, np.uint8)
-
-    @classmethod
-    def load(
-        cls,
-        networks: Mapping[str, bytes],
-        backend: str = "auto",
-        threads: int = 0,
-        options: EngineOptions | None = None,
-    ) -> TwoStageCascade:
-        """Load the ONNX files of `proposal` and `decision`; see `inference.create_session`."""
-        return cls(
-            **{
-                name: create_session(model, name, backend, threads, options)
-                for name, model in networks.items()
-            }
-        )
 
     def __call__(
         self,

@@ -17,8 +17,8 @@ from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_plain_layers
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
+from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
-from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
 SETTINGS = GraphSettings(
     96, 80, min_face_size=16, detection_thresholds=(0.6, 0.7, 0.6), decide_slots=128, face_slots=64
@@ -65,7 +65,7 @@ def graph_of(stages, settings=SETTINGS):
 @pytest.mark.parametrize("name", IMAGES)
 def test_it_finds_what_the_networks_find_step_by_step(stages, name, scale):
     settings = replace(SETTINGS, min_face_size=int(16 / scale))
-    graph, cascade = graph_of(stages, settings), TwoStageCascade.load(stages, "onnxruntime", 1)
+    graph, cascade = graph_of(stages, settings), load_cascade(stages, "onnxruntime", 1)
     image = IMAGES[name]
     found, wanted = graph(image, fixed(settings)), cascade(image, fixed(settings))
     assert len(found) == len(wanted)
@@ -89,7 +89,7 @@ def test_a_large_frame_has_its_coarse_pass_in_the_graph(stages):
     small_sight = {**stages, "proposal": proposal_network(largest_face=64)}
     settings = replace(SETTINGS, width=160, height=128)
     graph = graph_of(small_sight, settings)
-    cascade = TwoStageCascade.load(small_sight, "onnxruntime", 1)
+    cascade = load_cascade(small_sight, "onnxruntime", 1)
     image = squares((48, 32, 64), height=128, width=160)
     found, wanted = graph(image, fixed(settings)), cascade(image, fixed(settings))
     assert len(found) == len(wanted) > 0

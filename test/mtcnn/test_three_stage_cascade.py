@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn import pnet_pyramid
-from mask_detector_ros.mtcnn import three_stage_cascade as module
+from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.pnet_pyramid import pyramid_shapes
 
 LEFT_EYE, RIGHT_EYE, NOSE = (202.5, 101), (246.5, 103), (225, 126)
@@ -89,7 +89,7 @@ def test_one_face_then_many_then_none_then_many_equal_fresh_runs(cascade, astron
     in_a_row = [cascade(picture, SETTINGS).to_records() for picture in pictures]
     assert [len(records) for records in in_a_row] == [1, 4, 0, 3, 1]
     for picture, records in zip(pictures, in_a_row, strict=True):
-        fresh = module.Cascade.load(find_detector("mtcnn"), threads=1)
+        fresh = load_cascade(find_detector("mtcnn"), threads=1)
         assert fresh(picture, SETTINGS).to_records() == records
 
 
@@ -207,7 +207,7 @@ def test_many_candidates_in_batches_give_the_same_faces(cascade, noise, monkeypa
 
 @pytest.mark.parametrize("threads", [2, 5])
 def test_lanes_find_what_one_thread_finds(threads, cascade, astronaut):
-    threads = module.Cascade.load(find_detector("mtcnn"), "onnxruntime", threads)
+    threads = load_cascade(find_detector("mtcnn"), "onnxruntime", threads)
     for picture in (heads(astronaut, 5), astronaut, astronaut[:15, :15]):
         expected = cascade(picture, SETTINGS)
         for near in (None, expected.boxes):

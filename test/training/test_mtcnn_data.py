@@ -11,7 +11,7 @@ pytest.importorskip("onnx", reason="needs the extra `train`")
 
 from mask_detector_ros.imaging.boxes import bbox_regression  # noqa: E402
 from mask_detector_ros.models import find_detector  # noqa: E402
-from mask_detector_ros.mtcnn.three_stage_cascade import Cascade  # noqa: E402
+from mask_detector_ros.mtcnn.loading import load_cascade  # noqa: E402
 from mask_detector_ros.sources.sample_scene import SampleScene  # noqa: E402
 from training.mtcnn_augmentation import paint_masks, rescale  # noqa: E402
 from training.mtcnn_data import (  # noqa: E402
@@ -42,7 +42,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def stock():
-    return Cascade.load(find_detector("mtcnn"), "onnxruntime", threads=1)
+    return load_cascade(find_detector("mtcnn"), "onnxruntime", threads=1)
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -22,10 +22,10 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
 
     from mask_detector_ros.models import find_detector
     from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
-    from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
+    from mask_detector_ros.mtcnn.loading import load_cascade
 
     cv2.setNumThreads(threads)
-    cascade = Cascade.load(find_detector("mtcnn"), backend, threads)
+    cascade = load_cascade(find_detector("mtcnn"), backend, threads)
     settings = DetectionSettings(min_face_size, FACTOR, THRESHOLDS, max_faces=0)
     return lambda image: cascade(image, settings).boxes
 
