@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from mcap_ros2.reader import read_ros2_messages
 
-from mask_detector_ros.imaging.encodings import decode_compressed, decode_image
+from mask_detector_ros.imaging.encodings import decode_message
 
 POINTS, LINE_LOOP = 1, 2
 SHARPNESS = 2
@@ -69,9 +69,7 @@ def busiest_frame(images: Path, results: Path) -> tuple[np.ndarray, Any]:
         if hasattr(message, "format") or hasattr(message, "encoding"):
             own = message.header.stamp
             if (own.sec, own.nanosec) == (stamp.sec, stamp.nanosec):
-                if hasattr(message, "encoding"):
-                    return decode_image(message), annotations
-                return decode_compressed(message.data, message.format), annotations
+                return decode_message(message), annotations
     raise SystemExit(f"error: no image of the stamp {stamp.sec}.{stamp.nanosec:09} in {images}")
 
 

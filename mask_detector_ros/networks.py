@@ -20,11 +20,7 @@ from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_choice import load_on_gpu
 from mask_detector_ros.inference.gpus import Gpu
 from mask_detector_ros.inference.model_probe import probe_model
-from mask_detector_ros.models import (
-    classifier_name,
-    find_networks,
-    is_shipped,
-)
+from mask_detector_ros.models import classifier_name, find_networks, is_shipped
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph

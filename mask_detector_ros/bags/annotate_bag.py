@@ -23,7 +23,7 @@ from mask_detector_ros.detector import FaceStream, MaskDetector
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate
-from mask_detector_ros.imaging.encodings import decode_compressed, decode_image
+from mask_detector_ros.imaging.encodings import decode_message
 from mask_detector_ros.result_messages import DETECTIONS, FACES, SUMMARY
 
 BAG_VERSION: Literal[8] = 8
@@ -175,18 +175,20 @@ class _Run:
         faces = stream.track(seen, stamp)
         for label in faces.labels:
             self._faces[label] += 1
-        written = {
-            "detections": self._messages.detections(faces, header),
-            "faces": self._messages.faces(faces, header),
-            "summary": self._messages.summary(faces, stream.count_people(), header),
-        }
-        image = read_image(message) if image is None else image
+        image = decode_message(message) if image is None else image
         size = (image.shape[1], image.shape[0])
-        written["annotations"] = self._messages.annotations(faces, header, size)
+        results = self._messages.results
+        written = {
+            "detections": results.detections(faces, header),
+            "faces": results.faces(faces, header),
+            "summary": results.summary(faces, stream.count_people(), header),
+            "annotations": self._messages.annotations.annotations(faces, header, size),
+        }
         if self._drawings:
             drawing = annotate(image, faces, self._privacy, stream.unseen_boxes())
             written["image_annotated/compressed"] = self._messages.drawing(drawing, header)
-        for name, data in written.items():
+        for name, made in written.items():
+            data = self._messages.serialise(made)
             self._writer.write(self._outputs[topic][name], raw.time, data)
 
     def _reject(self, reason: str) -> None:
@@ -196,7 +198,7 @@ class _Run:
         self, message: Any, stream: FaceStream, stamp: float
     ) -> tuple[NDArray[np.uint8] | None, Faces | str]:
         try:
-            image = read_image(message)
+            image = decode_message(message)
             return image, stream.detect(image, stamp)
         except ImageError as error:
             return None, str(error)
@@ -213,14 +215,3 @@ class _Run:
         ]
         lines = [*damage.lines, *damaged]
         return Totals(self._images, self._rejected, lines, self._faces, people)
-
-
-def read_image(message: Any) -> NDArray[np.uint8]:
-    """Decode an Image or CompressedImage of a bag.
-
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    if hasattr(message, "encoding"):
-        return decode_image(message)
-    return decode_compressed(message.data, message.format)

@@ -7,11 +7,12 @@ import bz2
 import os
 import re
 import struct
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple
 
 import lz4.frame
 import zstandard
@@ -90,18 +91,50 @@ class RawMessage(NamedTuple):
     data: bytes
 
 
-class BagFile(Protocol):
-    """A file of a bag."""
+class BagFile(ABC):
+    """A file of a bag; what is damaged in it goes to `damage`.
 
-    path: Path
-    others: dict[str, str]
-    """The other topics with their types."""
+    Attributes:
+        others: types of the topics without images, by topic.
+    """
+
+    def __init__(self, path: Path, damage: Damage) -> None:
+        self.path, self._damage = path, damage
+        self.others: dict[str, str] = {}
+        self._known: dict[int, Channel] = {}
+        """The image channels by number."""
+
+    @abstractmethod
+    def _counts(self) -> Mapping[int, int]:
+        """Number of messages by channel number; a missing one has none."""
+
+    @abstractmethod
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """The images of these topics, in time order as far as the file is ordered."""
 
     def channels(self) -> list[Channel]:
         """The image channels; other channels are ignored."""
+        counts = self._counts()
+        return [replace(c, count=counts.get(number, 0)) for number, c in self._known.items()]
 
-    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        """The images of these topics, in time order as far as the file is ordered."""
+    def _learn_channel(self, number: int, topic: str, type_name: str, encoding: str) -> None:
+        kind = image_kind(type_name)
+        if kind and encoding in ("cdr", "ros1"):
+            self._known.setdefault(number, Channel(topic, kind, encoding, 0))
+        else:
+            self.others[topic] = type_name or "no type"
+
+    def _image(
+        self, number: int, time: int, data: bytes, topics: Collection[str]
+    ) -> RawMessage | None:
+        """A message of a channel; None unless it is an image of one of the topics."""
+        channel = self._known.get(number)
+        if channel is None or channel.topic not in topics:
+            return None
+        return RawMessage(channel.topic, channel.kind, channel.encoding, time, data)
+
+    def _report(self, problem: str) -> None:
+        self._damage.report(f"{self.path.name}: {problem}")
 
 
 def image_kind(type_name: str) -> str | None:

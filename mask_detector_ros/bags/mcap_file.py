@@ -19,19 +19,17 @@ from typing import BinaryIO, NamedTuple
 from mask_detector_ros.bags.bag_file import (
     LARGEST_CHUNK,
     MALFORMED,
-    Channel,
+    BagFile,
     Damage,
     DamageError,
     RawMessage,
     decompress,
-    image_kind,
 )
 
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x08, 0x0B, 0x0F
 _FOOTER_BYTES = 9 + 20 + len(MAGIC)
-_ENCODINGS = {"cdr": "cdr", "ros1": "ros1"}
 
 
 class _Record(NamedTuple):
@@ -48,19 +46,12 @@ class _Index(NamedTuple):
     """(time of the first message, offset), sorted."""
 
 
-class McapFile:
-    """An MCAP file.
-
-    Args:
-        path: path of the file.
-        damage: collects damage.
-    """
+class McapFile(BagFile):
+    """An MCAP file."""
 
     def __init__(self, path: Path, damage: Damage) -> None:
-        self.path, self._damage = path, damage
+        super().__init__(path, damage)
         self._schemas: dict[int, str] = {}
-        self._known: dict[int, Channel] = {}
-        self.others: dict[str, str] = {}
         self._cut = False
         self._index = self._read_index()
         self._scanned: dict[int, int] = {}
@@ -70,12 +61,8 @@ class McapFile:
                     (number,) = struct.unpack_from("<H", record.content)
                     self._scanned[number] = self._scanned.get(number, 0) + 1
 
-    def channels(self) -> list[Channel]:
-        counts = self._scanned if self._index is None else self._index.counts
-        return [
-            Channel(c.topic, c.kind, c.encoding, counts.get(number, 0))
-            for number, c in self._known.items()
-        ]
+    def _counts(self) -> dict[int, int]:
+        return self._scanned if self._index is None else self._index.counts
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         # Chunks may overlap in time: a message waits until no later chunk can precede it.
@@ -83,7 +70,7 @@ class McapFile:
         order = count()
         for limit, records in self._groups():
             for record in records:
-                if message := self._image(record, topics):
+                if message := self._message(record, topics):
                     heapq.heappush(waiting, (message.time, next(order), message))
             while waiting and (limit is None or waiting[0][0] < limit):
                 yield heapq.heappop(waiting)[2]
@@ -170,25 +157,17 @@ class McapFile:
             elif record.opcode == _CHANNEL:
                 number, schema = struct.unpack_from("<HH", record.content)
                 topic, rest = _text(record.content[4:])
-                encoding = _ENCODINGS.get(_text(rest)[0])
                 type_name = self._schemas.get(schema, "")
-                kind = image_kind(type_name)
-                if kind and encoding:
-                    self._known.setdefault(number, Channel(topic, kind, encoding, 0))
-                else:
-                    self.others[topic] = type_name or "no type"
+                self._learn_channel(number, topic, type_name, _text(rest)[0])
         except MALFORMED:
             # Nothing is known about an unreadable channel; its messages are skipped.
             self._report(f"the definition of a channel at byte {record.offset} is damaged")
 
-    def _image(self, record: _Record, topics: Collection[str]) -> RawMessage | None:
+    def _message(self, record: _Record, topics: Collection[str]) -> RawMessage | None:
         if record.opcode != _MESSAGE or len(record.content) < 22:
             return None
         number, _, time = struct.unpack_from("<HIQ", record.content)
-        channel = self._known.get(number)
-        if channel is None or channel.topic not in topics:
-            return None
-        return RawMessage(channel.topic, channel.kind, channel.encoding, time, record.content[22:])
+        return self._image(number, time, record.content[22:], topics)
 
     def _read_index(self) -> _Index | None:
         """The summary; None if it is missing or incomplete."""
@@ -227,9 +206,6 @@ class McapFile:
                 return None
         whole = len(chunks) == expected > 0 and sum(counts.values()) == messages
         return _Index(counts, sorted(chunks)) if whole and set(counts) <= seen else None
-
-    def _report(self, problem: str) -> None:
-        self._damage.report(f"{self.path.name}: {problem}")
 
 
 def _records(file: BinaryIO, end: int) -> Iterator[_Record]:

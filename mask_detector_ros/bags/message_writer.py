@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from mask_detector_ros.annotation_messages import ANNOTATIONS, AnnotationMessages
+from mask_detector_ros.annotation_messages import AnnotationMessages
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.encodings import compressed_format, encode_compressed
-from mask_detector_ros.result_messages import DETECTIONS, FACES, SUMMARY, ResultMessages
+from mask_detector_ros.result_messages import ResultMessages
 from mask_detector_ros.shared_files import find_shared
 
 INTERFACES = {
@@ -52,12 +51,16 @@ def message_types() -> Typestore:
 
 
 class MessageWriter:
-    """Makes the serialised result messages of images."""
+    """Makes and serialises the result messages of images.
+
+    Attributes:
+        results, annotations: make the messages with faces.
+    """
 
     def __init__(self) -> None:
         self._store = message_types()
-        self._results = ResultMessages(self.make)
-        self._annotations = AnnotationMessages(self.make)
+        self.results = ResultMessages(self.make)
+        self.annotations = AnnotationMessages(self.make)
 
     def make(self, kind: str, /, **fields: Any) -> Any:
         """Make a message of a type, such as `std_msgs/msg/Header`, from all its fields."""
@@ -70,29 +73,11 @@ class MessageWriter:
         )
         return self.make("std_msgs/msg/Header", stamp=stamp, frame_id=original.frame_id)
 
-    def detections(self, faces: Faces, header: Any) -> memoryview:
-        """A Detection2DArray."""
-        return self._store.serialize_cdr(self._results.detections(faces, header), DETECTIONS)
-
-    def faces(self, faces: Faces, header: Any) -> memoryview:
-        """A FaceArray."""
-        return self._store.serialize_cdr(self._results.faces(faces, header), FACES)
-
-    def summary(self, faces: Faces, people: dict[str, int], header: Any) -> memoryview:
-        """Make a MaskSummary with latencies of 0, which do not apply offline."""
-        return self._store.serialize_cdr(self._results.summary(faces, people, header), SUMMARY)
-
-    def annotations(self, faces: Faces, header: Any, size: tuple[int, int]) -> memoryview:
-        """Make an ImageAnnotations for an image of this width and height."""
-        message = self._annotations.annotations(faces, header, size)
-        return self._store.serialize_cdr(message, ANNOTATIONS)
-
-    def drawing(self, image: NDArray[np.uint8], header: Any) -> memoryview:
+    def drawing(self, image: NDArray[np.uint8], header: Any) -> Any:
         """Make a CompressedImage like `ros.conversions.image_to_compressed`."""
-        message = self.make(
-            DRAWING,
-            header=header,
-            format=compressed_format("jpeg"),
-            data=encode_compressed(image, "jpeg"),
-        )
-        return self._store.serialize_cdr(message, DRAWING)
+        data, image_format = encode_compressed(image, "jpeg"), compressed_format("jpeg")
+        return self.make(DRAWING, header=header, format=image_format, data=data)
+
+    def serialise(self, message: Any) -> memoryview:
+        """The bytes of a message, in ROS 2's encoding."""
+        return self._store.serialize_cdr(message, message.__msgtype__)

@@ -16,12 +16,11 @@ from typing import BinaryIO, NamedTuple
 from mask_detector_ros.bags.bag_file import (
     LARGEST_CHUNK,
     MALFORMED,
-    Channel,
+    BagFile,
     Damage,
     DamageError,
     RawMessage,
     decompress,
-    image_kind,
 )
 from mask_detector_ros.errors import SourceError
 
@@ -44,32 +43,23 @@ class _Record(NamedTuple):
         return int.from_bytes(self.header[name], "little")
 
 
-class Ros1File:
+class Ros1File(BagFile):
     """A .bag file.
-
-    Args:
-        path: path of the file.
-        damage: collects damage.
 
     Raises:
         SourceError: the bag is of an older format, or encrypted.
     """
 
     def __init__(self, path: Path, damage: Damage) -> None:
-        self.path, self._damage = path, damage
-        self._known: dict[int, Channel] = {}
-        self.others: dict[str, str] = {}
-        self._counts = self._count()
+        super().__init__(path, damage)
+        self._counted = self._count()
 
-    def channels(self) -> list[Channel]:
-        return [
-            Channel(c.topic, c.kind, c.encoding, self._counts[number])
-            for number, c in self._known.items()
-        ]
+    def _counts(self) -> Counter[int]:
+        return self._counted
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         for chunk in self._top_records(only=(_CHUNK, _MESSAGE, _CONNECTION)):
-            images = [self._image(record, topics) for record in self._unpack(chunk)]
+            images = [self._message(record, topics) for record in self._unpack(chunk)]
             yield from sorted(filter(None, images), key=lambda message: message.time)
 
     def _count(self) -> Counter[int]:
@@ -141,23 +131,14 @@ class Ros1File:
 
     def _learn(self, record: _Record) -> None:
         type_name, topic = _fields(record.data)[b"type"].decode(), record.header[b"topic"].decode()
-        if kind := image_kind(type_name):
-            self._known.setdefault(record.number(b"conn"), Channel(topic, kind, "ros1", 0))
-        else:
-            self.others[topic] = type_name
+        self._learn_channel(record.number(b"conn"), topic, type_name, "ros1")
 
-    def _image(self, record: _Record, topics: Collection[str]) -> RawMessage | None:
+    def _message(self, record: _Record, topics: Collection[str]) -> RawMessage | None:
         if record.opcode != _MESSAGE:
-            return None
-        channel = self._known.get(record.number(b"conn"))
-        if channel is None or channel.topic not in topics:
             return None
         seconds, nanoseconds = struct.unpack("<II", record.header[b"time"])
         time = seconds * 10**9 + nanoseconds
-        return RawMessage(channel.topic, channel.kind, channel.encoding, time, record.data)
-
-    def _report(self, problem: str) -> None:
-        self._damage.report(f"{self.path.name}: {problem}")
+        return self._image(record.number(b"conn"), time, record.data, topics)
 
 
 def _records(file: BinaryIO, end: int, only: Collection[int]) -> Iterator[_Record]:

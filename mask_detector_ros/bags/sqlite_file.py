@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from mask_detector_ros.bags.bag_file import MALFORMED, Channel, Damage, RawMessage, image_kind
+from mask_detector_ros.bags.bag_file import MALFORMED, BagFile, Damage, RawMessage
 
 MAGIC = b"SQLite format 3\0"
 _BROKEN = (sqlite3.Error, *MALFORMED)
@@ -23,54 +23,39 @@ def whole_size(path: Path) -> int:
     return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
 
 
-class SqliteFile:
-    """A .db3 file.
-
-    Args:
-        path: path of the file.
-        damage: collects damage.
-    """
+class SqliteFile(BagFile):
+    """A .db3 file."""
 
     def __init__(self, path: Path, damage: Damage) -> None:
-        self.path, self._damage = path, damage
-        self.others: dict[str, str] = {}
-        self._topics: dict[int, Channel | None] = {}
-        """Channels by id; None for channels without images."""
+        super().__init__(path, damage)
         self._places: list[tuple[int, int, int]] = []
         """(time, row, topic) of each image, sorted by time."""
         try:
             with closing(self._connect()) as database:
-                self._read_topics(database)
-                self._read_places(database)
+                self._read_places(database, set(self._read_topics(database)))
         except _BROKEN as error:
             self._report(f"the database is damaged ({error})")
         self._places.sort()
 
-    def channels(self) -> list[Channel]:
-        counts = Counter(topic for _, _, topic in self._places)
-        return [
-            Channel(c.topic, c.kind, c.encoding, counts[number])
-            for number, c in self._topics.items()
-            if c
-        ]
+    def _counts(self) -> Counter[int]:
+        return Counter(topic for _, _, topic in self._places)
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         query = "SELECT data FROM messages WHERE id = ?"
         lost: list[str] = []
         with closing(self._connect()) as database:
             for time, row, number in self._places:
-                channel = self._topics[number]
-                if channel is None or channel.topic not in topics:
+                if (topic := self._known[number].topic) not in topics:
                     continue
                 try:
                     (data,) = database.execute(query, (row,)).fetchone() or (None,)
                 except _BROKEN as error:
-                    lost.append(f"row {row} of {channel.topic} ({error})")
+                    lost.append(f"row {row} of {topic} ({error})")
                     continue
-                if isinstance(data, bytes):
-                    yield RawMessage(channel.topic, channel.kind, channel.encoding, time, data)
-                else:
-                    lost.append(f"row {row} of {channel.topic} (it holds no bytes)")
+                if not isinstance(data, bytes):
+                    lost.append(f"row {row} of {topic} (it holds no bytes)")
+                elif message := self._image(number, time, data, topics):
+                    yield message
         if lost:
             self._report(f"{len(lost)} messages cannot be read, the first is {lost[0]}")
 
@@ -82,27 +67,20 @@ class SqliteFile:
         database.text_factory = lambda text: text.decode(errors="replace")
         return database
 
-    def _read_topics(self, database: sqlite3.Connection) -> None:
+    def _read_topics(self, database: sqlite3.Connection) -> Iterator[int]:
+        """Register the topics; returns the ids of all."""
         query = "SELECT id, name, type, serialization_format FROM topics"
         for number, topic, type_name, encoding in database.execute(query):
-            topic, type_name = str(topic), str(type_name)
-            kind = image_kind(type_name)
-            self._topics[number] = None
-            if kind and encoding == "cdr":
-                self._topics[number] = Channel(topic, kind, encoding, 0)
-            else:
-                self.others[topic] = type_name
+            self._learn_channel(number, str(topic), str(type_name), encoding)
+            yield number
 
-    def _read_places(self, database: sqlite3.Connection) -> None:
+    def _read_places(self, database: sqlite3.Connection, topics: set[int]) -> None:
         # In table order, not by an index, to find everything before the damage.
         query = "SELECT timestamp, id, topic_id FROM messages NOT INDEXED"
         for time, row, topic in database.execute(query):
-            if topic not in self._topics:
+            if topic not in topics:
                 self._report("some messages belong to no topic")
             elif not isinstance(time, int):
                 self._report("some messages have no time")
-            elif self._topics[topic]:
+            elif topic in self._known:
                 self._places.append((time, row, topic))
-
-    def _report(self, problem: str) -> None:
-        self._damage.report(f"{self.path.name}: {problem}")

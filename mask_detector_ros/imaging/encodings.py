@@ -90,13 +90,11 @@ DEPTH_ENCODINGS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1")
 """Encodings of depth images; those of REP 118 are 16UC1, in millimetres, and 32FC1, in metres."""
 
 
-def _require_whole(msg: ImageMessage) -> None:
-    """Raise ImageError for an image with too few or too many bytes."""
-    if len(msg.data) != msg.step * msg.height:
-        raise ImageError(
-            f"the image has {len(msg.data)} bytes, but step {msg.step} x height {msg.height} is "
-            f"{msg.step * msg.height}; the publisher must fill step and data to match"
-        )
+def decode_message(msg: Any, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
+    """The pixels of an Image (`decode_image`) or CompressedImage (`decode_compressed`)."""
+    if hasattr(msg, "encoding"):
+        return decode_image(msg, max_pixels)
+    return decode_compressed(msg.data, msg.format, max_pixels)
 
 
 def decode_image(msg: ImageMessage, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
@@ -124,7 +122,11 @@ def decode_image(msg: ImageMessage, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArr
             f"cannot read the encoding {msg.encoding!r}{depth}; supported are "
             f"{', '.join(READABLE_ENCODINGS)}"
         )
-    _require_whole(msg)
+    if len(msg.data) != msg.step * msg.height:
+        raise ImageError(
+            f"the image has {len(msg.data)} bytes, but step {msg.step} x height {msg.height} is "
+            f"{msg.step * msg.height}; the publisher must fill step and data to match"
+        )
     pixels = _pixels(msg, encoding)
     require_pixels(msg.width, msg.height, max_pixels)
     if pixels.dtype.itemsize == 2:
@@ -239,7 +241,12 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
             "it must be 3x3 or larger"
         )
     pixel_bytes = encoding.channels * encoding.bytes_per_channel
-    _require_step(msg, msg.width * pixel_bytes)
+    row_bytes = msg.width * pixel_bytes
+    if msg.step < row_bytes:
+        raise ImageError(
+            f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
+            f"{row_bytes}; the publisher must set step to the bytes of a row"
+        )
     order = ">" if msg.is_bigendian else "<"
     shape: tuple[int, ...] = (msg.height, msg.width)
     strides: tuple[int, ...] = (msg.step, pixel_bytes)
@@ -250,15 +257,6 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
     )
     pixels.flags.writeable = False
     return pixels
-
-
-def _require_step(msg: ImageMessage, row_bytes: int) -> None:
-    """Raise ImageError if `step` is shorter than a row of pixels."""
-    if msg.step < row_bytes:
-        raise ImageError(
-            f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
-            f"{row_bytes}; the publisher must set step to the bytes of a row"
-        )
 
 
 def require_bgr(image: NDArray[np.uint8]) -> None:

@@ -20,11 +20,11 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, ServerError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate, hide_faces
+from mask_detector_ros.imaging.encodings import decode_message
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
 from mask_detector_ros.ros.camera_geometry import Geometry
 from mask_detector_ros.ros.camera_topics import assign_topics, results_namespace
-from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
 from mask_detector_ros.ros.diagnostics import (
     WARNING_PERIOD,
     FrameStatistics,
@@ -154,9 +154,8 @@ class Camera:
             self._stream.reset()
         self._detector.configure(values)
         self._stream.configure(**{p.name: values[p.name] for p in TRACKING_PARAMETERS})
-        read = image_from_message if isinstance(message, Image) else image_from_compressed
         try:
-            image = read(message, values["max_image_pixels"])
+            image = decode_message(message, values["max_image_pixels"])
             breakdown.end("conversion")
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:

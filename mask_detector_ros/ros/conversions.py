@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert between arrays and image messages (`sensor_msgs/Image` and `CompressedImage`)."""
+"""Make image messages of arrays; `imaging.encodings.decode_message` reads them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mask_detector_ros.errors import ImageError
-from mask_detector_ros.imaging.encodings import (
-    compressed_format,
-    decode_compressed,
-    decode_image,
-    encode_compressed,
-    require_bgr,
-)
-from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS
+from mask_detector_ros.imaging.encodings import compressed_format, encode_compressed, require_bgr
 
 _WRITABLE = {
     "bgr8": None,
@@ -29,11 +22,6 @@ _WRITABLE = {
 
 WRITABLE_ENCODINGS = tuple(_WRITABLE)
 """The encodings `image_to_message` writes."""
-
-
-def image_from_message(msg: Image, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
-    """The pixels of a `sensor_msgs/Image`, as (H, W, 3) uint8 BGR; see `decode_image`."""
-    return decode_image(msg, max_pixels)
 
 
 def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "bgr8") -> Image:
@@ -61,13 +49,6 @@ def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "
     # message then checks or copies each value.
     msg.data.frombytes(pixels.data.cast("B"))
     return msg
-
-
-def image_from_compressed(
-    msg: CompressedImage, max_pixels: int = MAX_IMAGE_PIXELS
-) -> NDArray[np.uint8]:
-    """The pixels of a `sensor_msgs/CompressedImage`; see `decode_compressed`."""
-    return decode_compressed(msg.data, msg.format, max_pixels)
 
 
 def image_to_compressed(

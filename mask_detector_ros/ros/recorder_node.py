@@ -25,11 +25,11 @@ from vision_msgs.msg import Detection2DArray
 from mask_detector_ros.errors import ImageError, SourceError
 from mask_detector_ros.faces import Faces, face_record
 from mask_detector_ros.imaging.annotate import LABEL_COLORS
+from mask_detector_ros.imaging.encodings import decode_image
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.live_view import LiveView
 from mask_detector_ros.output_file import is_special
 from mask_detector_ros.parameter_type import Parameter
-from mask_detector_ros.ros.conversions import image_from_message
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.messages import nanoseconds
 from mask_detector_ros.ros.node_parameters import declare_parameters, parameter_values
@@ -201,7 +201,7 @@ class RecorderNode(Node):
         if self._first_stamp is None:
             self._first_stamp = stamp
         try:
-            image = image_from_message(message)
+            image = decode_image(message)
         except ImageError as error:
             self.get_logger().warning(
                 f"frame rejected: {error}", throttle_duration_sec=WARNING_PERIOD

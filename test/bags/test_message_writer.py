@@ -54,18 +54,19 @@ def test_ros_reads_what_its_own_messages_hold(faces):
     header = Header(frame_id="camera")
     header.stamp.sec, header.stamp.nanosec = 12, 345678901
     image = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
-    writer = MessageWriter()
-    ours = writer.header(header)
-    for data, expected in (
-        (writer.detections(faces, ours), RESULTS.detections(faces, header)),
-        (writer.faces(faces, ours), RESULTS.faces(faces, header)),
-        (writer.summary(faces, PEOPLE, ours), RESULTS.summary(faces, PEOPLE, header, {})),
+    messages = MessageWriter()
+    ours, make = messages.header(header), messages.results
+    for message, expected in (
+        (make.detections(faces, ours), RESULTS.detections(faces, header)),
+        (make.faces(faces, ours), RESULTS.faces(faces, header)),
+        (make.summary(faces, PEOPLE, ours), RESULTS.summary(faces, PEOPLE, header, {})),
         (
-            writer.annotations(faces, ours, (640, 480)),
+            messages.annotations.annotations(faces, ours, (640, 480)),
             ANNOTATIONS.annotations(faces, header, (640, 480)),
         ),
-        (writer.drawing(image, ours), image_to_compressed(image, header)),
+        (messages.drawing(image, ours), image_to_compressed(image, header)),
     ):
+        data = messages.serialise(message)
         kind = type(expected)
         assert kind in (Detection2DArray, FaceArray, MaskSummary, CompressedImage, ImageAnnotations)
         assert serialization.deserialize_message(bytes(data), kind) == expected

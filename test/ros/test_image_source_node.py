@@ -18,7 +18,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from mask_detector_ros.ros.conversions import image_from_message
+from mask_detector_ros.imaging.encodings import decode_message
 
 NODE = "image_source_node"
 SMALL_SCENE = {"width": 320, "height": 240}
@@ -39,7 +39,7 @@ def photographs(tmp_path: Path) -> Path:
 
 
 def brightness(messages: list[Image]) -> list[int]:
-    return [int(image_from_message(message)[0, 0, 0]) for message in messages]
+    return [int(decode_message(message)[0, 0, 0]) for message in messages]
 
 
 def seconds(message: Any) -> float:

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 from vision_msgs.msg import Detection3DArray
 
-from mask_detector_ros.ros.conversions import image_from_compressed, image_from_message
+from mask_detector_ros.imaging.encodings import decode_message
 
 
 def test_annotations_have_the_stamp_of_the_image_and_a_box_around_its_face(
@@ -43,13 +43,13 @@ def test_the_private_image_hides_the_face_and_draws_nothing(
     compressed = client.listen(CompressedImage, f"{NODE}/image_private/compressed")
     wait_until(lambda: images.publish(make_image(portrait)) or (raw and compressed))
     wait_until(lambda: images.publish(make_image(portrait)) or len(raw) > 3, what="more images")
-    private = image_from_message(raw[-1])
+    private = decode_message(raw[-1])
     changed = (private != portrait).any(axis=2)
     face = np.zeros_like(changed)
     face[10:225, 135:310] = True
     assert changed[80:150, 190:255].mean() > 0.95, "the face is hidden"
     assert not (changed & ~face).any(), "nothing is drawn"
-    assert image_from_compressed(compressed[-1]).shape == portrait.shape
+    assert decode_message(compressed[-1]).shape == portrait.shape
 
 
 def test_a_face_that_is_missed_for_a_moment_stays_hidden(
@@ -66,7 +66,7 @@ def test_a_face_that_is_missed_for_a_moment_stays_hidden(
     settle(detections)
     wait_until(lambda: images.publish(message) or raw[-1].header.stamp.nanosec)
     wait_until(lambda: detections and not detections[-1].detections, what="the face to be missed")
-    private = image_from_message(raw[-1])
+    private = decode_message(raw[-1])
     assert (private != covered)[70:160, 190:255].any(axis=2).mean() > 0.95
 
 
