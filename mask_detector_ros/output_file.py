@@ -6,9 +6,9 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from mask_detector_ros.errors import ParameterError, SourceError
 
@@ -85,31 +85,26 @@ class OutputFile:
         # which writers choose the format.
         name = f".mask-detector-{os.getpid()}-{next(_numbers)}{path.suffix}"
         self.partial = path.with_name(name)
-        try:
+        with writing(path):
             if path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
             path.parent.mkdir(parents=True, exist_ok=True)
             self.partial.open("xb").close()
-        except OSError as error:
-            raise cannot_write(path, error) from error
 
     def commit(self) -> None:
         """Sync the file to disk and move it to its final path.
 
         Raises:
-            SourceError: that failed, and the partial file was removed.
+            SourceError: that failed.
         """
         if self.partial == self.path:
             return
-        try:
+        with writing(self.path):
             with self.partial.open("rb") as file:
                 os.fsync(file.fileno())
             if self.path.is_file() and not self.path.is_symlink():
                 shutil.copymode(self.path, self.partial)
             os.replace(self.partial, self.path)
-        except OSError as error:
-            self.discard()
-            raise cannot_write(self.path, error) from error
 
     def discard(self) -> None:
         """Remove an uncommitted file."""
@@ -119,12 +114,7 @@ class OutputFile:
     def __enter__(self) -> OutputFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
 
@@ -134,14 +124,15 @@ def write_output(path: Path, data: bytes) -> None:
     Raises:
         SourceError: it cannot be written; an older file of that name is unchanged.
     """
-    with OutputFile(path) as output:
-        try:
-            output.partial.write_bytes(data)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+    with OutputFile(path) as output, writing(path):
+        output.partial.write_bytes(data)
         output.commit()
 
 
-def cannot_write(path: Path, error: OSError) -> SourceError:
-    """The error of a file that cannot be written."""
-    return SourceError(f"cannot write {path} ({error.strerror or error})")
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Context for writing a file: an error of the system becomes a SourceError."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"cannot write {path} ({error.strerror or error})") from error

@@ -21,7 +21,7 @@ class Parameter:
         name: the same in Python, in ROS and (with dashes) on the command line.
         default: also fixes the type: bool, int, float, str, or a tuple of floats.
         description: one sentence.
-        minimum, maximum: the range of a number, inclusive; both or neither.
+        limits: the least and the greatest number, inclusive; None for any.
         choices: the allowed values of a string; empty if any value is allowed.
         pattern, rule: a regular expression that a string must match, and its rule in words.
         is_list: whether a string holds comma-separated names; a list is accepted too.
@@ -32,8 +32,7 @@ class Parameter:
     name: str
     default: Any
     description: str
-    minimum: float | None = None
-    maximum: float | None = None
+    limits: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
     rule: str = ""
@@ -71,9 +70,8 @@ class Parameter:
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise self._rejection(value)
         numbers = tuple(value)
-        if len(numbers) != len(self.default):
-            raise self._rejection(value)
-        if not all(self._is_allowed_number(number, float) for number in numbers):
+        are_allowed = all(self._is_allowed_number(number, float) for number in numbers)
+        if len(numbers) != len(self.default) or not are_allowed:
             raise self._rejection(value)
         return tuple(float(number) for number in numbers)
 
@@ -85,8 +83,7 @@ class Parameter:
         numbers = Integral if kind is int else Real
         is_number = isinstance(value, numbers) and not isinstance(value, bool)
         # The comparisons are false for NaN, and the largest float excludes infinity.
-        low = -sys.float_info.max if self.minimum is None else self.minimum
-        high = sys.float_info.max if self.maximum is None else self.maximum
+        low, high = self.limits or (-sys.float_info.max, sys.float_info.max)
         return is_number and bool(low <= value <= high)
 
     def _rejection(self, value: Any) -> ParameterError:
@@ -104,6 +101,6 @@ class Parameter:
         else:
             names = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
             words = names[type(self.default)]
-        if self.minimum is not None and self.maximum is not None:
-            words += f" from {self.minimum:g} to {self.maximum:g}"
+        if self.limits is not None:
+            words += " from {:g} to {:g}".format(*self.limits)
         return words

@@ -37,8 +37,7 @@ SERVER_PARAMETERS = (
         0.25,
         "Time in which the server must answer. After that, auto processes the frame on this "
         "machine, and triton drops it.",
-        minimum=0.01,
-        maximum=600.0,
+        limits=(0.01, 600.0),
         unit="s",
     ),
     Parameter(
@@ -46,8 +45,7 @@ SERVER_PARAMETERS = (
         0.0,
         "Time for which triton resends a frame while the server is unavailable or overloaded; 0 "
         "sends it once, so that the newest frame of a camera is processed.",
-        minimum=0.0,
-        maximum=3600.0,
+        limits=(0.0, 3600.0),
         unit="s",
     ),
     Parameter(
@@ -59,32 +57,14 @@ SERVER_PARAMETERS = (
         choices=("auto", "raw", "jpeg"),
     ),
     Parameter(
-        "server_jpeg_quality",
-        90,
-        "JPEG quality of the images sent to the server.",
-        minimum=1,
-        maximum=100,
+        "server_jpeg_quality", 90, "JPEG quality of the images sent to the server.", limits=(1, 100)
     ),
     Parameter(
-        "server_ca",
-        "",
-        "PEM file of the certificates that TLS trusts; empty means the system's.",
+        "server_ca", "", "PEM file of the certificates that TLS trusts; empty means the system's."
     ),
-    Parameter(
-        "server_token_file",
-        "",
-        "File with the server's token; empty means none.",
-    ),
-    Parameter(
-        "server_certificate",
-        "",
-        "PEM file of this client's certificate; empty means none.",
-    ),
-    Parameter(
-        "server_key",
-        "",
-        "PEM file of that certificate's private key.",
-    ),
+    Parameter("server_token_file", "", "File with the server's token; empty means none."),
+    Parameter("server_certificate", "", "PEM file of this client's certificate; empty means none."),
+    Parameter("server_key", "", "PEM file of that certificate's private key."),
     Parameter(
         "server_sha256",
         "",
@@ -116,19 +96,12 @@ LOCAL_PARAMETERS = (
         "",
         "Folder of the TensorRT engine cache; empty means ~/.cache/mask_detector_ros/engines.",
     ),
-    Parameter(
-        "device",
-        0,
-        "Number of the GPU to use.",
-        minimum=0,
-        maximum=63,
-    ),
+    Parameter("device", 0, "Number of the GPU to use.", limits=(0, 63)),
     Parameter(
         "threads",
         0,
         "CPU threads for inference; 0 uses all cores available to the process.",
-        minimum=0,
-        maximum=256,
+        limits=(0, 256),
     ),
     Parameter(
         "detector_model",
@@ -148,8 +121,7 @@ LOCAL_PARAMETERS = (
         "min_face_size",
         20,
         "Smallest face to search for; the cost falls with its square.",
-        minimum=12,
-        maximum=2000,
+        limits=(12, 2000),
         unit="px",
         live=True,
     ),
@@ -158,24 +130,21 @@ LOCAL_PARAMETERS = (
         0.709,
         "Scale factor between pyramid levels of the three-stage detectors; smaller is faster and "
         "finds fewer faces.",
-        minimum=0.3,
-        maximum=0.95,
+        limits=(0.3, 0.95),
         live=True,
     ),
     Parameter(
         "detection_thresholds",
         (0.6, 0.7, 0.7),
         "Score thresholds of the three stages; mtcnn_two_stage uses the first and the last.",
-        minimum=0.0,
-        maximum=1.0,
+        limits=(0.0, 1.0),
         live=True,
     ),
     Parameter(
         "max_faces",
         100,
         "Maximum number of faces per image, best scores first; 0 means no limit.",
-        minimum=0,
-        maximum=10000,
+        limits=(0, 10000),
         live=True,
     ),
     Parameter(
@@ -183,8 +152,7 @@ LOCAL_PARAMETERS = (
         500,
         "Maximum number of face candidates per image that the later stages process, best scores "
         "first; it bounds the time and memory of a frame.",
-        minimum=10,
-        maximum=2000,
+        limits=(10, 2000),
         live=True,
     ),
     Parameter(
@@ -192,8 +160,7 @@ LOCAL_PARAMETERS = (
         MAX_IMAGE_PIXELS,
         "Maximum width times height of an image; a larger one is rejected, a compressed one before "
         "it is decoded.",
-        minimum=4096,
-        maximum=1_000_000_000,
+        limits=(4096, 1_000_000_000),
         unit="px",
         live=True,
     ),
@@ -202,8 +169,7 @@ LOCAL_PARAMETERS = (
         -1.0,
         "Context around a face in the classifier's crop, as a fraction of the longer side of the "
         "box; a negative value uses the margin that the classifier was trained with.",
-        minimum=-1.0,
-        maximum=2.0,
+        limits=(-1.0, 2.0),
         live=True,
     ),
 )
@@ -222,8 +188,7 @@ TRACKING_PARAMETERS = (
         1.0,
         "Time constant for smoothing a track's label over its observations; 0 uses the label of "
         "each frame alone.",
-        minimum=0.0,
-        maximum=60.0,
+        limits=(0.0, 60.0),
         unit="s",
         live=True,
     ),
@@ -232,19 +197,14 @@ TRACKING_PARAMETERS = (
         1,
         "Run full-frame detection on every Nth frame and search only near known faces in between. "
         "Larger is faster but delays new faces by up to N-1 frames.",
-        minimum=1,
-        maximum=100,
+        limits=(1, 100),
         live=True,
     ),
 )
 
 DRAWING_PARAMETERS = (
     Parameter(
-        "privacy",
-        "off",
-        "How to hide faces in annotated images.",
-        choices=PRIVACY,
-        live=True,
+        "privacy", "off", "How to hide faces in annotated images.", choices=PRIVACY, live=True
     ),
 )
 

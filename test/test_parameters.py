@@ -38,7 +38,7 @@ def test_every_parameter_is_described_in_sentences(parameter):
 
 def test_every_number_has_both_bounds():
     numbers = [p for p in DETECTOR_PARAMETERS if isinstance(p.default, int | float | tuple)]
-    assert all(p.minimum is not None and p.maximum is not None for p in numbers)
+    assert all(p.limits is not None for p in numbers)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_numbers_of_numpy_serve_like_those_of_python():
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_a_number_is_taken_exactly_when_it_lies_in_the_range(value):
-    parameter = Parameter("p", 0.5, "A number.", minimum=0.25, maximum=0.75)
+    parameter = Parameter("p", 0.5, "A number.", limits=(0.25, 0.75))
     if 0.25 <= value <= 0.75:
         assert parameter.check(value) == value
     else:

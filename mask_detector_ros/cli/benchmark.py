@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from mask_detector_ros.cli.options import make_report_folder
-from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.markdown_report import table_markdown
 from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.inference import BACKENDS, choose_backend
+from mask_detector_ros.output_file import write_output
 from mask_detector_ros.sources import read_image
 from mask_detector_ros.speed import cases as plans
 from mask_detector_ros.speed.benchmark_frames import digest, make_frames, source_of
@@ -294,7 +295,4 @@ def write_report(
     files["report.md"] = "\n\n".join(parts) + "\n"
     files["report.json"] = json.dumps(report, indent=2, allow_nan=False) + "\n"
     for name, text in files.items():
-        try:
-            (output / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SourceError(f"cannot write {output / name} ({error.strerror})") from error
+        write_output(output / name, text.encode())

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from mask_detector_ros.cli.options import add_detector_options, make_report_folder
+from mask_detector_ros.cli.options import add_detector_options, make_report_folder, option_values
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.evaluation.contact_sheet import worst_errors
 from mask_detector_ros.evaluation.dataset import Dataset, read_dataset
@@ -27,7 +27,8 @@ from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.evaluation.report_tables import confusion_tables, full_tables, short_tables
 from mask_detector_ros.evaluation.run_networks import Networks, predict
 from mask_detector_ros.evaluation.summary import Summary, summarise
-from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
+from mask_detector_ros.output_file import write_output
+from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 
 T = TypeVar("T")
 
@@ -87,12 +88,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    given = vars(arguments)
-    values = check_parameters(
-        DETECTOR_PARAMETERS,
-        {p.name: given[p.name] for p in DETECTOR_PARAMETERS if p.name in given},
-    )
-    if arguments.model and "classifier_model" in given:
+    values = option_values(arguments, DETECTOR_PARAMETERS)
+    if arguments.model and "classifier_model" in arguments:
         raise ParameterError("give --model or --classifier-model, not both; they mean the same")
     if not 0 < arguments.iou <= 1:
         raise ParameterError(f"--iou must be above 0 and at most 1, got {arguments.iou:g}")
@@ -235,7 +232,4 @@ def write_report(
     files["report.html"] = page
     files["report.json"] = json.dumps(report, indent=2, allow_nan=False) + "\n"
     for name, text in files.items():
-        try:
-            (output / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SourceError(f"cannot write {output / name} ({error.strerror})") from error
+        write_output(output / name, text.encode())

@@ -87,17 +87,12 @@ def run(arguments: argparse.Namespace) -> int:
             results.add(record, (height, width), faces)
             if not arguments.json:
                 print(f"{path}: {describe_counts(faces.count_labels())}")
-    if full:
-        limit = arguments.max_faces
-        print(
-            f"{full} images reached --max-faces {limit}; some faces may be missing", file=sys.stderr
-        )
-    if overrun:
-        limit = arguments.max_candidates
-        print(
-            f"{overrun} images exceeded --max-candidates {limit}; some faces may be missing",
-            file=sys.stderr,
-        )
+    for count, what in (
+        (full, f"reached --max-faces {arguments.max_faces}"),
+        (overrun, f"exceeded --max-candidates {arguments.max_candidates}"),
+    ):
+        if count:
+            print(f"{count} images {what}; some faces may be missing", file=sys.stderr)
     if failures:
         print_error(f"{failures} of {len(files)} images failed")
     return 1 if failures else 0

@@ -10,18 +10,12 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 from urllib.parse import quote_from_bytes
 
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.output_file import (
-    OutputFile,
-    cannot_write,
-    check_output,
-    require_distinct,
-)
+from mask_detector_ros.output_file import OutputFile, check_output, require_distinct, writing
 from mask_detector_ros.sources import expand_home
 
 CSV_COLUMNS = (
@@ -65,21 +59,17 @@ class Results:
     ) -> None:
         self._json = arguments.json
         self._stack = ExitStack()
-        self._csv = self._coco = None
+        self._files: list[CsvFile | CocoFile] = []
         given = {"--csv": arguments.csv, "--coco": arguments.coco}
-        require_distinct([*others, *(output_path(name) for name in given.values() if name)])
-        for option, name in given.items():
-            if name is not None:
-                advice = f"give another name with {option}"
-                check_output(output_path(name), inputs, arguments.overwrite, advice)
+        paths = {option: output_path(name) for option, name in given.items() if name is not None}
+        require_distinct([*others, *paths.values()])
+        for option, path in paths.items():
+            check_output(path, inputs, arguments.overwrite, f"give another name with {option}")
         try:
-            if arguments.csv is not None:
-                self._csv = CsvFile(
-                    self._stack.enter_context(OutputFile(output_path(arguments.csv)))
-                )
-            if arguments.coco is not None:
-                target = self._stack.enter_context(OutputFile(output_path(arguments.coco)))
-                self._coco = CocoFile(target, label_names)
+            for option, path in paths.items():
+                output = self._stack.enter_context(OutputFile(path))
+                is_csv = option == "--csv"
+                self._files.append(CsvFile(output) if is_csv else CocoFile(output, label_names))
         except BaseException:
             self._stack.close()
             raise
@@ -94,27 +84,19 @@ class Results:
         """
         if self._json:
             print(json.dumps({**record, "faces": faces.to_records()}), flush=True)
-        if self._csv is not None:
-            self._csv.add(record, faces)
-        if self._coco is not None:
-            self._coco.add(record, size, faces)
+        for file in self._files:
+            file.add(record, size, faces)
 
     def close(self) -> None:
         """Move the files to their final paths. Raises SourceError if one is incomplete."""
         with self._stack:
-            for file in (self._csv, self._coco):
-                if file is not None:
-                    file.close()
+            for file in self._files:
+                file.close()
 
     def __enter__(self) -> Results:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -123,14 +105,12 @@ class CsvFile:
 
     def __init__(self, output: OutputFile) -> None:
         self._output = output
-        try:
+        with writing(output.path):
             self._file: TextIO = output.partial.open("w", newline="", encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(output.path, error) from error
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._write(CSV_COLUMNS)
 
-    def add(self, record: dict[str, Any], faces: Faces) -> None:
+    def add(self, record: dict[str, Any], size: tuple[int, int], faces: Faces) -> None:
         name = record.get("file_uri", record.get("file", ""))
         time = "" if record.get("time") is None else f"{record['time']:.3f}"
         for face in faces.to_records():
@@ -143,16 +123,12 @@ class CsvFile:
             )
 
     def _write(self, row: tuple[Any, ...]) -> None:
-        try:
+        with writing(self._output.path):
             self._writer.writerow(row)
-        except OSError as error:
-            raise cannot_write(self._output.path, error) from error
 
     def close(self) -> None:
-        try:
+        with writing(self._output.path):
             self._file.close()
-        except OSError as error:
-            raise cannot_write(self._output.path, error) from error
         self._output.commit()
 
 
@@ -197,10 +173,8 @@ class CocoFile:
             "annotations": self._annotations,
             "categories": categories,
         }
-        try:
+        with writing(self._output.path):
             self._output.partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(self._output.path, error) from error
         self._output.commit()
 
 

@@ -29,13 +29,7 @@ from mask_detector_ros.imaging.video_encoders import VIDEO_SUFFIXES, encoder_not
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.output_file import check_output
 from mask_detector_ros.parameters import DRAWING_PARAMETERS, TRACKING_PARAMETERS
-from mask_detector_ros.sources import (
-    FrameSource,
-    hide_passwords,
-    is_live,
-    open_source,
-    source_path,
-)
+from mask_detector_ros.sources import FrameSource, hide_passwords, is_live, open_source, source_path
 from mask_detector_ros.sources.captures import VideoSource
 from mask_detector_ros.sources.images import ImagesSource
 from mask_detector_ros.sources.live import ReconnectingSource
@@ -153,14 +147,13 @@ def run(arguments: argparse.Namespace) -> int:
     if tracking["tracking"]:
         summary += f"; people: {describe_counts(stream.count_people(), 'nobody')}"
     print(summary, file=sys.stderr if arguments.json else sys.stdout)
-    if 0 < arguments.max_faces <= totals.most_faces:
-        limit = f"--max-faces {arguments.max_faces}"
-        print(f"some frames reached {limit}; some faces may be missing", file=sys.stderr)
-    if totals.overrun:
-        limit = f"--max-candidates {arguments.max_candidates}"
-        print(
-            f"{totals.overrun} frames exceeded {limit}; some faces may be missing", file=sys.stderr
-        )
+    is_full = 0 < arguments.max_faces <= totals.most_faces
+    for count, what in (
+        ("some" if is_full else "", f"reached --max-faces {arguments.max_faces}"),
+        (totals.overrun, f"exceeded --max-candidates {arguments.max_candidates}"),
+    ):
+        if count:
+            print(f"{count} frames {what}; some faces may be missing", file=sys.stderr)
     return exit_code(reader, totals, arguments.input)
 
 

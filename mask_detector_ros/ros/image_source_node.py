@@ -66,8 +66,7 @@ PARAMETERS = (
         "rate",
         0.0,
         "Frames per second; 0 uses the source's own rate, or 15 if it has none.",
-        minimum=0.0,
-        maximum=1000.0,
+        limits=(0.0, 1000.0),
         unit="Hz",
     ),
     Parameter("loop", True, "Whether to restart after the last frame."),
@@ -75,8 +74,7 @@ PARAMETERS = (
         "max_megapixels",
         8.3,
         "Larger images are reduced to this size, which the DDS profile can carry; 0: no limit.",
-        minimum=0.0,
-        maximum=1000.0,
+        limits=(0.0, 1000.0),
     ),
     Parameter(
         "lossless",
@@ -85,17 +83,15 @@ PARAMETERS = (
         "frames with the times of the file.",
     ),
     Parameter("frame_id", "camera", "Frame id in the header of the images."),
-    Parameter("width", 640, "Width of the sample scene.", minimum=64, maximum=7680, unit="px"),
-    Parameter("height", 480, "Height of the sample scene.", minimum=64, maximum=4320, unit="px"),
+    Parameter("width", 640, "Width of the sample scene.", limits=(64, 7680), unit="px"),
+    Parameter("height", 480, "Height of the sample scene.", limits=(64, 4320), unit="px"),
     Parameter(
         "wait_for_subscriber",
         False,
         "Wait with the first frame until the image has a subscriber and, for at most "
         f"{DISCOVERY_TIMEOUT:g} s more, until the ground truth has one.",
     ),
-    Parameter(
-        "frames", 0, "Exit after this many frames; 0 means no limit.", minimum=0, maximum=2**31 - 1
-    ),
+    Parameter("frames", 0, "Exit after this many frames; 0 means no limit.", limits=(0, 2**31 - 1)),
 )
 
 

@@ -17,11 +17,7 @@ from typing import Any
 
 import rclpy.parameter
 import yaml
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-)
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
@@ -52,8 +48,7 @@ NODE_PARAMETERS = (
         "alert_after",
         0.0,
         "Time without a mask after which a person is reported once on ~/alerts; 0 means never.",
-        minimum=0.0,
-        maximum=3600.0,
+        limits=(0.0, 3600.0),
         unit="s",
         live=True,
     ),
@@ -102,8 +97,7 @@ NODE_PARAMETERS = (
         "image_timeout",
         5.0,
         "Time without an image after which the node warns and names the publishers of the topic.",
-        minimum=0.1,
-        maximum=3600.0,
+        limits=(0.1, 3600.0),
         unit="s",
         live=True,
     ),
@@ -112,8 +106,7 @@ NODE_PARAMETERS = (
         5.0,
         "Maximum time for one image. After it diagnostics report an error: a frame is stuck, or "
         "images arrive without a result.",
-        minimum=0.1,
-        maximum=3600.0,
+        limits=(0.1, 3600.0),
         unit="s",
         live=True,
     ),
@@ -149,12 +142,13 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
         # The table checks types: it accepts 1 for 1.0, and its errors say what is allowed.
         dynamic_typing=True,
     )
-    if parameter.minimum is not None and isinstance(parameter.default, int):
-        span = IntegerRange(from_value=int(parameter.minimum), to_value=int(parameter.maximum or 0))
-        message.integer_range = [span]
-    elif parameter.minimum is not None and isinstance(parameter.default, float):
-        bounds = FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum)
-        message.floating_point_range = [bounds]
+    if parameter.limits is None:
+        return message
+    low, high = parameter.limits
+    if isinstance(parameter.default, int):
+        message.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    elif isinstance(parameter.default, float):
+        message.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     return message
 
 

@@ -38,20 +38,23 @@ from mask_detector_ros.ros.subscription import STEADY_CLOCK
 
 PARAMETERS = (
     Parameter("folder", "out", "Folder for the files; those of an earlier run are replaced."),
+    Parameter("rate", 15.0, "Frame rate of the video in Hz.", limits=(1.0, 120.0), unit="Hz"),
     Parameter(
-        "rate",
-        15.0,
-        "Frame rate of the video in Hz.",
-        minimum=1.0,
-        maximum=120.0,
-        unit="Hz",
+        "width",
+        0,
+        "Size of the video; 0 uses that of the first image.",
+        limits=(0, 8192),
+        unit="px",
     ),
-    Parameter("width", 0, "Size of the video; 0 uses that of the first image.", 0, 8192, unit="px"),
     Parameter(
-        "height", 0, "Size of the video; 0 uses that of the first image.", 0, 8192, unit="px"
+        "height",
+        0,
+        "Size of the video; 0 uses that of the first image.",
+        limits=(0, 8192),
+        unit="px",
     ),
     Parameter("view", False, "Show images and counts in a web page; needs rerun-sdk."),
-    Parameter("tail", 0.0, "Time for which the last image is shown.", 0.0, 60.0, unit="s"),
+    Parameter("tail", 0.0, "Time for which the last image is shown.", limits=(0.0, 60.0), unit="s"),
 )
 
 LOG_NAME = "detections.jsonl"

@@ -152,10 +152,10 @@ def test_merging_boxes_takes_no_matrix_of_all_pairs():
 
 def test_the_most_expensive_parameters_are_bounded_too(two_stage):
     """Live parameters may be set by any peer: the tables' maxima are the last bound."""
-    maximum = {p.name: p.maximum for p in DETECTOR_PARAMETERS}
+    maximum = {p.name: p.limits[1] for p in DETECTOR_PARAMETERS if p.limits}
     dearest = replace(
         EVERYTHING,
-        min_face_size=next(p.minimum for p in DETECTOR_PARAMETERS if p.name == "min_face_size"),
+        min_face_size=next(p.limits[0] for p in DETECTOR_PARAMETERS if p.name == "min_face_size"),
         max_candidates=maximum["max_candidates"],
     )
     image = adversarial("noise", 480, 640)

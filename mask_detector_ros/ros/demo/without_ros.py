@@ -14,9 +14,9 @@ from mask_detector_ros.errors import SourceError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.live_view import LiveView
-from mask_detector_ros.output_file import OutputFile, cannot_write
+from mask_detector_ros.output_file import OutputFile, writing
 from mask_detector_ros.ros.demo.files import PHOTOGRAPH_SIZE, DemoFiles, Source
-from mask_detector_ros.sources import Frame, open_source
+from mask_detector_ros.sources import open_source
 
 FRAME_ID = "camera"
 LONGEST_STILL = 10.0
@@ -41,8 +41,8 @@ def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
         open_source(source.name) as frames,
         VideoWriter(files.video, source.rate, size, sound, still) as video,
     ):
-        try:
-            with log.partial.open("w", encoding="utf-8") as lines:
+        with writing(files.log), log.partial.open("w", encoding="utf-8") as lines:
+            try:
                 for number, frame in enumerate(frames):
                     seconds = number / source.rate if frame.time is None else frame.time
                     if stop.requested or seconds >= (source.duration or float("inf")):
@@ -58,20 +58,14 @@ def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
                         "frame_id": FRAME_ID,
                         "latency_ms": round(1000 * passed, 3),
                         "faces": faces.to_records(),
-                        **truth_of(frame),
                     }
+                    if frame.truth is not None:
+                        record["truth"] = frame.truth.to_records()
                     lines.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise cannot_write(files.log, error) from error
-        except SourceError as error:
-            if not source.is_live:
-                raise
-            print(f"{error}; what was recorded is kept", file=sys.stderr)
+            except SourceError as error:
+                if not source.is_live:
+                    raise
+                print(f"{error}; what was recorded is kept", file=sys.stderr)
         log.commit()
     if stop.requested:
         print("interrupted; what was recorded is kept", file=sys.stderr)
-
-
-def truth_of(frame: Frame) -> dict[str, object]:
-    """The known faces of a frame, if its source provides them."""
-    return {} if frame.truth is None else {"truth": frame.truth.to_records()}
