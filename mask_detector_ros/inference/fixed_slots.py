@@ -50,5 +50,4 @@ def to_fixed_slots(model: bytes, name: str) -> bytes:
         nodes.append(node)
     del network.graph.node[:]
     network.graph.node.extend(nodes)
-    content: bytes = network.SerializeToString()
-    return content
+    return bytes(network.SerializeToString())

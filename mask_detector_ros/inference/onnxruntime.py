@@ -73,15 +73,8 @@ def _tensor_info(node: ort.NodeArg) -> TensorInfo:
 def _load_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = (
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NoModel",
-        "NotImplemented",
-    )
-    return (*(getattr(state, name) for name in names), RuntimeError, ValueError)
+    names = "Fail InvalidArgument InvalidGraph InvalidProtobuf NoModel NotImplemented"
+    return (*(getattr(state, name) for name in names.split()), RuntimeError, ValueError)
 
 
 _LOAD_ERRORS = _load_errors()

@@ -16,12 +16,7 @@ from typing import Any
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference.base import TensorInfo
 from mask_detector_ros.inference.gpus import Gpu
-from mask_detector_ros.inference.tensorrt.contexts import (
-    IndexedContext,
-    NamedContext,
-    indexed_tensors,
-    named_tensors,
-)
+from mask_detector_ros.inference.tensorrt.contexts import IndexedContext, engine_tensors
 
 MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 """Import names of NVIDIA's packages, in the order of trial."""
@@ -224,23 +219,16 @@ class TensorRt:
 
     def tensors(self, engine: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
         """An engine's inputs and outputs."""
-        if self.has_names:
-            return named_tensors(engine, self.trt.TensorIOMode.INPUT)
-        return indexed_tensors(engine)
+        return engine_tensors(engine, self.trt.TensorIOMode.INPUT if self.has_names else None)
 
     def scratch_size(self, engine: Any) -> int:
         """Bytes of GPU memory that a context needs while it runs."""
         has_v2 = hasattr(engine, "device_memory_size_v2")
         return int(engine.device_memory_size_v2 if has_v2 else engine.device_memory_size)
 
-    def create_context(self, engine: Any, scratch: int, size: int) -> NamedContext | IndexedContext:
-        """Create an execution context with the given scratch memory.
-
-        Args:
-            engine: the engine.
-            scratch: address of at least `size` bytes of GPU memory.
-            size: see `scratch_size`.
-        """
+    def create_context(self, engine: Any, scratch: int, size: int) -> Any:
+        """Create an execution context, with tensors by name, and `size` bytes of GPU memory at the
+        address `scratch`."""
         if hasattr(self.trt, "ExecutionContextAllocationStrategy"):
             strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
             context = engine.create_execution_context(strategy)
@@ -252,4 +240,4 @@ class TensorRt:
             context.set_device_memory(scratch, size)
         else:
             context.device_memory = scratch
-        return NamedContext(context) if self.has_names else IndexedContext(context, engine)
+        return context if self.has_names else IndexedContext(context, engine)

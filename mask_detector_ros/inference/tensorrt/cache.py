@@ -110,7 +110,10 @@ class EngineCache:
             return
         with file:
             if not _wait_for_lock(file.fileno(), key, cancelled):
-                self._warn_of_locks()
+                logger.warning(
+                    "%s is on a file system without locks: two programs may build the same engine",
+                    self.folder,
+                )
             self._sweep(key)
             yield
 
@@ -184,12 +187,6 @@ class EngineCache:
                 error.strerror,
             )
         self._warned = True
-
-    def _warn_of_locks(self) -> None:
-        logger.warning(
-            "%s is on a file system without locks: two programs may build the same engine",
-            self.folder,
-        )
 
 
 def default_folder() -> Path:

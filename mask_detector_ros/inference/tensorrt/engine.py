@@ -14,7 +14,6 @@ from mask_detector_ros.inference.base import Array, TensorInfo
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import Shapes
 from mask_detector_ros.inference.tensorrt.cache import EngineMisfitError
-from mask_detector_ros.inference.tensorrt.contexts import IndexedContext, NamedContext
 from mask_detector_ros.inference.tensorrt.cuda import Buffer, CudaGraph, CudaThread
 from mask_detector_ros.inference.tensorrt.profile import fill_up
 
@@ -59,7 +58,10 @@ class Engine:
         batch = max(used.values(), default=-1)
         stream = self._thread.stream
         if batch != 0:
-            self._upload(arrays)
+            for tensor in self.inputs:
+                array = arrays[tensor.name]
+                # Padding rows keep old values; their results are not read.
+                self._buffers[tensor.name].view(array.shape, tensor.dtype)[...] = array
             self._execute(shaped, stream)
             stream.synchronize()
         results = {}
@@ -68,12 +70,6 @@ class Engine:
             rows = batch if batch >= 0 and tensor.shape[0] == -1 else len(values)
             results[tensor.name] = values[:rows].copy()
         return results
-
-    def _upload(self, arrays: Mapping[str, Array]) -> None:
-        for tensor in self.inputs:
-            array = arrays[tensor.name]
-            # Padding rows keep old values; their results are not read.
-            self._buffers[tensor.name].view(array.shape, tensor.dtype)[...] = array
 
     def _shaped(self, shapes: dict[str, tuple[int, ...]]) -> _Shaped:
         key = tuple(shapes.values())
@@ -90,8 +86,7 @@ class Engine:
         """Allocate memory for the tensors; if it moved, set the new addresses in every context."""
         moved = False
         for tensor in (*self.inputs, *self.outputs):
-            size = tensor.dtype.itemsize * int(np.prod(shaped.shapes[tensor.name]))
-            moved |= self._buffers[tensor.name].reserve(size)
+            moved |= self._buffers[tensor.name].reserve(shaped.size(tensor))
         for other in self._contexts.values() if moved else (shaped,):
             other.place(self._buffers, self._name, anew=moved)
 
@@ -104,7 +99,9 @@ class Engine:
         # The first run of a shape does lazy initialisation that must not be recorded.
         if shaped.runs < 2 or not self._has_graphs:
             return
-        if not shaped.context.can_capture(stream.handle):
+        # TensorRT-RTX may still be compiling kernels.
+        can_capture = getattr(shaped.context, "is_stream_capturable", None)
+        if can_capture is not None and not can_capture(stream.handle):
             return
         stream.synchronize()
         try:
@@ -116,7 +113,7 @@ class Engine:
     def _enqueue(self, shaped: _Shaped, stream: Any) -> None:
         for tensor in self.inputs:
             self._buffers[tensor.name].upload(shaped.size(tensor), stream)
-        if not shaped.context.execute(stream.handle):
+        if not shaped.context.execute_async_v3(stream.handle):
             raise BackendError(f"TensorRT could not run {self._name}: out of GPU memory?")
         for tensor in self.outputs:
             self._buffers[tensor.name].download(shaped.size(tensor), stream)
@@ -138,7 +135,7 @@ class _Shaped:
 
     def __init__(
         self,
-        context: NamedContext | IndexedContext,
+        context: Any,
         shapes: dict[str, tuple[int, ...]],
         outputs: Iterable[TensorInfo],
         name: str,
@@ -149,7 +146,7 @@ class _Shaped:
         for tensor, shape in shapes.items():
             if not context.set_input_shape(tensor, shape):
                 raise ModelError(f"the engine of {name} does not accept {tensor} of shape {shape}")
-        self.outputs = {t.name: context.shape(t.name) for t in outputs}
+        self.outputs = {t.name: tuple(context.get_tensor_shape(t.name)) for t in outputs}
         self.shapes = {**shapes, **self.outputs}
         self._is_placed = False
 
@@ -164,7 +161,7 @@ class _Shaped:
         self.free()
         self.runs = 0
         for tensor, buffer in buffers.items():
-            if not self.context.set_address(tensor, buffer.address):
+            if not self.context.set_tensor_address(tensor, buffer.address):
                 raise BackendError(f"the engine of {name} does not accept the address of {tensor}")
         self._is_placed = True
 

@@ -9,19 +9,17 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
-from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session, TensorInfo
+from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session
 from mask_detector_ros.inference.gpu_parity import check_parity
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import (
     BuildRequest,
-    Shapes,
     build_in_process,
     is_quantised,
 )
@@ -77,26 +75,20 @@ def _create(
     precision: str,
     options: EngineOptions,
 ) -> TensorRtSession:
-    profile = make_profile(reference.inputs)
-    digest = hashlib.sha256(model).hexdigest()
-    key = EngineKey(
-        reference.name,
-        digest,
-        api.flavour,
-        api.version,
-        gpu.name,
-        gpu.capability,
-        precision,
-        profile,
-    )
+    profile, digest = make_profile(reference.inputs), hashlib.sha256(model).hexdigest()
+    library, device = (api.flavour, api.version), (gpu.name, gpu.capability)
+    key = EngineKey(reference.name, digest, *library, *device, precision, profile)
+
+    def load(plan: bytes, quick: bool) -> TensorRtSession:
+        session = TensorRtSession(api, gpu, plan, reference, key)
+        _check(session, reference, key, is_quantised(model), quick)
+        return session
+
     with cache.lock(key, options.cancelled):
         why = "none is stored"
         try:
-            plan = cache.read(key)
-            if plan is not None:
-                session = _load(api, gpu, plan, reference, key)
-                _check(session, reference, key, model, quick=True)
-                return session
+            if (plan := cache.read(key)) is not None:
+                return load(plan, quick=True)
         except (EngineMisfitError, ModelError) as error:
             why = str(error)
         logger.info("building the engine of %s (%s): %s", key.model, precision, why)
@@ -104,18 +96,11 @@ def _create(
         request = BuildRequest(
             key.model, precision == "fp16", profile, options.workspace_mb, gpu.number
         )
-        plan = build_in_process(
-            request, model, _Progress(key.model, options.progress), options.cancelled
-        )
-        session = _load(api, gpu, plan, reference, key)
-        _check(session, reference, key, model, quick=False)
-        path = cache.write(key, plan)
-        logger.info(
-            "built the engine of %s in %.0f s: %s",
-            key.model,
-            time.monotonic() - start,
-            path or "in memory",
-        )
+        progress = _Progress(key.model, options.progress)
+        plan = build_in_process(request, model, progress, options.cancelled)
+        session = load(plan, quick=False)
+        path, seconds = cache.write(key, plan), time.monotonic() - start
+        logger.info("built the engine of %s in %.0f s: %s", key.model, seconds, path or "in memory")
         return session
 
 
@@ -139,31 +124,27 @@ class _Progress:
             logger.info("building %s%s, %.0f s so far", self._model, self._share, now - self._start)
 
 
-def _load(
-    api: TensorRt, gpu: Gpu, plan: bytes, reference: Session, key: EngineKey
-) -> TensorRtSession:
-    session = TensorRtSession(api, gpu, plan, reference, key.precision, key.profile)
+def _check(
+    session: Session, reference: Session, key: EngineKey, quantised: bool, quick: bool
+) -> None:
+    """Compare an engine with ONNX Runtime.
+
+    Raises:
+        EngineMisfitError: it has other tensors.
+        ModelError: it gives different results.
+    """
     # ONNX Runtime does not always know output shapes; the comparison detects mismatches.
-    same_inputs = set(session.inputs) == set(reference.inputs)
-    if not same_inputs or _types(session.outputs) != _types(reference.outputs):
+    types, wanted = ({t.name: t.dtype for t in s.outputs} for s in (session, reference))
+    if set(session.inputs) != set(reference.inputs) or types != wanted:
         raise EngineMisfitError(
             f"the engine of {key.model} takes {', '.join(map(str, session.inputs))} and gives"
             f" {', '.join(map(str, session.outputs))}; the model takes"
             f" {', '.join(map(str, reference.inputs))} and gives"
             f" {', '.join(map(str, reference.outputs))}"
         )
-    return session
-
-
-def _types(tensors: tuple[TensorInfo, ...]) -> dict[str, np.dtype[Any]]:
-    return {tensor.name: tensor.dtype for tensor in tensors}
-
-
-def _check(session: Session, reference: Session, key: EngineKey, model: bytes, quick: bool) -> None:
     shapes = parity_shapes(reference.inputs, key.profile)
-    steps = shapes[:2] if quick else shapes
     try:
-        check_parity(session, reference, steps, key.precision, is_quantised(model))
+        check_parity(session, reference, shapes[: 2 if quick else None], key.precision, quantised)
     except NotFiniteError as error:
         # During processing this is a fault of the machine; here it is a fault of the engine.
         raise ModelError(str(error)) from error
@@ -183,29 +164,29 @@ class TensorRtSession(Session):
     batch_limit = GPU_BATCH
 
     def __init__(
-        self,
-        api: TensorRt,
-        gpu: Gpu,
-        plan: bytes,
-        reference: Session,
-        precision: str,
-        profile: Mapping[str, Shapes],
+        self, api: TensorRt, gpu: Gpu, plan: bytes, reference: Session, key: EngineKey
     ) -> None:
         self.name, self.metadata = reference.name, reference.metadata
-        self.device = f"{gpu.name} ({api}, {precision})"
+        self.device = f"{gpu.name} ({api}, {key.precision})"
         self._thread = cuda_thread(gpu.number)
-        self._profile = profile
+        self._profile = key.profile
         self._engine = self._thread.call(lambda: Engine(api, self._thread, plan, reference.name))
         # Free it in the GPU's thread, whichever thread drops the session, before the process ends.
-        self._finalizer = weakref.finalize(self, _free, self._thread.post, self._engine)
+        self._finalizer = weakref.finalize(self, self._thread.post, self._engine.free)
         self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
         if not api.has_names:
             # Inputs of uint8 were built as float32 with the same values.
-            self.inputs = tuple(_with_bytes(t, reference.inputs) for t in self.inputs)
+            given = {replace(t, dtype=np.dtype(np.float32)): t for t in reference.inputs}
+            self.inputs = tuple(given.get(tensor, tensor) for tensor in self.inputs)
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         if not fits(arrays, self._profile):
-            raise ImageError(_too_large(self.name, arrays, self._profile))
+            shapes = ", ".join(str(arrays[tensor].shape) for tensor in self._profile)
+            largest = ", ".join(str(most) for _, _, most in self._profile.values())
+            raise ImageError(
+                f"{self.name} got {shapes}, its TensorRT engine takes at most {largest}: the image"
+                " is too large for min_face_size; raise min_face_size or send smaller images"
+            )
         results = self._thread.call(lambda: self._engine.run(arrays, self._profile))
         bad = [name for name, values in results.items() if not np.isfinite(values).all()]
         if bad:
@@ -214,20 +195,3 @@ class TensorRtSession(Session):
                 "precision:=fp32"
             )
         return results
-
-
-def _with_bytes(tensor: TensorInfo, wanted: tuple[TensorInfo, ...]) -> TensorInfo:
-    return next((t for t in wanted if replace(t, dtype=np.dtype(np.float32)) == tensor), tensor)
-
-
-def _free(post: Callable[[Callable[[], None]], object], engine: Engine) -> None:
-    post(engine.free)
-
-
-def _too_large(name: str, arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> str:
-    shapes = ", ".join(str(arrays[tensor].shape) for tensor in profile)
-    largest = ", ".join(str(most) for _, _, most in profile.values())
-    return (
-        f"{name} got {shapes}, its TensorRT engine takes at most {largest}: the image is too large"
-        " for min_face_size; raise min_face_size or send smaller images"
-    )

@@ -56,8 +56,7 @@ def to_half(model: bytes, name: str) -> bytes:
         raise ModelError(
             f"{name} cannot be converted to float16 ({error}); use precision:=fp32"
         ) from error
-    content: bytes = half.SerializeToString()
-    return content
+    return bytes(half.SerializeToString())
 
 
 def _first_layers(graph: onnx.GraphProto) -> set[str]:
@@ -126,8 +125,7 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
     del graph.node[:]
     graph.node.extend(nodes)
     OnnxModel(network).prune_graph()
-    content: bytes = network.SerializeToString()
-    return content
+    return bytes(network.SerializeToString())
 
 
 def to_float_inputs(model: bytes, name: str) -> bytes:
@@ -142,8 +140,7 @@ def to_float_inputs(model: bytes, name: str) -> bytes:
     for tensor in network.graph.input:
         if tensor.type.tensor_type.elem_type == TensorProto.UINT8:
             tensor.type.tensor_type.elem_type = TensorProto.FLOAT
-    content: bytes = network.SerializeToString()
-    return content
+    return bytes(network.SerializeToString())
 
 
 Replacement = tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]
