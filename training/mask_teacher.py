@@ -9,7 +9,6 @@ al., 2015, "Distilling the Knowledge in a Neural Network", https://arxiv.org/abs
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
+from training.onnx_writer import write_onnx
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -58,22 +58,14 @@ class TeacherNetwork(nn.Module):
 def export_teacher(network: TeacherNetwork, path: Path, crop_size: int) -> None:
     """Write the network to ONNX: `crops` (batch, S, S, 3) uint8 in, `probabilities` (batch, K)
     out."""
-    model = nn.Sequential(network, nn.Softmax(dim=1)).eval()
-    example = torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # torch's newer exporter fixes the batch size of this network to that of the example.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            model,
-            (example,),
-            path,
-            input_names=["crops"],
-            output_names=["probabilities"],
-            dynamic_axes={"crops": {0: "batch"}, "probabilities": {0: "batch"}},
-            opset_version=17,
-            dynamo=False,
-        )
+    write_onnx(
+        nn.Sequential(network, nn.Softmax(dim=1)),
+        path,
+        torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8),
+        inputs={"crops": {0: "batch"}},
+        outputs={"probabilities": {0: "batch"}},
+        metadata={"title": "Teacher of the mask classifier"},
+    )
 
 
 class Teacher:

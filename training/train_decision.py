@@ -213,7 +213,6 @@ def write_network(network: nn.Module, settings: Settings, args: argparse.Namespa
             calibration=calibration,
             properties={
                 "title": "Decision network: face, box, landmarks and mask label of a crop",
-                "license": "Apache-2.0",
                 "source": "training/train_decision.py",
             },
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.evaluate_mask_classifier import evaluation_crops, format_report
-from training.export_mask_classifier import export_onnx
+from training.export_mask_classifier import export_classifier
 from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
 from training.mask_network import MaskNetwork, fit_temperature
 from training.mask_teacher import Teacher, TeacherNetwork, export_teacher
@@ -75,11 +75,11 @@ def train(args: argparse.Namespace) -> None:
         export_teacher(network, args.output, settings.crop_size)
         print(f"wrote {args.output}")
     else:
-        export_classifier(network, trainer.logits(val_crops), val_rows, settings, args.output)
+        calibrate_and_export(network, trainer.logits(val_crops), val_rows, settings, args.output)
     print(format_report(args.output, val_rows, val_crops))
 
 
-def export_classifier(
+def calibrate_and_export(
     network: MaskNetwork, logits: Tensor, rows: list[FaceRow], settings: Settings, path: Path
 ) -> None:
     """Calibrate on the logits of labelled rows, and write the shipped file."""
@@ -88,7 +88,7 @@ def export_classifier(
     temperature = fit_temperature(logits[trusted].clone(), labels[trusted])
     with torch.no_grad():
         network.head.bias += temperature * torch.tensor(settings.label_biases)
-    export_onnx(
+    export_classifier(
         network,
         path,
         crop_size=settings.crop_size,
@@ -97,7 +97,6 @@ def export_classifier(
         margin=settings.margin,
         properties={
             "title": "Mask classifier: a small residual network on crops of faces",
-            "license": "Apache-2.0",
             "source": "training/train_mask_classifier.py",
         },
     )

@@ -112,7 +112,6 @@ def train(args: argparse.Namespace) -> None:
         operating_point=settings.operating_point,
         properties={
             "title": "Proposal network: YuNet, fine-tuned for faces with masks",
-            "license": "Apache-2.0",
             "source": "training/train_proposal.py",
         },
     )

@@ -10,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 onnx = pytest.importorskip("onnx", reason="needs the extra `train`")
 
-from training.export_mask_classifier import OPSET, export_onnx  # noqa: E402
+from training.export_mask_classifier import export_classifier  # noqa: E402
 from training.mask_network import MaskNetwork, fit_temperature  # noqa: E402
+from training.onnx_writer import OPSET  # noqa: E402
 
 TEMPERATURE = 1.7
 
@@ -29,7 +30,7 @@ def network():
 @pytest.fixture(scope="module")
 def path(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "model.onnx"
-    export_onnx(
+    export_classifier(
         network,
         path,
         crop_size=32,

@@ -3,24 +3,17 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.export_mask_classifier import IR_VERSION, OPSET
 from training.mask_data import LABELS
-from training.mask_network import ConvBatchNorm
-from training.shorten_onnx import shorten
+from training.onnx_writer import crop_metadata, fold_pixel_scale, write_onnx
 from training.two_stage.decision_network import DecisionNetwork, split_outputs
 
 NAMES = ("scores", "offsets", "landmarks", "probabilities")
@@ -88,7 +81,7 @@ class _Exported(nn.Module):
 
     def __init__(self, network: DecisionNetwork, calibration: Calibration) -> None:
         super().__init__()
-        self.stages, self.head = network.stages, network.head
+        self.stages, self.head = fold_pixel_scale(network.stages), network.head
         self.calibration = calibration
         self.register_buffer("biases", torch.tensor([calibration.label_biases]))
 
@@ -98,17 +91,6 @@ class _Exported(nn.Module):
         landmarks = raw["landmarks"].unflatten(1, (2, 5)).transpose(1, 2)
         labels = raw["labels"] / self.calibration.temperature + self.biases
         return scores, raw["offsets"], landmarks, labels.softmax(dim=1)
-
-
-def _fold(module: nn.Module) -> None:
-    """Fold batch normalisation and the division of pixels by 255 into the convolutions."""
-    first = True
-    for child in module.modules():
-        if isinstance(child, ConvBatchNorm):
-            child.conv, child.norm = fuse_conv_bn_eval(child.conv, child.norm), nn.Identity()
-            if first:
-                child.conv.weight.data /= 255
-            first = False
 
 
 def export_decision(
@@ -127,34 +109,11 @@ def export_decision(
     side; `landmarks` (batch, 5, 2), x and y in the crop, 0 to 1, in the order left eye, right eye,
     nose, left and right corner of the mouth as seen in the image; `probabilities` (batch, K).
     """
-    exported = copy.deepcopy(_Exported(network, calibration)).eval()
-    _fold(exported)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            exported,
-            (torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8),),
-            path,
-            input_names=["crops"],
-            output_names=list(NAMES),
-            dynamic_axes={name: {0: "batch"} for name in ("crops", *NAMES)},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(path)
-    shorten(model)
-    model.ir_version = IR_VERSION
-    model.producer_name = "mask_detector_ros"
-    metadata = {
-        "labels": json.dumps(list(LABELS)),
-        "margin": str(margin),
-        "color": "BGR",
-        "layout": "NHWC",
-        "scale": "1.0",
-        "offset": "0.0",
-        **properties,
-    }
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    write_onnx(
+        _Exported(network, calibration),
+        path,
+        torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8),
+        inputs={"crops": {0: "batch"}},
+        outputs={name: {0: "batch"} for name in NAMES},
+        metadata={**crop_metadata(LABELS, margin), **properties},
+    )

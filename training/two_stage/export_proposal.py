@@ -6,19 +6,15 @@ from __future__ import annotations
 import copy
 import json
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.export_mask_classifier import IR_VERSION, OPSET
-from training.shorten_onnx import shorten
-from training.two_stage.proposal_network import STRIDES, ProposalNetwork, SeparableConv, Stem
+from training.onnx_writer import write_onnx
+from training.two_stage.proposal_network import STRIDES, ProposalNetwork, SeparableConv
 
 DEFAULT_THRESHOLD = 0.6
 """Default threshold of the first stage, from the parameter `detection_thresholds`."""
@@ -69,14 +65,6 @@ def _join_branches(branches: list[SeparableConv]) -> SeparableConv:
     return joined
 
 
-def _fold_normalisation(module: nn.Module) -> None:
-    for child in module.modules():
-        if isinstance(child, SeparableConv) and child.bn is not None:
-            child.conv2, child.bn = fuse_conv_bn_eval(child.conv2, child.bn), nn.Identity()
-        if isinstance(child, Stem):
-            child.conv1, child.bn1 = fuse_conv_bn_eval(child.conv1, child.bn1), nn.Identity()
-
-
 def export_proposal(
     network: ProposalNetwork,
     path: Path,
@@ -99,38 +87,19 @@ def export_proposal(
         operating_point: score that is mapped to the default threshold.
         properties: further metadata, such as title, licence and source.
     """
-    exported = copy.deepcopy(_Exported(network, _power(operating_point))).eval()
-    _fold_normalisation(exported)
-    path.parent.mkdir(parents=True, exist_ok=True)
     sides = {0: "batch", 1: "height", 2: "width"}
-    with warnings.catch_warnings():
-        # torch's newer exporter would fix the size of the frame.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            exported,
-            (torch.zeros(1, 96, 128, 3, dtype=torch.uint8),),
-            path,
-            input_names=["images"],
-            output_names=OUTPUTS,
-            dynamic_axes={
-                "images": sides,
-                **{name: {0: "batch", 1: f"cells_{name.split('_')[1]}"} for name in OUTPUTS},
-            },
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(path)
-    shorten(model)
-    model.ir_version = IR_VERSION
-    model.producer_name = "mask_detector_ros"
-    metadata = {
-        "strides": json.dumps(STRIDES),
-        "smallest_face": str(face_range[0]),
-        "largest_face": str(face_range[1]),
-        "color": "BGR",
-        "layout": "NHWC",
-        **properties,
-    }
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    write_onnx(
+        _Exported(copy.deepcopy(network), _power(operating_point)),
+        path,
+        torch.zeros(1, 96, 128, 3, dtype=torch.uint8),
+        inputs={"images": sides},
+        outputs={name: {0: "batch", 1: f"cells_{name.split('_')[1]}"} for name in OUTPUTS},
+        metadata={
+            "strides": json.dumps(STRIDES),
+            "smallest_face": str(face_range[0]),
+            "largest_face": str(face_range[1]),
+            "color": "BGR",
+            "layout": "NHWC",
+            **properties,
+        },
+    )

@@ -88,7 +88,7 @@ def test_the_file_computes_what_the_network_does(tmp_path, variant, size):
         tmp_path / "proposal.onnx",
         face_range=(16, 448),
         operating_point=0.6,
-        properties={"license": "some"},
+        properties={"title": "some"},
     )
     frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     session = onnxruntime.InferenceSession(tmp_path / "proposal.onnx")
@@ -122,11 +122,11 @@ def test_the_file_says_how_to_feed_it(tmp_path):
         path,
         face_range=(16, 448),
         operating_point=0.2,
-        properties={"license": "some"},
+        properties={"title": "some"},
     )
     model = onnx.load(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(metadata["strides"]) == [8, 16, 32]
     assert (metadata["smallest_face"], metadata["largest_face"]) == ("16", "448")
-    assert metadata["license"] == "some"
+    assert metadata["title"] == "some"
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
