@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -19,11 +16,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from mask_detector_ros.errors import ModelError
-from training.checkpoints import write_whole
+from training.checkpoints import load_checkpoint, save_checkpoint
 from training.mask_augmentation import training_crop
 from training.mask_data import LABELS, FacePatch, FaceRow
 from training.mask_network import MaskNetwork
 from training.mask_teacher import Teacher, TeacherNetwork
+from training.two_stage.training_run import parameter_groups
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,6 @@ class Settings:
     passes: int
     synthetic_mask_share: float
     label_biases: list[float]
-
-
-def read_settings(path: Path) -> Settings:
-    """Read the settings from a YAML file.
-
-    Raises:
-        TypeError: a setting is missing or unknown.
-    """
-    return Settings(**yaml.safe_load(path.read_text()))
 
 
 def draw_epoch(rows: list[FaceRow], settings: Settings, epoch: int) -> NDArray[np.int64]:
@@ -139,15 +128,8 @@ class Trainer:
             multi_avg_fn=get_ema_multi_avg_fn(settings.weight_average),
             use_buffers=True,
         )
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": settings.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-        )
+        groups = parameter_groups(self.network, settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.epoch = 0
 
     def run_epoch(self, patches: list[FacePatch], rows: list[FaceRow], workers: int) -> float:
@@ -207,7 +189,7 @@ class Trainer:
         return 0.0
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; an interrupted write leaves the old one intact."""
+        """Write a checkpoint."""
         state = {
             "settings": asdict(self.settings),
             "epoch": self.epoch,
@@ -215,8 +197,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, partial(torch.save, state))
+        save_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint.
@@ -224,9 +205,7 @@ class Trainer:
         Raises:
             ModelError: it was made with other settings.
         """
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if state["settings"] != asdict(self.settings):
-            raise ModelError(f"{path} was made with other settings; delete it to start again")
+        state = load_checkpoint(path, self.settings, self.device)
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])

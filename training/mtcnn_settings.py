@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,3 @@ class Settings:
     overlap_weight: float
     landmark_weight: float
     operating_points: dict[str, float]
-
-
-def read_settings(path: Path) -> Settings:
-    """Read the settings from a YAML file.
-
-    Raises:
-        TypeError: a setting is missing or unknown.
-    """
-    return Settings(**yaml.safe_load(path.read_text()))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from training.checkpoints import write_whole
+from training.checkpoints import save_checkpoint
 from training.mtcnn_data import NEGATIVE, PART, POSITIVE, Samples
 from training.mtcnn_networks import CascadeNetwork
 from training.mtcnn_settings import Settings
@@ -211,7 +210,7 @@ def fine_tune(
                     )
             if checkpoint:
                 states = {part: value.state_dict() for part, value in parts.items()}
-                write_whole(checkpoint, partial(torch.save, (epoch + 1, states)))
+                save_checkpoint(checkpoint, (epoch + 1, states))
     return cast(CascadeNetwork, average.module).cpu().eval()
 
 

@@ -27,10 +27,12 @@ from torch.nn import functional
 
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
+from training.checkpoints import read_settings
 from training.mask_data import LABELS, read_image
 from training.mtcnn_augmentation import paint_masks
-from training.train_decision import SETTINGS_FILE, make_network, read_settings, write_network
+from training.train_decision import SETTINGS_FILE, make_network, write_network
 from training.two_stage.photographs import IGNORE, Photograph, read_photographs
+from training.two_stage.training_settings import DecisionSettings
 
 REAL, PAINTED, BACKGROUND = range(3)
 INCORRECTLY = LABELS.index("mask_worn_incorrectly")
@@ -189,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def work() -> int:
-        settings = read_settings(args.settings)
+        settings = read_settings(DecisionSettings, args.settings)
         network = make_network(settings).eval()
         state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["average"]
         network.load_state_dict(state)

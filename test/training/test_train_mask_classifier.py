@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training from photographs to a file; needs the extra `train`."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import onnxruntime
@@ -9,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
+from training.checkpoints import read_settings  # noqa: E402
 from training.mask_data import LABELS, cut_patch, read_faces, read_image  # noqa: E402
-from training.mask_training_loop import Settings, Trainer, draw_epoch, read_settings, vary  # noqa: E402
+from training.mask_training_loop import Settings, Trainer, draw_epoch, vary  # noqa: E402
 from training.train_mask_classifier import SETTINGS_FILE, main  # noqa: E402
 
 SETTINGS = """
@@ -58,7 +61,7 @@ def test_one_command_leads_from_photographs_to_a_model_and_its_report(folder, ca
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(folder):
-    settings = read_settings(folder / "settings.yaml")
+    settings = read_settings(Settings, folder / "settings.yaml")
     rows = read_faces(folder, "train")
     patches = [cut_patch(read_image(row.image), row) for row in rows]
     whole, first, second = (Trainer(settings, "cpu") for _ in range(3))
@@ -82,9 +85,9 @@ def test_a_checkpoint_of_other_settings_is_refused_with_what_to_do(folder, capsy
 def test_an_epoch_holds_the_classes_in_their_shares_and_no_suspect_row(folder):
     labels = (folder / "labels.csv").read_text().replace("some,train,0", "some,train,1", 1)
     (folder / "labels.csv").write_text(labels)
-    fields = read_settings(folder / "settings.yaml").__dict__ | {"samples_per_epoch": 4000}
+    given = read_settings(Settings, folder / "settings.yaml")
     rows = read_faces(folder, "train")
-    drawn = draw_epoch(rows, Settings(**fields), epoch=0)
+    drawn = draw_epoch(rows, replace(given, samples_per_epoch=4000), epoch=0)
     shares = np.bincount([rows[index].label for index in drawn], minlength=3) / len(drawn)
     np.testing.assert_allclose(shares, [0.4, 0.4, 0.2], atol=0.03)
     assert not any(rows[index].suspect for index in drawn)
@@ -105,7 +108,7 @@ def test_a_crop_seen_again_is_much_like_the_first_but_not_the_same():
 
 
 def test_every_pass_uses_all_samples_of_the_epoch(folder, monkeypatch):
-    settings = read_settings(folder / "settings.yaml")
+    settings = read_settings(Settings, folder / "settings.yaml")
     rows = read_faces(folder, "train")
     patches = [cut_patch(read_image(row.image), row) for row in rows]
     trainer = Trainer(settings, "cpu")
@@ -118,7 +121,7 @@ def test_every_pass_uses_all_samples_of_the_epoch(folder, monkeypatch):
 
 def test_the_shipped_settings_are_complete():
     for path in (SETTINGS_FILE, SETTINGS_FILE.with_name("mask_teacher.yaml")):
-        assert len(read_settings(path).class_shares) == len(LABELS)
+        assert len(read_settings(Settings, path).class_shares) == len(LABELS)
 
 
 def test_a_teacher_that_is_missing_is_named_with_how_to_make_it(folder, capsys):
@@ -130,10 +133,8 @@ def test_a_teacher_that_is_missing_is_named_with_how_to_make_it(folder, capsys):
 
 
 def test_targets_are_shared_between_labels_and_teacher(folder):
-    settings = Settings(
-        **read_settings(folder / "settings.yaml").__dict__
-        | {"teacher_share": 0.5, "label_smoothing": 0.0}
-    )
+    given = read_settings(Settings, folder / "settings.yaml")
+    settings = replace(given, teacher_share=0.5, label_smoothing=0.0)
     trainer = Trainer(settings, "cpu", lambda crops: torch.full((len(crops), 3), 1 / 3))
     targets = trainer._targets(torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.tensor([1]))
     torch.testing.assert_close(targets, torch.tensor([[1 / 6, 4 / 6, 1 / 6]]))

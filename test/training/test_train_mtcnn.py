@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
 from mask_detector_ros.inference import create_session  # noqa: E402
+from training.checkpoints import read_settings  # noqa: E402
 from training.make_mtcnn_onnx import NETS  # noqa: E402
 from training.mtcnn_data import (  # noqa: E402
     NEGATIVE,
@@ -18,7 +19,7 @@ from training.mtcnn_data import (  # noqa: E402
     Samples,
 )
 from training.mtcnn_networks import SIDES, CascadeNetwork  # noqa: E402
-from training.mtcnn_settings import read_settings  # noqa: E402
+from training.mtcnn_settings import Settings  # noqa: E402
 from training.mtcnn_training_loop import (  # noqa: E402
     Batch,
     draw_epoch,
@@ -31,7 +32,7 @@ from training.mtcnn_training_loop import (  # noqa: E402
 )
 from training.train_mtcnn import SETTINGS_FILE, to_onnx  # noqa: E402
 
-SETTINGS = read_settings(SETTINGS_FILE)
+SETTINGS = read_settings(Settings, SETTINGS_FILE)
 
 
 def random_weights(name, seed=0):

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.mask_data import LABELS
-from training.two_stage.decision_settings import Settings
 from training.two_stage.decision_views import Crops
+from training.two_stage.training_settings import DecisionSettings
 from training.two_stage.view_geometry import efficient_overlap_loss, overlaps
 
 QUALITY = (0.35, 0.65)
@@ -25,7 +25,7 @@ def predicted_boxes(offsets: Tensor) -> Tensor:
 def decision_loss(
     outputs: dict[str, Tensor],
     crops: Crops,
-    settings: Settings,
+    settings: DecisionSettings,
     progress: float,
 ) -> Tensor:
     """Compute the loss of a batch.

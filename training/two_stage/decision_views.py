@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from training.mask_data import LABELS, LABELS_ONLY
-from training.two_stage.decision_settings import Settings
 from training.two_stage.harvest_proposals import BACKGROUND, FACE_OVERLAP, Proposals, judge
 from training.two_stage.image_store import ImageStore, cut_views, levels_for
 from training.two_stage.photographs import IGNORE
 from training.two_stage.training_run import LAYOUT, mixed_precision
+from training.two_stage.training_settings import DecisionSettings
 from training.two_stage.view_changes import change_light, degrade, occlude
 from training.two_stage.view_geometry import (
     boxes_in_views,
@@ -79,7 +79,11 @@ class CropMaker:
     """
 
     def __init__(
-        self, store: ImageStore, sources: list[str], proposals: Proposals, settings: Settings
+        self,
+        store: ImageStore,
+        sources: list[str],
+        proposals: Proposals,
+        settings: DecisionSettings,
     ) -> None:
         self._store, self._settings = store, settings
         device = store.pixels.device

@@ -19,7 +19,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mask_detector_ros import MaskDetector
-from training.checkpoints import write_whole
+from mask_detector_ros.imaging.boxes import intersection_over_union
+from mask_detector_ros.output_file import OutputFile
 from training.mask_augmentation import WITHOUT_MASK
 from training.mask_data import read_image
 from training.two_stage.photographs import Boxes, Photograph
@@ -57,16 +58,13 @@ def with_landmarks(
             )
             for photo in tqdm(photographs, "landmarks")
         }
-        write_whole(cache, lambda path: _save(path, targets))
+        with OutputFile(cache) as file:
+            np.savez_compressed(file.partial, **targets)
+            file.commit()
     known = np.load(cache)
     return [
         replace(p, landmarks=known[p.path.name]) if p.path.name in known else p for p in photographs
     ]
-
-
-def _save(path: Path, targets: dict[str, NDArray[np.float32]]) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, **targets)
 
 
 def match_landmarks(
@@ -82,18 +80,11 @@ def match_landmarks(
     for index, box in enumerate(photo.boxes):
         order = (bare, masked) if photo.kinds[index] == WITHOUT_MASK else (masked, bare)
         for boxes, points in order:
-            overlap = _overlaps(box, boxes)
+            overlap = intersection_over_union(box[None], boxes)[0]
             if overlap.max(initial=0) >= SAME_FACE:
                 landmarks[index] = points[overlap.argmax()]
                 break
     return landmarks
-
-
-def _overlaps(box: Boxes, boxes: Boxes) -> NDArray[np.float32]:
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.asarray(both / (areas - both), np.float32)
 
 
 def _run_yunet(network: ProposalNetwork, image: NDArray[np.uint8], threshold: float = 0.4) -> Found:

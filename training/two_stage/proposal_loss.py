@@ -12,8 +12,8 @@ from torch.nn import functional
 from training.mask_augmentation import WITHOUT_MASK
 from training.two_stage.image_store import NOTHING
 from training.two_stage.proposal_network import decode_boxes
-from training.two_stage.proposal_settings import Settings
 from training.two_stage.proposal_views import Views
+from training.two_stage.training_settings import ProposalSettings
 from training.two_stage.view_geometry import efficient_overlap_loss, intersections, overlaps
 
 CENTRE_RADIUS, CANDIDATES, OVERLAP_COST, OUTSIDE_COST = 2.5, 10, 3.0, 1e5
@@ -95,7 +95,7 @@ def proposal_loss(
     published: dict[str, Tensor],
     priors: Tensor,
     views: Views,
-    settings: Settings,
+    settings: ProposalSettings,
 ) -> Tensor:
     """Compute the loss of a batch.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.two_stage.image_store import NOTHING, ImageStore, cut_views, levels_for
 from training.two_stage.photographs import IGNORE
-from training.two_stage.proposal_settings import Settings
+from training.two_stage.training_settings import ProposalSettings
 from training.two_stage.view_changes import change_light, degrade
 from training.two_stage.view_geometry import (
     boxes_in_views,
@@ -42,7 +42,7 @@ class Views:
 class ViewMaker:
     """Draws views from a store, each for one face or for a photograph without faces."""
 
-    def __init__(self, store: ImageStore, settings: Settings) -> None:
+    def __init__(self, store: ImageStore, settings: ProposalSettings) -> None:
         self._store, self._settings = store, settings
         kinds = store.kinds
         self._rows, self._faces = torch.nonzero((kinds >= 0) & (kinds < IGNORE), as_tuple=True)

@@ -8,16 +8,15 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mask_detector_ros.errors import ModelError
-from training.checkpoints import write_whole
+from training.checkpoints import load_checkpoint, save_checkpoint
+from training.two_stage.training_settings import RunSettings
 
 LAYOUT = torch.channels_last
 """Memory format of pixels and weights for fast convolutions."""
@@ -55,27 +54,6 @@ def cosine(step: int, steps: int, warm_up: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-class RunSettings(Protocol):
-    """What a run takes from the settings, which are a dataclass.
-
-    Attributes:
-        seed: seed of all randomness.
-        cycles: number of steps of each cycle.
-        learning_rate: peak learning rate of the first cycle.
-        warm_up, weight_decay, gradient_limit: options of AdamW.
-        weight_average: decay of the running average per step.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    seed: int
-    cycles: list[int]
-    learning_rate: float
-    warm_up: int
-    weight_decay: float
-    gradient_limit: float
-    weight_average: float
-
-
 class TrainingRun:
     """A network, the running average of its weights, and an optimiser.
 
@@ -87,12 +65,16 @@ class TrainingRun:
     uninterrupted one.
 
     Args:
-        network: the network, on its device.
+        network: the network.
         settings: settings of the training, which a checkpoint must match.
+        device: the device to train on.
         freeze: whether to freeze the statistics of batch normalisation.
     """
 
-    def __init__(self, network: nn.Module, settings: RunSettings, freeze: bool) -> None:
+    def __init__(
+        self, network: nn.Module, settings: RunSettings, device: str, freeze: bool
+    ) -> None:
+        network.to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
         self.network, self.settings, self._freeze = network, settings, freeze
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.optimizer = self._make_optimizer()
@@ -139,18 +121,21 @@ class TrainingRun:
         self,
         loss_of_step: Callable[[int], Tensor],
         checkpoint: Path,
-        *,
         every: int,
-        report: Callable[[int, float], None],
     ) -> None:
-        """Run the remaining steps.
+        """Run the remaining steps, and print the loss at each checkpoint.
 
         Args:
             loss_of_step: computes the loss of the step with this number.
-            checkpoint: file written every `every` steps and after the last.
+            checkpoint: file to resume from if it exists; written every `every` steps and after the
+                last.
             every: steps between two checkpoints.
-            report: called with step and loss at each checkpoint.
+
+        Raises:
+            ModelError: the checkpoint was made with other settings.
         """
+        if checkpoint.is_file():
+            self.load(checkpoint)
         if self._freeze:
             freeze_statistics(self.network)
         else:
@@ -171,7 +156,7 @@ class TrainingRun:
             if self.step in accumulate(self.settings.cycles):
                 self._end_cycle()
             if self.step % every == 0 or self.step == self.steps:
-                report(self.step, float(loss.detach()))
+                print(f"step {self.step}: loss {float(loss.detach()):.3f}", flush=True)
                 self.save(checkpoint)
 
     @torch.no_grad()
@@ -183,7 +168,7 @@ class TrainingRun:
         torch._foreach_lerp_([averaged[n] for n in names], [current[n] for n in names], 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; an interrupted write leaves the old one intact."""
+        """Write a checkpoint."""
         state = {
             "settings": asdict(self.settings),
             "step": self.step,
@@ -193,7 +178,7 @@ class TrainingRun:
             "ends": self._ends,
             "result": self.result(),
         }
-        write_whole(path, partial(torch.save, state))
+        save_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint.
@@ -201,9 +186,7 @@ class TrainingRun:
         Raises:
             ModelError: it was made with other settings.
         """
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["settings"] != asdict(self.settings):
-            raise ModelError(f"{path} was made with other settings; delete it to start again")
+        state = load_checkpoint(path, self.settings)
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])

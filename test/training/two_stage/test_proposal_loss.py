@@ -7,13 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
+from training.checkpoints import read_settings  # noqa: E402
 from training.two_stage.image_store import NOTHING  # noqa: E402
 from training.two_stage.proposal_loss import assign, proposal_loss  # noqa: E402
 from training.two_stage.proposal_network import make_priors  # noqa: E402
-from training.two_stage.proposal_settings import read_settings  # noqa: E402
 from training.two_stage.proposal_views import Views  # noqa: E402
+from training.two_stage.training_settings import ProposalSettings  # noqa: E402
 
-SETTINGS = read_settings(Path(__file__).parents[3] / "training" / "proposal.yaml")
+SETTINGS = read_settings(ProposalSettings, Path(__file__).parents[3] / "training" / "proposal.yaml")
 PRIORS = make_priors(64, 64)
 FACE = [16.0, 16.0, 40.0, 48.0]
 

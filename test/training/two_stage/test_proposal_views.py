@@ -8,12 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
+from training.checkpoints import read_settings  # noqa: E402
 from training.two_stage.image_store import NOTHING, load_store  # noqa: E402
 from training.two_stage.photographs import read_photographs  # noqa: E402
-from training.two_stage.proposal_settings import read_settings  # noqa: E402
 from training.two_stage.proposal_views import ViewMaker  # noqa: E402
+from training.two_stage.training_settings import ProposalSettings  # noqa: E402
 
-SETTINGS = read_settings(Path(__file__).parents[3] / "training" / "proposal.yaml")
+SETTINGS = read_settings(ProposalSettings, Path(__file__).parents[3] / "training" / "proposal.yaml")
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class Settings:
 def make_run(freeze=False, **settings):
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
-    return TrainingRun(network, Settings(**settings), freeze)
+    return TrainingRun(network, Settings(**settings), "cpu", freeze)
 
 
 def take(run, checkpoint, until=None):
@@ -39,7 +39,7 @@ def take(run, checkpoint, until=None):
             raise KeyboardInterrupt
         return (run.network(torch.rand(4, 1, 3, 3)) - 1).square().mean()
 
-    run.run(loss, checkpoint, every=1, report=lambda step, loss: None)
+    run.run(loss, checkpoint, every=1)
     return run.result()
 
 
