@@ -146,6 +146,5 @@ def classify_crops(classifier: Classifier, crops: NDArray[np.uint8]) -> NDArray[
     count, side = crops.shape[:2]
     left = np.arange(count, dtype=np.float32) * side
     boxes = np.stack([left, 0 * left, left + side, 0 * left + side], axis=1)
-    faces = Faces(boxes, np.ones(count, np.float32), np.zeros((count, 5, 2), np.float32))
     image = np.ascontiguousarray(np.hstack(list(crops)))
-    return classifier(image, faces, margin=0.0).probabilities
+    return classifier(image, Faces.known(boxes), margin=0.0).probabilities

@@ -96,9 +96,10 @@ def build_report(
 
 def table_html(table: Table) -> str:
     """Render a text table as HTML."""
-    header = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
+    head, *lines = table.lines
+    header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     rows = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
     )
     caption = f"<caption>{escape(table.title)}</caption>"
     return f"<table>{caption}<thead><tr>{header}</tr></thead>\n<tbody>{rows}</tbody></table>"

@@ -33,8 +33,8 @@ def build_markdown(
 
 def table_markdown(table: Table) -> str:
     """Render a text table under its title."""
-    alignment = ["---", *["---:"] * (len(table.header) - 1)]
-    lines = [table.header, alignment, *table.rows]
+    header, *body = table.lines
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *body]
     rows = "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
     return f"**{_escape(table.title)}**\n\n{rows}"
 

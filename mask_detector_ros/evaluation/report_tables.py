@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mask_detector_ros.evaluation.dataset import LABELS
@@ -23,11 +23,16 @@ class Table:
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[object, ...]]
+
+    @property
+    def lines(self) -> list[tuple[str, ...]]:
+        """The header and the rows as text."""
+        return [self.header, *(tuple(map(str, row)) for row in self.rows)]
 
     def to_text(self) -> str:
         """Align the columns; the first holds text, the others numbers."""
-        lines = [self.header, *self.rows]
+        lines = self.lines
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
             "  ".join(
@@ -78,11 +83,8 @@ def groups_table(model: str, groups: Iterable[GroupFigures]) -> Table:
         ("faces", "count", "found", "labelled right", "bare faces", "of these called incorrect"),
         [
             (
-                row.group,
-                str(row.faces),
-                *map(str, (row.recall, row.label_accuracy)),
-                str(row.bare_faces),
-                str(row.bare_called_incorrect),
+                *(row.group, row.faces, row.recall, row.label_accuracy),
+                *(row.bare_faces, row.bare_called_incorrect),
             )
             for row in groups
         ],
@@ -92,10 +94,7 @@ def groups_table(model: str, groups: Iterable[GroupFigures]) -> Table:
 def false_faces_tables(summary: Summary) -> list[Table]:
     """One table, or none if the sizes of the photographs are unknown."""
     rows = [
-        (
-            row.images,
-            *map(str, (row.count, row.false_faces, row.per_image, row.per_megapixel)),
-        )
+        (row.images, row.count, row.false_faces, row.per_image, row.per_megapixel)
         for row in summary.false_faces
     ]
     header = ("images", "count", "false faces", "per image", "per megapixel")
@@ -110,8 +109,7 @@ def detection_table(figures: Iterable[DetectionFigures], min_overlap: float) -> 
         [
             (
                 row.size if row.state == ANY_STATE else f"{row.size}, {words(row.state)}",
-                str(row.faces),
-                *map(str, (row.recall, row.precision, row.average_precision, row.mean_iou)),
+                *(row.faces, row.recall, row.precision, row.average_precision, row.mean_iou),
             )
             for row in figures
         ],
@@ -125,7 +123,7 @@ def precision_table(point: PrecisionPoint) -> Table:
     return Table(
         f"{title} (threshold of the last stage {point.threshold:.3f})",
         ("faces", "recall"),
-        [(words(state), str(recall)) for state, recall in point.recall.items()],
+        [(words(state), recall) for state, recall in point.recall.items()],
     )
 
 
@@ -133,23 +131,14 @@ def classification_table(summary: Summary, sizes: list[str]) -> Table:
     return Table(
         "Classification of the known boxes",
         (
-            "model, faces",
-            "count",
-            "balanced accuracy, binary",
-            "of three classes",
-            "AUC",
-            "calibration error",
-            "bare called incorrect",
+            *("model, faces", "count", "balanced accuracy, binary", "of three classes", "AUC"),
+            *("calibration error", "bare called incorrect"),
         ),
         [
             (
-                f"{name}, {row.size}",
-                str(row.faces),
-                str(row.binary_balanced_accuracy),
-                str(row.balanced_accuracy),
-                str(row.auc),
-                str(row.calibration_error),
-                str(row.bare_called_incorrect),
+                *(f"{name}, {row.size}", row.faces, row.binary_balanced_accuracy),
+                *(row.balanced_accuracy, row.auc, row.calibration_error),
+                row.bare_called_incorrect,
             )
             for name, model in summary.models.items()
             for row in model.classification
@@ -162,7 +151,7 @@ def end_to_end_table(summary: Summary, sizes: list[str]) -> Table:
     rows = []
     for name, model in summary.models.items():
         for size in sizes:
-            shares = [str(row.share) for row in model.end_to_end if row.size == size]
+            shares = [row.share for row in model.end_to_end if row.size == size]
             rows.append((f"{name}, {size}", *shares))
     return Table(
         "End to end: share of the faces with the right box and the right label",
@@ -177,10 +166,7 @@ def confusion_tables(summary: Summary) -> list[Table]:
         Table(
             f"Confusion matrix of {name}, {row.size}, true label by row",
             ("", *map(words, LABELS)),
-            [
-                (words(label), *map(str, counts))
-                for label, counts in zip(LABELS, row.confusion, strict=True)
-            ],
+            [(words(label), *counts) for label, counts in zip(LABELS, row.confusion, strict=True)],
         )
         for name, model in summary.models.items()
         for row in model.classification

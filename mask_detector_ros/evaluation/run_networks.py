@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,7 @@ from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.dataset import LabelledImage
 from mask_detector_ros.evaluation.face_groups import LandmarkNetwork, typology_angles
 from mask_detector_ros.evaluation.label_columns import label_columns, to_data_set_labels
-from mask_detector_ros.evaluation.matching import (
-    IGNORED,
-    MIN_OVERLAP,
-    NO_MATCH,
-    match_by_score,
-)
+from mask_detector_ros.evaluation.matching import IGNORED, MIN_OVERLAP, NO_MATCH, match_by_score
 from mask_detector_ros.evaluation.perturb import GEOMETRIC, perturb
 from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.faces import Faces
@@ -53,29 +49,20 @@ class Labeller(Protocol):
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces: ...
 
 
-class CascadeLabels:
-    """The labels of the two-stage cascade; known boxes are labelled from a crop of each."""
-
-    def __init__(self, cascade: TwoStageCascade) -> None:
-        self._cascade = cascade
-        self.label_names, self.label_roles = cascade.label_names, cascade.label_roles
-
-    def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
-        labels = self._cascade.label(image, faces.boxes, margin)
-        return faces.with_probabilities(labels, self.label_names, self.label_roles)
-
-
 class DetectorLabels:
-    """The labels that a detector gave; those of known boxes come from a labeller."""
+    """The labels that a detector gave; `label` labels known boxes."""
 
-    def __init__(self, labeller: Labeller) -> None:
-        self._labeller = labeller
-        self.label_names, self.label_roles = labeller.label_names, labeller.label_roles
+    def __init__(
+        self,
+        detector: Labeller | TwoStageCascade,
+        label: Callable[[NDArray[np.uint8], Faces, float], Faces],
+    ) -> None:
+        self.label_names, self.label_roles = detector.label_names, detector.label_roles
+        self._label = label
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
-        if faces.label_names == self.label_names:
-            return faces
-        return self._labeller(image, faces, margin)
+        is_labelled = faces.label_names == self.label_names
+        return faces if is_labelled else self._label(image, faces, margin)
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,7 @@ class Networks:
         for model in models:
             if isinstance(cascade, TwoStageCascade) and not takes_classifier(stages, model):
                 name = detector
-                classifiers[name] = DetectorLabels(CascadeLabels(cascade))
+                classifiers[name] = DetectorLabels(cascade, cascade.label)
             else:
                 name = classifier_name(model)
                 session = create_session(find_classifier(name), name, backend, threads, options)
@@ -149,7 +136,7 @@ class Networks:
         def find(image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
             return server.find(image, settings, None)
 
-        return cls(find, local.settings, {name: DetectorLabels(labeller)}, local.margin)
+        return cls(find, local.settings, {name: DetectorLabels(labeller, labeller)}, local.margin)
 
 
 def predict(
@@ -170,6 +157,7 @@ def predict(
         perturbation: one of `perturb.PERTURBATIONS`, applied to all photographs; empty for none.
 
     Raises:
+        ParameterError: the perturbation applies to no photograph.
         SourceError: an image cannot be read.
     """
     chosen = networks.settings.detection_thresholds
@@ -180,9 +168,9 @@ def predict(
     paths: list[Path] = []
     sources: list[str] = []
     known = 0
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _FIELDS}
-    crop_parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    found_parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    parts: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
+    crop_parts: defaultdict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    found_parts: defaultdict[str, list[NDArray[np.float32]]] = defaultdict(list)
     for labelled in images:
         if labelled.is_whole_image and perturbation in GEOMETRIC:
             continue
@@ -191,7 +179,7 @@ def predict(
             image, labelled = perturb(perturbation, image, labelled)
         paths.append(labelled.path)
         sources.append(labelled.source)
-        truth = _as_faces(labelled.boxes)
+        truth = Faces.known(labelled.boxes)
         found, matches, overlaps = Faces.empty(), np.empty(0, np.int64), np.empty(0, np.float32)
         if not labelled.is_whole_image:
             found = networks.cascade(image, settings)
@@ -206,24 +194,28 @@ def predict(
             crop_parts[name].append(_classify(classifier, image, truth, crop_margin, columns))
             found_parts[name].append(_classify(classifier, image, found, networks.margin, columns))
         landmarks = place_landmarks(image, truth.boxes)
-        values: tuple[NDArray[Any], ...] = (
-            truth.boxes,
-            np.full(len(truth), index),
-            labelled.label_ids,
-            np.full(len(truth), not labelled.is_whole_image),
-            found.boxes,
-            found.scores,
-            np.full(len(found), index),
-            np.where(matches >= 0, matches + known, NO_MATCH),
-            overlaps,
-            np.array([image.shape[1::-1]], np.float32),
-            np.array([labelled.is_negative]),
-            landmarks,
-            typology_angles(image, landmarks),
-        )
-        for name, value in zip(_FIELDS, values, strict=True):
+        values = {
+            "truth_boxes": truth.boxes,
+            "truth_images": np.full(len(truth), index),
+            "truth_labels": labelled.label_ids,
+            "for_detection": np.full(len(truth), not labelled.is_whole_image),
+            "boxes": found.boxes,
+            "scores": found.scores,
+            "images": np.full(len(found), index),
+            "matches": np.where(matches >= 0, matches + known, NO_MATCH),
+            "overlaps": overlaps,
+            "sizes": np.array([image.shape[1::-1]], np.float32),
+            "negatives": np.array([labelled.is_negative]),
+            "truth_landmarks": landmarks,
+            "truth_tones": typology_angles(image, landmarks),
+        }
+        for name, value in values.items():
             parts[name].append(value)
         known += len(truth)
+    if not paths:
+        raise ParameterError(
+            f"{perturbation} leaves no photograph: all are cut-out faces; choose another --perturb"
+        )
     return Predictions(
         paths=tuple(paths),
         threshold=chosen[2],
@@ -235,34 +227,8 @@ def predict(
     )
 
 
-_FIELDS = (
-    "truth_boxes",
-    "truth_images",
-    "truth_labels",
-    "for_detection",
-    "boxes",
-    "scores",
-    "images",
-    "matches",
-    "overlaps",
-    "sizes",
-    "negatives",
-    "truth_landmarks",
-    "truth_tones",
-)
-
-
-def _as_faces(boxes: NDArray[np.float32]) -> Faces:
-    n = len(boxes)
-    return Faces(boxes, np.ones(n, np.float32), np.zeros((n, 5, 2), np.float32))
-
-
 def _classify(
-    classifier: Labeller,
-    image: NDArray[np.uint8],
-    faces: Faces,
-    margin: float,
-    columns: list[int],
+    classifier: Labeller, image: NDArray[np.uint8], faces: Faces, margin: float, columns: list[int]
 ) -> NDArray[np.float32]:
     """(N, 3) probabilities in the order of `LABELS`."""
     return to_data_set_labels(classifier(image, faces, margin).probabilities, columns)

@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
@@ -177,15 +176,11 @@ class TwoStageCascade:
         )
         return faces[non_max_suppression(faces.boxes, faces.scores, FACE_OVERLAP)]
 
-    def label(
-        self, image: Image | ImagePyramid, boxes: FloatArray, margin: float = -1.0
-    ) -> NDArray[np.float32]:
-        """(N, K) label probabilities of known boxes with this margin; negative for the network's
-        default."""
-        _, out = self._run_on_crops(
-            ImagePyramid.of(image), boxes, self._margin if margin < 0 else margin
-        )
-        return out["probabilities"]
+    def label(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
+        """Label known faces, as `Classifier` does."""
+        margin = self._margin if margin < 0 else margin
+        _, out = self._run_on_crops(ImagePyramid.of(image), faces.boxes, margin)
+        return faces.with_probabilities(out["probabilities"], self.label_names, self.label_roles)
 
     def _run_on_crops(
         self, image: ImagePyramid, boxes: FloatArray, margin: float

@@ -39,7 +39,7 @@ def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
         ours, theirs: one (N, 4) array of xmin, ymin, xmax, ymax for each frame.
     """
     matched = sum(
-        int((match_faces(_faces(a), _faces(b), MIN_AGREEMENT) >= 0).sum())
+        int((match_faces(Faces.known(a), Faces.known(b), MIN_AGREEMENT) >= 0).sum())
         for a, b in zip(ours, theirs, strict=True)
     )
     boxes = sum(len(a) + len(b) for a, b in zip(ours, theirs, strict=True))
@@ -67,10 +67,3 @@ def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, floa
     rest = np.asarray(y) - (slope * np.asarray(x) + intercept)
     variance = float(np.var(y))
     return float(slope), float(intercept), 1 - float(np.var(rest)) / variance if variance else 1.0
-
-
-def _faces(boxes: NDArray[np.float64]) -> Faces:
-    count = len(boxes)
-    return Faces(
-        boxes.astype(np.float32), np.ones(count, np.float32), np.zeros((count, 5, 2), np.float32)
-    )

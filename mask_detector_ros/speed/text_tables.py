@@ -31,11 +31,11 @@ def ratio_tables(summary: Sequence[Row]) -> list[Table]:
         ours = [row["name"] for row in group if row["name"] in compared]
         header = ["how many times as long", *(f"as {name}" for name in ours)]
         header += ["over floor", "cases"] if job == DETECT else ["cases"]
-        lines: list[tuple[str, ...]] = []
+        lines: list[tuple[object, ...]] = []
         for row in group:
             cells = [format_comparison(row["ratio_to"].get(name)) for name in ours]
             floor = [f"{row['over_floor']:.1f}"] if job == DETECT else []
-            lines.append((row["name"], *cells, *floor, str(row["cases"])))
+            lines.append((row["name"], *cells, *floor, row["cases"]))
         title = (
             f"{JOBS[job]}, threads {threads}: geometric mean over the cases"
             " [quartiles over rounds], by processor time"

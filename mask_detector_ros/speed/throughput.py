@@ -101,5 +101,5 @@ def throughput_table(
             rows.append({"backend": backend, "cameras": cameras, **times})
     head = ("backend", "cameras", "frames/s", "p50 ms", "p99 ms", "host ms", "on")
     keys = ("backend", "cameras", "calls_per_s", "p50_ms", "p99_ms", "host_ms", "on")
-    cells = [tuple(str(row[key]) for key in keys) for row in rows]
+    cells = [tuple(row[key] for key in keys) for row in rows]
     return Table("Throughput, 640x480", head, cells), rows, absent

@@ -89,3 +89,9 @@ def test_a_whole_cascade_is_refused_with_what_to_evaluate_instead(tmp_path):
     text = r"cascade.onnx is a single-file cascade.*was made from"
     with pytest.raises(ParameterError, match=text):
         Networks.load(values, ["mask_classifier"])
+
+
+def test_a_perturbation_that_leaves_no_photograph_says_so(networks, astronaut_file):
+    cut_out = labelled(astronaut_file, [[0, 0, 512, 512]], [1], is_whole_image=True)
+    with pytest.raises(ParameterError, match="edge leaves no photograph"):
+        predict([cut_out], networks, perturbation="edge")

@@ -65,10 +65,6 @@ def to_faces(records: list[dict[str, Any]]) -> Faces:
     names = tuple(sorted({record["label"] for record in records}))
     if not records:
         return Faces.empty()
-    return Faces(
-        np.array([record["box"] for record in records], np.float32),
-        np.ones(len(records), np.float32),
-        np.zeros((len(records), 5, 2), np.float32),
-        np.array([[name == record["label"] for name in names] for record in records], np.float32),
-        names,
-    )
+    labels = np.array([[name == r["label"] for name in names] for r in records], np.float32)
+    boxes = np.array([record["box"] for record in records])
+    return Faces.known(boxes).with_probabilities(labels, names)
