@@ -15,13 +15,14 @@ HOT = ("imaging/boxes.py", "imaging/crops.py", "faces.py", "classifier.py", "mtc
 
 
 def shared(directory: str) -> tuple[str, list[str]]:
-    """The files of a source directory, for share/mask_detector_ros/<directory>."""
+    """For the installation: the files of a source directory, for
+    share/mask_detector_ros/<directory>."""
     files = sorted(p for p in (ROOT / directory).glob("*") if p.is_file())
     return f"share/mask_detector_ros/{directory}", [str(p.relative_to(ROOT)) for p in files]
 
 
 def compiled() -> dict[str, Any]:
-    """The hot modules as extensions, compiled from the same source files."""
+    """For the installation: the hot modules as extensions, compiled from the same source files."""
     if os.environ.get("MASK_DETECTOR_CYTHON", "0") in ("", "0"):
         return {}
     # An option of setup() that pip asks for before it builds; importing Cython comes after.

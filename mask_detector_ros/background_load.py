@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load something slow in the background."""
+"""Load something slow, such as networks, in the background."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundLoad(Generic[Loaded]):
-    """Calls `load` in a separate thread; callers poll for the result.
+    """Calls `load` in a background thread; callers poll for the result.
 
     Args:
         load: called with a function that takes progress messages and a function that returns
@@ -36,17 +36,18 @@ class BackgroundLoad(Generic[Loaded]):
         self._thread.start()
 
     def take(self) -> Loaded | None:
-        """Return the result once; None before it is ready and after it was taken."""
+        """Return the result of the background load once; None before it is ready and after it was
+        taken."""
         return self._result.pop() if self._result else None
 
     def cancel(self, timeout: float | None = None) -> None:
-        """Give up and wait for the thread."""
+        """Cancel the background load and wait for its thread."""
         self._cancelled.set()
         self._thread.join(timeout)
         self._result.clear()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until `load` has succeeded or failed."""
+        """Wait until the background load has succeeded or failed."""
         self._thread.join(timeout)
 
     def _run(self) -> None:

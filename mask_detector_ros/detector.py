@@ -52,7 +52,7 @@ class MaskDetector:
     def load(
         cls, *, cancelled: Callable[[], bool] = lambda: False, **parameters: Any
     ) -> MaskDetector:
-        """Load the models.
+        """Load the models and make a MaskDetector.
 
         Args:
             cancelled: polled while engines are built, and while a frame waits for a server
@@ -69,7 +69,7 @@ class MaskDetector:
         return cls(Dispatch.load(values, cancelled), values)
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """Apply validated live parameters from the next image on."""
+        """Apply validated live parameters from the detector's next image on."""
         self._values = {**self._values, **values}
         self._settings = DetectionSettings.of(values)
         self.max_image_pixels = values["max_image_pixels"]
@@ -87,17 +87,17 @@ class MaskDetector:
 
     @property
     def backend(self) -> str:
-        """The library that ran the networks for the last image."""
+        """The library that ran the networks for the detector's last image."""
         return self._dispatch.networks.session.backend
 
     @property
     def device(self) -> str:
-        """The device, or the server, that ran them."""
+        """The device, or the server, that ran the networks for the detector's last image."""
         return self._dispatch.networks.session.device
 
     @property
     def backend_reason(self) -> str:
-        """Why this library and device were chosen."""
+        """Why the detector chose this library and device."""
         return self._dispatch.reason
 
     @property
@@ -125,7 +125,8 @@ class MaskDetector:
         return self._dispatch.wait_for_server(timeout)
 
     def close(self) -> None:
-        """Stop loading networks on a GPU, and close the connection to a server."""
+        """Close the detector: stop loading networks on a GPU, and close the connection to a
+        server."""
         self._dispatch.close()
 
     @overload
@@ -205,13 +206,13 @@ class FaceStream:
         self.reset()
 
     def configure(self, *, tracking: bool, smoothing: float, search_every: int) -> None:
-        """Apply the parameters from the next image on."""
+        """Apply the stream's parameters from the next frame on."""
         (self._privacy_tracker if tracking else self._tracker).reset()
         self._tracking, self._tracker.smoothing = tracking, smoothing
         self._search_every = search_every
 
     def reset(self) -> None:
-        """Forget all people seen so far. Ids are not reused."""
+        """Forget all people seen in the stream so far. Ids are not reused."""
         self._tracker.reset()
         self._privacy_tracker.reset()
         self._last_boxes = np.empty((0, 4), np.float32)
@@ -227,7 +228,7 @@ class FaceStream:
         return self.track(self.detect(image, stamp), stamp)
 
     def detect(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Detect and label the faces of the next frame; call `track` next.
+        """Detect and label the faces of the stream's next frame; call `track` next.
 
         Full-frame detection runs on every `search_every`-th frame and after a gap in the stamps,
         near-face search on the others.
@@ -258,15 +259,17 @@ class FaceStream:
         return self._tracker if self._tracking else self._privacy_tracker
 
     def count_people(self) -> dict[str, int]:
-        """Number of people seen since the start or the last reset, by label."""
+        """Number of people seen in the stream since the start or the last reset, by label."""
         names = self._detector.label_names
         return dict(zip(names, self._tracker.count_people(len(names)), strict=True))
 
     def unseen_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) predicted boxes of all tracks whose face was not found in the last image."""
+        """(M, 4) predicted boxes of all people of the stream whose face was not found in the last
+        frame."""
         return self._active_tracker.unseen_boxes()
 
     def raise_alerts(self, labels: Iterable[str], after: float) -> list[tuple[int, float]]:
-        """(track id, seconds) of tracks with such a label or role for `after` s; each once."""
+        """(track id, seconds) of the stream's tracks with such a label or role for `after` s; each
+        once."""
         wanted = find_labels(self._detector.label_names, self._detector.label_roles, labels)
         return self._tracker.raise_alerts(wanted, after)

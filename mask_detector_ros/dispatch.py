@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the networks that process an image: a server's, a GPU's, or the CPU's."""
+"""Dispatch images to the networks that process them: a server's, a GPU's, or the CPU's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalDispatch:
-    """Networks on this machine; with `auto` first on the CPU, then on the GPU.
+    """Dispatches images to networks on this machine; with `auto` first on the CPU, then on the GPU.
 
     Attributes:
         networks: the networks that process the next image.
@@ -57,7 +57,8 @@ class LocalDispatch:
 
     @classmethod
     def load(cls, values: Mapping[str, Any], cancelled: Callable[[], bool]) -> LocalDispatch:
-        """Load the networks that validated parameters select."""
+        """Load the networks on this machine that validated parameters select, and dispatch images
+        to them."""
         backend = choose_backend(values["backend"])
         options = replace(EngineOptions.of(values), cancelled=cancelled)
         networks = load_networks(values, backend, options)
@@ -75,7 +76,8 @@ class LocalDispatch:
     def find(
         self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
     ) -> Faces:
-        """Find and label the faces of an image; `auto` may switch networks before or during it."""
+        """Find and label the faces of an image on this machine; `auto` may switch networks before
+        or during it."""
         if self._engines is not None and (engines := self._engines.take()) is not None:
             self._on_cpu = self.networks
             self._use(engines)
@@ -101,7 +103,7 @@ class LocalDispatch:
 
     @property
     def engine_state(self) -> str:
-        """See `MaskDetector.engine_state`."""
+        """State of loading the GPU networks, see `MaskDetector.engine_state`."""
         if self._engine_failure:
             return f"failed: {self._engine_failure}"
         if self._engines is not None:
@@ -109,18 +111,18 @@ class LocalDispatch:
         return "ready" if self.networks.session.backend in GPU_BACKENDS else ""
 
     def wait_for_engines(self, timeout: float | None) -> None:
-        """See `MaskDetector.wait_for_engines`."""
+        """Wait for the GPU networks, see `MaskDetector.wait_for_engines`."""
         if self._engines is not None:
             self._engines.wait(timeout)
 
     def close(self) -> None:
-        """Stop loading networks on a GPU."""
+        """Stop loading networks on this machine's GPU."""
         if self._engines is not None:
             self._engines.cancel()
 
 
 class Dispatch:
-    """Tries the server first, if there is one, then this machine if allowed.
+    """Dispatches images to the server first, if there is one, then to this machine if allowed.
 
     Args:
         local: the networks of this machine; None if only the server may be used.
@@ -141,7 +143,8 @@ class Dispatch:
 
     @classmethod
     def load(cls, values: Mapping[str, Any], cancelled: Callable[[], bool]) -> Dispatch:
-        """Load or connect to the networks that validated parameters select.
+        """Load the networks on this machine or connect to the server's, as validated parameters
+        select.
 
         Raises:
             ParameterError: the parameters contradict each other.
@@ -170,25 +173,26 @@ class Dispatch:
 
     @property
     def reason(self) -> str:
-        """Why the networks of the last image were chosen."""
+        """Why the last image was dispatched to these networks."""
         if self._local is None or self.networks is not self._local.networks:
             return self.networks.reason
         return f"{self.server_state}; {self._local.reason}" if self._server else self._local.reason
 
     @property
     def server_state(self) -> str:
-        """`serving`, `connecting`, or `not serving: ...`; empty without a server."""
+        """State of the server: `serving`, `connecting`, or `not serving: ...`; empty without a
+        server."""
         return self._server.state if self._server is not None else ""
 
     @property
     def engine_state(self) -> str:
-        """See `MaskDetector.engine_state`."""
+        """State of loading the GPU networks, see `MaskDetector.engine_state`."""
         return self._local.engine_state if self._local is not None else ""
 
     def find(
         self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
     ) -> Faces:
-        """Find and label the faces of an image.
+        """Dispatch an image to the server or this machine; return its labelled faces.
 
         Raises:
             ServerError: only the server may be used, and it does not answer.
@@ -206,23 +210,23 @@ class Dispatch:
         return faces
 
     def wait_for_engines(self, timeout: float | None) -> None:
-        """See `MaskDetector.wait_for_engines`."""
+        """Wait for the GPU networks, see `MaskDetector.wait_for_engines`."""
         if self._local is not None:
             self._local.wait_for_engines(timeout)
 
     def wait_for_server(self, timeout: float | None) -> bool:
-        """See `MaskDetector.wait_for_server`."""
+        """Wait for the server, see `MaskDetector.wait_for_server`."""
         return self._server is not None and self._server.wait(timeout)
 
     def close(self) -> None:
-        """Stop loading networks, and close the connection to a server."""
+        """Stop loading local networks, and close the connection to the server."""
         for part in (self._local, self._server):
             if part is not None:
                 part.close()
 
 
 def connect_as(known: LoadedNetworks, options: ServerOptions) -> LoadedNetworks:
-    """Connect to a server that must give the same labels as known networks."""
+    """Connect to a server that must give the same labels as known networks on this machine."""
     labeller = known.labeller
     return connect_networks(
         replace(options, labels=labeller.label_names, roles=labeller.label_roles)
@@ -230,7 +234,7 @@ def connect_as(known: LoadedNetworks, options: ServerOptions) -> LoadedNetworks:
 
 
 def expected_sha256(values: Mapping[str, Any]) -> str:
-    """Hash of the weights that a server must have; empty for any."""
+    """Hash of the weights that a server must have to be dispatched to; empty for any."""
     if values["server_sha256"]:
         return "" if values["server_sha256"] == ANY else str(values["server_sha256"])
     return hash_networks(values["detector_model"], values["classifier_model"])

@@ -83,7 +83,7 @@ class Faces:
 
     @classmethod
     def empty(cls, label_names: Sequence[str] = ()) -> Faces:
-        """No faces, with arrays of the right shapes."""
+        """Faces of an image without any, with arrays of the right shapes."""
         return cls(
             np.empty((0, 4), np.float32),
             np.empty(0, np.float32),
@@ -125,7 +125,7 @@ class Faces:
         label_names: Sequence[str],
         label_roles: Sequence[str] = (),
     ) -> Faces:
-        """Return the same faces with the labels of a classifier's (N, K) probabilities."""
+        """Return the same Faces with the labels of a classifier's (N, K) probabilities."""
         return replace(
             self,
             probabilities=probabilities,
@@ -183,7 +183,7 @@ def face_record(
     score: float | None = None,
     landmarks: Sequence[Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """Describe a face as a JSON-ready dictionary, shared by commands, recorder and demo.
+    """Describe one of the Faces as a JSON-ready dictionary, shared by commands, recorder and demo.
 
     `box` is xmin, ymin, xmax, ymax in source pixels; `label` is an empty string without a label;
     `probabilities` has one number per label. `track_id` is missing without tracking. Fields

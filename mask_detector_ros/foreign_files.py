@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identify files that are not models, or models of another framework."""
+"""Identify foreign files: those that are not models, or models of another framework."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 
 
 def find_placeholder(head: bytes) -> str:
-    """Describe a file that was saved in place of another, and the remedy; empty for others.
+    """Identify a foreign file that was saved in place of another, with the remedy; empty for
+    others.
 
     Args:
         head: the first kilobytes of the file.
@@ -32,7 +33,7 @@ def find_placeholder(head: bytes) -> str:
 
 
 def find_foreign(head: bytes) -> str:
-    """Describe a file that is not a model, and the remedy; empty for anything else.
+    """Identify a foreign file, which is not a model, with the remedy; empty for anything else.
 
     Args:
         head: the first kilobytes of the file.
@@ -56,7 +57,7 @@ def find_foreign(head: bytes) -> str:
 
 
 def is_other_framework(head: bytes) -> bool:
-    """Whether a file is a model of Keras or TensorFlow, or an archive that may hold one."""
+    """Whether a foreign file is a model of Keras or TensorFlow, or an archive that may hold one."""
     return (
         head.startswith((HDF5_SIGNATURE, ZIP_SIGNATURE))
         or head[4:8] == TFLITE_SIGNATURE

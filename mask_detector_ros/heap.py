@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Return freed memory to the system."""
+"""Return freed heap memory to the system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MUCH_SMALLER = 4
 
 
 def trim_heap() -> None:
-    """Return freed memory to the system, which takes a few milliseconds.
+    """Return freed heap memory to the system, which takes a few milliseconds.
 
     Images of changing size, and models loaded in between, leave holes that glibc keeps: 80 MB after
     images of 3840x2160, and some megabytes for each lifecycle cycle of a working node.
@@ -25,13 +25,14 @@ def trim_heap() -> None:
 
 
 class HeapTrimmer:
-    """Returns memory when much smaller images follow large ones."""
+    """Returns heap memory when much smaller images follow large ones."""
 
     def __init__(self) -> None:
         self._largest = 0
 
     def before_image(self, pixels: int) -> None:
-        """Call before processing an image of this many pixels."""
+        """Trim the heap if it may be worth it; call before processing an image of this many
+        pixels."""
         if self._largest >= LARGE_IMAGE and pixels * MUCH_SMALLER <= self._largest:
             trim_heap()
             self._largest = 0

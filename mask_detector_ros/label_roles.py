@@ -71,7 +71,8 @@ _BARE = ({"face"}, {"bare"}, {"bare", "face"}, {"naked", "face"}, {"normal", "fa
 
 @cache
 def guess_roles(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Guess the role from each name, in some fifteen languages; `NO_ROLE` for other names.
+    """Guess the role of each label from its name, in some fifteen languages; `NO_ROLE` for other
+    names.
 
     Args:
         labels: names from a model, numbered ("0 Mask") or not.
@@ -80,7 +81,7 @@ def guess_roles(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_labels(text: str) -> tuple[str, ...]:
-    """The labels from a model's metadata.
+    """Read the label names from a model's metadata.
 
     Raises:
         ValueError: it is no JSON list of different names.
@@ -92,7 +93,7 @@ def read_labels(text: str) -> tuple[str, ...]:
 
 
 def read_roles(labels: Sequence[str], roles: object) -> tuple[str, ...]:
-    """The roles from a model's metadata, or those guessed from the label names.
+    """Read the role of each label from a model's metadata, or guess it from the label names.
 
     Args:
         labels: the model's labels.

@@ -95,7 +95,7 @@ class LiveView:
             self._stream.log(f"counts/{name}", lines, static=True)
 
     def show(self, image: NDArray[np.uint8], faces: Faces, seconds: float) -> None:
-        """Add a (H, W, 3) BGR frame and its faces, at a time of the source."""
+        """Show a (H, W, 3) BGR frame and its faces in the live view, at a time of the source."""
         self._stream.set_time("time", duration=seconds)
         for name, count in faces.count_labels().items():
             self._stream.log(f"counts/{name}", self._rerun.Scalars(count))
@@ -117,7 +117,7 @@ class LiveView:
         stream.log("camera/faces", boxes)
 
     def close(self) -> None:
-        """Finish the file and stop the page's server."""
+        """Finish the live view's file and stop its web server."""
         try:
             with self._file or contextlib.nullcontext():
                 self._stream.flush()

@@ -68,7 +68,8 @@ class ModelEntry:
 
 @cache
 def models_directory() -> Path:
-    """The folder of models.yaml: beside the source tree, or under `share` of an installation.
+    """The folder of the models and models.yaml: beside the source tree, or under `share` of an
+    installation.
 
     Raises:
         ModelError: the installation has no models.
@@ -81,12 +82,12 @@ def models_directory() -> Path:
 
 @cache
 def read_manifest() -> dict[str, ModelEntry]:
-    """The entries of models.yaml, by name."""
+    """The model entries of models.yaml, by name."""
     return parse_manifest((models_directory() / "models.yaml").read_bytes())
 
 
 def parse_manifest(content: bytes) -> dict[str, ModelEntry]:
-    """The entries of a models.yaml, by name.
+    """The model entries of a models.yaml given as text, by name.
 
     Raises:
         ModelError: it is not a valid models.yaml.
@@ -101,7 +102,7 @@ def parse_manifest(content: bytes) -> dict[str, ModelEntry]:
 
 
 def read_model(entry: ModelEntry) -> bytes:
-    """Read a model file of the package.
+    """Read one of the package's model files and check its hash.
 
     Raises:
         ModelError: the file is missing or is not the one that models.yaml describes.
@@ -118,7 +119,7 @@ def read_model(entry: ModelEntry) -> bytes:
 
 
 def find_detector(detector_model: str) -> dict[str, bytes]:
-    """Read a detector's networks by stage: `TWO_STAGES` or `THREE_STAGES`.
+    """Read a detector's model files by stage: `TWO_STAGES` or `THREE_STAGES`.
 
     Args:
         detector_model: one of `DETECTORS`, or a folder with one file per stage.
@@ -149,13 +150,12 @@ def _file_names(stages: tuple[str, ...]) -> str:
 
 
 def takes_classifier(networks: Mapping[str, bytes], classifier_model: str) -> bool:
-    """Whether a separate classifier labels the faces, rather than the detector."""
+    """Whether a detector model needs a separate classifier to label the faces."""
     return classifier_model != OWN_LABELS or "decision" not in networks
 
 
 def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes]:
-    """Read all networks that these parameters select, by name: the stages, then the classifier if
-    one is needed; or a single-file cascade.
+    """Read all model files that these parameters select, by name.
 
     Raises:
         ModelError: one is missing or damaged.
@@ -173,7 +173,7 @@ def find_networks(detector_model: str, classifier_model: str) -> dict[str, bytes
 
 
 def hash_networks(detector_model: str, classifier_model: str) -> str:
-    """The sha256 that identifies the weights that these parameters select, in hexadecimal.
+    """The sha256 that identifies the model files that these parameters select, in hexadecimal.
 
     It is the hash of the files' hashes, a line each: the stages in their order, then the
     classifier where one is needed.
@@ -187,12 +187,12 @@ def hash_networks(detector_model: str, classifier_model: str) -> str:
 
 
 def classifier_name(classifier_model: str) -> str:
-    """The name of a classifier; `OWN_LABELS` stands for the shipped one if one is needed."""
+    """The name of a classifier model; `OWN_LABELS` stands for the shipped one if one is needed."""
     return SHIPPED_CLASSIFIER if classifier_model == OWN_LABELS else classifier_model
 
 
 def find_cascade_graph(detector_model: str) -> bytes | None:
-    """Read a single-file cascade; None if the parameter does not name a file.
+    """Read the model file of a single-file cascade; None if the parameter does not name a file.
 
     Args:
         detector_model: the path of an ONNX file, or a value for `find_detector`.
@@ -203,7 +203,7 @@ def find_cascade_graph(detector_model: str) -> bytes | None:
 
 
 def find_classifier(classifier_model: str) -> bytes:
-    """Read a mask classifier.
+    """Read the model file of a mask classifier, by its name or path.
 
     Args:
         classifier_model: a name in models.yaml, or the path of an ONNX file; `OWN_LABELS` for
@@ -237,7 +237,7 @@ def _find_mistake(path: Path, head: bytes) -> str:
 
 
 def is_shipped(model: bytes) -> bool:
-    """Whether a model's content equals that of a file of the package."""
+    """Whether a model file's content equals that of a file of the package."""
     digest = hashlib.sha256(model).hexdigest()
     return any(entry.sha256 == digest for entry in read_manifest().values())
 

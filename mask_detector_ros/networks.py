@@ -66,7 +66,7 @@ PROBE = DetectionSettings(
 def load_networks(
     values: Mapping[str, Any], backend: str, options: EngineOptions
 ) -> LoadedNetworks:
-    """Load the networks selected by the parameters, and run them once.
+    """Load the networks that the parameters select, and run them once.
 
     Networks that are not part of the package run in an isolated process first.
 
@@ -85,7 +85,7 @@ def load_networks(
 
 
 def connect_networks(options: ServerOptions) -> LoadedNetworks:
-    """Connect to a whole detector on a server, and run it once.
+    """Connect to a server's networks (a whole detector), and run them once.
 
     Raises:
         ServerError: the server is unavailable, or does not answer in time.
@@ -104,7 +104,7 @@ def connect_networks(options: ServerOptions) -> LoadedNetworks:
 
 
 def try_out(networks: LoadedNetworks) -> None:
-    """Run networks on noise, with settings that make every candidate a face."""
+    """Try loaded networks on noise, with settings that make every candidate a face."""
     size = getattr(networks.cascade, "image_size", None) or (PROBE_SIDE, PROBE_SIDE)
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     networks.find(noise, PROBE, None)

@@ -21,7 +21,7 @@ def check_output(
     overwrite: bool = False,
     advice: str = "give another name with -o",
 ) -> None:
-    """Make sure that writing `path` destroys nothing.
+    """Check that writing an output file to `path` destroys nothing.
 
     Args:
         path: the file to write; devices and pipes are always allowed.
@@ -47,7 +47,7 @@ def check_output(
 
 
 def require_distinct(outputs: Iterable[Path]) -> None:
-    """Raise ParameterError if two outputs are one file."""
+    """Raise ParameterError if two output paths are one file."""
     seen: set[Path] = set()
     for path in outputs:
         # A link of that name is replaced, but the folder may be reached by one.
@@ -58,12 +58,12 @@ def require_distinct(outputs: Iterable[Path]) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether the path is a device, pipe or socket, which is never replaced."""
+    """Whether an output path is a device, pipe or socket, which is never replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 class OutputFile:
-    """A file in progress: a hidden file beside its final path until `commit`.
+    """An output file in progress: a hidden file beside its final path until `commit`.
 
     A context manager: at its end an uncommitted file is removed, and an older file of the same name
     is unchanged. A symbolic link of that name is replaced, not followed.
@@ -92,7 +92,7 @@ class OutputFile:
             self.partial.open("xb").close()
 
     def commit(self) -> None:
-        """Sync the file to disk and move it to its final path.
+        """Sync the output file to disk and move it to its final path.
 
         Raises:
             SourceError: that failed.
@@ -107,7 +107,7 @@ class OutputFile:
             os.replace(self.partial, self.path)
 
     def discard(self) -> None:
-        """Remove an uncommitted file."""
+        """Remove an uncommitted output file."""
         if self.partial != self.path:
             self.partial.unlink(missing_ok=True)
 
@@ -119,7 +119,7 @@ class OutputFile:
 
 
 def write_output(path: Path, data: bytes) -> None:
-    """Write a file atomically.
+    """Write an output file atomically.
 
     Raises:
         SourceError: it cannot be written; an older file of that name is unchanged.

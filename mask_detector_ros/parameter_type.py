@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One parameter: its allowed values, and the check of a given one."""
+"""Parameter: one parameter's type and allowed values, and the check of a given value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.errors import ParameterError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter and its allowed values.
+    """One parameter and its allowed values.
 
     Attributes:
         name: the same in Python, in ROS and (with dashes) on the command line.
@@ -41,7 +41,7 @@ class Parameter:
     live: bool = False
 
     def check(self, value: Any) -> Any:
-        """Validate `value` and convert it to the parameter's type.
+        """Validate a value for the parameter and convert it to the parameter's type.
 
         Raises:
             ParameterError: wrong type or out of range; the message names what is allowed.
@@ -91,7 +91,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The allowed values in words, for error messages and tables."""
+        """The parameter's allowed values in words, for error messages and tables."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.rule:

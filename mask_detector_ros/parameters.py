@@ -210,7 +210,7 @@ DRAWING_PARAMETERS = (
 
 
 def check_parameters(table: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete and validate parameters: the given value or the default of each.
+    """Complete and validate the detector's parameters: the given value or the default of each.
 
     Raises:
         ParameterError: an unknown name, a wrong type, or a value out of range.

@@ -82,12 +82,12 @@ class CameraModel:
         self._offset = np.array([roi.x_offset, roi.y_offset])
 
     def focal_length(self) -> float:
-        """Focal length in image pixels: the geometric mean over both axes."""
+        """The camera's focal length in image pixels: the geometric mean over both axes."""
         fx, fy = self._matrix[[0, 1], [0, 1]] / self._scale
         return float(np.sqrt(fx * fy))
 
     def rays(self, points: Array) -> Array:
-        """(N, 3) rays through (N, 2) pixels, with z of 1.
+        """(N, 3) rays through (N, 2) pixels of the camera, with z of 1.
 
         Raises:
             ImageError: the number of coefficients does not fit the distortion model.
@@ -111,7 +111,7 @@ class CameraModel:
 def locate(
     faces: Faces, camera: CameraModel, size: tuple[int, int], depth: Any = None
 ) -> Positions:
-    """Compute the positions of faces.
+    """Compute the 3D positions of faces.
 
     Args:
         faces: faces in image pixels.

@@ -143,7 +143,7 @@ class ResultMessages:
         )
 
     def alert(self, faces: Faces, i: int, seconds: float, header: Any) -> Any:
-        """Make a MaskAlert about face `i`, whose label has lasted the given seconds."""
+        """Make a MaskAlert message about face `i`, whose label has lasted the given seconds."""
         return self._make(
             ALERT,
             header=header,
@@ -154,7 +154,7 @@ class ResultMessages:
         )
 
     def label_info(self, label_names: Sequence[str], header: Any) -> Any:
-        """Make a LabelInfo: the labels, numbered in the model's order."""
+        """Make a LabelInfo message: the labels, numbered in the model's order."""
         classes = [
             self._make("vision_msgs/msg/VisionClass", class_id=k, class_name=name)
             for k, name in enumerate(label_names)

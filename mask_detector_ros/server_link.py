@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks on an inference server, with reconnection after restarts and network failures."""
+"""Link to the networks on an inference server, with reconnection after restarts and network
+failures."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServerLink:
-    """The networks of an explicitly chosen server; nothing else is used.
+    """Link to the networks of an explicitly chosen server; nothing else is used.
 
     Args:
         networks: connected networks.
@@ -70,7 +71,7 @@ class ServerLink:
     def find(
         self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
     ) -> Faces:
-        """Find and label the faces of an image.
+        """Find and label the faces of an image on the linked server.
 
         Raises:
             ServerError: the server does not answer in time, or is overloaded.
@@ -110,16 +111,17 @@ class ServerLink:
         return fresh
 
     def wait(self, timeout: float | None) -> bool:
-        """Whether the server serves; an explicit choice has connected or failed."""
+        """Wait until the explicitly chosen server has connected or failed; returns whether it
+        serves."""
         return not self.networks.session.lost
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the link to the server."""
         self.networks.session.close()
 
 
 class ServerWatch:
-    """Provides the networks of a server while they work, and reconnects otherwise.
+    """Watches a server: provides its networks while they work, and reconnects otherwise.
 
     A thread connects in the background, while another one may call `find`.
 
@@ -146,7 +148,8 @@ class ServerWatch:
     def find(
         self, image: NDArray[np.uint8], settings: DetectionSettings, near: FloatArray | None
     ) -> Faces | None:
-        """Find and label the faces of an image; None if the server does not, for any reason."""
+        """Find and label the faces of an image on the watched server; None if the server cannot,
+        for any reason."""
         if (networks := self.networks) is None:
             return None
         try:
@@ -169,7 +172,7 @@ class ServerWatch:
         self._wanted.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the networks are offered; returns whether they are."""
+        """Wait until the watched server's networks are ready; returns whether they are."""
         limit = None if timeout is None else time.monotonic() + timeout
         while self.networks is None and not self._stopped.is_set():
             if limit is not None and time.monotonic() > limit:
@@ -178,7 +181,7 @@ class ServerWatch:
         return self.networks is not None
 
     def close(self) -> None:
-        """Stop, and close the connection."""
+        """Stop watching the server, and close the connection."""
         self._stopped.set()
         self._wanted.set()
         # A connection attempt takes longer, and closes its connection by itself.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the package's files that are not Python."""
+"""Find the package's shared files, which are not Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).absolute().parent
 
 
 def find_shared(name: str, file: str) -> Path | None:
-    """The folder `name` that contains the given file; None if there is none.
+    """Find the folder `name` of shared files that contains the given one; None if there is none.
 
     It lies beside the source tree, or under `share` of an installation.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments beside this one, for packages that must not be installed in it.
+"""Make virtual environments beside this one, for packages that must not be installed in it.
 
 The benchmark's peers and the converters use them. `underlay/` makes the environment that this
 code runs in, before any package is installed.
@@ -24,31 +24,32 @@ _OF_THIS_ENVIRONMENT = (
 
 
 class InstallError(MaskDetectorError):
-    """Packages cannot be installed; the message gives pip's reason."""
+    """Packages cannot be installed in a virtual environment; the message gives pip's reason."""
 
 
 def clean_variables(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables of a child process in another environment."""
+    """The environment variables of a child process in another virtual environment."""
     return {k: v for k, v in variables.items() if k not in _OF_THIS_ENVIRONMENT}
 
 
 def python_of(home: Path) -> Path:
-    """The interpreter of an environment."""
+    """The Python interpreter of a virtual environment."""
     return home / "bin" / "python"
 
 
 def is_current(stamp: Path, facts: Sequence[str]) -> bool:
-    """Whether `stamp` was written by `set_stamp` for these facts and this Python."""
+    """Whether a virtual environment's `stamp` was written by `set_stamp` for these facts and this
+    Python."""
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == _fingerprint(facts)
 
 
 def set_stamp(stamp: Path, facts: Sequence[str]) -> None:
-    """Record what an environment was made from, once it is complete."""
+    """Record what a virtual environment was made from, once it is complete."""
     stamp.write_text(_fingerprint(facts), encoding="utf-8")
 
 
 def make(home: Path, *installs: Sequence[str]) -> None:
-    """Recreate an environment.
+    """Recreate a virtual environment.
 
     Args:
         home: its folder.
@@ -64,7 +65,7 @@ def make(home: Path, *installs: Sequence[str]) -> None:
 
 
 def install(home: Path, *arguments: str, **variables: str) -> None:
-    """Run `pip install` with these arguments and variables in an environment.
+    """Run `pip install` with these arguments and variables in a virtual environment.
 
     Raises:
         InstallError: the packages cannot be installed.

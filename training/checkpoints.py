@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints, and the settings that they must match."""
+"""Write checkpoints so that an interruption does not damage them."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ Metric = Callable[[Labels, Probabilities], float]
 
 
 def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[np.uint8]:
-    """(N, size, size, 3) crops of labelled boxes, as the library cuts them.
+    """(N, size, size, 3) crops of labelled boxes to evaluate the mask classifier on, as the library
+    cuts them.
 
     A photograph that is itself a crop has no context to add: it is cut without margin.
     """
@@ -52,7 +53,8 @@ def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[n
 
 
 def three_class(labels: Labels, probabilities: Probabilities) -> float:
-    """Balanced accuracy: mean recall over the classes; NaN without a face."""
+    """Score of the mask classifier with three classes: balanced accuracy, the mean recall over the
+    classes; NaN without a face."""
     if not len(labels):
         return float("nan")
     found = probabilities.argmax(axis=1) == labels
@@ -60,14 +62,15 @@ def three_class(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def binary(labels: Labels, probabilities: Probabilities) -> float:
-    """Balanced accuracy of mask against bare face, by the more probable of the two, on their
-    rows."""
+    """Score of the mask classifier with two classes: balanced accuracy of mask against bare face,
+    by the more probable of the two, on their rows."""
     rows = labels < 2
     return three_class(labels[rows], probabilities[rows, :2])
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
-    """Expected calibration error of the most probable label, in bins of equal width.
+    """Expected calibration error of the mask classifier's most probable label, in bins of equal
+    width.
 
     Naeini et al., 2015; the form of Guo et al., 2017 (https://arxiv.org/abs/1706.04599).
     """
@@ -81,7 +84,7 @@ def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
 def bootstrap_interval(
     metric: Metric, labels: Labels, probabilities: Probabilities, groups: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """95 % percentile interval of a metric by bootstrap over whole groups."""
+    """95 % percentile interval of a mask classifier's score by bootstrap over whole groups."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     values = []
@@ -95,7 +98,7 @@ def bootstrap_interval(
 
 
 def classify(model: Path, crops: NDArray[np.uint8]) -> Probabilities:
-    """(N, K) probabilities of a model that takes uint8 crops."""
+    """(N, K) probabilities of the evaluated mask classifier, which takes uint8 crops."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     batches = np.split(crops, range(256, len(crops), 256))
@@ -103,7 +106,7 @@ def classify(model: Path, crops: NDArray[np.uint8]) -> Probabilities:
 
 
 def format_report(model: Path, rows: list[FaceRow], crops: NDArray[np.uint8]) -> str:
-    """The figures of a model on `rows`, as text."""
+    """Format the evaluation of a mask classifier on `rows` as text."""
     probabilities = classify(model, crops)
     labels = np.array([row.label for row in rows])
     sides = np.array([row.side for row in rows])

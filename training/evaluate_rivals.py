@@ -55,7 +55,7 @@ Find = Callable[[NDArray[np.uint8]], Faces]
 
 
 class RivalLabels:
-    """The labels that another detector gives with its detections; it cannot label known boxes."""
+    """The labels that a rival detector gives with its detections; it cannot label known boxes."""
 
     def __init__(self, rival: Rival) -> None:
         self.label_names = rival.label_names
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_table(args: argparse.Namespace) -> int:
-    """Print a row for each detector; return the exit code."""
+    """Evaluate the rivals and print a row for each detector; return the exit code."""
     dataset = read_dataset(args.dataset, args.split, sources=args.source)
     candidates, times = load_candidates(args)
     images = [image for image in dataset.images if not image.is_whole_image]
@@ -111,7 +111,7 @@ def print_table(args: argparse.Namespace) -> int:
 
 
 def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
-    """The detectors to evaluate, and the detectors to time, by name."""
+    """Load the rivals to evaluate, and the detectors to time, by name."""
     default = check_parameters(DETECTOR_PARAMETERS, {"threads": args.threads})
     candidates: dict[str, Networks] = {}
     times: dict[str, Find] = {}
@@ -132,13 +132,14 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
 
 
 def as_detector(rival: Rival, settings: DetectionSettings) -> Find:
-    """The other detector at a score threshold of 0.5, as it is timed."""
+    """A rival at a score threshold of 0.5, as it is timed."""
     chosen = replace(settings, detection_thresholds=(0.5, 0.5, 0.5))
     return lambda image: rival(image, chosen)
 
 
 def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
-    """Median milliseconds per frame, with the candidates interleaved on each photograph."""
+    """Median milliseconds per frame of our detector and the rivals, interleaved on each
+    photograph."""
     step = max(1, len(images) // TIMED_IMAGES)
     spent: dict[str, list[float]] = {name: [] for name in candidates}
     for labelled in [images[0], *images[::step]]:
@@ -152,7 +153,7 @@ def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> d
 
 
 def table_row(name: str, milliseconds: float, summary: Summary) -> tuple[str, ...]:
-    """One line of the table."""
+    """One line of the table that compares the rivals."""
     point, (model,) = summary.at_precision.recall, summary.models.values()
     recalls = [str(point[label]) if point else "-" for label in ("any", *LABELS)]
     (average,) = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export the mask classifier to the shipped ONNX file."""
+"""Export the trained mask classifier to the shipped ONNX file."""
 
 from __future__ import annotations
 

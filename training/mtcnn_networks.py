@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""P-, R- and O-Net in torch, with conversion from and to the weights of
+"""MTCNN's P-, R- and O-Net in torch, with conversion from and to the weights of
 training/make_mtcnn_onnx.py.
 
 They have the same layers as the shipped files, and thus the same cost. Zhang et al., "Joint Face
@@ -23,7 +23,7 @@ SIDES = {"pnet": 12, "rnet": 24, "onet": 48}
 
 
 class CascadeNetwork(nn.Module):
-    """One network of the cascade, on crops of its own size.
+    """One network of MTCNN in torch, on crops of its own size.
 
     Args:
         name: `pnet`, `rnet` or `onet`.
@@ -51,7 +51,8 @@ class CascadeNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Compute (N, 5 or 15) outputs of (N, 3, side, side) BGR pixels, 0 to 255.
+        """Compute the (N, 5 or 15) outputs of an MTCNN network for (N, 3, side, side) BGR pixels, 0
+        to 255.
 
         These are the face logit, four box offsets and, from O-Net, five x and five y of landmarks,
         relative to the crop's side.
@@ -60,13 +61,14 @@ class CascadeNetwork(nn.Module):
         return outputs.flatten(1)
 
     def move_operating_point(self, score: float, threshold: float) -> None:
-        """Shift the scores so that `score` becomes `threshold`; their order does not change."""
+        """Shift the scores of an MTCNN network so that `score` becomes `threshold`; their order
+        does not change."""
         move = np.log(threshold / (1 - threshold)) - np.log(score / (1 - score))
         with torch.no_grad():
             self.layers[-1].bias[0] += move
 
     def weights(self) -> Weights:
-        """The current weights in clean form."""
+        """The current weights of an MTCNN network in clean form."""
         convolutions, dense, slopes = [], [], []
         for layer in self.layers:
             if isinstance(layer, nn.PReLU):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """How samples are harvested and the networks trained."""
+    """The settings of MTCNN's training: how samples are harvested and the networks trained."""
 
     seed: int
     passes: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train one network of the cascade on its samples."""
+"""MTCNN's training loop: train one network of the cascade on its samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ MIRRORED = [1, 0, 2, 4, 3, 6, 5, 7, 9, 8]
 
 
 def draw_epoch(samples: Samples, settings: Settings, count: int, seed: int) -> NDArray[np.int64]:
-    """Draw the sample indices of one epoch, with the configured shares of kinds and mask states."""
+    """Draw the sample indices of one epoch of MTCNN's training, with the configured shares of kinds
+    and mask states."""
     weights = np.zeros(len(samples))
     for kind, share in zip((NEGATIVE, PART, POSITIVE), settings.kind_shares, strict=True):
         for label, part in [(-1, 1.0)] if kind == NEGATIVE else enumerate(settings.label_shares):
@@ -36,7 +37,8 @@ def draw_epoch(samples: Samples, settings: Settings, count: int, seed: int) -> N
 
 @dataclass
 class Batch:
-    """Samples as tensors: `pixels` (N, 3, side, side) float32, the others as in `Samples`."""
+    """A batch of MTCNN's training: `pixels` (N, 3, side, side) float32, the others as in
+    `Samples`."""
 
     pixels: Tensor
     kinds: Tensor
@@ -45,7 +47,7 @@ class Batch:
 
 
 def take_batch(samples: Samples, rows: NDArray[np.int64]) -> Batch:
-    """Select samples as tensors on the CPU."""
+    """Take a batch of MTCNN's training samples as tensors on the CPU."""
     return Batch(
         torch.from_numpy(samples.crops[rows]).permute(0, 3, 1, 2).float(),
         torch.from_numpy(samples.kinds[rows]),
@@ -55,7 +57,7 @@ def take_batch(samples: Samples, rows: NDArray[np.int64]) -> Batch:
 
 
 def mirror(batch: Batch, chosen: Tensor) -> Batch:
-    """Mirror the chosen (N,) samples, left to right."""
+    """Mirror the chosen (N,) samples of an MTCNN training batch, left to right."""
     offsets = batch.offsets[:, [2, 1, 0, 3]] * torch.tensor([-1.0, 1.0, -1.0, 1.0])
     landmarks = batch.landmarks[:, MIRRORED].clone()
     landmarks[:, :5] = 1 - landmarks[:, :5]
@@ -69,7 +71,8 @@ def mirror(batch: Batch, chosen: Tensor) -> Batch:
 
 
 def change_light(pixels: Tensor) -> Tensor:
-    """Random brightness, contrast, colour, sharpness and noise of (N, 3, H, W) pixels."""
+    """Change brightness, contrast, colour, sharpness and noise of an MTCNN training batch's (N, 3,
+    H, W) pixels at random."""
     count, side = len(pixels), pixels.shape[-1]
     coarse = functional.interpolate(
         functional.avg_pool2d(pixels, 2), size=(side, side), mode="bilinear"
@@ -88,8 +91,8 @@ def _some(count: int, share: float) -> Tensor:
 
 
 def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = False) -> Tensor:
-    """Cross-entropy of the hardest samples, plus box loss, plus landmark loss if there are
-    landmarks.
+    """Loss of an MTCNN training batch: cross-entropy of the hardest samples, plus box loss, plus
+    landmark loss if there are landmarks.
 
     With `quality`, the target score of a sample is the overlap of its predicted box with the face
     (Li et al., 2020, "Generalized Focal Loss", https://arxiv.org/abs/2006.04388): suppression then
@@ -121,7 +124,8 @@ def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = F
 
 
 def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """(N,) generalised intersection over union of the boxes given by two (N, 4) offsets.
+    """For MTCNN's box loss: (N,) generalised intersection over union of the boxes given by two (N,
+    4) offsets.
 
     Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes; below 0, down to
     -1, for distant boxes.
@@ -132,7 +136,8 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
-    """(N,) intersection over union of the boxes given by two (N, 4) offsets."""
+    """For MTCNN's training loop: (N,) intersection over union of the boxes given by two (N, 4)
+    offsets."""
     shared, union, _ = _areas(a, b)
     return shared / union
 
@@ -161,7 +166,7 @@ def fine_tune(
     *,
     quality: bool = False,
 ) -> CascadeNetwork:
-    """Train a network on its samples; return the average of its weights, on the CPU.
+    """Fine-tune one MTCNN network on its samples; return the average of its weights, on the CPU.
 
     Args:
         network: the network to start from; it is modified.

@@ -57,7 +57,7 @@ side."""
 
 @dataclass
 class Crops:
-    """Crops with their labels.
+    """Crops with their labels, to learn painted masks from.
 
     Attributes:
         pixels: (N, S, S, 3) uint8 BGR.
@@ -73,7 +73,8 @@ class Crops:
 def cut_crops(
     photographs: list[Photograph], size: int, margin: float, rng: np.random.Generator
 ) -> Crops:
-    """Two jittered crops of each face, painted bare faces, and background."""
+    """Cut crops to learn painted labels from: two jittered ones of each face, painted bare faces,
+    and background."""
     parts: list[tuple[NDArray[np.uint8], NDArray[np.int64], int]] = []
     for photograph in photographs:
         if photograph.suspect:
@@ -107,7 +108,7 @@ def cut_crops(
 
 
 def jitter(boxes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Jitter (N, 4) boxes as proposals would frame them."""
+    """Jitter (N, 4) boxes of the crops for painted labels as proposals would frame them."""
     centre_noise, size_noise, side_noise = JITTER
     sides = boxes[:, 2:] - boxes[:, :2]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 + rng.normal(0, centre_noise, sides.shape) * sides
@@ -117,19 +118,19 @@ def jitter(boxes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """Convert (N, S, S, 3) uint8 to (N, 3, S, S) float32."""
+    """Convert (N, S, S, 3) uint8 crops for painted labels to (N, 3, S, S) float32."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
 
 
 @torch.no_grad()
 def answers(network: nn.Module, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
-    """The network's outputs for crops, by task."""
+    """The outputs of the network that learns painted labels, by task."""
     parts = [network(to_tensor(pixels[at : at + 256])) for at in range(0, len(pixels), 256)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def teach(network: nn.Module, crops: Crops, rng: np.random.Generator, steps: int) -> nn.Module:
-    """Train a copy of the network; the original is unchanged."""
+    """Train a copy of the network on painted labels; the original is unchanged."""
     before = answers(network, crops.pixels)
     own = torch.softmax(before["labels"], dim=1)
     labels, kinds = torch.from_numpy(crops.labels), torch.from_numpy(crops.kinds)
@@ -169,7 +170,8 @@ def teach(network: nn.Module, crops: Crops, rng: np.random.Generator, steps: int
 
 
 def between(before: nn.Module, after: nn.Module, share: float) -> nn.Module:
-    """Interpolate between the weights of two networks: 0 gives `before`, 1 gives `after`."""
+    """Interpolate between the weights before and after learning painted labels: 0 gives `before`, 1
+    gives `after`."""
     network = copy.deepcopy(before)
     with torch.no_grad():
         for value, end in zip(network.parameters(), after.parameters(), strict=True):

@@ -32,7 +32,7 @@ def paint_mask(
     *,
     incorrectly: bool = False,
 ) -> NDArray[np.uint8]:
-    """Paint a mask on a bare, roughly upright face.
+    """Paint a synthetic mask on a bare, roughly upright face.
 
     Args:
         image: (H, W, 3) uint8 BGR.

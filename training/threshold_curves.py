@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_curves(args: argparse.Namespace) -> int:
-    """Print a line for each pair of thresholds; return the exit code."""
+    """Print a line of the threshold curves for each pair of thresholds; return the exit code."""
     values = check_parameters(DETECTOR_PARAMETERS, {"detector_model": args.detector_model})
     images = [i for i in read_dataset(args.dataset, args.split).images if not i.is_whole_image]
     networks = Networks.load(values, [])

@@ -47,7 +47,7 @@ TEACHER = "efficientnet_lite"
 
 
 def make_network(settings: DecisionSettings, pretrained: bool = True) -> nn.Module:
-    """Make the network named in the settings.
+    """Make the decision network (or its teacher) named in the settings.
 
     Raises:
         ModelError: there is no network of that name.
@@ -63,7 +63,7 @@ def make_network(settings: DecisionSettings, pretrained: bool = True) -> nn.Modu
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained teacher.
+    """A trained teacher of the decision network.
 
     Attributes:
         network: in evaluation mode.
@@ -75,7 +75,7 @@ class Teacher:
 
     @classmethod
     def load(cls, path: Path, device: str) -> Teacher:
-        """Read a teacher that `train` wrote.
+        """Read a teacher of the decision network that `train` wrote.
 
         Raises:
             ModelError: there is no such file.
@@ -95,7 +95,7 @@ class Teacher:
 
 
 class DecisionTraining:
-    """Trains one network on one device."""
+    """Trains the decision network or its teacher on one device."""
 
     def __init__(self, maker: CropMaker, settings: DecisionSettings, device: str) -> None:
         self._maker, self._settings, self._device = maker, settings, torch.device(device)
@@ -103,7 +103,7 @@ class DecisionTraining:
         self.run = TrainingRun(make_network(settings), settings, device, freeze=False)
 
     def loss(self, step: int) -> Tensor:
-        """The loss of the step with this number."""
+        """The decision network's loss at the step with this number."""
         settings = self._settings
         crops = self._maker.draw(settings.batch_size, settings.crop_size)
         with mixed_precision(self._device):
@@ -112,7 +112,8 @@ class DecisionTraining:
 
 
 def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMaker:
-    """Read the photographs and run the proposal network over them."""
+    """Load the photographs and run the proposal network over them, for crops to train the decision
+    network on."""
     published = load_published(args.published / "yunet_n.pth", "n").eval()
     proposer = load_proposer(args.proposal, args.published)
     photographs = with_landmarks(read_photographs(args.data, "train"), published, args.landmarks)
@@ -132,7 +133,8 @@ def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMake
 def make_crop_maker(
     store: ImageStore, sources: list[str], proposer: ProposalNetwork, settings: DecisionSettings
 ) -> CropMaker:
-    """Make the source of crops; label-only and painted photographs have no proposals."""
+    """Make the source of crops for the decision network; label-only and painted photographs have no
+    proposals."""
     only = torch.tensor([s in LABELS_ONLY for s in sources], device=store.sources.device)
     searched = torch.nonzero(~only[store.sources] & ~store.painted)[:, 0]
     proposals = harvest(
@@ -147,7 +149,7 @@ def make_crop_maker(
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train and export."""
+    """Train and export the decision network."""
     settings = read_settings(DecisionSettings, args.settings)
     maker = load_crops(args, settings)
     if settings.teacher_share > 0:
@@ -161,7 +163,8 @@ def train(args: argparse.Namespace) -> None:
 
 
 def load_proposer(path: Path, published: Path) -> ProposalNetwork:
-    """Load the network that `training.train_proposal` exported, from its checkpoint.
+    """Load the proposal network that `training.train_proposal` exported, from its checkpoint, to
+    train the decision network behind it.
 
     Args:
         path: path of the checkpoint.
@@ -183,7 +186,7 @@ def load_proposer(path: Path, published: Path) -> ProposalNetwork:
 
 
 def write_network(network: nn.Module, settings: DecisionSettings, args: argparse.Namespace) -> None:
-    """Calibrate and export the network, or save the teacher."""
+    """Calibrate and export the decision network, or save the teacher."""
     args.output.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(network, DecisionTeacher):
         state = {"network": network.state_dict(), "crop_size": settings.crop_size}
@@ -213,7 +216,7 @@ def write_network(network: nn.Module, settings: DecisionSettings, args: argparse
 
 @torch.no_grad()
 def label_logits(network: DecisionNetwork, crops: NDArray[np.uint8]) -> Tensor:
-    """(N, K) label logits of (N, S, S, 3) uint8 crops."""
+    """The decision network's (N, K) label logits of (N, S, S, 3) uint8 crops."""
     parts = torch.from_numpy(crops).split(256)
     outputs = [network(part.permute(0, 3, 1, 2).float())["labels"] for part in parts]
     return torch.cat(outputs)

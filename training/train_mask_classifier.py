@@ -33,7 +33,7 @@ SETTINGS_FILE = Path(__file__).with_name("mask_classifier.yaml")
 
 
 def read_patches(rows: list[FaceRow]) -> list[FacePatch]:
-    """Read the faces of all rows, decoding each photograph once."""
+    """Read the faces of all rows to train the mask classifier on, decoding each photograph once."""
     by_image: dict[Path, list[int]] = {}
     for index, row in enumerate(rows):
         by_image.setdefault(row.image, []).append(index)
@@ -45,7 +45,7 @@ def read_patches(rows: list[FaceRow]) -> list[FacePatch]:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, calibrate on the validation split, export, report."""
+    """Train the mask classifier, calibrate it on the validation split, export it, report."""
     settings = read_settings(Settings, args.settings)
     teacher = Teacher(args.teacher, args.threads) if settings.teacher_share > 0 else None
     trainer = Trainer(settings, args.device, teacher)

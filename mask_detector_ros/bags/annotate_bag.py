@@ -32,7 +32,7 @@ BAG_VERSION: Literal[8] = 8
 
 @dataclass
 class Totals:
-    """Totals of a run.
+    """The totals of a run over a bag.
 
     Attributes:
         images: number processed, including unusable ones.
@@ -154,7 +154,7 @@ class _Run:
         self._faces = dict.fromkeys(detector.label_names, 0)
 
     def process(self, bag: Bag, raw: RawMessage) -> None:
-        """Process an image, or reuse its faces from the journal."""
+        """Process an image of the bag, or reuse its faces from the journal."""
         self._images += 1
         topic = raw.topic
         try:
@@ -204,7 +204,7 @@ class _Run:
             return None, str(error)
 
     def totals(self, damage: Damage) -> Totals:
-        """The totals so far."""
+        """The totals of the run over the bag so far."""
         people = dict.fromkeys(self._label_names, 0)
         for stream in self._streams.values():
             for label, count in stream.count_people().items():

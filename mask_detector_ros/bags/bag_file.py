@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of all bag file formats."""
+"""BagFile: the interface of all bag file formats, with their common parts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Damage:
         self.lines: list[str] = []
 
     def report(self, line: str) -> None:
-        """Add a sentence unless it is known, since a file is read more than once."""
+        """Add a sentence on the bag file's damage unless it is known, since a file is read more
+        than once."""
         if line not in self.lines:
             self.lines.append(line)
 
@@ -92,7 +93,7 @@ class RawMessage(NamedTuple):
 
 
 class BagFile(ABC):
-    """A file of a bag; what is damaged in it goes to `damage`.
+    """One file of a bag, in any format.
 
     Attributes:
         others: types of the topics without images, by topic.
@@ -110,10 +111,10 @@ class BagFile(ABC):
 
     @abstractmethod
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        """The images of these topics, in time order as far as the file is ordered."""
+        """Read a bag file's images on these topics, in time order as far as the file is ordered."""
 
     def channels(self) -> list[Channel]:
-        """The image channels; other channels are ignored."""
+        """The image channels of a bag file; other channels are ignored."""
         counts = self._counts()
         return [replace(c, count=counts.get(number, 0)) for number, c in self._known.items()]
 
@@ -138,14 +139,15 @@ class BagFile(ABC):
 
 
 def image_kind(type_name: str) -> str | None:
-    """`IMAGE`, `COMPRESSED`, or None for another message type, in the notation of ROS 1 or 2."""
+    """`IMAGE`, `COMPRESSED`, or None for another message type of a bag file, in the notation of ROS
+    1 or 2."""
     package, _, rest = type_name.partition("/")
     kind = f"{package}/msg/{rest.removeprefix('msg/')}"
     return kind if kind in (IMAGE, COMPRESSED) else None
 
 
 def decompress(compression: str, data: bytes, limit: int = LARGEST_CHUNK) -> tuple[bytes, str]:
-    """Decompress as much of the data as possible.
+    """Decompress as much of a bag file's data as possible.
 
     Args:
         compression: "", "none", "zstd", "lz4" or "bz2".
@@ -168,12 +170,12 @@ def decompress(compression: str, data: bytes, limit: int = LARGEST_CHUNK) -> tup
 
 
 def is_zstd(start: bytes) -> bool:
-    """Whether a file that starts with these bytes is compressed by zstd."""
+    """Whether a bag file that starts with these bytes is compressed by zstd."""
     return _DECOMPRESSORS["zstd"][1].match(start) is not None
 
 
 def decompressed(compression: str, file: BinaryIO) -> Iterator[bytes]:
-    """The decompressed bytes of a file, piece by piece. The file may have several frames.
+    """Yield the decompressed bytes of a bag file piece by piece. The file may have several frames.
 
     Raises:
         DamageError: the compression is unknown, or the rest is damaged or cut off.

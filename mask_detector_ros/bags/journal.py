@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The journal of an unfinished run: the faces of each image, so that no image is processed
+"""The journal of an unfinished run over a bag: the faces of each image, so that none is processed
 twice.
 
 Everything else, such as tracks and drawings, is recomputed from it with the same result.
@@ -18,7 +18,7 @@ from mask_detector_ros.faces import Faces
 
 
 class Journal:
-    """A file with one line per image; it is created or resumed.
+    """The journal file of a bag, one line per image; it is created or resumed.
 
     Args:
         path: path of the file.
@@ -58,11 +58,11 @@ class Journal:
 
     @property
     def count(self) -> int:
-        """Number of images already known."""
+        """Number of images in the journal."""
         return len(self._seen)
 
     def next_result(self) -> Faces | str | None:
-        """The next image's faces, or why it is unusable; None if unknown."""
+        """The next image's faces from the journal, or why it is unusable; None if unknown."""
         if self._next >= len(self._seen):
             return None
         entry = self._seen[self._next]
@@ -79,7 +79,7 @@ class Journal:
         )
 
     def append(self, seen: Faces | str) -> None:
-        """Record the result of an image that was not known."""
+        """Record the result of a new image in the journal."""
         if isinstance(seen, str):
             self._write({"error": seen})
             return
@@ -89,7 +89,7 @@ class Journal:
         self._write({**arrays, "label_names": seen.label_names, "label_roles": seen.label_roles})
 
     def close(self) -> None:
-        """Close the file and keep it."""
+        """Close the journal and keep its file."""
         self._file.close()
 
     def _write(self, entry: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write and read a bag's messages with the library `rosbags`, without ROS.
+"""Write and read a bag's serialised messages with the library `rosbags`, without ROS.
 
 `result_messages` provides the field values, as for the node.
 """
@@ -32,7 +32,7 @@ DRAWING = "sensor_msgs/msg/CompressedImage"
 
 @cache
 def message_types() -> Typestore:
-    """The types of ROS 2 with those of vision_msgs, foxglove_msgs and this package.
+    """The message types of a bag: those of ROS 2, vision_msgs, foxglove_msgs and this package.
 
     Raises:
         SourceError: the interface files are missing.
@@ -51,7 +51,7 @@ def message_types() -> Typestore:
 
 
 class MessageWriter:
-    """Makes and serialises the result messages of images.
+    """Makes the serialised result messages that are written to a bag.
 
     Attributes:
         results, annotations: make the messages with faces.
@@ -63,18 +63,19 @@ class MessageWriter:
         self.annotations = AnnotationMessages(self.make)
 
     def make(self, kind: str, /, **fields: Any) -> Any:
-        """Make a message of a type, such as `std_msgs/msg/Header`, from all its fields."""
+        """Make a message for a bag of any type, such as `std_msgs/msg/Header`, from all its
+        fields."""
         return self._store.types[kind](**fields)
 
     def header(self, original: Any) -> Any:
-        """The header of an image; a ROS 1 header has one more field."""
+        """Make the header of an image in a bag; a ROS 1 header has one more field."""
         stamp = self.make(
             "builtin_interfaces/msg/Time", sec=original.stamp.sec, nanosec=original.stamp.nanosec
         )
         return self.make("std_msgs/msg/Header", stamp=stamp, frame_id=original.frame_id)
 
     def drawing(self, image: NDArray[np.uint8], header: Any) -> Any:
-        """Make a CompressedImage like `ros.conversions.image_to_compressed`."""
+        """Serialise a CompressedImage for a bag, like `ros.conversions.image_to_compressed`."""
         data, image_format = encode_compressed(image, "jpeg"), compressed_format("jpeg")
         return self.make(DRAWING, header=header, format=image_format, data=data)
 

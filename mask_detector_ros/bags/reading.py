@@ -50,7 +50,7 @@ _ARCHIVES = {
 
 
 class Bag:
-    """An open bag.
+    """An open bag of any format.
 
     Attributes:
         path: as given.
@@ -68,11 +68,11 @@ class Bag:
         self._ros1, self._ros2 = get_typestore(Stores.ROS1_NOETIC), message_types()
 
     def count(self, topics: Collection[str]) -> int:
-        """Number of images of these topics, as far as the files tell."""
+        """Number of the bag's images on these topics, as far as the files tell."""
         return sum(channel.count for channel in self.channels if channel.topic in topics)
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        """The images of these topics, file by file. `damage` lists unreadable parts."""
+        """Read the bag's images on these topics, file by file. `damage` lists unreadable parts."""
         for file in self._files:
             known = len(self.damage.lines)
             missing = sum(c.count for c in file.channels() if c.topic in topics)
@@ -86,7 +86,7 @@ class Bag:
                 self.damage.report(f"{file.path.name}: {missing} of its images are missing")
 
     def read(self, raw: RawMessage) -> Any:
-        """Deserialise the message.
+        """Deserialise a message of the bag.
 
         Raises:
             DamageError: its bytes are invalid.
@@ -111,7 +111,7 @@ class Bag:
         return message
 
     def first(self, topic: str) -> Any:
-        """The first readable message of a topic; None if there is none."""
+        """The bag's first readable message on a topic; None if there is none."""
         if self.count([topic]):
             for raw in self.messages([topic]):
                 try:

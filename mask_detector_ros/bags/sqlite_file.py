@@ -16,7 +16,7 @@ _BROKEN = (sqlite3.Error, *MALFORMED)
 
 
 def whole_size(path: Path) -> int:
-    """Size of a database in bytes by its header. SQLite does not open a shorter file."""
+    """Size of a SQLite database in bytes by its header. SQLite does not open a shorter file."""
     with path.open("rb") as file:
         header = file.read(100)
     page = int.from_bytes(header[16:18], "big")

@@ -25,7 +25,7 @@ _OWN_RESULTS = tuple(
 def choose_topics(
     channels: Collection[Channel], wanted: Collection[str], others: Mapping[str, str] = {}
 ) -> list[str]:
-    """Choose the topics to process.
+    """Choose the image topics of a bag to process.
 
     Without `wanted` all image topics are chosen, except our annotated images. If a camera has raw
     and compressed images, the raw ones are chosen.
@@ -69,7 +69,7 @@ def _no_images(others: Mapping[str, str]) -> str:
 
 
 def find_depth_topics(bag: Bag, topics: Iterable[str]) -> dict[str, str]:
-    """The topics whose first image is a depth image, with its encoding."""
+    """Find the topics of a bag whose first image is a depth image, with its encoding."""
     found = {}
     for topic in topics:
         message = bag.first(topic)
@@ -80,7 +80,7 @@ def find_depth_topics(bag: Bag, topics: Iterable[str]) -> dict[str, str]:
 
 
 def name_results(topics: Iterable[str]) -> dict[str, str]:
-    """The namespace of each topic's results; no two topics share one.
+    """The namespace of the results of each topic of a bag; no two topics share one.
 
     It is that of a node `mask_detector` beside the camera. If several topics would share it, their
     names become part of it.

@@ -20,7 +20,7 @@ COMMANDS = (
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of the whole command line, or of one command if it is known.
+    """Make the parser of the `mask-detector` command, or of one subcommand if it is known.
 
     With `command`, modules that only other commands need are not imported.
     """

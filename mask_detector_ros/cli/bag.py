@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def model_hashes(values: dict[str, Any]) -> list[str]:
-    """Hashes of the networks that run: a changed file under the same name gives other
-    detections."""
+    """Hashes of the networks that `mask-detector bag` runs: a changed file under the same name
+    gives other detections."""
     models = find_networks(values["detector_model"], values["classifier_model"])
     return [hashlib.sha256(model).hexdigest() for model in models.values()]

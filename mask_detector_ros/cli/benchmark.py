@@ -170,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_throughput(arguments: argparse.Namespace) -> int:
-    """Print the table of `--throughput`, and the reason for each backend that is left out."""
+    """Print the table of `mask-detector benchmark --throughput`, and why a backend is left out."""
     backends = arguments.backends or BACKENDS[::-1]
     table, rows, absent = throughput_table(THROUGHPUT_FRAMES * arguments.rounds, {}, backends)
     if arguments.json:
@@ -183,7 +183,7 @@ def run_throughput(arguments: argparse.Namespace) -> int:
 
 
 def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: bool) -> list[Run]:
-    """The cases selected by the options, with the candidates of each.
+    """The benchmark cases selected by the options, with the candidates of each.
 
     Raises:
         ParameterError: options that contradict each other.
@@ -205,7 +205,7 @@ def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: boo
 
 
 def listed(read: Callable[[str], T]) -> Callable[[str], list[T]]:
-    """A reader of comma-separated values; each counts once."""
+    """Make an option type of the benchmark: comma-separated values; each counts once."""
 
     def read_list(text: str) -> list[T]:
         values = [read(part.strip()) for part in text.split(",")]
@@ -215,7 +215,7 @@ def listed(read: Callable[[str], T]) -> Callable[[str], list[T]]:
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers in a range."""
+    """Make an option type of the benchmark: a whole number in a range."""
 
     def read_number(text: str) -> int:
         if not re.fullmatch("[0-9]{1,6}", text) or not low <= int(text) <= high:
@@ -228,7 +228,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
 
 
 def read_size(text: str) -> Size:
-    """Width and height, such as 640x480."""
+    """Option type of the benchmark: width and height, such as 640x480."""
     width, _, height = text.partition("x")
     sides = [int(side) if re.fullmatch("[0-9]{2,4}", side) else 0 for side in (width, height)]
     if not all(64 <= side <= 8192 for side in sides):
@@ -239,7 +239,7 @@ def read_size(text: str) -> Size:
 
 
 def read_peer(text: str) -> str | None:
-    """The name of another package; None for `none`."""
+    """Option type of the benchmark: the name of another package; None for `none`."""
     if text != "none" and text not in PEERS:
         raise argparse.ArgumentTypeError(
             f"must be one of {', '.join(PEERS)}, or none, got {text!r}"
@@ -248,7 +248,8 @@ def read_peer(text: str) -> str | None:
 
 
 def read_file(text: str) -> str:
-    """The absolute path of a file that exists: candidates run in folders of their own."""
+    """Option type of the benchmark: the absolute path of a file that exists, since candidates run
+    in folders of their own."""
     path = Path(text).expanduser().absolute()
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"must be a file, got {text!r}")
@@ -256,14 +257,15 @@ def read_file(text: str) -> str:
 
 
 def read_backend(text: str) -> str:
-    """The name of a backend."""
+    """Option type of the benchmark: the name of a backend."""
     if text not in BACKENDS:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(BACKENDS)}, got {text!r}")
     return text
 
 
 def describe(report: dict[str, Any]) -> list[str]:
-    """Sentences on what was measured and what was not, from the JSON report."""
+    """Describe in sentences what the benchmark measured and what it did not, from the JSON
+    report."""
     machine = report["machine"]
     reasons: dict[str, list[str]] = {}
     for name, reason in report["absent"].items():
@@ -284,7 +286,7 @@ def write_report(
     tables: list[Table],
     plots: dict[str, str],
 ) -> None:
-    """Write report.md, report.json and the plots.
+    """Write the benchmark's report.md, report.json and plots.
 
     Raises:
         SourceError: a file cannot be written.

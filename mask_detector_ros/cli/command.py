@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of all command lines: errors, signals, exit codes."""
+"""Common parts of all command lines: parser errors, signals, exit codes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, without repeating all options."""
+    """A command-line parser that reports an error in one line, without repeating all options."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and leave with the exit code of wrong use."""
+        """Print the error of a command line and exit with the code of wrong use."""
         self.exit(WRONG_USE, f"error: {without_secrets(message)}; see {self.prog} -h\n")
 
 
@@ -75,8 +75,8 @@ def run_command(work: Callable[[], int]) -> int:
 
 
 def printable(text: str) -> str:
-    """The text without control characters other than tabs and line ends: a file or topic name must
-    not control the terminal."""
+    """A text for the terminal, without control characters other than tabs and line ends: a file or
+    topic name must not control the terminal."""
     if text.isprintable():
         return text
     return "".join(
@@ -85,13 +85,13 @@ def printable(text: str) -> str:
 
 
 class PlainOutput:
-    """A stream to which only `printable` text is written."""
+    """An output stream of a command, to which only `printable` text is written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text, without control characters."""
+        """Write the text to the command's output, without control characters."""
         return self._stream.write(printable(text))
 
     def __getattr__(self, name: str) -> Any:
@@ -99,13 +99,13 @@ class PlainOutput:
 
 
 def print_error(message: str) -> None:
-    """One line on stderr, without passwords."""
+    """Print the error of a command as one line on stderr, without passwords."""
     line = printable(" ".join(without_secrets(message).split()))
     print(f"error: {line}", file=sys.stderr)
 
 
 def without_secrets(message: str) -> str:
-    """The message without any password given on the command line."""
+    """An error message without any password given on the command line."""
     for argument in sys.argv[1:]:
         # The whole argument, since a password may hold spaces.
         message = message.replace(argument, without_password(argument))
@@ -113,7 +113,7 @@ def without_secrets(message: str) -> str:
 
 
 class StopRequest:
-    """Records a stop signal, so that the command stops between two frames.
+    """Records a stop signal, so that a command stops between two frames.
 
     with StopRequest() as stop:
         while not stop.requested:
@@ -136,7 +136,7 @@ class StopRequest:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Context for long waits, in which a signal raises KeyboardInterrupt."""
+        """Context for a command's long waits, in which a signal raises KeyboardInterrupt."""
         self._interrupts = True
         try:
             if self.requested:

@@ -125,7 +125,7 @@ def show_progress(items: Iterable[T], what: str) -> Iterable[T]:
 
 
 def report_left_out(networks: Networks) -> None:
-    """Say which labels of a model are not evaluated."""
+    """Print which labels of a model `mask-detector evaluate` does not evaluate."""
     for model, classifier in networks.classifiers.items():
         pairs = zip(classifier.label_names, classifier.label_roles, strict=True)
         names = ", ".join(name for name, role in pairs if not role)
@@ -138,7 +138,7 @@ def report_left_out(networks: Networks) -> None:
 
 
 def report_problems(dataset: Dataset, strict: bool) -> None:
-    """List the unusable rows.
+    """Print the unusable rows of the data set that `mask-detector evaluate` skips.
 
     Raises:
         SourceError: there are unusable rows and `strict` is set.
@@ -157,7 +157,8 @@ def report_problems(dataset: Dataset, strict: bool) -> None:
 def to_json(
     arguments: argparse.Namespace, dataset: Dataset, values: dict[str, Any], summary: Summary
 ) -> dict[str, Any]:
-    """The whole report as JSON-ready values; null where there was nothing to count."""
+    """Convert the whole evaluation report to JSON-ready values; null where there was nothing to
+    count."""
     negatives = sum(image.is_negative for image in dataset.images)
     for_detection = [i for i in dataset.images if not i.is_whole_image and not i.is_negative]
     report = {
@@ -190,7 +191,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def describe(report: dict[str, Any]) -> list[str]:
-    """Sentences on what was measured, from the JSON report."""
+    """Describe in sentences what was evaluated, from the JSON report."""
     data, parameters = report["data"], report["parameters"]
     thresholds = " ".join(f"{threshold:g}" for threshold in parameters["detection_thresholds"])
     cut_out = data["images"] - data["images_for_detection"]
@@ -218,7 +219,8 @@ def write_report(
     predictions: Predictions,
     summary: Summary,
 ) -> None:
-    """Write report.html, report.md (which shows no photograph), report.json and the plots.
+    """Write the evaluation's report.html, report.md (which shows no photograph), report.json and
+    plots.
 
     Raises:
         SourceError: a file cannot be written.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a source until its end or a signal, and total the results."""
+"""FrameReader: reads a source for a command until its end or a signal, and totals the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_RATE = 15.0
 
 
 class FrameReader:
-    """The frames of a source with their times, until its end, a limit or a signal.
+    """Reads the frames of a source with their times, until its end, a limit or a signal.
 
     Attributes:
         outcome: why it ended: `end`, `limit`, `interrupted`, or `lost` for a live source.
@@ -64,7 +64,7 @@ class FrameReader:
 
 @dataclass
 class Totals:
-    """Totals so far.
+    """The totals of a command over the frames read so far.
 
     Attributes:
         labels: faces by label.
@@ -88,7 +88,7 @@ class Totals:
             self.labels[label] += 1
 
     def describe(self, source: FrameSource) -> str:
-        """A one-line summary."""
+        """A one-line summary of the frames and faces so far."""
         pace = (
             f", {self.frames / self.seconds:.1f} frames/s in the detector" if self.seconds else ""
         )

@@ -32,7 +32,7 @@ from mask_detector_ros.sources import file_path, read_image, scan_folder
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to read, and its path below the output folder."""
+    """An image for `mask-detector image` to read, and its path below the output folder."""
 
     path: Path
     name: Path
@@ -99,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_images(name: str, recursive: bool) -> list[ImageFile]:
-    """The file itself, or the images of a folder; files left out are reported on stderr."""
+    """Find the images for `mask-detector image`: the file itself, or those of a folder; files left
+    out are reported on stderr."""
     path = file_path(name)
     if not path.exists():
         raise SourceError(f"{path} does not exist; give an image or a folder of images")
@@ -146,7 +147,7 @@ def plan_outputs(files: list[ImageFile], output: str | None, overwrite: bool) ->
 
 
 def identify(path: Path) -> tuple[int, int] | None:
-    """The identity of a file under all its names; None if it does not exist."""
+    """The identity of an image file under all its names; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -164,7 +165,7 @@ def writable_suffix(path: Path) -> str:
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an image in the format of its suffix.
+    """Write an annotated image in the format of its suffix.
 
     Raises:
         SourceError: it cannot be written, or not in that format.

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe_file(name: str) -> dict[str, Any]:
-    """Describe a mask classifier from the metadata of its ONNX file.
+    """For `mask-detector models`: describe a mask classifier from the metadata of its ONNX file.
 
     Raises:
         ModelError: it cannot be read, or is not a mask classifier.
@@ -96,7 +96,7 @@ def _name_labels(labels: Sequence[str], roles: Sequence[str]) -> str:
 
 
 def find_problem(entry: ModelEntry) -> str:
-    """The problem with the file of an entry; empty if it is intact."""
+    """For `mask-detector models`: the problem with the file of an entry; empty if it is intact."""
     try:
         read_model(entry)
     except ModelError as error:

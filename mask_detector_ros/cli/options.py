@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options shared by several commands: the parameters of detector, tracker and drawing."""
+"""Command-line options shared by several commands: the parameters of detector, tracker and
+drawing."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ UNHURRIED = {"server_deadline": 30.0, "server_patience": 30.0}
 def add_detector_options(
     parser: argparse.ArgumentParser, defaults: Mapping[str, Any] = UNHURRIED
 ) -> None:
-    """One option for each detector parameter, named like it, and `--server`.
+    """Add one command-line option for each detector parameter, named like it, and `--server`.
 
     Args:
         parser: of the command.
@@ -54,12 +55,14 @@ def add_detector_options(
 
 
 def add_file_detector_options(parser: argparse.ArgumentParser) -> None:
-    """The same for files, where no face is left out unless that is asked for."""
+    """Add the detector options of a command for files, where no face is left out unless that is
+    asked for."""
     add_detector_options(parser, {**FILE_DEFAULTS, **UNHURRIED})
 
 
 class UseServer(argparse.Action):
-    """Chooses an inference server, and its backend unless another one is given."""
+    """Action of the option `--server`: selects an inference server, and its backend unless another
+    one is given."""
 
     def __call__(
         self,
@@ -74,7 +77,7 @@ class UseServer(argparse.Action):
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Parameter]) -> None:
-    """One option for each parameter of a table, named like it."""
+    """Add one command-line option for each parameter of a table, named like it."""
     group = parser.add_argument_group(title)
     for parameter in table:
         options: dict[str, Any] = {"type": type(parameter.default)}
@@ -99,20 +102,23 @@ def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Par
 
 
 def detector_parameters(*names: str) -> tuple[Parameter, ...]:
-    """Some rows of the table of detector parameters, for commands that need only these."""
+    """Select some rows of the table of detector parameters, for commands whose options need only
+    these."""
     return tuple(p for p in DETECTOR_PARAMETERS if p.name in names)
 
 
 def load_detector(
     arguments: argparse.Namespace, cancelled: Callable[[], bool] = lambda: False
 ) -> MaskDetector:
-    """The detector that the options describe; `cancelled` as in `MaskDetector.load`."""
+    """Load the detector that the command-line options describe; `cancelled` as in
+    `MaskDetector.load`."""
     values = option_values(arguments, DETECTOR_PARAMETERS)
     return MaskDetector.load(cancelled=cancelled, **values)
 
 
 def option_values(arguments: argparse.Namespace, table: tuple[Parameter, ...]) -> dict[str, Any]:
-    """The value of every parameter of a table: the option's, checked, or the default."""
+    """The value of every parameter of a table: that of the command-line option, checked, or the
+    default."""
     given = vars(arguments)
     return check_parameters(table, {p.name: given[p.name] for p in table if p.name in given})
 
@@ -124,7 +130,8 @@ def describe_counts(counts: dict[str, int], nothing: str = "no face") -> str:
 
 
 def make_report_folder(name: str | None) -> Path | None:
-    """Make the folder of the report first, so that a wrong name fails before the long work."""
+    """Make the folder that the option for a report names, so that a wrong name fails before the
+    long work."""
     if name is None:
         return None
     from mask_detector_ros.evaluation.plots import require_matplotlib

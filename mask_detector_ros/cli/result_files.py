@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Machine-readable results: JSON lines, CSV and COCO."""
+"""Write results to machine-readable files: JSON lines, CSV and COCO."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth_corner", "right_mouth_
 
 
 def add_result_options(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add `--json`, `--csv` and `--coco`, with an object or rows for each image or frame."""
+    """Add `--json`, `--csv` and `--coco` to a command, with an object or rows for each image or
+    frame."""
     parser.add_argument("--json", action="store_true", help=f"print one JSON object {what}")
     parser.add_argument("--csv", metavar="FILE", help="write one row per face to this CSV file")
     parser.add_argument("--coco", metavar="FILE", help="write all faces to this COCO JSON file")
@@ -36,7 +37,7 @@ def add_result_options(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 class Results:
-    """Writes the faces of each image to the outputs given by the options.
+    """Writes the faces of each image to the result files that the options name.
 
     Args:
         arguments: parsed, with the options of `add_result_options`.
@@ -75,7 +76,7 @@ class Results:
             raise
 
     def add(self, record: dict[str, Any], size: tuple[int, int], faces: Faces) -> None:
-        """Add one image.
+        """Write the faces of one image to the result files.
 
         Args:
             record: the fields of the JSON line besides `faces`; `file`, `frame` and `time` also go
@@ -88,7 +89,7 @@ class Results:
             file.add(record, size, faces)
 
     def close(self) -> None:
-        """Move the files to their final paths. Raises SourceError if one is incomplete."""
+        """Move the result files to their final paths. Raises SourceError if one is incomplete."""
         with self._stack:
             for file in self._files:
                 file.close()
@@ -101,7 +102,7 @@ class Results:
 
 
 class CsvFile:
-    """A CSV file with one row per face."""
+    """A CSV result file with one row per face."""
 
     def __init__(self, output: OutputFile) -> None:
         self._output = output
@@ -133,7 +134,7 @@ class CsvFile:
 
 
 class CocoFile:
-    """The detections of all images in COCO format, with the landmarks as keypoints."""
+    """A COCO result file with the detections of all images, the landmarks as keypoints."""
 
     def __init__(self, output: OutputFile, label_names: tuple[str, ...]) -> None:
         self._output = output
@@ -179,7 +180,7 @@ class CocoFile:
 
 
 def output_path(name: str) -> Path:
-    """The path that an option names. Raises SourceError if it is empty."""
+    """The path of the result file that an option names. Raises SourceError if it is empty."""
     if not name:
         raise SourceError("an output has an empty name; give a file name")
     if name == "-":
@@ -190,7 +191,8 @@ def output_path(name: str) -> Path:
 
 
 def name_record(path: Path) -> dict[str, str]:
-    """The JSON fields that name a file: `file`, and `file_uri` if `file` cannot name it exactly.
+    """The fields that name the image in a JSON result: `file`, and `file_uri` if `file` cannot name
+    it exactly.
 
     A name whose bytes are not UTF-8 is shown as if they were Latin-1. Its URI is exact, and the
     commands accept it as an input.

@@ -74,7 +74,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_load_options(parser: argparse.ArgumentParser, how: str) -> None:
-    """Options of the model on the server: its name, instances and queue.
+    """Add the options of `mask-detector serve` for the served model: its name, instances and queue.
 
     Args:
         parser: of the command.
@@ -182,7 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def require_in_range(arguments: argparse.Namespace) -> None:
-    """Check the options that no table checks.
+    """Check the options of `mask-detector serve` that no parameter table checks.
 
     Raises:
         ParameterError: one is out of its range.
@@ -204,7 +204,7 @@ def require_in_range(arguments: argparse.Namespace) -> None:
 
 
 def read_certificate(arguments: argparse.Namespace) -> tuple[str, str]:
-    """The paths of certificate and key, which belong together.
+    """The paths of the TLS certificate and key for `mask-detector serve`, which belong together.
 
     Raises:
         ParameterError: one is missing.
@@ -217,7 +217,7 @@ def read_certificate(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def find_file(name: str, option: str) -> str:
-    """The absolute path of a readable file; empty for none.
+    """The absolute path of a readable file for `mask-detector serve`; empty for none.
 
     Raises:
         ParameterError: it cannot be read.
@@ -231,7 +231,7 @@ def find_file(name: str, option: str) -> str:
 
 
 def read_token(name: str) -> str:
-    """The token in a file; empty without a file.
+    """Read the client token for `mask-detector serve` from a file; empty without a file.
 
     Raises:
         ParameterError: the file cannot be read, or holds no token.

@@ -158,7 +158,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def exit_code(reader: FrameReader, totals: Totals, name: str) -> int:
-    """0 if the result is complete; otherwise stderr says what is missing."""
+    """Exit code of `mask-detector video`: 0 if the result is complete; otherwise stderr says what
+    is missing."""
     source = reader.source
     if source.skipped:
         if isinstance(source, VideoSource):
@@ -193,7 +194,8 @@ def check_output_option(arguments: argparse.Namespace, film: Path | None) -> Pat
 def open_view(
     arguments: argparse.Namespace, film: Path | None, label_names: tuple[str, ...]
 ) -> LiveView | None:
-    """The live view that the options select; its address goes to stderr."""
+    """Open the live view that the options of `mask-detector video` select; its address goes to
+    stderr."""
     if not arguments.view and arguments.rrd is None:
         return None
     from mask_detector_ros.live_view import LiveView
@@ -212,7 +214,8 @@ def open_view(
 
 
 def open_input(arguments: argparse.Namespace) -> FrameSource:
-    """The source that the options describe; files left out of a folder are reported on stderr."""
+    """Open the source that `mask-detector video` reads; files left out of a folder are reported on
+    stderr."""
 
     def open_again() -> FrameSource:
         return open_source(

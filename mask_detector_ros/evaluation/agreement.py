@@ -41,7 +41,7 @@ class Agreement:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Faces, Faces]]) -> Agreement:
-        """Compare faces of the first and the second detector, frame by frame."""
+        """Measure the agreement of two detectors, frame by frame."""
         images = faces = missing = extra = labels = 0
         boxes = [np.empty(0, np.float32)]
         probabilities = [np.empty(0, np.float32)]
@@ -63,7 +63,8 @@ class Agreement:
         )
 
     def to_record(self) -> dict[str, object]:
-        """JSON-ready counts, and the distribution of both differences."""
+        """The agreement of two detectors as JSON-ready counts, with the distribution of both
+        differences."""
         return {
             "images": self.images,
             "faces": self.faces,

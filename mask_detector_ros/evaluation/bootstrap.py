@@ -22,7 +22,7 @@ ROUNDS_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; NaN if there is nothing to count."""
+    """A metric with its 95 % interval; NaN if there is nothing to count."""
 
     value: float
     low: float
@@ -35,13 +35,14 @@ class Estimate:
 
 
 def draw_images(images: int, rounds: int = ROUNDS, seed: int = SEED) -> NDArray[np.uint16]:
-    """(rounds, images) how often each image is drawn; a round draws as many images as there are."""
+    """Draw bootstrap samples: (rounds, images) how often each image is drawn; a round draws as many
+    images as there are."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(images, np.full(images, 1 / images), size=rounds).astype(np.uint16)
 
 
 def estimate(metric: Callable[[Weights], Values], draws: NDArray[np.uint16]) -> Estimate:
-    """Compute a metric on all images, with its interval from the draws.
+    """Compute a metric on all images, with its bootstrap interval from the draws.
 
     Args:
         metric: maps (R, images) weights of the images to (R,) values.

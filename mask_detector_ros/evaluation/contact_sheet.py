@@ -28,7 +28,7 @@ _COLOUR = (60, 220, 60)
 
 @dataclass(frozen=True, eq=False)
 class WrongFace:
-    """One error.
+    """One error on the contact sheet.
 
     Attributes:
         path: path of the photograph.
@@ -42,7 +42,8 @@ class WrongFace:
 
 
 def worst_errors(predictions: Predictions) -> dict[str, list[WrongFace]]:
-    """The worst errors by kind: missed faces, false detections, wrong labels."""
+    """The worst errors by kind, for the contact sheet: missed faces, false detections, wrong
+    labels."""
     missed = predictions.for_detection & (predictions.found_by == NO_MATCH)
     false = predictions.accepted & (predictions.matches == NO_MATCH)
     errors = {
@@ -77,7 +78,8 @@ def worst_errors(predictions: Predictions) -> dict[str, list[WrongFace]]:
 
 
 def best_overlap(predictions: Predictions, row: int) -> float:
-    """Largest intersection over union of a known face with an accepted detection.
+    """For the contact sheet: the largest intersection over union of a known face with an accepted
+    detection.
 
     It distinguishes a misplaced box from a missed face.
     """
@@ -102,7 +104,7 @@ def _largest(chosen: NDArray[np.bool_], by: NDArray[np.float32]) -> list[int]:
 
 
 def thumbnail(error: WrongFace) -> bytes:
-    """A JPEG of the face with a margin and the box drawn.
+    """A JPEG thumbnail of a face for the contact sheet, with a margin and the box drawn.
 
     Raises:
         SourceError: the photograph cannot be read.

@@ -57,14 +57,14 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The usable photographs, and the problems of unusable rows."""
+    """The usable photographs of a data set, and the problems of unusable rows."""
 
     images: tuple[LabelledImage, ...]
     problems: tuple[Problem, ...]
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """Number of problems by kind."""
+        """Number of the data set's problems by kind."""
         return dict(Counter(problem.kind for problem in self.problems))
 
 
@@ -126,7 +126,8 @@ def read_dataset(
 def check_image(
     path: Path, rows: list[Row], width: int, height: int
 ) -> tuple[LabelledImage, list[Problem]]:
-    """The usable faces of a photograph of this size, and the problems of the other rows."""
+    """Check the rows of a data set's photograph of this size: its usable faces, and the problems of
+    the other rows."""
     problems, usable = [], []
     for row in rows:
         found = list(_row_problems(row, width, height))
@@ -148,7 +149,7 @@ def check_image(
 
 
 def label_id(label: str) -> int:
-    """Index into `LABELS`; -1 for `IGNORE` and for unknown labels."""
+    """Index into `LABELS` of a data set's label; -1 for `IGNORE` and for unknown labels."""
     name = SYNONYMS.get(label, label)
     return LABELS.index(name) if name in LABELS else -1
 

@@ -59,8 +59,9 @@ class LandmarkNetwork:
 
 
 def yaw_ratio(landmarks: FloatArray) -> FloatArray:
-    """(N,) offset of the nose from the midpoint of the eyes, along the line of the eyes, in eye
-    distances: 0 for a frontal face, above 0.5 where the nose lies beyond an eye.
+    """(N,) yaw measure to group faces by: offset of the nose from the midpoint of the eyes, along
+    the line of the eyes, in eye distances: 0 for a frontal face, above 0.5 where the nose lies
+    beyond an eye.
 
     Args:
         landmarks: (N, 5, 2) in pixels, in the order of `Faces.landmarks`.
@@ -74,8 +75,9 @@ def yaw_ratio(landmarks: FloatArray) -> FloatArray:
 
 
 def typology_angles(image: Image, landmarks: FloatArray) -> NDArray[np.float32]:
-    """(N,) the individual typology angle, arctan((L* - 50) / b*), in degrees, of the skin between
-    and above the eyes, which a mask leaves bare; NaN where it is too small or out of view.
+    """(N,) skin tone measure to group faces by: the individual typology angle, arctan((L* - 50) /
+    b*), in degrees, of the skin between and above the eyes, which a mask leaves bare; NaN where it
+    is too small or out of view.
 
     Args:
         image: (H, W, 3) uint8 BGR.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures that show where a detector is weaker: groups of faces, and false faces."""
+"""Figures by group of faces, and of false faces, which show where a detector is weaker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """One group of faces: recall, and label accuracy on their known boxes."""
+    """The figures of one group of faces: recall, and label accuracy on their known boxes."""
 
     group: str
     faces: int
@@ -38,7 +38,7 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class FalseFaces:
-    """False detections at the chosen threshold."""
+    """The figures of false detections at the chosen threshold."""
 
     images: str
     count: int
@@ -50,7 +50,7 @@ class FalseFaces:
 def group_figures(
     predictions: Predictions, model: str, draws: NDArray[np.uint16]
 ) -> list[GroupFigures]:
-    """Figures of each group of `groups_of` that has faces."""
+    """Compute the figures of each group of `groups_of` that has faces."""
     predicted = predictions.crop_probabilities[model].argmax(axis=1)
     right = predicted == predictions.truth_labels
     found = predictions.found_by != NO_MATCH
@@ -76,7 +76,8 @@ def group_figures(
 
 
 def groups_of(predictions: Predictions) -> Iterator[tuple[str, Mask]]:
-    """Name and (T,) members of each group: all faces, and each yaw, skin tone and source."""
+    """Name and (T,) members of each group with figures: all faces, and each yaw, skin tone and
+    source."""
     large = predictions.truth_sides >= MIN_SIDE
     groups = {"all": large}
     if len(predictions.truth_landmarks):
@@ -96,7 +97,8 @@ def groups_of(predictions: Predictions) -> Iterator[tuple[str, Mask]]:
 
 
 def false_faces(predictions: Predictions, draws: NDArray[np.uint16]) -> list[FalseFaces]:
-    """False faces on the labelled photographs and on those without a face, if there are any."""
+    """Compute the figures of false faces on the labelled photographs and on those without a face,
+    if there are any."""
     if not len(predictions.sizes):
         return []
     false = predictions.accepted & (predictions.matches == NO_MATCH)

@@ -60,7 +60,7 @@ def build_report(
     errors: dict[str, list[WrongFace]],
     problems: tuple[Problem, ...],
 ) -> str:
-    """Render the page.
+    """Render the evaluation report as an HTML page.
 
     Args:
         title: the heading.
@@ -95,7 +95,7 @@ def build_report(
 
 
 def table_html(table: Table) -> str:
-    """Render a text table as HTML."""
+    """Render a text table as HTML for the report."""
     head, *lines = table.lines
     header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     rows = "\n".join(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the labels of a model to those of a data set, by their roles."""
+"""Map the label columns of a model to the labels of a data set, by their roles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ LEFT_OUT = -1
 def label_columns(
     names: tuple[str, ...], model: str, roles: tuple[str, ...] | None = None
 ) -> list[int]:
-    """Index into `LABELS` of each label of a model, by role; `LEFT_OUT` for a label without one.
+    """Map each label column of a model to an index into `LABELS`, by role; `LEFT_OUT` for a label
+    without one.
 
     Args:
         names: the labels.
@@ -42,7 +43,7 @@ def label_columns(
 def to_data_set_labels(
     probabilities: NDArray[np.float32], columns: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Probabilities in the order of `LABELS`.
+    """Reorder the label columns of a model's probabilities to the order of `LABELS`.
 
     A known face shows one of them. So a label without a role is left out, and the others are
     divided by their sum: the face counts by the most probable label that has a role.

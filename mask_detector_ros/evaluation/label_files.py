@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Problem:
-    """The reason why a row of a data set is unusable.
+    """The reason why a row of a label file is unusable.
 
     Attributes:
         file: the label file, relative to the data set.
@@ -47,7 +47,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled face as written in its file."""
+    """One labelled face as written in its label file."""
 
     file: str
     row: int
@@ -58,7 +58,8 @@ class Row:
     """Whether the box is in fractions of the image's width and height."""
 
     def in_pixels(self, width: int, height: int) -> Row:
-        """The row in pixels; corners that rounding put just outside the image are moved in."""
+        """A label file's row in pixels; corners that rounding put just outside the image are moved
+        in."""
         if not self.in_shares:
             return self
         size = (width, height, width, height)
@@ -90,7 +91,7 @@ class Labels:
 
 
 def read_labels(folder: Path, split: str | None) -> Labels:
-    """Read the labels of a folder: its CSV, else its XML files, else COCO or YOLO format.
+    """Read the label files of a folder: its CSV, else its XML files, else COCO or YOLO format.
 
     If a folder has both a CSV and XML files, the CSV is read and each XML file is a problem.
 
@@ -135,7 +136,7 @@ def _read_other_forms(folder: Path, split: str | None) -> Labels:
 
 
 def find_csv(folder: Path) -> Path | None:
-    """labels.csv, or the only CSV of the folder.
+    """Find the CSV label file of a folder: labels.csv, or the only CSV.
 
     Raises:
         SourceError: there are several CSV files, and none is called labels.csv.
@@ -148,14 +149,14 @@ def find_csv(folder: Path) -> Path | None:
 
 
 def find_documents(folder: Path) -> list[Path]:
-    """The XML files in the places that PASCAL VOC and label tools use."""
+    """Find the XML label files in the places that PASCAL VOC and label tools use."""
     # On some file systems Annotations and annotations are the same folder.
     found = {file.resolve(): file for sub in XML_FOLDERS for file in (folder / sub).glob("*.xml")}
     return sorted(found.values())
 
 
 def read_csv(folder: Path, table: Path, split: str | None) -> Labels:
-    """Read a CSV with the columns `CSV_COLUMNS` and, if `split` is given, `split`.
+    """Read a CSV label file with the columns `CSV_COLUMNS` and, if `split` is given, `split`.
 
     Raises:
         SourceError: columns are missing, the file cannot be read, or it has no row of the split.
@@ -219,7 +220,7 @@ def _add_negatives(labels: Labels, folder: Path, split: str | None) -> None:
 
 
 def read_voc(folder: Path, documents: list[Path], split: str | None) -> Labels:
-    """Read PASCAL VOC annotations, without changing the pixel coordinates.
+    """Read PASCAL VOC label files, without changing the pixel coordinates.
 
     Raises:
         SourceError: no ImageSets/Main/<split>.txt, or no XML file for its images.
@@ -284,7 +285,7 @@ def _outside(file: str, row: int, name: str) -> Problem:
 
 
 def find_image(folder: Path, name: str, beside: Path | None = None) -> Path:
-    """Path of the image of this name; the first possible path if it does not exist."""
+    """Find the image that a label file names; the first possible path if it does not exist."""
     places = [folder / sub / name for sub in IMAGE_FOLDERS]
     places += [beside / name] if beside else []
     return next((place for place in places if place.is_file()), places[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures as a Markdown page without photographs, to publish with a model."""
+"""The evaluation report as a Markdown page without photographs, to publish with a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mask_detector_ros.evaluation.report_tables import Table
 def build_markdown(
     title: str, facts: Iterable[str], tables: Iterable[Table], plots: Iterable[str]
 ) -> str:
-    """Render the page.
+    """Render the evaluation report as a Markdown page.
 
     Args:
         title: the heading.
@@ -32,7 +32,7 @@ def build_markdown(
 
 
 def table_markdown(table: Table) -> str:
-    """Render a text table under its title."""
+    """Render a text table under its title as Markdown."""
     header, *body = table.lines
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *body]
     rows = "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)

@@ -71,7 +71,7 @@ def match_by_score(
 
 @dataclass
 class Score:
-    """Counts of the known faces of one label, over images.
+    """Counts of matched faces of one label, over images.
 
     Attributes:
         present: number of known faces.
@@ -85,17 +85,17 @@ class Score:
 
     @property
     def recall(self) -> float:
-        """Share of the known faces that were found; 1 if there are none."""
+        """Share of the known faces that a detection matched; 1 if there are none."""
         return self.found / self.present if self.present else 1.0
 
     @property
     def label_accuracy(self) -> float:
-        """Share of the found faces with the correct label; 1 if there are none."""
+        """Share of the matched faces with the correct label; 1 if there are none."""
         return self.right / self.found if self.found else 1.0
 
 
 def match_faces(found: Faces, truth: Faces, min_overlap: float = MIN_OVERLAP) -> NDArray[np.int64]:
-    """Pair each known face with at most one detected face, the best-overlapping pairs first.
+    """Match each known face with at most one detected face, the best-overlapping pairs first.
 
     Returns:
         (len(truth),) index into `found`, or -1 if no unmatched face overlaps by `min_overlap`
@@ -115,7 +115,7 @@ def match_faces(found: Faces, truth: Faces, min_overlap: float = MIN_OVERLAP) ->
 def score_faces(
     pairs: Iterable[tuple[Faces, Faces]], min_side: float = 0.0, min_overlap: float = MIN_OVERLAP
 ) -> dict[str, Score]:
-    """Score detected faces against known ones, by the known label.
+    """Count matches of detected faces with known ones, by the known label.
 
     Args:
         pairs: (found, truth) of each image.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of merit in which each row counts with its weight.
+"""Metrics in which each row counts with its weight.
 
 `weights` is always (R, N): R sets of weights for N rows, and each function returns (R,)
 values. One set of ones gives the figure itself, and the sets of a bootstrap (`bootstrap.py`) give
@@ -21,20 +21,20 @@ Indices = NDArray[np.int64]
 
 
 def ratio(part: Values, whole: Values) -> Values:
-    """part / whole; NaN if the whole is 0."""
+    """Metric: part / whole; NaN if the whole is 0."""
     shares: Values = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return shares
 
 
 def mean(values: NDArray[np.generic], weights: Weights) -> Values:
-    """Weighted mean of (N,) values."""
+    """Metric: weighted mean of (N,) values."""
     return ratio(weights @ values.astype(np.float64), weights.sum(axis=1))
 
 
 def precision_recall(
     scores: NDArray[np.float32], hits: Booleans, weights: Weights, positives: Values
 ) -> tuple[Values, Values, Values]:
-    """Precision and recall with each score as the threshold, highest first.
+    """Metric: precision and recall with each score as the threshold, highest first.
 
     Args:
         scores: (N,) of the detections.
@@ -62,7 +62,8 @@ def precision_recall(
 def average_precision(
     scores: NDArray[np.float32], hits: Booleans, weights: Weights, positives: Values
 ) -> Values:
-    """Average precision: the area under the precision-recall curve, made monotonically falling.
+    """Metric: average precision, the area under the precision-recall curve, made monotonically
+    falling.
 
     The rule of PASCAL VOC from 2010 on (Everingham et al.), with all points of the curve.
     Arguments as for `precision_recall`.
@@ -77,7 +78,8 @@ def average_precision(
 def threshold_at_precision(
     scores: NDArray[np.float32], hits: Booleans, precision: float
 ) -> float | None:
-    """The lowest score threshold with at least this precision; None if there is none."""
+    """The lowest score threshold at which the metric precision is at least this; None if there is
+    none."""
     ones = np.ones((1, len(scores)))
     thresholds, reached, _ = precision_recall(scores, hits, ones, np.ones(1))
     enough = np.flatnonzero(reached[0] >= precision)
@@ -85,7 +87,8 @@ def threshold_at_precision(
 
 
 def roc_auc(scores: Values, positive: Booleans, weights: Weights) -> Values:
-    """Area under the ROC curve: probability that a positive scores above a negative, ties half."""
+    """Metric: area under the ROC curve, the probability that a positive scores above a negative,
+    ties half."""
     if not len(scores):
         return np.full(len(weights), np.nan)
     order = np.argsort(scores, kind="stable")
@@ -98,7 +101,7 @@ def roc_auc(scores: Values, positive: Booleans, weights: Weights) -> Values:
 
 
 def balanced_accuracy(labels: Indices, predicted: Indices, weights: Weights) -> Values:
-    """Balanced accuracy: mean recall over the classes that occur."""
+    """Metric: balanced accuracy, the mean recall over the classes that occur."""
     classes = np.unique(labels)
     members = (labels[:, None] == classes).astype(np.float64)
     present = weights @ members
@@ -108,13 +111,14 @@ def balanced_accuracy(labels: Indices, predicted: Indices, weights: Weights) -> 
 
 
 def confusion_matrix(labels: Indices, predicted: Indices, classes: int) -> Indices:
-    """(classes, classes) counts; rows are true labels, columns predicted labels."""
+    """Metric: (classes, classes) counts; rows are true labels, columns predicted labels."""
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
 
 def calibration_error(confidence: Values, correct: Booleans, weights: Weights) -> Values:
-    """Expected calibration error: mean difference between confidence and accuracy over bins.
+    """Metric: expected calibration error, the mean difference between confidence and accuracy over
+    bins.
 
     Bins of equal width; Naeini et al., 2015, in the form of Guo et al., 2017.
 
@@ -129,6 +133,7 @@ def calibration_error(confidence: Values, correct: Booleans, weights: Weights) -
 
 
 def calibration_bins(confidence: Values) -> Indices:
-    """(N,) bin index, 0 to `CALIBRATION_BINS` - 1, of each confidence from 0 to 1."""
+    """(N,) bin index, 0 to `CALIBRATION_BINS` - 1, of each confidence from 0 to 1, for the
+    calibration metric."""
     bins: Indices = np.floor(confidence * CALIBRATION_BINS).astype(np.int64)
     return np.minimum(bins, CALIBRATION_BINS - 1)

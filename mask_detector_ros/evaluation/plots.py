@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures as plots, each as SVG text. Needs matplotlib."""
+"""The evaluation's figures as plots, each as SVG text. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ SEPARATE_SIZES = [size for size in SIZES if size not in ("all sizes", HEADLINE)]
 
 
 def require_matplotlib() -> None:
-    """Raise MaskDetectorError if matplotlib is not installed. Its files stay in the cache."""
+    """Raise MaskDetectorError if matplotlib, which draws the plots, is not installed. Its files
+    stay in the cache."""
     if find_spec("matplotlib") is None:
         raise MaskDetectorError(
             "the report needs matplotlib, which is not installed; do: "
@@ -54,7 +55,7 @@ def require_matplotlib() -> None:
 
 
 def draw_plots(predictions: Predictions, summary: Summary) -> dict[str, str]:
-    """All plots of a report: SVG by name."""
+    """Draw all plots of an evaluation report: SVG by name."""
     return {
         "precision_recall": plot_precision_recall(predictions),
         "threshold": plot_threshold(predictions, summary),
@@ -66,7 +67,7 @@ def draw_plots(predictions: Predictions, summary: Summary) -> dict[str, str]:
 
 
 def plot_precision_recall(predictions: Predictions) -> str:
-    """Precision against recall by size, with a dot at the chosen threshold."""
+    """Plot precision against recall by size, with a dot at the chosen threshold."""
     figure, (axes,) = new_figure(1)
     for size in [HEADLINE, *SEPARATE_SIZES]:
         thresholds, precision, recall = _curve(predictions, size, None)
@@ -82,7 +83,7 @@ def plot_precision_recall(predictions: Predictions) -> str:
 
 
 def plot_threshold(predictions: Predictions, summary: Summary) -> str:
-    """Precision, and recall by mask state, against the last stage's threshold."""
+    """Plot precision, and recall by mask state, against the last stage's threshold."""
     figure, (axes,) = new_figure(1)
     thresholds, precision, _ = _curve(predictions, HEADLINE, None)
     axes.plot(thresholds, precision, "k--", label="precision")
@@ -101,7 +102,7 @@ def plot_threshold(predictions: Predictions, summary: Summary) -> str:
 
 
 def plot_recall(summary: Summary) -> str:
-    """Recall by size and mask state, at the chosen threshold."""
+    """Plot recall by size and mask state, at the chosen threshold."""
     figure, (axes,) = new_figure(1)
     for number, label in enumerate(LABELS):
         rows = [
@@ -119,7 +120,7 @@ def plot_recall(summary: Summary) -> str:
 
 
 def plot_end_to_end(summary: Summary) -> str:
-    """Share of faces with correct box and label, by label; one bar per model."""
+    """Plot the share of faces with correct box and label, by label; one bar per model."""
     figure, (axes,) = new_figure(1)
     for number, (name, model) in enumerate(summary.models.items()):
         shares = [row.share for row in model.end_to_end if row.size == HEADLINE]
@@ -132,7 +133,7 @@ def plot_end_to_end(summary: Summary) -> str:
 
 
 def plot_confusion(summary: Summary) -> str:
-    """Share of each true label by predicted label; one panel per model."""
+    """Plot the share of each true label by predicted label; one panel per model."""
     figure, panels = new_figure(len(summary.models))
     for axes, (name, model) in zip(panels, summary.models.items(), strict=True):
         (counts,) = [np.array(r.confusion) for r in model.classification if r.size == HEADLINE]
@@ -150,7 +151,7 @@ def plot_confusion(summary: Summary) -> str:
 
 
 def plot_calibration(predictions: Predictions) -> str:
-    """Accuracy against confidence on the known boxes; one line per model."""
+    """Plot accuracy against confidence on the known boxes; one line per model."""
     figure, (axes,) = new_figure(1)
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
     rows = in_range(predictions.truth_sides, HEADLINE)
@@ -195,7 +196,7 @@ def _bars(axes: Axes, number: int, of: int, estimates: list[Estimate], label: st
 
 
 def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
-    """A figure with a row of panels."""
+    """Make a matplotlib figure with a row of panels, for a plot."""
     # Not pyplot: it would search for a display and keep every figure alive.
     from matplotlib.figure import Figure
 
@@ -204,7 +205,7 @@ def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as reproducible SVG."""
+    """Convert a matplotlib figure of a plot to reproducible SVG."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks' outputs on the photographs of a data set, as flat arrays."""
+"""Predictions of the networks on the photographs of a data set, as flat arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mask_detector_ros.evaluation.matching import MIN_OVERLAP, NO_MATCH
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The networks' outputs for T known faces and D detections in I images.
+    """The networks' predictions for T known faces and D detections in I images.
 
     Attributes:
         paths: paths of the I images.
@@ -58,24 +58,24 @@ class Predictions:
 
     @property
     def truth_sides(self) -> NDArray[np.float32]:
-        """(T,) longer sides of the known faces in pixels."""
+        """(T,) longer sides of the known faces among the predictions, in pixels."""
         return longer_sides(self.truth_boxes)
 
     @property
     def sides(self) -> NDArray[np.float32]:
-        """(D,) longer sides of the detections in pixels."""
+        """(D,) longer sides of the predicted boxes in pixels."""
         return longer_sides(self.boxes)
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """(D,) whether each detection reaches the chosen threshold."""
+        """(D,) whether each predicted box reaches the chosen threshold."""
         # Compare in the precision of the scores, as the cascade does.
         reached: NDArray[np.bool_] = self.scores >= np.float32(self.threshold)
         return reached
 
     @property
     def found_by(self) -> NDArray[np.int64]:
-        """(T,) the accepted detection that matches each known face, or `NO_MATCH`."""
+        """(T,) the accepted prediction that matches each known face, or `NO_MATCH`."""
         finders = np.full(len(self.truth_boxes), NO_MATCH, np.int64)
         rows = np.flatnonzero(self.accepted & (self.matches >= 0))
         finders[self.matches[rows]] = rows
@@ -83,6 +83,6 @@ class Predictions:
 
 
 def longer_sides(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) longer side of each of (N, 4) boxes."""
+    """(N,) longer side of each of (N, 4) known or predicted boxes."""
     sides: NDArray[np.float32] = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
     return sides

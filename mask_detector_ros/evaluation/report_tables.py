@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures as text tables, for the terminal and the report."""
+"""The evaluation's figures as text tables, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mask_detector_ros.evaluation.summary import (
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of the columns, and rows of cells."""
+    """A table of the evaluation report: a title, the names of the columns, and rows of cells."""
 
     title: str
     header: tuple[str, ...]
@@ -31,7 +31,8 @@ class Table:
         return [self.header, *(tuple(map(str, row)) for row in self.rows)]
 
     def to_text(self) -> str:
-        """Align the columns; the first holds text, the others numbers."""
+        """Format a table of the evaluation report as text; the first column is aligned left, the
+        others right."""
         lines = self.lines
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
@@ -45,7 +46,8 @@ class Table:
 
 
 def short_tables(summary: Summary) -> list[Table]:
-    """Detection by size and, in the headline range, by state; one line per model."""
+    """The evaluation's short tables: detection by size and, in the headline range, by state; one
+    line per model."""
     rows = [
         figures
         for figures in summary.detection
@@ -61,7 +63,7 @@ def short_tables(summary: Summary) -> list[Table]:
 
 
 def full_tables(summary: Summary) -> list[Table]:
-    """Everything but the confusion matrices."""
+    """All tables of the evaluation report but the confusion matrices."""
     sizes = [figures.size for figures in summary.detection if figures.state == ANY_STATE]
     return [
         detection_table(summary.detection, summary.min_overlap),
@@ -92,7 +94,8 @@ def groups_table(model: str, groups: Iterable[GroupFigures]) -> Table:
 
 
 def false_faces_tables(summary: Summary) -> list[Table]:
-    """One table, or none if the sizes of the photographs are unknown."""
+    """The evaluation's table of false faces, or none if the sizes of the photographs are
+    unknown."""
     rows = [
         (row.images, row.count, row.false_faces, row.per_image, row.per_megapixel)
         for row in summary.false_faces
@@ -161,7 +164,7 @@ def end_to_end_table(summary: Summary, sizes: list[str]) -> Table:
 
 
 def confusion_tables(summary: Summary) -> list[Table]:
-    """Counts by true and predicted label, per model."""
+    """The evaluation's table of counts by true and predicted label, per model."""
     return [
         Table(
             f"Confusion matrix of {name}, {row.size}, true label by row",
@@ -175,5 +178,5 @@ def confusion_tables(summary: Summary) -> list[Table]:
 
 
 def words(label: str) -> str:
-    """A label as words."""
+    """A label as words, for a table of the evaluation report."""
     return label.replace("_", " ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the networks over a data set and keep their outputs as flat arrays."""
+"""Run the networks over a data set and keep their predictions as flat arrays."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class DetectorLabels:
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks to measure.
+    """The networks to run over a data set.
 
     Attributes:
         cascade: the detector: a shipped cascade, or another detector with its interface.
@@ -83,7 +83,8 @@ class Networks:
 
     @classmethod
     def load(cls, values: Mapping[str, Any], models: Iterable[str]) -> Networks:
-        """Load the detector given by validated parameters, and classifiers by name or path.
+        """Load the networks to run over a data set: the detector given by validated parameters, and
+        classifiers by name or path.
 
         Where the parameters choose a server, it finds and labels the faces. Known boxes are
         labelled on this machine, by the same weights.
@@ -145,7 +146,8 @@ def predict(
     min_overlap: float = MIN_OVERLAP,
     perturbation: str = "",
 ) -> Predictions:
-    """Run the detector on each photograph, and the classifiers on known and detected faces.
+    """Run the detector on each photograph of a data set, and the classifiers on known and detected
+    faces.
 
     Photographs that are cut-out faces are not searched and have no context: the classifiers see
     them without margin.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute figures from predictions: detection, classification and end to end."""
+"""Summarise predictions as figures of detection, classification and both, with intervals."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ModelFigures:
 
 @dataclass(frozen=True)
 class Summary:
-    """All figures of an evaluation."""
+    """Summary of an evaluation: all its figures."""
 
     detection: list[DetectionFigures]
     at_precision: PrecisionPoint
@@ -127,7 +127,7 @@ def summarise(
     progress: Callable[[list[str]], Iterable[str]] = iter,
     rounds: int = 1000,
 ) -> Summary:
-    """Compute all figures.
+    """Summarise the predictions: compute all figures of an evaluation.
 
     Args:
         predictions: the networks' outputs.
@@ -161,14 +161,15 @@ def summarise(
 
 
 def in_range(sides: NDArray[np.float32], size: str) -> Mask:
-    """(N,) whether each side lies in a range of `SIZES`."""
+    """For the summary: (N,) whether each side lies in a range of `SIZES`."""
     low, high = SIZES[size]
     chosen: Mask = (sides >= low) & (sides < high)
     return chosen
 
 
 def detection_rows(predictions: Predictions, size: str, state: int | None) -> tuple[Mask, Mask]:
-    """The (T,) known faces and (D,) detections that count for a size range and mask state.
+    """For the summary: the (T,) known faces and (D,) detections that count for a size range and
+    mask state.
 
     A matched detection counts where its known face does. A false detection counts in the range
     of its own size and for every state, since it has none. Photographs without a face have a
@@ -225,7 +226,8 @@ def precision_point(predictions: Predictions, draws: NDArray[np.uint16]) -> Prec
 
 
 def found_at_precision(predictions: Predictions, precision: float) -> tuple[float | None, Mask]:
-    """The lowest threshold with this precision, and the (T,) known faces found at it."""
+    """For the summary: the lowest threshold with this precision, and the (T,) known faces found at
+    it."""
     _, rows = detection_rows(predictions, HEADLINE, None)
     hits = predictions.matches[rows] >= 0
     threshold = threshold_at_precision(predictions.scores[rows], hits, precision)
@@ -265,7 +267,8 @@ def classification_figures(
 
 
 def masked_share(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) probability of mask against no mask, from (N, 3) probabilities; 0.5 if both are 0."""
+    """For the summary: (N,) probability of mask against no mask, from (N, 3) probabilities; 0.5 if
+    both are 0."""
     mask, bare = probabilities[:, WITH_MASK], probabilities[:, WITHOUT_MASK]
     total = mask + bare
     share: NDArray[np.float64] = np.divide(
@@ -284,7 +287,7 @@ def end_to_end_figures(
 
 
 def labelled_right(predictions: Predictions, model: str) -> Mask:
-    """(T,) whether each known face was found and labelled correctly."""
+    """For the summary: (T,) whether each known face was found and labelled correctly."""
     # The extra last row stands for missed faces.
     predicted = np.append(predictions.probabilities[model].argmax(axis=1), -1)[predictions.found_by]
     right: Mask = predicted == predictions.truth_labels

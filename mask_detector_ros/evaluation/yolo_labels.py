@@ -17,13 +17,14 @@ NAME_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 
 
 def find_yolo(folder: Path) -> Path | None:
-    """Find the file that names the classes: data.yaml, or the classes.txt of label tools."""
+    """Find the file that names the classes of YOLO labels: data.yaml, or the classes.txt of label
+    tools."""
     places = [folder / name for name in (*SETTINGS, *NAME_LISTS)]
     return next((place for place in places if place.is_file()), None)
 
 
 def read_yolo(folder: Path, names_file: Path, split: str | None) -> Labels:
-    """Read YOLO labels. An image whose text file is empty or missing has no face.
+    """Read YOLO labels: a text file per image. An empty or missing one means no face.
 
     Args:
         folder: the data set: `images/SPLIT` and `labels/SPLIT`, `SPLIT/images` and
@@ -47,7 +48,7 @@ def read_yolo(folder: Path, names_file: Path, split: str | None) -> Labels:
 
 
 def read_names(file: Path) -> dict[int, str]:
-    """The class names by number.
+    """Read the class names of YOLO labels, by number.
 
     Raises:
         SourceError: they cannot be read, or are neither a list nor numbered.

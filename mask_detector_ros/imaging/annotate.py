@@ -41,7 +41,7 @@ def annotate(
     privacy: str = "off",
     missed: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw box, landmarks, label and probability of every face.
+    """Draw box, landmarks, label and probability of every face on an image.
 
     Args:
         image: (H, W, 3) uint8 BGR; it is not changed.
@@ -85,12 +85,12 @@ def annotate(
 
 
 def drawing_unit(width: int, height: int) -> float:
-    """The scale of letters and lines for an image, 1 at 640x480."""
+    """The scale of drawn letters and lines for an image, 1 at 640x480."""
     return max(min(width, height) / 480, 0.8)
 
 
 def face_tags(faces: Faces) -> list[str]:
-    """Track id, label and probability of every face, in words."""
+    """The texts to draw at every face: track id, label and probability in words."""
     tags = [
         f"{_drawable(label, role)} {probability:.0%}" if label else ""
         for label, role, probability in zip(
@@ -105,7 +105,7 @@ def face_tags(faces: Faces) -> list[str]:
 def hide_faces(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], how: str = "fill"
 ) -> NDArray[np.uint8]:
-    """Hide faces without drawing anything.
+    """Hide faces by blurring or pixelating them, without drawing anything.
 
     Args:
         image: (H, W, 3) uint8 BGR; it is not changed.

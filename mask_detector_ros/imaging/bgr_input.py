@@ -24,7 +24,7 @@ NEED = "need a (height, width, 3) uint8 BGR image"
 
 
 def as_bgr(image: Any, rgb: bool = False, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
-    """Convert an image to BGR; a BGR image is not copied.
+    """Convert an image of Python code to BGR; a BGR image is not copied.
 
     Args:
         image: an array (H, W, 3) of uint8, the path of a file, or a PIL image.

@@ -32,7 +32,7 @@ _stderr = threading.Lock()
 def decode(
     data: bytes, max_pixels: int = MAX_IMAGE_PIXELS, *, upright: bool = False
 ) -> NDArray[np.uint8]:
-    """Decode an image file in memory.
+    """Decode an image file (JPEG, PNG and others) in memory.
 
     Alpha is dropped, gray spread to three channels, 16 bits reduced to 8.
 
@@ -61,8 +61,8 @@ def decode(
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Like `quiet_opencv`, but also without the decoders' lines: a damaged camera at 100 Hz would
-    fill a disk with them. Other output to stderr is written afterwards."""
+    """Like `quiet_opencv`, but also without the lines of image decoders: a damaged camera at 100 Hz
+    would fill a disk with them. Other output to stderr is written afterwards."""
     if not hasattr(os, "memfd_create"):
         with quiet_opencv():
             yield

@@ -260,7 +260,7 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
 
 
 def require_bgr(image: NDArray[np.uint8]) -> None:
-    """Raise ImageError unless it is an (H, W, 3) uint8 image."""
+    """Raise ImageError unless an image to encode is (H, W, 3) uint8."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ImageError(
             f"expected a (height, width, 3) uint8 BGR image that is not empty, got shape "

@@ -32,7 +32,7 @@ class ImagePyramid:
 
     @classmethod
     def of(cls, image: Image | ImagePyramid) -> ImagePyramid:
-        """Return the pyramid of an image; a pyramid is returned unchanged."""
+        """Make the image pyramid of an image; a pyramid is returned unchanged."""
         return image if isinstance(image, ImagePyramid) else cls(image)
 
     def __getitem__(self, level: int) -> Image:
@@ -54,6 +54,6 @@ def _halve(image: Image) -> Image:
 
 
 def level_for(sizes: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
-    """The highest pyramid level at which each length (pixels) is no smaller than required."""
+    """The highest image pyramid level at which each length (pixels) is no smaller than required."""
     _, exponents = np.frexp(np.maximum(np.floor_divide(sizes, wanted), 1))
     return np.asarray(exponents, np.int64) - 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read an encoded image's size from its header, to bound the cost of decoding it.
+"""Read an encoded image's size from its header, and reject those that cost too much to decode.
 
 A JPEG of 947 bytes may claim 12000x12000 pixels, and takes 1.4 GB and many seconds to decode.
 """
@@ -40,7 +40,7 @@ FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, JPEG 2000, BMP, GIF or PNM"
 
 
 def require_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise ImageError for an image of more than `max_pixels`."""
+    """Raise ImageError for an image size of more than `max_pixels`."""
     if width * height > max_pixels:
         raise ImageError(
             f"the image has {width}x{height} pixels, more than max_image_pixels"
@@ -49,7 +49,7 @@ def require_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def require_decodable(data: bytes, max_pixels: int) -> None:
-    """Raise ImageError for data that is not an image or costs too much to decode.
+    """Raise ImageError for data that is not an image, or whose size costs too much to decode.
 
     It reads only the header, and accepts only formats whose header it can parse.
     """
@@ -71,7 +71,7 @@ def require_decodable(data: bytes, max_pixels: int) -> None:
 
 
 def encoded_size(data: bytes) -> Size | None:
-    """(width, height) from the header; None for an unknown format."""
+    """(width, height) from the header of an encoded image; None for an unknown format."""
     for signature, read in _READERS:
         if signature.match(data):
             try:

@@ -27,7 +27,7 @@ SHARE_OF_FACE = 0.3
 
 @dataclass(frozen=True)
 class Tag:
-    """A placed label.
+    """A placed label tag.
 
     Attributes:
         text: the label text.
@@ -42,7 +42,7 @@ class Tag:
 
     @property
     def origin(self) -> tuple[int, int]:
-        """Origin of the text: the left end of its baseline."""
+        """Origin of the tag's text: the left end of its baseline."""
         (_, height), _ = cv2.getTextSize(self.text, FONT, self.scale, self.thickness)
         return self.box[0] + 1, self.box[1] + height + 1
 
@@ -50,7 +50,7 @@ class Tag:
 def place_tags(
     boxes: NDArray[np.int64], texts: list[tuple[str, str]], size: tuple[int, int], unit: float
 ) -> list[Tag]:
-    """Place a tag for each face, on the side of its box where it overlaps least.
+    """Place a label tag for each face, on the side of its box where it overlaps least.
 
     Args:
         boxes: (N, 4) of the faces, pixels.

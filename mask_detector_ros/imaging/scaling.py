@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Letterbox an image into (width, height): keep its aspect ratio, pad with black."""
+    """Scale an image into (width, height): keep its aspect ratio, pad with black."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
@@ -27,7 +27,7 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 
 
 def reduce_image(image: NDArray[np.uint8], megapixels: float) -> NDArray[np.uint8]:
-    """Reduce an image to a number of megapixels, keeping its aspect ratio; 0 keeps its size."""
+    """Scale an image down to a number of megapixels, keeping its aspect ratio; 0 keeps its size."""
     height, width = image.shape[:2]
     scale = math.sqrt(megapixels * 1e6 / (width * height))
     if not megapixels or scale >= 1:

@@ -31,11 +31,11 @@ _ENCODER_THREADS = "2"
 
 
 class EncodingError(Exception):
-    """The file was not written completely; the message gives the reason."""
+    """The video file was not written completely; the message gives the reason."""
 
 
 class Encoder(Protocol):
-    """Writes one video file.
+    """Encodes one video file.
 
     Attributes:
         variable_rate: whether `write` accepts any time; otherwise frames are 1 / rate apart.
@@ -46,14 +46,14 @@ class Encoder(Protocol):
     keeps_sound: bool
 
     def write(self, image: NDArray[np.uint8], time: float) -> None:
-        """Append a frame of the encoder's size, `time` seconds after the first."""
+        """Encode a frame of the encoder's size, `time` seconds after the first."""
 
     def close(self, complete: bool) -> None:
-        """Finish the file. Raises EncodingError if it is incomplete."""
+        """Finish the encoder's file. Raises EncodingError if it is incomplete."""
 
 
 def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | None) -> Encoder:
-    """Choose this machine's best encoder for the file's suffix.
+    """Choose this machine's best encoder for a video file's suffix.
 
     Args:
         path: the file to be written.
@@ -74,7 +74,8 @@ def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | N
 
 
 def encoder_note(path: Path) -> str:
-    """What a video loses on this machine, and the remedy; empty if it loses nothing."""
+    """What a video loses with this machine's encoders, and the remedy; empty if it loses
+    nothing."""
     if find_spec("av") is not None or shutil.which("ffmpeg") is not None:
         return ""
     return (
@@ -230,7 +231,7 @@ class OpencvEncoder:
 
 
 def require_frames(path: Path, count: int) -> None:
-    """Raise EncodingError unless the video file holds about this many frames."""
+    """Raise EncodingError unless an encoded video file holds about this many frames."""
     with _silent_stderr():
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0

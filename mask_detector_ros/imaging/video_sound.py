@@ -17,7 +17,7 @@ COPIED_SOUND = {
 
 
 class Sound:
-    """Copies the sound of one file into another that PyAV writes."""
+    """Copies the sound of one video file into another that PyAV writes."""
 
     def __init__(self, source: Path, target: Any, suffix: str) -> None:
         import av
@@ -47,7 +47,7 @@ class Sound:
         self._next: Any = None
 
     def copy_until(self, end: float | None) -> None:
-        """Write the sound before `end`, in seconds of the new file; None for all of it."""
+        """Write the video's sound before `end`, in seconds of the new file; None for all of it."""
         while self.found:
             packet = self._next or next(self._packets, None)
             self._next = None
@@ -75,7 +75,7 @@ class Sound:
             self._target.mux(packet)
 
     def finish(self, end: float | None) -> None:
-        """Write the rest, up to `end` or all of it."""
+        """Write the rest of the video's sound, up to `end` or all of it."""
         if self.found:
             self.copy_until(end)
             if not self._copies:

@@ -16,7 +16,7 @@ from mask_detector_ros.output_file import OutputFile
 
 
 class VideoWriter:
-    """A video file. Frames of another size are letterboxed.
+    """Writes a video file. Frames of another size are letterboxed.
 
     It is written to a temporary file, which `close` moves to its path; an older file stays until
     then.
@@ -60,11 +60,11 @@ class VideoWriter:
 
     @property
     def keeps_sound(self) -> bool:
-        """Whether the file keeps the sound of the source, if it has any."""
+        """Whether the written video keeps the sound of the source, if it has any."""
         return self._encoder is not None and self._encoder.keeps_sound
 
     def write(self, image: NDArray[np.uint8], time: float | None = None) -> None:
-        """Append a (H, W, 3) BGR frame.
+        """Append a (H, W, 3) BGR frame to the video.
 
         Args:
             time: presentation time in seconds of any clock; None for 1 / rate after the last frame.
@@ -109,7 +109,7 @@ class VideoWriter:
         return SourceError(f"cannot write {self.path}: {error}")
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file and move it to its path. Without frames no file is written.
+        """Finish the video and move it to its path. Without frames no file is written.
 
         Args:
             complete: whether it has all frames of the source; otherwise the sound ends with the

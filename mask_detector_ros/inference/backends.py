@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 
 def is_installed(backend: str) -> bool:
-    """Whether a backend's libraries are installed; they may still not work on this machine."""
+    """Whether an inference backend's libraries are installed; they may still not work on this
+    machine."""
     if backend == "tensorrt":
         return not api.missing_packages()
     if backend == "cuda":
@@ -53,14 +54,14 @@ def is_installed(backend: str) -> bool:
 
 
 def install_hint(backend: str) -> str:
-    """The command that installs a backend's libraries on this machine."""
+    """The command that installs an inference backend's libraries on this machine."""
     if backend == "tensorrt":
         return api.install_hint()
     return cuda_provider.install_hint() if backend == "cuda" else _INSTALL[backend]
 
 
 def choose_backend(backend: str) -> str:
-    """Resolve `auto` to the backend to start on; check that an explicit choice is installed.
+    """Resolve backend `auto` to the one to start on; check that an explicit choice is installed.
 
     Raises:
         BackendError: the backend is unknown or not installed; the message says how to get it.
@@ -87,7 +88,7 @@ def create_session(
     options: EngineOptions | None = None,
     concurrent: bool = False,
 ) -> Session:
-    """Load a serialised ONNX model.
+    """Load a serialised ONNX model with an inference backend.
 
     Args:
         model: the content of an ONNX file.
@@ -108,7 +109,8 @@ def create_session(
 
 
 def connect(options: ServerOptions, backend: str = SERVER_BACKENDS[0]) -> Session:
-    """Connect to a whole detector on an inference server, and check that it is the expected one.
+    """Connect to a whole detector on an inference server (a server backend), and check that it is
+    the expected one.
 
     Raises:
         BackendError: the libraries are not installed, or the server rejects this client.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of all backends: named arrays in, named arrays out."""
+"""The base class of the sessions of all backends: named arrays in, named arrays out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ PROBABILITY_TOLERANCE = 1e-3
 
 
 def require_probabilities(values: Array, model: str, output: str) -> None:
-    """Raise ModelError if an output holds anything but numbers from 0 to 1."""
+    """Raise ModelError if an output of any backend's session holds anything but numbers from 0 to
+    1."""
     low, high = (values.min(), values.max()) if values.size else (0, 0)
     # The comparisons are false for NaN.
     if not (low >= -PROBABILITY_TOLERANCE and high <= 1 + PROBABILITY_TOLERANCE):
@@ -36,7 +37,7 @@ def require_probabilities(values: Array, model: str, output: str) -> None:
 
 
 def require_finite(values: Array, model: str, output: str) -> None:
-    """Raise ModelError if an output holds NaN or infinity."""
+    """Raise ModelError if an output of any backend's session holds NaN or infinity."""
     if not np.isfinite(values).all():
         raise ModelError(f"{model} gives NaN or infinity in {output}; give another model")
 
@@ -59,7 +60,8 @@ class TensorInfo:
         return f"{self.name} {self.dtype} {self.shape}"
 
     def accepts(self, array: Array) -> bool:
-        """Whether an array fits this shape and element type; uint8 is accepted for float32."""
+        """Whether an array fits an input of this shape and element type; uint8 is accepted for
+        float32."""
         are_pixels = array.dtype == np.uint8 and self.dtype == np.float32
         return (
             (are_pixels or array.dtype == self.dtype)
@@ -91,7 +93,7 @@ class EngineOptions:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EngineOptions:
-        """Create options from the parameters of the same names."""
+        """Create the engine options of a session from the parameters of the same names."""
         return cls(values["precision"], values["engine_cache_dir"], values["device"])
 
 
@@ -127,13 +129,14 @@ class ServerOptions:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ServerOptions:
-        """Create options from the parameters `server_...`, which expect nothing yet."""
+        """Create the server options of a session from the parameters `server_...`, which expect no
+        particular model yet."""
         names = "url model deadline image_format jpeg_quality ca token_file certificate key"
         return cls(**{name: values[f"server_{name}"] for name in names.split()})
 
 
 class Session(ABC):
-    """A loaded network.
+    """A loaded network, whatever its backend.
 
     Attributes:
         name: the model's name, for messages.
@@ -156,17 +159,19 @@ class Session(ABC):
 
     @property
     def lost(self) -> bool:
-        """Whether its connection to a server broke, so that only another session can serve."""
+        """Whether a session's connection to a server broke, so that only another session can
+        serve."""
         return False
 
     def configure(self, settings: Mapping[str, Any]) -> None:  # noqa: B027
-        """Use these live parameters from now on; only a whole detector on a server does."""
+        """Give a session live parameters from now on; only a whole detector on a server uses
+        them."""
 
     def close(self) -> None:  # noqa: B027
-        """Close the connection to a server, if there is one."""
+        """Close a session's connection to a server, if there is one."""
 
     def run(self, **arrays: Array) -> dict[str, Array]:
-        """Run the network once.
+        """Run a session's network once.
 
         Args:
             arrays: one array per input, by name, in any memory layout. Float32 inputs also accept
@@ -195,7 +200,7 @@ class Session(ABC):
         outputs: tuple[str, ...],
         dtype: DTypeLike = np.float32,
     ) -> None:
-        """Check the network's inputs and outputs.
+        """Check the names and shapes of a session's inputs and outputs.
 
         Args:
             inputs: shape by name; -1 is a dynamic dimension.

@@ -26,7 +26,7 @@ _MISSING = re.compile(r"(lib[\w+-]+\.so[\w.]*): cannot open shared object file")
 
 
 def install_hint() -> str:
-    """The command that installs ONNX Runtime with CUDA on this machine."""
+    """The command that installs ONNX Runtime with its CUDA provider on this machine."""
     if Path("/etc/nv_tegra_release").exists():
         return (
             "pip uninstall -y onnxruntime, then install NVIDIA's onnxruntime-gpu wheel for this"
@@ -40,7 +40,7 @@ def install_hint() -> str:
 
 
 def provider_library() -> Path | None:
-    """The provider library in the installed onnxruntime; None if there is none."""
+    """The CUDA provider's library in the installed onnxruntime; None if there is none."""
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return None
@@ -49,7 +49,7 @@ def provider_library() -> Path | None:
 
 
 def check_provider() -> None:
-    """Load the provider and the libraries that it needs.
+    """Load the CUDA provider and the libraries that it needs, to check that it works.
 
     Raises:
         BackendError: it does not work here; the message gives the reason and the remedy.

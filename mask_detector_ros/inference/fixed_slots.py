@@ -15,12 +15,12 @@ FREE_SLOTS = "free_slots"
 
 
 def has_free_slots(model: bytes) -> bool:
-    """Whether a serialised ONNX model has such nodes."""
+    """Whether a serialised single-file cascade has nodes for a variable number of slots."""
     return FREE_SLOTS.encode() in model
 
 
 def to_fixed_slots(model: bytes, name: str) -> bytes:
-    """The model with all slots.
+    """Convert a single-file cascade to a fixed number of slots, whatever the image.
 
     Args:
         model: serialised ONNX.

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
-    """The GPU that `auto` may switch to, or None and the reason for staying on the CPU.
+    """Choose the GPU that `auto` may switch to, or None and the reason for staying on the CPU.
 
     Args:
         device: index of the GPU.
@@ -44,7 +44,7 @@ def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
 
 
 def obstacle(backend: str, gpu: Gpu) -> str:
-    """Why a backend does not work on a GPU; empty if it does."""
+    """Why a GPU backend cannot be chosen for a GPU; empty if it can."""
     if not is_installed(backend):
         return f"{LIBRARIES[backend]} is not installed"
     try:
@@ -58,7 +58,7 @@ def obstacle(backend: str, gpu: Gpu) -> str:
 
 
 def load_on_gpu(gpu: Gpu, load: Callable[[str], Loaded]) -> tuple[Loaded, str]:
-    """Load with the first backend that works on the GPU.
+    """Load with the first backend of the choice that works on the GPU.
 
     Args:
         gpu: the GPU.

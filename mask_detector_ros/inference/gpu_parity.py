@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parity check: compare a GPU's results with ONNX Runtime's on the CPU for the same file."""
+"""Parity check of a GPU backend: compare its results with ONNX Runtime's on the CPU for the same
+file."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def check_parity(
     precision: str,
     quantised: bool = False,
 ) -> float:
-    """Run both sessions at each of the shapes; return the largest difference.
+    """Compare a GPU session with the CPU session at each of the shapes; return the largest
+    difference.
 
     Args:
         session, reference: sessions of the same model.

@@ -40,13 +40,13 @@ class Gpu:
 
     @property
     def version(self) -> tuple[int, int]:
-        """The compute capability as numbers."""
+        """The GPU's compute capability as numbers."""
         major, minor = self.capability.split(".")
         return int(major), int(minor)
 
 
 def find_gpu(number: int) -> Gpu:
-    """The GPU with this index.
+    """Find the NVIDIA GPU with this index through libcuda.
 
     Raises:
         BackendError: there is no such GPU, or no driver.
@@ -72,7 +72,7 @@ def find_gpu(number: int) -> Gpu:
 
 
 def driver_cuda_version() -> tuple[int, int]:
-    """The newest CUDA version that the driver supports.
+    """The newest CUDA version that the installed GPU driver supports.
 
     Raises:
         BackendError: there is no driver.
@@ -83,7 +83,7 @@ def driver_cuda_version() -> tuple[int, int]:
 
 
 def load_libcuda() -> Any:
-    """The driver's library.
+    """Load the GPU driver's library, libcuda.
 
     Raises:
         BackendError: it is not installed.

@@ -47,7 +47,7 @@ sys.exit(main(sys.argv[2]))
 
 @lru_cache(maxsize=16)
 def probe_model(model: bytes, name: str, deadline: float = DEADLINE) -> None:
-    """Run a serialised ONNX model on zeros and on noise.
+    """Probe a serialised ONNX model in an isolated process: run it on zeros and on noise.
 
     Raises:
         ModelError: it does not load, does not finish, or does not return probabilities.
@@ -73,7 +73,7 @@ def probe_model(model: bytes, name: str, deadline: float = DEADLINE) -> None:
 
 
 def check_outputs(session: Session) -> None:
-    """Run a loaded network on zeros and on noise.
+    """Probe a loaded network: run it on zeros and on noise, and check its outputs.
 
     Raises:
         ModelError: an output is not finite, or has scores or probabilities outside 0 to 1.

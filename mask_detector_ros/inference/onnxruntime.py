@@ -24,7 +24,7 @@ _DTYPES = {
 def create(
     model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> OnnxRuntimeSession:
-    """Load a serialised ONNX model; see `inference.create_session`."""
+    """Load a serialised ONNX model in ONNX Runtime on the CPU; see `inference.create_session`."""
     return OnnxRuntimeSession(model, name, threads, concurrent)
 
 

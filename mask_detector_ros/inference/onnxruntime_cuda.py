@@ -54,7 +54,8 @@ logger = logging.getLogger(__name__)
 def create(
     model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> CudaSession:
-    """Load a serialised ONNX model; see `inference.create_session`.
+    """Load a serialised ONNX model in ONNX Runtime on an NVIDIA GPU; see
+    `inference.create_session`.
 
     Raises:
         BackendError: the GPU, its driver or ONNX Runtime's CUDA provider does not work.
@@ -84,12 +85,13 @@ def create(
 
 @functools.cache
 def gpu_thread(number: int) -> ThreadPoolExecutor:
-    """The thread that runs all networks on the GPU with this index."""
+    """The thread that runs all ONNX Runtime networks on the GPU with this index."""
     return ThreadPoolExecutor(1, thread_name_prefix=f"gpu-{number}")
 
 
 class CudaSession(Session):
-    """A network on the GPU. Any thread may call it; the work runs in the GPU's thread.
+    """A network in ONNX Runtime on the GPU. Any thread may call it; the work runs in the GPU's
+    thread.
 
     Args:
         model: serialised ONNX.
@@ -240,7 +242,7 @@ class _Buffers:
             self.binding.bind_output(tensor.name, "cuda", device)
 
     def upload(self, arrays: Mapping[str, Array]) -> None:
-        """Copy the inputs to the GPU; values after the batch are arbitrary.
+        """Copy the inputs to ONNX Runtime's GPU buffers; values after the batch are arbitrary.
 
         Always copies from the same memory: the driver is slower with new memory.
         """
@@ -250,7 +252,8 @@ class _Buffers:
             self._inputs[tensor.name].update_inplace(staging)
 
     def download(self) -> dict[str, Array]:
-        """Copy the outputs from the GPU, including the padding rows after the batch."""
+        """Copy the outputs from ONNX Runtime's GPU buffers, including the padding rows after the
+        batch."""
         if not self._outputs:
             # Outputs stay where ONNX Runtime first put them.
             self._outputs = self.binding.get_outputs()

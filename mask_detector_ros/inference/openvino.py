@@ -39,7 +39,7 @@ grow by 85 MB, with OpenVINO's default of 5000 by 180; sizes that recur are comp
 def create(
     model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> OpenVinoSession:
-    """Load a serialised ONNX model; see `inference.create_session`.
+    """Load a serialised ONNX model in OpenVINO; see `inference.create_session`.
 
     Its concurrency is 1: a network per thread and shape would take much memory, and OpenVINO's
     internal threads are as fast.

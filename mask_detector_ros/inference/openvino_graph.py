@@ -17,7 +17,7 @@ from mask_detector_ros.inference.openvino_import import opset13, ov, preprocess
 
 
 def restore_prelu(network: Any) -> None:
-    """Restore the PReLU operators that the cascade's files expand for ONNX Runtime.
+    """Restore for OpenVINO the PReLU operators that the cascade's files expand for ONNX Runtime.
 
     They contain slope * x + relu((1 - slope) * x), or (1 - slope) * relu(x) as the second term,
     as depthwise convolutions (training/make_mtcnn_onnx.py). In OpenVINO the operator saves a fifth
@@ -46,8 +46,8 @@ def restore_prelu(network: Any) -> None:
 
 
 def drop_conversion(network: Any, name: str) -> bool:
-    """Replace a uint8 (N, H, W, 3) input that the network converts to float32 and transposes with
-    a float32 (N, 3, H, W) input; return whether it was such an input.
+    """Replace in an OpenVINO graph a uint8 (N, H, W, 3) input that the network converts to float32
+    and transposes with a float32 (N, 3, H, W) input; return whether it was such an input.
 
     OpenVINO transposes the bytes, converts them and reorders the floats, which takes a fifth of the
     proposal network's time. NumPy converts the input instead.
@@ -78,13 +78,13 @@ def drop_conversion(network: Any, name: str) -> bool:
 
 
 def is_image(tensor: TensorInfo) -> bool:
-    """Whether the input takes colour images, channels first."""
+    """Whether an OpenVINO graph's input takes colour images, channels first."""
     return tensor.dtype == np.float32 and len(tensor.shape) == 4 and tensor.shape[1] == 3
 
 
 def with_channels_last(network: Any, which: list[bool]) -> Any:
-    """Change these inputs to (N, H, W, 3), the memory layout of images, which OpenVINO also
-    prefers."""
+    """Change these inputs of an OpenVINO graph to (N, H, W, 3), the memory layout of images, which
+    OpenVINO also prefers."""
     steps = preprocess.PrePostProcessor(network)
     for index, chosen in enumerate(which):
         if chosen:
@@ -94,7 +94,7 @@ def with_channels_last(network: Any, which: list[bool]) -> Any:
 
 
 def split_flat_maps(network: Any) -> None:
-    """Split feature maps along channels as rows of (N, C, H * W).
+    """Split feature maps of an OpenVINO graph along channels as rows of (N, C, H * W).
 
     OpenVINO stores maps channels-last and splits those with its slow reference code, which takes a
     twentieth of P-Net's time.

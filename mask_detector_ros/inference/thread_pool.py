@@ -26,7 +26,7 @@ class ThreadPool:
         self._others = ThreadPoolExecutor(count - 1, "thread") if count > 1 else None
 
     def map(self, function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-        """Apply a function to each part; return the results in order.
+        """Apply a function to each part in the thread pool; return the results in order.
 
         Raises the function's exception. Some other parts may have finished by then; none is still
         running.

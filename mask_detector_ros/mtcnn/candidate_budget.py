@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Overrun:
-    """A frame that had more candidates than `max_candidates`; the best were kept.
+    """A frame that had more candidates than the budget `max_candidates`; the best were kept.
 
     Attributes:
         kept, found: number of candidates kept and found.
@@ -22,5 +22,5 @@ class Overrun:
 
     @classmethod
     def of(cls, kept: int, found: int) -> Overrun | None:
-        """The overrun of a frame, or None within the budget."""
+        """Make the Overrun of a frame, or None within the candidate budget."""
         return cls(kept, found) if found > kept else None

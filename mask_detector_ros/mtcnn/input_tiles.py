@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split large frames into tiles: feature maps of the proposal network take 80 bytes per input
+"""Split a large input of the proposal network into tiles: its feature maps take 80 bytes per input
 pixel, 500 MB for a frame of 3840x2160.
 
     +-------------+----+
@@ -32,7 +32,7 @@ SHARED = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the network's input, in input pixels.
+    """A tile of the proposal network's input, in input pixels.
 
     Attributes:
         top, left, bottom, right: the part that the network processes.
@@ -46,8 +46,8 @@ class Tile:
     own: tuple[float, float, float, float]
 
     def to_input(self, boxes: FloatArray) -> tuple[FloatArray, IndexArray]:
-        """The boxes, out of (N, 4) in tile pixels, whose centres lie in its own area: in input
-        pixels, and their indices."""
+        """Move the boxes of a tile to the whole input: those out of (N, 4) in tile pixels whose
+        centres lie in its own area, in input pixels, and their indices."""
         boxes = boxes + np.array([self.left, self.top] * 2, np.float32)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         own = np.array(self.own)
@@ -56,7 +56,7 @@ class Tile:
 
 
 def input_tiles(height: int, width: int, largest_face: float) -> list[Tile]:
-    """The tiles of an input of this size; one where it is small.
+    """Divide an input of this size into tiles; one tile where it is small.
 
     Args:
         height, width: size of the input, multiples of `MULTIPLE`.

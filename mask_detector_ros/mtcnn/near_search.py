@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Near-face search: P-Net only around the faces of the frame before.
+"""Near-face search: run P-Net only around the faces of the previous frame.
 
 It searches a square two and a half times as wide as each face's last box, scaled to a few sizes,
 the levels of a small image pyramid:
@@ -28,7 +28,7 @@ then 0.7 to 2 windows of P-Net. Without the largest, one face in a hundred is lo
 def draw_near(
     image: ImagePyramid, near: FloatArray, threads: int
 ) -> tuple[tuple[PackedPyramid, ...], list[tuple[Image, FloatArray]], FloatArray]:
-    """The squares around (N, 4) boxes as packed pyramids.
+    """Draw the squares that near-face search looks at, around (N, 4) boxes, as packed pyramids.
 
     Returns:
         The packed pyramids; for each, the result of `PackedPyramid.draw`; and (L, 2) the corner of

@@ -50,7 +50,7 @@ class Proposals:
 
 
 def join_proposals(parts: Sequence[Proposals]) -> Proposals:
-    """Concatenate the proposals of one or more parts."""
+    """Concatenate P-Net's proposals from one or more parts."""
     names = [field.name for field in fields(Proposals)]
     return Proposals(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
 
@@ -65,7 +65,7 @@ def proposals_in_tile(
     threshold: float,
     limit: int,
 ) -> tuple[Proposals, int]:
-    """The proposals of a tile that reach the threshold and lie entirely in one level.
+    """Select P-Net's proposals in a tile that reach the threshold and lie entirely in one level.
 
     Args:
         packing: layout of the levels.
@@ -103,9 +103,9 @@ def proposals_in_tile(
 def suppress_neighbours(
     levels: IndexArray, rows: IndexArray, columns: IndexArray, scores: FloatArray
 ) -> IndexArray:
-    """Ascending indices of the proposals to keep. A proposal is suppressed if a better one stays in
-    one of the eight cells around it; of two equal ones, the one further down or right is
-    suppressed.
+    """Suppress neighbouring P-Net proposals: ascending indices of those to keep. A proposal is
+    suppressed if a better one stays in one of the eight cells around it; of two equal ones, the one
+    further down or right is suppressed.
 
     This is non-maximum suppression within a pyramid level, where all boxes have one size and lie
     on a grid; see `NEIGHBOURS_OVERLAP`.

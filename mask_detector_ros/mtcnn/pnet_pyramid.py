@@ -48,7 +48,7 @@ Shapes = tuple[tuple[int, int], ...]
 
 
 def pyramid_shapes(height: int, width: int, min_face_size: int, factor: float) -> Shapes:
-    """Return (height, width) of each level, largest first.
+    """Return (height, width) of each level of P-Net's pyramid, largest first.
 
     In the first level a face of `min_face_size` pixels fills P-Net's window. Each level is
     `factor` times the previous one; the last is the smallest that still holds a window. An
@@ -67,7 +67,8 @@ def pyramid_shapes(height: int, width: int, min_face_size: int, factor: float) -
 
 @dataclass(frozen=True)
 class PackedPyramid:
-    """The layout of pyramid levels in one packed image, which P-Net processes in one call.
+    """A packed pyramid: the layout of P-Net's pyramid levels in one image, which P-Net processes in
+    one call.
 
     A call has an overhead of 50 to 300 microseconds, as much as several small levels.
 
@@ -86,7 +87,8 @@ class PackedPyramid:
 
     @cached_property
     def tiles(self) -> tuple[int, tuple[int, ...]]:
-        """Number of rows per tile, and each tile's first row; together they cover each window once.
+        """Number of rows per tile of the packed pyramid, and each tile's first row; together they
+        cover each window once.
 
         The last tile may extend beyond the packed image.
         """
@@ -95,15 +97,16 @@ class PackedPyramid:
 
     @cached_property
     def columns(self) -> tuple[int, tuple[int, ...]]:
-        """Number of columns per tile, and each tile's first column; a single tile up to a width of
-        `MAX_TILE_COLUMNS`."""
+        """Number of columns per tile of the packed pyramid, and each tile's first column; a single
+        tile up to a width of `MAX_TILE_COLUMNS`."""
         if self.width <= MAX_TILE_COLUMNS:
             return self.width, (0,)
         return _cover(self.width, MAX_TILE_COLUMNS)
 
     @cached_property
     def levels(self) -> NDArray[np.int16]:
-        """(h, w) index of the level that contains each P-Net window entirely; -1 for none."""
+        """(h, w) index of the pyramid level that contains each P-Net window entirely; -1 for
+        none."""
         shape = [(side - WINDOW) // STRIDE + 1 for side in self._drawn_shape]
         levels = np.full(shape, -1, np.int16)
         for number, ((left, top), (height, width)) in enumerate(
@@ -114,7 +117,7 @@ class PackedPyramid:
         return levels
 
     def draw(self, image: ImagePyramid) -> tuple[Image, FloatArray]:
-        """Scale an image to each level and pack the levels.
+        """Scale an image to each level of P-Net's pyramid and pack the levels.
 
         Each level is sampled at twice its size and averaged over 2x2 pixels: nearly as alias-free
         as area averaging, at a quarter of the cost.
@@ -138,7 +141,7 @@ class PackedPyramid:
         return packing, (np.array(shown) / shapes[:, ::-1]).astype(np.float32)
 
     def paste(self, images: Iterable[Image]) -> Image:
-        """The (H, width, 3) uint8 packed image of one image per level."""
+        """Pack one given image per pyramid level: the (H, width, 3) uint8 packed pyramid."""
         packing = self._blank()
         for (left, top), (height, width), image in zip(
             self.corners.tolist(), self.shapes, images, strict=True
@@ -157,7 +160,8 @@ class PackedPyramid:
 
 
 def lay_out(shapes: Shapes, threads: int = 1) -> tuple[PackedPyramid, ...]:
-    """Pack levels of these shapes, given largest first; each large level gets its own packed image.
+    """Lay out pyramid levels of these shapes, given largest first, in packed images; each large
+    level gets its own.
 
     Args:
         threads: how many threads their tiles are for.

@@ -55,7 +55,7 @@ MAX_NEAR = 2000
 
 
 class Cascade:
-    """MTCNN over three sessions.
+    """MTCNN, the three-stage cascade over three sessions.
 
     Attributes:
         overrun: the last frame's candidates beyond `max_candidates`; None if it had no more.

@@ -108,7 +108,8 @@ class TwoStageCascade:
     def propose(
         self, image: ImagePyramid, settings: DetectionSettings, threshold: float
     ) -> FloatArray:
-        """(N, 4) proposals, best first, at most `max_candidates`."""
+        """Run stage one of the two-stage cascade: (N, 4) proposals, best first, at most
+        `max_candidates`."""
         height, width = image[0].shape[:2]
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
         cut = 0
@@ -135,13 +136,13 @@ class TwoStageCascade:
         return kept[:limit]
 
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
-        """The faces among (N, 4) proposals, labelled, best score first; boxes are clipped to the
-        image."""
+        """Run stage two of the two-stage cascade: the faces among (N, 4) proposals, labelled, best
+        score first; boxes are clipped to the image."""
         squares, out = self._run_on_crops(image, boxes, self._margin)
         return self._to_faces(image, squares, out, threshold)
 
     def decide_near(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
-        """Find the faces that were at (N, 4) boxes in the previous frame."""
+        """Find the faces that were at (N, 4) boxes in the previous frame with stage two alone."""
         squares, out = self._run_on_crops(image, boxes, self._margin)
         moved_to = bbox_regression(squares, out["offsets"])
         overlaps = np.diagonal(intersection_over_union(boxes, moved_to))
@@ -177,7 +178,8 @@ class TwoStageCascade:
         return faces[non_max_suppression(faces.boxes, faces.scores, FACE_OVERLAP)]
 
     def label(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
-        """Label known faces, as `Classifier` does."""
+        """Label known boxes with stage two: (N, K) probabilities with this margin; negative for the
+        network's default."""
         margin = self._margin if margin < 0 else margin
         _, out = self._run_on_crops(ImagePyramid.of(image), faces.boxes, margin)
         return faces.with_probabilities(out["probabilities"], self.label_names, self.label_roles)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage one of the two-stage cascade: one fully convolutional pass over the frame.
+"""Proposals of the two-stage cascade: one fully convolutional pass over the frame.
 
 The 2016 cascade slides one small window over an image pyramid. Here a network with several
 feature levels processes the frame once, and each of its cells proposes one box:
@@ -47,7 +47,8 @@ COARSE_SHRINK = 4
 
 @dataclass(frozen=True)
 class Letterbox:
-    """The frame's place in the network's input: scaled, top left, black to the right and below.
+    """The frame's place in the proposal network's input: scaled, top left, black to the right and
+    below.
 
     Attributes:
         height, width: size of the frame.
@@ -61,11 +62,11 @@ class Letterbox:
 
     @property
     def input_shape(self) -> tuple[int, int]:
-        """Rows and columns of the network's input."""
+        """Rows and columns of the two-stage cascade's proposal input."""
         return _round_up(self.rows), _round_up(self.columns)
 
     def draw(self, image: ImagePyramid) -> Image:
-        """Draw the input, (1, H, W, 3) uint8, writing each pixel once."""
+        """Draw the input of the proposal network, (1, H, W, 3) uint8, writing each pixel once."""
         (level,) = level_for([self.height], self.rows).tolist()
         source, size = image[level], (self.columns, self.rows)
         same = source.shape[:2] == (self.rows, self.columns)
@@ -82,7 +83,7 @@ class Letterbox:
         return canvas
 
     def to_frame(self, boxes: FloatArray) -> FloatArray:
-        """Convert (N, 4) boxes from input pixels to frame pixels."""
+        """Convert (N, 4) proposed boxes from input pixels to frame pixels."""
         x, y = self.width / self.columns, self.height / self.rows
         return boxes * np.array([x, y, x, y], np.float32)
 
@@ -90,8 +91,9 @@ class Letterbox:
 def letterboxes(
     height: int, width: int, min_face_size: int, smallest_face: float, largest_face: float
 ) -> Iterator[Letterbox]:
-    """The passes over a frame of this size: one, plus coarser ones while the frame has room for
-    faces larger than the network's range. An image smaller than `min_face_size` has none.
+    """The proposal passes of the two-stage cascade over a frame of this size: one, plus coarser
+    ones while the frame has room for faces larger than the network's range. An image smaller than
+    `min_face_size` has none.
 
     Args:
         height, width: size of the frame.
@@ -112,7 +114,7 @@ def letterboxes(
 def decode_cells(
     out: Mapping[str, Array], strides: tuple[int, ...], width: int, threshold: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Decode the cells that reach a threshold to boxes in input pixels.
+    """Decode the cells of the proposal network that reach a threshold to boxes in input pixels.
 
     Args:
         out: `scores_<stride>` (1, P) and `boxes_<stride>` (1, P, 4) of each stride, row by row:
@@ -141,7 +143,8 @@ def _decode(moves: FloatArray, cells: NDArray[np.int64], columns: int, stride: i
 
 
 def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-    """At most `count` boxes with the best scores, and their scores."""
+    """Select at most `count` proposed boxes of the two-stage cascade with the best scores, and
+    their scores."""
     if len(scores) <= count:
         return boxes, scores
     kept = np.argpartition(-scores, count)[:count]
@@ -149,7 +152,8 @@ def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[Floa
 
 
 def suppress_candidates(boxes: FloatArray, scores: FloatArray, count: int) -> FloatArray:
-    """(N, 4) boxes after non-maximum suppression, at most `count`, best score first."""
+    """Apply non-maximum suppression to the two-stage cascade's proposals: (N, 4) boxes, at most
+    `count`, best score first."""
     return boxes[non_max_suppression(boxes, scores, PROPOSAL_OVERLAP)[:count]]
 
 

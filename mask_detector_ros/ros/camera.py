@@ -44,7 +44,7 @@ Values = Mapping[str, Any]
 
 
 class Arrival(NamedTuple):
-    """An image that the node received."""
+    """An image that the node received from a camera."""
 
     message: Image | CompressedImage
     breakdown: LatencyBreakdown
@@ -98,7 +98,7 @@ class Camera:
             raise
 
     def activate(self) -> None:
-        """Reset people and counts."""
+        """Activate the camera: reset its people and counts."""
         self._activation += 1
         self._stream = self._detector.stream()
         header = Header(stamp=self._node.get_clock().now().to_msg())
@@ -106,7 +106,7 @@ class Camera:
         self._results.publish("label_info", labels)
 
     def subscribe(self, receive: Callable[[Camera, Arrival], None], values: Values) -> None:
-        """Pass images to `receive` from now on."""
+        """Subscribe to the camera's images and pass them to `receive` from now on."""
 
         def arrive(message: Image | CompressedImage) -> None:
             now = self._node.get_clock().now().nanoseconds
@@ -125,24 +125,24 @@ class Camera:
         )
 
     def unsubscribe(self, why: str = "not active") -> None:
-        """Stop receiving images; diagnostics show `why`."""
+        """Unsubscribe from the camera's images; diagnostics show `why`."""
         self._idle = why
         if self._subscription is not None:
             self._subscription.destroy()
             self._subscription = None
 
     def destroy(self) -> None:
-        """Destroy the publishers; a frame in progress publishes nothing."""
+        """Destroy the camera's publishers; a frame in progress publishes nothing."""
         self._activation += 1
         self._geometry.destroy()
         self._results.destroy()
 
     def forget(self) -> None:
-        """Reset people and counts from the next image on."""
+        """Reset the camera's people and counts from its next image on."""
         self._forget = True
 
     def process(self, arrival: Arrival, values: Values) -> None:
-        """Process an image, from its message to the result messages.
+        """Process an image of the camera, from its message to the result messages.
 
         Called in the worker's thread. Rejected images are counted and logged as warnings.
         """
@@ -232,7 +232,7 @@ class Camera:
             self._node.get_logger().warning(f"{self.name}: {text}" if self.name else text)
 
     def fail(self, error: Exception) -> None:
-        """Count a frame whose processing failed, and log the reason."""
+        """Count a frame of the camera whose processing failed, and log the reason."""
         reason = describe_failure(error)
         self.statistics.frame_failed(reason)
         text = f"({self.statistics.failed.count} so far): {reason}"

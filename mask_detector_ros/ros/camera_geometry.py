@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration and depth of one camera, received only while positions are wanted."""
+"""Camera geometry: calibration and depth of one camera, received only while positions are
+wanted."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Geometry:
         self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=STEADY_CLOCK)
 
     def at(self, stamp: int) -> tuple[CameraInfo | None, Image | None]:
-        """The calibration, and the depth with the nearest stamp (nanoseconds), if near enough."""
+        """The camera's calibration, and the depth with the nearest stamp (nanoseconds), if near
+        enough."""
         with self._lock:
             offsets = [(abs(nanoseconds(d.header.stamp) - stamp), d) for d in self._depths]
             info = self._info
@@ -58,7 +60,7 @@ class Geometry:
         return info, depth if offset <= MAX_OFFSET else None
 
     def destroy(self) -> None:
-        """Stop receiving."""
+        """Stop receiving the camera's calibration and depth."""
         self._node.destroy_timer(self._timer)
         self._unsubscribe()
 

@@ -25,7 +25,7 @@ WRITABLE_ENCODINGS = tuple(_WRITABLE)
 
 
 def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "bgr8") -> Image:
-    """A `sensor_msgs/Image` of an (H, W, 3) uint8 BGR image, which need not be contiguous.
+    """Convert an (H, W, 3) uint8 BGR image, which need not be contiguous, to a `sensor_msgs/Image`.
 
     Raises:
         ImageError: the image has another form, or the encoding is not one of
@@ -54,7 +54,8 @@ def image_to_message(image: NDArray[np.uint8], header: Header, encoding: str = "
 def image_to_compressed(
     image: NDArray[np.uint8], header: Header, image_format: str = "jpeg"
 ) -> CompressedImage:
-    """A `sensor_msgs/CompressedImage` of an (H, W, 3) uint8 BGR image; see `encode_compressed`."""
+    """Convert an (H, W, 3) uint8 BGR image to a `sensor_msgs/CompressedImage`; see
+    `encode_compressed`."""
     data = encode_compressed(image, image_format)
     msg = CompressedImage(header=header, format=compressed_format(image_format))
     msg.data.frombytes(data.data)

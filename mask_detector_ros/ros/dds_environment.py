@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables for fast transport of large images between processes."""
+"""DDS environment variables for fast transport of large images between processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FAST_DDS_2_LIBRARY = "libfastrtps.so*"
 
 
 def image_environment(config: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables of every process that sends or receives images.
+    """DDS environment variables of every process that sends or receives images.
 
     Args:
         config: the folder that holds `shared_memory.xml`.
@@ -30,7 +30,7 @@ def image_environment(config: Path, environment: Mapping[str, str]) -> dict[str,
 
 
 def profile_variable(environment: Mapping[str, str]) -> str:
-    """Name of the variable that names Fast DDS's profile.
+    """The environment variable in which the installed Fast DDS looks for its profile.
 
     Fast DDS 2 knows only the old name; Fast DDS 3 warns about it. The installed library decides:
     ROS_DISTRO is not set where ROS comes from Python wheels.

@@ -32,7 +32,7 @@ FAILURES_IN_A_ROW = 3
 
 
 class FrameStatistics:
-    """Counts frames. Thread-safe. Times in seconds."""
+    """Counts frames for diagnostics. Thread-safe. Times in seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,14 +46,14 @@ class FrameStatistics:
         self._failed_in_a_row = 0
 
     def image_received(self, replaced: bool) -> None:
-        """Record an image that arrived; `replaced` if it replaced a waiting one."""
+        """Count an image that arrived, for diagnostics; `replaced` if it replaced a waiting one."""
         with self._lock:
             self.last_image = time.monotonic()
             self._waiting_since = self._waiting_since or self.last_image
             self.dropped += replaced
 
     def frame_processed(self, breakdown: LatencyBreakdown) -> None:
-        """Record a published frame."""
+        """Count a published frame, for diagnostics."""
         now = time.monotonic()
         with self._lock:
             self.processed += 1
@@ -64,30 +64,31 @@ class FrameStatistics:
                 self._recent.popleft()
 
     def frame_rejected(self, reason: str) -> None:
-        """Record a rejected frame."""
+        """Count a rejected frame, for diagnostics."""
         with self._lock:
             self.rejected.add(reason)
             self._failed_in_a_row = 0
 
     def frame_failed(self, reason: str) -> None:
-        """Record a frame whose processing failed, for example from lack of memory or a bug."""
+        """Count a frame whose processing failed, for example from lack of memory or a bug, for
+        diagnostics."""
         with self._lock:
             self.failed.add(reason)
             self._failed_in_a_row += 1
 
     def frame_over_budget(self, what: str) -> None:
-        """Record a frame with more candidates than `max_candidates`."""
+        """Count a frame with more candidates than `max_candidates`, for diagnostics."""
         with self._lock:
             self.over_budget.add(what)
 
     def silence(self) -> float:
-        """Seconds since the last image."""
+        """Seconds since the last image, for diagnostics."""
         return time.monotonic() - self.last_image
 
     def status(
         self, image_timeout: float, frame_timeout: float, stuck: str = ""
     ) -> tuple[bytes, str, dict[str, str]]:
-        """Level, message and values for a DiagnosticStatus.
+        """Level, message and values of the DiagnosticStatus of a camera's frames.
 
         Args:
             image_timeout: seconds without an image before a warning.
@@ -159,7 +160,7 @@ class _Events:
 
 
 class Status(NamedTuple):
-    """The status of one part of the node.
+    """The diagnostic status of one part of the node.
 
     Attributes:
         part: its name, appended to the node's.
@@ -178,7 +179,7 @@ class Status(NamedTuple):
 
 
 def describe_backend(detector: MaskDetector) -> dict[str, str]:
-    """What runs the networks, and why."""
+    """Describe for diagnostics what runs the networks, and why."""
     return {
         "backend": detector.backend,
         "device": detector.device,
@@ -189,7 +190,8 @@ def describe_backend(detector: MaskDetector) -> dict[str, str]:
 
 
 def describe_failure(error: Exception) -> str:
-    """One line on a frame that failed; of an unexpected error also its kind and place."""
+    """Describe for diagnostics in one line why a frame failed; of an unexpected error also its kind
+    and place."""
     what = " ".join(str(error).split())
     if isinstance(error, MaskDetectorError):
         return what

@@ -20,7 +20,8 @@ __all__ = ["ClockType", "InvalidHandle", "RCLError", "UnknownROSArgsError", "cou
 
 
 def count_nodes_called(node: Node, name: str) -> int:
-    """Number of nodes in the graph with this fully qualified name, including this one.
+    """Number of nodes in the graph with this fully qualified name, by what this ROS distribution
+    offers, including this one.
 
     Humble has no `get_fully_qualified_node_names`.
     """

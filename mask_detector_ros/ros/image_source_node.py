@@ -131,11 +131,11 @@ class ImageSourceNode(Node):
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
-        """Begin to publish."""
+        """Start publishing the frames of the source."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread and destroy the node."""
+        """Stop publishing the source's frames and destroy the node."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT)

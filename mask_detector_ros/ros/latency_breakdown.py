@@ -28,24 +28,25 @@ class LatencyBreakdown:
         self._since = time.monotonic_ns()
 
     def end(self, part: str) -> None:
-        """End this part and begin the next."""
+        """End this part of the latency and begin the next."""
         now = time.monotonic_ns()
         self.parts[part] = now - self._since
         self._since = now
 
     @property
     def in_progress(self) -> str:
-        """The current part of `LATENCY_PARTS`; the last one when all have ended."""
+        """The part of `LATENCY_PARTS` in progress; the last one when all have ended."""
         return next((part for part in LATENCY_PARTS if part not in self.parts), LATENCY_PARTS[-1])
 
     @property
     def latency(self) -> int:
-        """From the stamp to the end of the last part."""
+        """The whole latency, from the stamp to the end of the last part."""
         return sum(self.parts.values())
 
 
 def find_clock_fault(stamp: int, now: int) -> str:
-    """Why the time from a stamp to now (both in nanoseconds) is not a latency; empty if it is.
+    """Why the time from a stamp to now (both in nanoseconds) is not a latency, because of a clock;
+    empty if it is.
 
     A clock at 0 is simulated time before the first clock message.
     """

@@ -10,14 +10,14 @@ import rclpy
 
 
 class NodeLogHandler(logging.Handler):
-    """Passes records of `mask_detector_ros` to a node's logger."""
+    """Logging handler that passes the library's records to a node's logger."""
 
     def __init__(self, node_logger: Any) -> None:
         super().__init__(logging.INFO)
         self._node_logger = node_logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record while the ROS context is valid."""
+        """Pass one record of the library's log to the node's while the ROS context is valid."""
         if not rclpy.ok():
             return
         # One call site per level: rclpy rejects a call site that changes its severity.

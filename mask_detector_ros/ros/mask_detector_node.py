@@ -74,7 +74,7 @@ class MaskDetectorNode(LifecycleNode):
     # Lifecycle
 
     def start(self) -> None:
-        """Configure and activate, unless a lifecycle manager does it.
+        """Configure and activate the detector node, unless a lifecycle manager does it.
 
         Raises:
             MaskDetectorError: the node could not be configured; its log says why.
@@ -171,7 +171,7 @@ class MaskDetectorNode(LifecycleNode):
         trim_heap()
 
     def close(self) -> None:
-        """Stop all work at once; called once, last."""
+        """Stop all work of the detector node at once; called once, last."""
         self._active = False
         workers = [*self._abandoned, *([self._worker] if self._worker is not None else [])]
         if not all(worker.stop(STOP_TIMEOUT / len(workers)) for worker in workers):

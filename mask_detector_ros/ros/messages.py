@@ -23,7 +23,7 @@ def _message_class(kind: str) -> tuple[Any, bool]:
 
 
 def make_message(kind: str, /, **fields: Any) -> Any:
-    """A message of a type, such as `std_msgs/msg/Header`, with all its fields given.
+    """Make a ROS message of a type, such as `std_msgs/msg/Header`, with all its fields given.
 
     It bypasses the constructor, which also creates every default that `fields` replaces: that takes
     0.6 of the time.
@@ -42,6 +42,6 @@ ANNOTATIONS = AnnotationMessages(make_message)
 
 
 def nanoseconds(stamp: Time) -> int:
-    """A stamp in nanoseconds, which, unlike rclpy's Time, may be negative."""
+    """The stamp of a ROS message in nanoseconds, which, unlike rclpy's Time, may be negative."""
     total: int = stamp.sec * 10**9 + stamp.nanosec
     return total

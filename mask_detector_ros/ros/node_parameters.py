@@ -134,7 +134,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """The descriptor that `ros2 param describe` shows."""
+    """The descriptor of a node's parameter, which `ros2 param describe` shows."""
     when = "live" if parameter.live else "fixed while the node is configured"
     message = ParameterDescriptor(
         description=parameter.description,
@@ -153,7 +153,7 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 
 def declare_parameters(node: Node, table: Iterable[Parameter]) -> None:
-    """Declare every parameter of the table.
+    """Declare every parameter of the table on the node.
 
     Raises:
         ParameterError: the value given at start is not allowed.
@@ -187,24 +187,24 @@ def _suggest(name: str, table: Iterable[Parameter]) -> str:
 
 
 def plain_value(parameter: rclpy.parameter.Parameter) -> Any:
-    """The value of a ROS parameter in the table's type."""
+    """Convert the value of a node's parameter to the table's type."""
     # rclpy has no value for an empty list of a YAML file.
     value = () if parameter.value is None else parameter.value
     return tuple(value) if isinstance(value, array.array | list) else value
 
 
 def parameter_values(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
-    """The current value of every parameter of the table, by name."""
+    """The node's current value of every parameter of the table, by name."""
     return {p.name: p.check(plain_value(node.get_parameter(p.name))) for p in table}
 
 
 def split_names(text: str) -> list[str]:
-    """The names of a comma-separated list."""
+    """Split a node parameter that is a comma-separated list into its distinct names."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def render_yaml(table: Iterable[Parameter]) -> str:
-    """`config/mask_detector.yaml`."""
+    """Generate `config/mask_detector.yaml` from the table of the node's parameters."""
     lines = [
         "# Every parameter of mask_detector with its default; pass your copy as params_file.",
         "# Written by `python -m mask_detector_ros.ros.node_parameters`.",
@@ -222,7 +222,7 @@ def render_yaml(table: Iterable[Parameter]) -> str:
 
 
 def render_table(table: Iterable[Parameter]) -> str:
-    """A table of parameters, in Markdown."""
+    """Generate a Markdown table of the node's parameters."""
     lines = [
         "| parameter | default | allowed | live | meaning |",
         "|---|---|---|---|---|",
@@ -246,7 +246,7 @@ def _yaml_value(value: Any) -> str:
 
 
 def render_page(table: Iterable[Parameter]) -> str:
-    """`docs/reference/parameters.md`."""
+    """Generate the docs page of the node's parameters, `docs/reference/parameters.md`."""
     return f"""<!-- Written by `python -m mask_detector_ros.ros.node_parameters` from its table. -->
 # Parameters
 
@@ -266,7 +266,7 @@ The Python API takes the parameters of the detector under the same names
 
 
 def write_documents(root: Path = ROOT) -> None:
-    """Write the yaml file and the page of the docs."""
+    """Write the yaml file and the docs page of the node's parameters."""
     (root / "config" / "mask_detector.yaml").write_text(render_yaml(NODE_PARAMETERS))
     (root / "docs" / "reference" / "parameters.md").write_text(render_page(NODE_PARAMETERS))
 

@@ -26,7 +26,8 @@ def check_changes(
     values: Mapping[str, Any],
     configured: bool,
 ) -> SetParametersResult:
-    """Whether all changes together are allowed, and the reason if not.
+    """Check parameter changes of a running node: whether all together are allowed, and the reason
+    if not.
 
     Args:
         values: the current values; unchanged ones (`ros2 param load`) do not count as changes.

@@ -18,7 +18,8 @@ SHOWN_NAMES = 3
 
 
 def unmatched_files(arguments: Sequence[str], node_name: str) -> Iterator[str]:
-    """A warning for each `--params-file` of the arguments without parameters for a node.
+    """A warning for each parameter file (`--params-file`) of the arguments without parameters for a
+    node.
 
     Args:
         arguments: of the process.

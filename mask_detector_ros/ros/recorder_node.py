@@ -108,7 +108,8 @@ class RecorderNode(Node):
         self._topics = (detections.topic_name, images.topic_name)
 
     def start(self) -> None:
-        """Open the log once someone publishes, so that waiting for the log misses no frame."""
+        """Open the recorder's log once someone publishes, so that waiting for it misses no
+        frame."""
         self._waiting = self.create_timer(0.05, self._open_log)
 
     def _open_log(self) -> None:
@@ -125,7 +126,7 @@ class RecorderNode(Node):
         self.get_logger().info(f"recording into {self._folder}")
 
     def close(self) -> None:
-        """Finish both files."""
+        """Finish both files of the recorder."""
         if self._view is not None:
             self._view.close()
         try:
@@ -223,7 +224,8 @@ class RecorderNode(Node):
 
 
 def to_records(message: Detection2DArray) -> list[dict[str, Any]]:
-    """One JSON-ready dictionary per detection; see `mask_detector_ros.faces.face_record`."""
+    """Convert a detections message to the recorder's JSON-ready dictionaries; see
+    `mask_detector_ros.faces.face_record`."""
     records = []
     for detection in message.detections:
         centre, box = detection.bbox.center.position, detection.bbox

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lossless playback: publish the next frame when the last one's detections have arrived."""
+"""Result gate for lossless playback: hold the next frame until the detections of the last have
+arrived."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ RESULT_TIMEOUT = 30.0
 
 
 class ResultGate:
-    """Subscribes to `detections` for a node whose thread publishes images."""
+    """Subscribes to `detections` for a node whose thread publishes images, and holds the next image
+    back."""
 
     def __init__(self, node: Node, qos: QoSProfile) -> None:
         self._node = node
@@ -26,12 +28,13 @@ class ResultGate:
         node.create_subscription(Detection2DArray, "detections", self._on_detections, qos)
 
     def expect(self, stamp: Time) -> None:
-        """Call before publishing the frame with this stamp."""
+        """Expect the result of the frame with this stamp; call before publishing it."""
         self._came.clear()
         self._stamp = stamp
 
     def wait(self, stopping: threading.Event, name: str) -> bool:
-        """Wait for its detections or the end of the process; on a timeout warn and return False."""
+        """Wait for the result of the expected frame or the end of the process; on a timeout warn
+        and return False."""
         end = time.monotonic() + RESULT_TIMEOUT
         while not self._came.wait(0.1) and not stopping.is_set():
             if time.monotonic() > end:
@@ -47,7 +50,7 @@ class ResultGate:
 
 
 def has_reliable_subscriber(node: Node, publisher: Publisher) -> bool:
-    """Whether the publisher is matched with all known subscribers, a reliable one among them.
+    """Whether the gated publisher is matched with all known subscribers, a reliable one among them.
 
     The detector first subscribes with best effort, until it knows the publishers' QoS.
     """

@@ -39,7 +39,7 @@ DEPTH, IMAGE_DEPTH = 10, 2
 
 
 class Results:
-    """Publishes the results of one camera.
+    """The publishers of the results of one camera.
 
     Args:
         node: the node that publishes.
@@ -73,22 +73,22 @@ class Results:
                 ) from error
 
     def publish(self, topic: str, message: Any) -> None:
-        """Publish a message on one of `TOPICS`."""
+        """Publish a result message on one of `TOPICS`."""
         self._publishers[topic].publish(message)
 
     def has_subscribers(self, *topics: str) -> bool:
-        """Whether someone subscribes to one of these topics."""
+        """Whether someone subscribes to one of these result topics."""
         return any(self._publishers[t].get_subscription_count() > 0 for t in topics)
 
     def publish_image(self, topic: str, image: NDArray[np.uint8], header: Header) -> None:
-        """Publish an image raw, compressed, or both, depending on the subscribers."""
+        """Publish a result image raw, compressed, or both, depending on the subscribers."""
         if self.has_subscribers(topic):
             self.publish(topic, image_to_message(image, header))
         if self.has_subscribers(f"{topic}/compressed"):
             self.publish(f"{topic}/compressed", image_to_compressed(image, header))
 
     def destroy(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the result publishers."""
         while self._publishers:
             _, publisher = self._publishers.popitem()
             self._node.destroy_lifecycle_publisher(publisher)

@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 class RunnableNode(Protocol):
-    """A node with background work.
+    """A node with background work that `run_node` can run.
 
     Attributes:
         failed: whether that work failed, so that the process must exit with 1.
@@ -58,20 +58,20 @@ class RunnableNode(Protocol):
     callback_errors: int
 
     def start(self) -> None:
-        """Start work, once the node is in an executor."""
+        """Start the work of a node that `run_node` runs, once it is in an executor."""
 
     def close(self) -> None:
-        """End all work and destroy the node."""
+        """End all work of a node that `run_node` runs, and destroy it."""
 
     def get_logger(self) -> Any:
-        """As in rclpy's nodes."""
+        """The logger of a node that `run_node` runs, as in rclpy."""
 
     def get_fully_qualified_name(self) -> str:
-        """As in rclpy's nodes."""
+        """The full name of a node that `run_node` runs, as in rclpy."""
 
 
 def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
-    """Spin a node until a signal stops it; return the exit code.
+    """Run a node: spin it until a signal stops it; return the exit code.
 
     SIGINT and SIGTERM end it with 0. A `MaskDetectorError` is printed as one line and ends it with
     1. An error in a callback is logged, and the node continues.
@@ -199,7 +199,8 @@ def _report(text: str) -> int:
 
 
 def report_exceptions(callback: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Report the exceptions of a node's lifecycle callback, which rclpy swallows silently."""
+    """Report the exceptions of a running node's lifecycle callback, which rclpy swallows
+    silently."""
 
     @functools.wraps(callback)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

@@ -22,7 +22,7 @@ PROFILE_NEED, DEFAULT_NEED = 72, 8
 def avoid_full_shared_memory(
     environment: MutableMapping[str, str], folder: Path = SHARED_MEMORY
 ) -> str:
-    """Switch Fast DDS to UDP if shared memory is full; return the reason or an empty string.
+    """Switch Fast DDS to UDP if its shared memory is full; return the reason or an empty string.
 
     Args:
         environment: the process's environment; it is modified.
@@ -47,7 +47,8 @@ def avoid_full_shared_memory(
 
 
 def private_shared_memory_hint(root: Path = Path("/")) -> str:
-    """Advice for a container that discovers publishers but receives nothing; else empty."""
+    """Advice for a container whose shared memory is private, so that it discovers publishers but
+    receives nothing; else empty."""
     if not any((root / name).exists() for name in (".dockerenv", "run/.containerenv")):
         return ""
     return (

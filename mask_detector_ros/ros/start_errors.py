@@ -87,7 +87,8 @@ def explain_start_error(error: Exception) -> str:
 
 
 def explain_shortage(error: Exception) -> str:
-    """One line about a shortage of memory, disk, files or threads; empty for other errors."""
+    """Explain in one line a shortage of memory, disk, files or threads at the start; empty for
+    other errors."""
     text = str(error).strip()
     for words, advice in _SHORTAGES:
         if words in text:

@@ -35,7 +35,7 @@ TOPICS_NAMED = 4
 
 
 class Choice(NamedTuple):
-    """The topic, type and QoS to subscribe with."""
+    """The topic, type and QoS to subscribe to images with."""
 
     topic: str
     is_raw: bool
@@ -44,7 +44,8 @@ class Choice(NamedTuple):
 
 
 class ImageSubscription:
-    """Keeps one image; chooses transport and QoS by what the publishers of a topic offer.
+    """Subscribes to images and keeps one; chooses transport and QoS by what the publishers of a
+    topic offer.
 
     A subscription that asks for more than a publisher offers receives nothing; one that asks for
     less loses images that are sent in fragments, or a latched image from before it started. So this
@@ -90,11 +91,12 @@ class ImageSubscription:
 
     @property
     def topic(self) -> str:
-        """The name of the subscribed topic."""
+        """The name of the subscribed image topic."""
         return self._choice.topic
 
     def describe_publishers(self) -> str:
-        """Describe the topic's publishers, and the remedy if it cannot be received."""
+        """Describe the publishers of the subscribed image topic, and the remedy if it cannot be
+        received."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         wanted = IMAGE if self._choice.is_raw else COMPRESSED
         if any(p.topic_type == wanted for p in publishers):
@@ -113,7 +115,7 @@ class ImageSubscription:
         return f"{there}; {self._suggest()}"
 
     def destroy(self) -> None:
-        """Stop receiving."""
+        """Unsubscribe from the images."""
         self._node.destroy_timer(self._timer)
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)

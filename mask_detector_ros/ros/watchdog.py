@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A heartbeat while the node works, and recovery when a frame is stuck."""
+"""Watchdog: a heartbeat while the node works, and recovery when a frame is stuck."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Watchdog:
         node.create_timer(PERIOD, self.check, clock=STEADY_CLOCK)
 
     def check(self) -> None:
-        """Beat, or recover."""
+        """Publish a heartbeat, or recover from a stuck frame."""
         stuck = self._stuck_for()
         if stuck <= 1:
             if self._processed():

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Work(NamedTuple):
-    """A worker's current item.
+    """The item in progress in a worker thread.
 
     Attributes:
         sender, item: as submitted.
@@ -26,7 +26,7 @@ class Work(NamedTuple):
 
 
 class NewestItemWorker(Generic[Sender, Item]):
-    """Calls `process` in a separate thread with the newest item of each sender.
+    """A worker thread that calls `process` with the newest item of each sender.
 
     A new item replaces a waiting one of the same sender. The queue therefore holds at most one item
     per sender, and latency cannot grow. The waiting sender that was served longest ago comes next,
@@ -53,7 +53,8 @@ class NewestItemWorker(Generic[Sender, Item]):
         self._thread.start()
 
     def submit(self, sender: Sender, item: Item) -> bool:
-        """Submit an item. Returns True if it replaced one that was still waiting."""
+        """Submit an item to the worker thread. Returns True if it replaced one that was still
+        waiting."""
         with self._condition:
             replaced = sender in self._waiting
             self._waiting[sender] = item
@@ -64,12 +65,13 @@ class NewestItemWorker(Generic[Sender, Item]):
         return replaced
 
     def clear(self) -> None:
-        """Drop waiting items."""
+        """Drop the items that wait for the worker thread."""
         with self._condition:
             self._waiting = {}
 
     def stop(self, timeout: float | None) -> bool:
-        """Stop the thread after the item in progress; wait `timeout` seconds, or forever if None.
+        """Stop the worker thread after the item in progress; wait `timeout` seconds, or forever if
+        None.
 
         Returns:
             Whether it ended. Otherwise it is abandoned, since a Python thread cannot be ended from

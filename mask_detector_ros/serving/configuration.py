@@ -28,7 +28,7 @@ EXIT_LIMIT = 5
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """Options of the server.
+    """Configuration of the inference server.
 
     Attributes:
         model_name: the name under which clients ask for it.
@@ -59,7 +59,7 @@ class ServingOptions:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach gRPC and HTTP."""
+        """Whether only this machine can reach the configured server's gRPC and HTTP."""
         return _is_loopback(self.address) and _is_loopback(self.http_address)
 
 
@@ -70,7 +70,7 @@ def _is_loopback(address: str) -> bool:
 def build_command(
     triton: TritonFiles, folder: Path, options: ServingOptions, prefix: str
 ) -> list[str]:
-    """The command line of `tritonserver`.
+    """Build the command line of `tritonserver` from the server's configuration.
 
     Args:
         triton: its files.
@@ -113,7 +113,7 @@ def build_command(
 
 
 def require_free_ports(options: ServingOptions) -> None:
-    """Check that the ports can be bound.
+    """Check that the server's configured ports can be bound.
 
     Raises:
         ParameterError: one is in use or not ours to take.

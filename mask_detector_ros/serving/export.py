@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model repository for NVIDIA's container of Triton: the whole cascade as one ONNX file."""
+"""Export a model repository for NVIDIA's container of Triton: the whole cascade as one ONNX
+file."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def export_cascade(
     queue_size: int,
     queue_limit: float,
 ) -> Path:
-    """Write the model repository; return the folder of the model.
+    """Export the single-file cascade as a model repository; return the folder of the model.
 
     Args:
         folder: the repository; other models in it stay.
@@ -71,7 +72,7 @@ def export_cascade(
 
 
 def convert(file: Path, options: Sequence[str]) -> None:
-    """Make the single-file cascade with the converter of the source tree.
+    """Convert the cascade to export to a single file, with the converter of the source tree.
 
     Raises:
         BackendError: there is no source tree.
@@ -98,7 +99,7 @@ def describe_graph(
     instances: int,
     queue: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The config of a single-file cascade for Triton's ONNX Runtime with TensorRT."""
+    """The config of an exported single-file cascade for Triton's ONNX Runtime with TensorRT."""
     graph = CascadeGraph(session)
     digest = hash_networks(values["detector_model"], values["classifier_model"])
     facts = describe_model(values, graph.label_names, graph.label_roles, digest)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model repositories of Triton: a `config.pbtxt` and a folder for each version."""
+"""Write model repositories of Triton: a `config.pbtxt` and a folder for each version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ VERSION = "1"
 
 
 class Word(str):
-    """A value that protobuf's text format writes without quotes, such as TYPE_FP32."""
+    """A value in a model's config that protobuf's text format writes without quotes, such as
+    TYPE_FP32."""
 
 
 INPUTS = (
@@ -40,7 +41,7 @@ candidates found no place, as a single-file cascade gives them."""
 def describe_model(
     values: Mapping[str, Any], labels: Sequence[str], roles: Sequence[str], digest: str
 ) -> dict[str, str]:
-    """The facts that a client checks about a server, for the `parameters` of the config.
+    """The facts that a client checks about a server, for the `parameters` of the model's config.
 
     Args:
         values: detector parameters by name.
@@ -64,7 +65,7 @@ def write_repository(
     facts: Mapping[str, str],
     packages: Path,
 ) -> None:
-    """A model repository with the detector, for Triton's Python backend.
+    """Write a model repository with the detector, for Triton's Python backend.
 
     Args:
         folder: of the repository.
@@ -100,7 +101,8 @@ def write_repository(
 
 
 def queue_policy(size: int, limit: float) -> dict[str, Any]:
-    """A queue that rejects a request at once when it is full, and after `limit` seconds."""
+    """The queue policy for a model's config: reject a request at once when the queue is full, and
+    after `limit` seconds."""
     return {
         "timeout_action": Word("REJECT"),
         "default_timeout_microseconds": round(limit * 1e6),
@@ -110,7 +112,7 @@ def queue_policy(size: int, limit: float) -> dict[str, Any]:
 
 
 def write_model(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Write the config of a model into a repository.
+    """Write the config of a model into a Triton repository.
 
     Returns:
         The folder of its version, which is empty.
@@ -122,7 +124,7 @@ def write_model(folder: Path, config: Mapping[str, Any]) -> Path:
 
 
 def to_text(message: Mapping[str, Any], indent: str = "") -> str:
-    """A message in protobuf's text format.
+    """Format a model's config as a message in protobuf's text format.
 
     Args:
         message: values by field; a list repeats its field, a mapping is a message, a `Word` is
@@ -140,7 +142,7 @@ def to_text(message: Mapping[str, Any], indent: str = "") -> str:
 
 
 def to_map(values: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The `parameters` of a config."""
+    """Format the `parameters` of a model's config."""
     return [{"key": key, "value": {"string_value": value}} for key, value in values.items()]
 
 

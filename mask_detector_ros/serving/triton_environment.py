@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that holds Triton's server: `make serve-env`.
+"""The environment that holds Triton's server: `make serve-env`.
 
 The wheel nvidia-pytriton carries NVIDIA's `tritonserver` with its Python backend. Only these files
 are used, none of the wheel's Python code. The backend misreads the arrays of NumPy 2, so the
@@ -46,7 +46,7 @@ _STAMP = "requirements.sha256"
 
 @dataclass(frozen=True)
 class TritonFiles:
-    """Where the parts of Triton are.
+    """The places of Triton's files in its environment.
 
     Attributes:
         server: the program `tritonserver`.
@@ -66,7 +66,7 @@ class TritonFiles:
 
 
 def find_obstacle() -> str:
-    """Why Triton cannot run on this machine, whatever is installed; empty if it can."""
+    """Why Triton cannot run on this machine, whatever its environment holds; empty if it can."""
     if sys.platform != "linux" or platform.machine() != MACHINE:
         return f"Triton's wheel is for Linux on {MACHINE}, this is {platform.machine()}"
     version = sys.version_info[:2]
@@ -76,12 +76,12 @@ def find_obstacle() -> str:
 
 
 def is_ready(environment: Path = ENVIRONMENT) -> bool:
-    """Whether the environment is complete and made from the current requirements."""
+    """Whether Triton's environment is complete and made from the current requirements."""
     return virtual_environments.is_current(environment / _STAMP, REQUIREMENTS)
 
 
 def make(environment: Path = ENVIRONMENT) -> None:
-    """Make the environment if it is missing or its requirements have changed.
+    """Make Triton's environment if it is missing or its requirements have changed.
 
     Raises:
         BackendError: this machine cannot run Triton, or the wheel cannot be installed.
@@ -101,7 +101,7 @@ def make(environment: Path = ENVIRONMENT) -> None:
 
 
 def find_triton(environment: Path = ENVIRONMENT) -> TritonFiles:
-    """The files of Triton in the environment.
+    """Find the files of Triton in its environment.
 
     Raises:
         BackendError: the environment is missing or not up to date, or a library is missing.

@@ -27,10 +27,12 @@ REQUEST_PARAMETERS = {
 
 
 class TritonPythonModel:
-    """One instance; Triton calls `initialize` once and `execute` for each request."""
+    """One instance of the model in Triton; it calls `initialize` once and `execute` for each
+    request."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the detector with the values that the config carries."""
+        """Triton's call at the start of an instance: load the detector with the values in the
+        config."""
         parameters = json.loads(args["model_config"])["parameters"]
         self._values = json.loads(parameters["detector_values"]["string_value"])
         self._detector = MaskDetector.load(**self._values)
@@ -38,11 +40,12 @@ class TritonPythonModel:
         self._detector.wait_for_engines()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request with faces, or with an error that describes the fault."""
+        """Triton's call with requests: answer each with faces, or with an error that describes the
+        fault."""
         return [self._answer(request) for request in requests]
 
     def finalize(self) -> None:
-        """Stop loading networks."""
+        """Triton's call at the end of an instance: stop loading networks."""
         self._detector.close()
 
     def _answer(self, request: Any) -> Any:
@@ -65,7 +68,7 @@ class TritonPythonModel:
 
 
 def read_parameters(text: str) -> dict[str, Any]:
-    """The detector parameters among those of a request.
+    """Read the detector parameters among those of a request to Triton's model.
 
     Args:
         text: the parameters as one JSON object, as Triton gives them; a value may itself be JSON
@@ -90,7 +93,8 @@ def _plain(value: Any) -> Any:
 
 
 def read_image(request: Any, max_pixels: int) -> NDArray[np.uint8]:
-    """The (H, W, 3) BGR image of a request: its `image`, or its `jpeg` decoded.
+    """Read the (H, W, 3) BGR image of a request to Triton's model: its `image`, or its `jpeg`
+    decoded.
 
     Raises:
         ImageError: it has none or both, or the image is damaged or too large.
@@ -105,7 +109,7 @@ def read_image(request: Any, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def to_tensors(faces: Faces, dropped: int) -> list[Any]:
-    """The outputs of `model_repository.OUTPUTS`."""
+    """Convert faces to the output tensors of Triton's model, `model_repository.OUTPUTS`."""
     arrays = {
         "boxes": faces.boxes,
         "scores": faces.scores,

@@ -43,7 +43,7 @@ _NOISE = ("NVML", "DCGM", "pinned_memory_manager", "CudaDriverHelper", "libdcgm"
 
 
 class TritonServer:
-    """A running `tritonserver`; it ends when this process ends for any reason.
+    """A running Triton server; it ends when this process ends for any reason.
 
     with TritonServer(options, values, facts) as server:
         server.wait_until_ready()
@@ -94,7 +94,7 @@ class TritonServer:
         self.stop()
 
     def require_whole(self) -> None:
-        """Check that the server and all its instances still run.
+        """Check that the Triton server and all its instances still run.
 
         Triton does not replace an instance that was killed, such as for want of memory: every
         request that it hands to that one would fail.
@@ -117,7 +117,7 @@ class TritonServer:
             )
 
     def wait_until_ready(self, timeout: float = 120.0) -> None:
-        """Wait until every instance has loaded.
+        """Wait until every instance of the Triton server has loaded.
 
         Raises:
             BackendError: it ended, or took too long; the message gives its last reason.
@@ -133,7 +133,7 @@ class TritonServer:
         self._instances = _children(self._process.pid)
 
     def stop(self) -> None:
-        """Finish requests in progress, stop the server and remove its files."""
+        """Let the Triton server finish requests in progress, stop it and remove its files."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             # A server that was stopped by SIGSTOP would not see it.
@@ -176,7 +176,7 @@ class TritonServer:
 
 
 def link_backend(triton: TritonFiles, folder: Path) -> None:
-    """Make a folder of backends, with the Python backend for this version of Python."""
+    """Make a folder of Triton backends, with the Python backend for this version of Python."""
     backend = folder / "python"
     backend.mkdir(parents=True)
     for file in (triton.stub, *triton.backend.glob("*.*")):
@@ -184,7 +184,8 @@ def link_backend(triton: TritonFiles, folder: Path) -> None:
 
 
 def child_variables(triton: TritonFiles) -> dict[str, str]:
-    """The environment of the server, in which its Python backend finds this Python."""
+    """The environment variables of the Triton server, with which its Python backend finds this
+    Python."""
     folders = (triton.python_library, str(triton.libraries), os.environ.get("LD_LIBRARY_PATH", ""))
     base = getattr(sys, "_base_executable", None) or sys.executable
     path = f"{Path(base).resolve().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -221,7 +222,7 @@ def _has_ended(pid: str | int) -> bool:
 
 
 def remove_leftovers() -> None:
-    """End the instances and remove the files of servers whose process is gone."""
+    """End the instances and remove the files of Triton servers whose process is gone."""
     for pid, _, owner in _instances():
         if _has_ended(owner):
             _kill(pid)
@@ -247,7 +248,7 @@ def _kill(pid: int) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the folder of a server, and its shared memory."""
+    """Remove the folder of a Triton server, and its shared memory."""
     shutil.rmtree(folder, ignore_errors=True)
     for path in Path("/dev/shm").glob(f"{folder.name}*"):
         path.unlink(missing_ok=True)

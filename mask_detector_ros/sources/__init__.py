@@ -70,7 +70,7 @@ def open_source(
     every_frame: bool = False,
     recursive: bool = False,
 ) -> FrameSource:
-    """Open a source of frames by its name.
+    """Open a source of frames by its name, of whatever kind.
 
     Args:
         source: `sample` (the rendered scene, endless), an image, a directory of images (in
@@ -126,4 +126,4 @@ class _SampleSource(FrameSource):
         return frame
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Close the sample scene, which holds nothing to release."""

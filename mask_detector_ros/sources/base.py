@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of all frame sources."""
+"""The base class of all frame sources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Frame:
 
 
 class FrameSource(ABC):
-    """A sequence of frames, from `open_source`; a context manager and iterable.
+    """The base class of sources, a sequence of frames from `open_source`; a context manager and
+    iterable.
 
     Attributes:
         live: whether it is a camera or stream, which runs in real time and can be lost.
@@ -55,7 +56,7 @@ class FrameSource(ABC):
 
     @abstractmethod
     def read(self) -> Frame | None:
-        """The next frame; None after the last one.
+        """Read the next frame of any source; None after the last one.
 
         Raises:
             SourceError: a camera or stream was lost, or no file could be read.
@@ -63,7 +64,7 @@ class FrameSource(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release the device or file."""
+        """Release the device or file of any source."""
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self.read()) is not None:
@@ -77,12 +78,13 @@ class FrameSource(ABC):
 
 
 def frame_name(index: int) -> str:
-    """The name of a frame without a file."""
+    """The name that any source gives to a frame without a file."""
     return f"frame_{index:06d}"
 
 
 def read_bgr(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
-    """The next frame as (H, W, 3) BGR; None if there is none."""
+    """Read the next frame of an OpenCV capture, for any source, as (H, W, 3) BGR; None if there is
+    none."""
     with quiet_opencv():
         good, image = capture.read()
     if not good:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Videos, network streams and cameras, read by OpenCV's VideoCapture."""
+"""Videos, network streams and cameras as sources, read by OpenCV's VideoCapture."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class VideoSource(FrameSource):
 
 
 def open_video(path: Path, loop: bool) -> VideoSource:
-    """Open a video file. Raises SourceError if it is missing or not a video."""
+    """Open a video file with OpenCV. Raises SourceError if it is missing or not a video."""
     require_file(path)
     # FFmpeg takes some text files for terminal recordings and renders their letters.
     if _is_text(path):
@@ -121,7 +121,8 @@ def open_video(path: Path, loop: bool) -> VideoSource:
 
 
 def open_url(url: str, loop: bool, every_frame: bool) -> FrameSource:
-    """Open a stream, or a video file at a URL. Raises SourceError if there is no answer."""
+    """Open a stream, or a video file at a URL, with OpenCV. Raises SourceError if there is no
+    answer."""
     address, shown = playable(url), without_password(url)
     capture = _open_with_ffmpeg(address, shown)
     if _frame_count(capture) is None:
@@ -138,7 +139,8 @@ def open_url(url: str, loop: bool, every_frame: bool) -> FrameSource:
 
 
 def open_camera(name: str, every_frame: bool) -> LiveSource:
-    """Open a V4L2 camera, `/dev/videoN` or N. Raises SourceError if it cannot be opened."""
+    """Open a V4L2 camera, `/dev/videoN` or N, with OpenCV. Raises SourceError if it cannot be
+    opened."""
     device = f"/dev/video{name}" if name.isdecimal() else name
     if not os.path.exists(device):
         present = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"

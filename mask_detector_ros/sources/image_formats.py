@@ -30,7 +30,7 @@ _SIGNATURES = (
 
 
 def format_name(start: bytes) -> str:
-    """The format of an image from its first 64 bytes or so; empty if unknown."""
+    """Identify the format of an image from its first 64 bytes or so; empty if unknown."""
     if start[4:8] == b"ftyp":
         brands = {start[8:12], *(start[i : i + 4] for i in range(16, len(start) - 3, 4))}
         if b"avif" in brands or b"avis" in brands:
@@ -42,7 +42,8 @@ def format_name(start: bytes) -> str:
 
 
 def read_with_pillow(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
-    """Decode an image file's bytes to upright (H, W, 3) BGR; None if Pillow is missing or fails.
+    """Decode an image file of a format that OpenCV lacks with Pillow to upright (H, W, 3) BGR; None
+    if Pillow is missing or fails.
 
     HEIC needs pillow-heif (`pip install pillow-heif`).
 

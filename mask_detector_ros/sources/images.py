@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files: a single one or a directory."""
+"""Image files as a source: a single one or a directory."""
 
 from __future__ import annotations
 
@@ -150,13 +150,13 @@ def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of an image; hidden files, such as `._1.jpg`, are not."""
+    """Whether a file name is that of an image; hidden files, such as `._1.jpg`, are not."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The contents of a directory.
+    """The images of a directory, and its other contents.
 
     Attributes:
         images: its image files, frame_2 before frame_10; those of subfolders after its own.
@@ -170,7 +170,8 @@ class ImageFolder:
 
     @property
     def left_out(self) -> str:
-        """Description of everything that is not an image; empty if there is nothing."""
+        """Describe everything in the image folder that is not an image; empty if there is
+        nothing."""
         parts = []
         if self.others:
             names = [os.fsencode(path.name).decode(errors="replace") for path in self.others[:3]]
@@ -182,7 +183,7 @@ class ImageFolder:
 
 
 def scan_folder(directory: Path, recursive: bool = False) -> ImageFolder:
-    """List the images of a directory, and its other contents.
+    """List the image files of a directory, and its other contents.
 
     Raises:
         SourceError: it cannot be listed, or holds no image.
@@ -214,7 +215,7 @@ def scan_folder(directory: Path, recursive: bool = False) -> ImageFolder:
 
 
 def list_images(directory: Path) -> list[Path]:
-    """The image files directly in a directory, frame_2 before frame_10.
+    """List the image files directly in a directory, frame_2 before frame_10.
 
     Raises:
         SourceError: there is none.
@@ -223,7 +224,7 @@ def list_images(directory: Path) -> list[Path]:
 
 
 def require_file(path: Path) -> None:
-    """Raises SourceError unless `path` is a file that may be read."""
+    """Raise SourceError unless the path of an image or video is a file that may be read."""
     if not path.exists():
         raise SourceError(f"{path} does not exist; check the path")
     if not path.is_file():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read cameras and network streams in a thread, so that a slow reader gets the newest frame."""
+"""Live sources: read cameras and network streams in a thread, so that a slow reader gets the newest
+frame."""
 
 from __future__ import annotations
 
@@ -127,14 +128,15 @@ class LiveSource(FrameSource):
 
 
 class StreamClock:
-    """Seconds since the first frame: by the stream's clock while it advances, otherwise by ours."""
+    """The clock of a live source: seconds since the first frame, by the stream's clock while it
+    advances, otherwise by ours."""
 
     def __init__(self) -> None:
         self._first_arrival: float | None = None
         self._last = self._position = 0.0
 
     def time_of(self, position: float, arrival: float) -> float:
-        """The time of the next frame, always later than that of the previous one.
+        """The time of a live source's next frame, always later than that of the previous one.
 
         Args:
             position: the stream's time in seconds; 0 or less if it has none.
@@ -176,7 +178,7 @@ class ReconnectingSource(FrameSource):
 
     @property
     def dropped(self) -> int:  # type: ignore[override]
-        """Number of frames that newer ones replaced, over all connections."""
+        """Number of frames of the live source that newer ones replaced, over all connections."""
         return self._dropped_before + (self._source.dropped if self._source else 0)
 
     def read(self) -> Frame | None:

@@ -14,7 +14,8 @@ SAMPLE = "sample"
 
 
 def source_path(source: str | Path) -> Path | None:
-    """The file or directory that `source` names; None for the sample scene, a camera, a stream.
+    """The file or directory that a source's name means; None for the sample scene, a camera, a
+    stream.
 
     Raises:
         SourceError: the name is empty, or a `file://` URL of another machine.
@@ -26,7 +27,8 @@ def source_path(source: str | Path) -> Path | None:
 
 
 def file_path(name: str | Path) -> Path:
-    """The path of a file or directory, given as such or as a `file://` URL.
+    """The path that a source's name means if it must be a file or directory, given as such or as a
+    `file://` URL.
 
     Raises:
         SourceError: the name is empty, or another URL.
@@ -41,7 +43,7 @@ def file_path(name: str | Path) -> Path:
 
 
 def expand_home(name: str | Path) -> Path:
-    """The path with `~` expanded; a name such as `~nobody` is unchanged."""
+    """Expand `~` in a source's name; a name such as `~nobody` is unchanged."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -49,10 +51,10 @@ def expand_home(name: str | Path) -> Path:
 
 
 def is_live(source: str | Path) -> bool:
-    """Whether `source` names a camera or a stream, which can be reopened when it is lost."""
+    """Whether a source's name means a camera or a stream, which can be reopened when it is lost."""
     return source_path(source) is None and str(source) != SAMPLE
 
 
 def is_camera(name: str) -> bool:
-    """Whether the source is named as a camera: N, `/dev/videoN`, `/dev/v4l/by-id/...`."""
+    """Whether a source's name means a camera: N, `/dev/videoN`, `/dev/v4l/by-id/...`."""
     return name.isdecimal() or re.fullmatch(r"/dev/(video|v4l/).+", name) is not None

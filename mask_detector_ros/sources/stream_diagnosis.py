@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask a server why its stream cannot be opened, since OpenCV's FFmpeg does not say."""
+"""Diagnose why a stream cannot be opened by asking its server, since OpenCV's FFmpeg does not
+say."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ _REASONS = {
 
 
 def why_unplayable(url: str) -> str:
-    """The reason as a clause, such as `the server wants another user or password (401)`."""
+    """Diagnose a stream that cannot be opened: the reason as a clause, such as `the server wants
+    another user or password (401)`."""
     try:
         return _ask(url)
     except socket.gaierror:

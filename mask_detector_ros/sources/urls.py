@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handle source names that are URLs: hide secrets for logs, and find the file of a file URL.
+"""URLs as sources: hide secrets for logs, and find the file of a file URL.
 
 Camera URLs defeat a standard parser: cameras accept unescaped `/`, `?`, `#` and `@` in a password,
 and carry passwords in the query and even in the path.
@@ -53,7 +53,7 @@ _PLAIN_VALUE = re.compile(r"\w{0,3}|\d{4,5}|\d+x\d+|true|false|\*\*\*.*", re.IGN
 
 
 def is_url(name: str) -> bool:
-    """Whether the source is a URL."""
+    """Whether a source's name is a URL."""
     return _URL.fullmatch(name) is not None
 
 
@@ -81,7 +81,8 @@ def file_of_url(name: str) -> Path | None:
 
 
 def without_password(name: str) -> str:
-    """The name for logs: a URL without user, password and the secrets of its query.
+    """A URL for logs, without user, password and the secrets of its query; other names are
+    unchanged.
 
     When in doubt it hides more.
     """
@@ -97,13 +98,13 @@ def without_password(name: str) -> str:
 
 
 def hide_passwords(text: str) -> str:
-    """A message for logs: every URL in it without its password."""
+    """A message for logs with every URL in it freed of its password."""
     shown = _URL_IN_TEXT.sub(lambda found: without_password(found[0]), text)
     return _LOGIN.sub(f"{HIDDEN}@", shown)
 
 
 def playable(url: str) -> str:
-    """The URL with user and password written as FFmpeg needs them.
+    """A URL with user and password written as FFmpeg needs them.
 
     Raises:
         SourceError: the scheme is unknown, or the host is malformed.

@@ -31,7 +31,8 @@ MATRIX_MACS = MATRIX_SIDE**3
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution without padding, or a fully connected layer (`kernel` covers the whole map).
+    """A layer whose multiply-adds are counted: a convolution without padding, or a fully connected
+    layer (`kernel` covers the whole map).
 
     Attributes:
         inputs, outputs: number of channels.
@@ -69,7 +70,7 @@ def network_macs(layers: tuple[Layer, ...], height: int, width: int) -> int:
 
 
 def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, int]:
-    """Count the multiply-adds of each stage.
+    """Count the multiply-adds of each stage of the cascade.
 
     Args:
         shapes: (height, width) of each level of the pyramid.
@@ -83,7 +84,7 @@ def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, 
 
 
 class CountingSession(Session):
-    """A session that counts its input images.
+    """A session that counts its input images, for the arithmetic floor.
 
     Attributes:
         images: number of images so far.
@@ -102,7 +103,7 @@ class CountingSession(Session):
 
 
 class FloorCounter:
-    """Counts the multiply-adds of the public cascade."""
+    """Counts the multiply-adds of the public cascade, for the arithmetic floor."""
 
     def __init__(self, factor: float, thresholds: tuple[float, float, float]) -> None:
         self._factor, self._thresholds = factor, thresholds

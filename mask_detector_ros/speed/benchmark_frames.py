@@ -73,7 +73,8 @@ def place_people_in_frame(size: Size, faces: int, room: int) -> list[Person]:
 
 
 def compose(size: Size, faces: int, room: int, count: int) -> list[Image]:
-    """Render `count` frames with this many faces, (height, width, 3) uint8 BGR; deterministic.
+    """Render `count` benchmark frames with this many faces, (height, width, 3) uint8 BGR;
+    deterministic.
 
     Raises:
         ParameterError: the sample scene does not support the size.
@@ -84,7 +85,7 @@ def compose(size: Size, faces: int, room: int, count: int) -> list[Image]:
 
 
 def source_of(case: Case) -> Source:
-    """The source of a case's frames; cases with the same source share frames."""
+    """The source of a case's benchmark frames; cases with the same source share frames."""
     if case.size is None or case.faces is None:
         return None
     return case.size, case.faces, case.room
@@ -93,12 +94,12 @@ def source_of(case: Case) -> Source:
 def make_frames(
     sources: Iterable[Source], count: int, own: Sequence[Image] = ()
 ) -> dict[Source, list[Image]]:
-    """Return `count` frames per source, and the user's own images for None."""
+    """Make `count` benchmark frames per source, and read the user's own images for None."""
     return {source: list(own) if source is None else compose(*source, count) for source in sources}
 
 
 def digest(frames: Mapping[Source, Sequence[Image]]) -> str:
-    """The sha256 of all pixels with their shapes, in order."""
+    """The sha256 of all pixels of the benchmark frames with their shapes, in order."""
     total = hashlib.sha256()
     for images in frames.values():
         for image in images:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The candidates' processes, each in a separate environment, and the files they read."""
+"""Run the candidates of a benchmark as processes, each in a separate environment."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class Process:
             raise
 
     def run(self, frame: str, min_face_size: int) -> dict[str, Any]:
-        """Run once; return wall-clock seconds, processor seconds and the boxes."""
+        """Run the candidate once in its process; return wall-clock seconds, processor seconds and
+        the boxes."""
         assert self._process.stdin is not None
         try:
             request = {"frame": frame, "min_face_size": min_face_size}
@@ -82,14 +83,14 @@ class Process:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the candidate's process."""
         self._process.terminate()
         self._process.communicate()
         self._errors.close()
 
 
 def failure_reason(errors: str) -> str:
-    """The line that says why a process ended; the lines after it are details."""
+    """The line that says why a candidate's process ended; the lines after it are details."""
     lines = errors.strip().splitlines() or ["without a word"]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (named or lines)[-1]
@@ -98,7 +99,8 @@ def failure_reason(errors: str) -> str:
 def set_up(
     room: Path, frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Source, list[str]]:
-    """Write what the processes read: code for those with and without our package, and frames.
+    """Write what the candidates' processes read: code for those with and without our package, and
+    frames.
 
     Returns:
         The file names of the frames, by source.
@@ -121,7 +123,7 @@ def set_up(
 def start(
     runs: Sequence[Run], room: Path, environments: Path, stack: ExitStack
 ) -> tuple[dict[tuple[Candidate, int], Process], dict[str, str]]:
-    """Start every candidate once per number of threads; `stack` ends them.
+    """Start the process of every candidate once per number of threads; `stack` ends them.
 
     Returns:
         The processes, and the reason for each missing candidate, by name.
@@ -156,7 +158,7 @@ def start(
 
 
 def find_interpreter(candidate: Candidate, environments: Path) -> Path:
-    """The Python interpreter of a candidate.
+    """The Python interpreter of a candidate's process.
 
     Raises:
         PeerError: its environment does not exist, or it needs a GPU and there is none.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The candidates of each case."""
+"""Select the candidates of each benchmark case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.speed.peer_environments import COMPILED
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate: its name, how it is built, and where it runs.
+    """A candidate of a case: its name, how it is built, and where it runs.
 
     Attributes:
         name: name in tables.
@@ -37,12 +37,12 @@ class Candidate:
 
     @property
     def needs_no_environment(self) -> bool:
-        """Whether it needs only this Python, so that a failure is an error."""
+        """Whether a case's candidate needs only this Python, so that a failure is an error."""
         return not self.environment and not self.classifier_as and not self.needs_gpu
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether it runs on TensorRT."""
+        """Whether a case's candidate runs on TensorRT."""
         return self.settings.get("backend") in GPU_BACKENDS
 
 
@@ -78,13 +78,13 @@ PEERS = {
 
 
 def installed_backends() -> tuple[str, ...]:
-    """The CPU backends installed in this Python."""
+    """The CPU backends installed in this Python, each a candidate of a case."""
     return tuple(filter(is_installed, CPU_BACKENDS))
 
 
 def ours(job: str, backend: str) -> Candidate:
-    """Our detector: the public weights for detection, as the peers use, and the default models for
-    detection with labels."""
+    """Our candidate of a case: the public weights for detection, as the peers use, and the default
+    models for detection with labels."""
     maker = "ours" if job == DETECT else "ours_labelled"
     settings = {"backend": backend}
     return Candidate(
@@ -95,8 +95,8 @@ def ours(job: str, backend: str) -> Candidate:
 def comparison(
     cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str], yunet: str | None = None
 ) -> list[Run]:
-    """Ours in every backend, the peers in the cases that include them, and YuNet (detection only)
-    in all cases if the path of its file is given."""
+    """The candidates of a comparison: ours in every backend, the peers in the cases that include
+    them, and YuNet (detection only) in all cases if the path of its file is given."""
     rival = Candidate("YuNet, detection alone", "yunet", settings={"model": yunet})
     return [
         (
@@ -116,7 +116,8 @@ def comparison(
 
 
 def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
-    """The four variants of earlier projects on the same two networks, and this package's defaults.
+    """The candidates of a four-way case: the four variants of earlier projects on the same two
+    networks, and this package's defaults.
 
     "Accelerated" means TensorRT or CUDA on a GPU, and each backend on a CPU.
     """

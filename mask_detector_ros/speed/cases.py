@@ -23,7 +23,7 @@ PLACES = 20
 
 @dataclass(frozen=True)
 class Case:
-    """One job on one kind of frame with one setting.
+    """One benchmark case: a job on one kind of frame with one setting.
 
     Attributes:
         job: `DETECT` or `LABEL`.
@@ -50,7 +50,7 @@ class Case:
 
 
 def selection(own_images: bool = False) -> list[Case]:
-    """The default cases: a few minutes that answer the usual questions."""
+    """The default benchmark cases: a few minutes that answer the usual questions."""
     cases = [
         Case(DETECT, size, 6, face, peers=True) for size in SIZES[:2] for face in MIN_FACE_SIZES[:2]
     ]
@@ -70,7 +70,7 @@ def axes(
     threads: Sequence[int],
     own_images: bool = False,
 ) -> list[Case]:
-    """Both jobs at every combination of the values."""
+    """The benchmark cases of both jobs at every combination of the values."""
     room = max(PLACES, *faces)
     cases = [
         Case(job, size, count, min_face_size, number, room, peers=True)
@@ -82,7 +82,7 @@ def axes(
 
 
 def own_cases(min_face_sizes: Iterable[int], threads: Iterable[int]) -> list[Case]:
-    """Both jobs on the user's own images."""
+    """The benchmark cases of both jobs on the user's own images."""
     return [
         Case(job, None, None, min_face_size, number, peers=True)
         for job, min_face_size, number in product((DETECT, LABEL), min_face_sizes, threads)
@@ -90,7 +90,8 @@ def own_cases(min_face_sizes: Iterable[int], threads: Iterable[int]) -> list[Cas
 
 
 def without_repeats(cases: Iterable[Case]) -> list[Case]:
-    """The distinct cases in order; of two that differ only in `peers`, the one with peers."""
+    """The distinct benchmark cases in order; of two that differ only in `peers`, the one with
+    peers."""
     found: dict[tuple[object, ...], Case] = {}
     for case in cases:
         key = (case.job, case.size, case.faces, case.min_face_size, case.threads, case.room)

@@ -14,7 +14,7 @@ _UNITS = {"faces": "ms per face", "megapixels": "ms per megapixel"}
 
 
 def draw_cost_plots(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """One plot per quantity that the cost was measured against: SVG by name."""
+    """Draw one plot per quantity that the cost was measured against: SVG by name."""
     return {
         f"cost_by_{axis}": plot_cost([line for line in lines if line["against"] == axis], axis)
         for axis in _UNITS
@@ -23,7 +23,7 @@ def draw_cost_plots(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def plot_cost(lines: Sequence[dict[str, Any]], axis: str) -> str:
-    """Plot the median times of all frames, and the fitted lines with their slopes."""
+    """Plot the cost: the median times of all frames, and the fitted lines with their slopes."""
     figure, (axes,) = new_figure(1)
     for line in lines:
         kind = f"{line['name']}, min face {line['min_face_size']}"

@@ -15,7 +15,8 @@ _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "sve": "SVE", "asimd": "NEON"}
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory in GiB, system, and the load average of the last minute."""
+    """Describe this machine: processor, cores, memory in GiB, system, and the load average of the
+    last minute."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),

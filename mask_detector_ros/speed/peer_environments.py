@@ -44,12 +44,12 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class PeerError(MaskDetectorError):
-    """A candidate cannot run; the message gives the reason."""
+    """A peer cannot run; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment of peers.
+    """The virtual environment of a peer.
 
     Attributes:
         name: name of its folder; `peers/<name>.txt` lists its packages.
@@ -65,7 +65,7 @@ class Environment:
 
     @property
     def requirements(self) -> Path:
-        """Path of the requirements file."""
+        """Path of the requirements file of a peer's environment."""
         return _LISTS / f"{self.name}.txt"
 
 
@@ -81,13 +81,14 @@ ALL = (
 
 
 def clean_environment(threads: int = 1) -> dict[str, str]:
-    """Variables of a child process: the number of threads, nothing of this Python environment."""
+    """Variables of a process in a peer's environment: the number of threads, nothing of this Python
+    environment."""
     names = (f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL"))
     return clean_variables() | dict.fromkeys(names, str(threads))
 
 
 def find_python(name: str, folder: Path) -> Path:
-    """The Python interpreter of an environment.
+    """Find the Python interpreter of a peer's environment.
 
     Raises:
         PeerError: it does not exist.
@@ -100,7 +101,7 @@ def find_python(name: str, folder: Path) -> Path:
 
 
 def find_public_classifier(folder: Path) -> Path:
-    """The path of the public classifier as ONNX.
+    """Find the public classifier as ONNX, which a peer's environment converted.
 
     Raises:
         PeerError: it does not exist.
@@ -112,7 +113,7 @@ def find_public_classifier(folder: Path) -> Path:
 
 
 def prepare(environment: Environment, folder: Path) -> None:
-    """Make an environment if it is missing or its inputs have changed.
+    """Make a peer's environment if it is missing or its inputs have changed.
 
     Args:
         environment: the environment.
@@ -142,7 +143,7 @@ def prepare(environment: Environment, folder: Path) -> None:
 
 
 def convert_public_classifier(folder: Path) -> None:
-    """Convert the public Keras classifier to ONNX with this repository's converter.
+    """Convert the public Keras classifier to ONNX for the peers, with this repository's converter.
 
     Raises:
         PeerError: it could not be converted.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn times into the report: rows, a summary, and fitted lines."""
+"""Turn times into the speed report: rows, a summary, and fitted lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ Row = dict[str, Any]
 def count_macs(
     runs: Iterable[Run], frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Case, list[int]]:
-    """Multiply-adds of the public cascade for every frame of the detection cases."""
+    """Count for the speed report the multiply-adds of the public cascade for every frame of the
+    detection cases."""
     counter = FloorCounter(FACTOR, THRESHOLDS)
     known: dict[tuple[Source, int], list[int]] = {}
     macs: dict[Case, list[int]] = {}
@@ -44,7 +45,8 @@ def count_macs(
 
 
 def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[int]]) -> list[Row]:
-    """One row per case and candidate. Ratios are theirs over ours: above 1, ours is faster."""
+    """Build the rows of the speed report, one per case and candidate. Ratios are theirs over ours:
+    above 1, ours is faster."""
     rows = []
     for case, candidates in runs:
         present = [e for e in candidates if (case, e.name) in timings.times]
@@ -84,14 +86,16 @@ def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[i
 
 
 def compare(ours: Times, theirs: Times) -> list[float]:
-    """Their time over ours: by wall clock, with quartiles over rounds, and by processor time."""
+    """Compare their time with ours for the speed report: by wall clock, with quartiles over rounds,
+    and by processor time."""
     wall = ours.seconds(), theirs.seconds()
     cpu = ours.seconds(clock=1), theirs.seconds(clock=1)
     return [ratio(*wall), *ratio_quartiles(*wall), ratio(*cpu)]
 
 
 def peak(timings: Timings, case: Case) -> float:
-    """Multiply-adds per second of the matrix product, between the frames of a case.
+    """For the speed report: multiply-adds per second of the matrix product, between the frames of a
+    case.
 
     By processor time, like everything compared with the floor: load does not affect it.
     """
@@ -99,7 +103,8 @@ def peak(timings: Timings, case: Case) -> float:
 
 
 def fit_cost_lines(rows: Sequence[Row]) -> list[Row]:
-    """Fit our time against faces and against pixels where there are three or more values."""
+    """Fit for the speed report our time against faces and against pixels where there are three or
+    more values."""
     kinds: tuple[tuple[str, Callable[[Row], float], tuple[str, ...]], ...] = (
         ("faces", lambda row: float(row["faces"]), ("size", "min_face_size", "threads", "room")),
         ("megapixels", megapixels, ("faces", "min_face_size", "threads", "room")),
@@ -132,14 +137,14 @@ def fit_cost_lines(rows: Sequence[Row]) -> list[Row]:
 
 
 def megapixels(row: Row) -> float:
-    """Megapixels of a row's frames."""
+    """Megapixels of the frames of a speed report's row."""
     width, height = row["size"]
     return float(width * height / 1e6)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Summarise each candidate per job and number of threads over the cases with peers: geometric
-    means of the ratios to ours and to the floor."""
+    """Summarise the speed report: each candidate per job and number of threads over the cases with
+    peers, as geometric means of the ratios to ours and to the floor."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
     contested = {case_of(row) for row in rows if not row["is_reference"]}
     for row in rows:
@@ -164,12 +169,12 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 
 def case_of(row: Row) -> tuple[str, ...]:
-    """Key shared by the rows of a case."""
+    """Key shared by the speed report's rows of a case."""
     names = ("job", "size", "faces", "min_face_size", "threads", "room")
     return tuple(str(row[name]) for name in names)
 
 
 def geometric_mean(values: Sequence[Sequence[float]]) -> list[float]:
-    """Over the first axis."""
+    """Geometric mean over the first axis, for the speed report."""
     means: list[float] = np.exp(np.log(np.array(values)).mean(axis=0)).tolist()
     return means

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute the report's numbers from times and boxes of single calls."""
+"""Compute the measures in the speed report from times and boxes of single calls."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MIN_AGREEMENT = 0.8
 
 
 def ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    """Their time as a multiple of ours: the geometric mean over frames of the ratio of medians
-    over rounds.
+    """Speed measure: their time as a multiple of ours, the geometric mean over frames of the ratio
+    of medians over rounds.
 
     Args:
         ours, theirs: (rounds, frames) seconds.
@@ -27,13 +27,14 @@ def ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
 
 
 def spread(seconds: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile over everything, in milliseconds."""
+    """Speed measure: median, lower and upper quartile over everything, in milliseconds."""
     median, low, high = np.percentile(seconds, [50, 25, 75]) * 1e3
     return float(median), float(low), float(high)
 
 
 def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]) -> float:
-    """The share of all boxes, ours and theirs, that have a match in the other's of the frame.
+    """Measure of the speed report: the share of all boxes, ours and theirs, that have a match in
+    the other's of the frame.
 
     Args:
         ours, theirs: one (N, 4) array of xmin, ymin, xmax, ymax for each frame.
@@ -47,8 +48,8 @@ def agreement(ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
 
 
 def ratio_quartiles(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
-    """Lower and upper quartile over rounds of the ratio of their time to ours in the same round
-    (geometric mean over frames).
+    """Speed measure: lower and upper quartile over rounds of the ratio of their time to ours in the
+    same round (geometric mean over frames).
 
     Args:
         ours, theirs: (rounds, frames) seconds.
@@ -58,7 +59,7 @@ def ratio_quartiles(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> t
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
-    """Fit a line by least squares; return slope, intercept and R².
+    """Measure of the speed report: fit a line by least squares; return slope, intercept and R².
 
     Args:
         x, y: of equal length; at least two different x.

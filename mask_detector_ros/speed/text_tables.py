@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's figures as text tables, ratios first."""
+"""The speed report's figures as text tables, ratios first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOBS = {DETECT: "detection", LABEL: "detection and labels"}
 
 
 def build_tables(rows: Sequence[Row], lines: Sequence[Row]) -> list[Table]:
-    """All tables that have figures, ratios first."""
+    """Build all text tables of the speed report that have figures, ratios first."""
     tables = ratio_tables(summarise(rows))
     tables += [thread_table(rows), line_table(lines)]
     tables += [time_table(rows, job) for job in JOBS]
@@ -23,7 +23,7 @@ def build_tables(rows: Sequence[Row], lines: Sequence[Row]) -> list[Table]:
 
 
 def ratio_tables(summary: Sequence[Row]) -> list[Table]:
-    """Ratios to our time; one table per job and number of threads."""
+    """Text tables of the ratios to our time; one per job and number of threads."""
     tables = []
     for job, threads in dict.fromkeys((row["job"], row["threads"]) for row in summary):
         group = [row for row in summary if (row["job"], row["threads"]) == (job, threads)]
@@ -45,7 +45,7 @@ def ratio_tables(summary: Sequence[Row]) -> list[Table]:
 
 
 def format_comparison(comparison: Sequence[float] | None) -> str:
-    """The result of `compare` as text."""
+    """Format the result of `compare` for a cell of a text table."""
     if comparison is None:
         return "1"
     value, low, high, cpu = comparison
@@ -53,7 +53,7 @@ def format_comparison(comparison: Sequence[float] | None) -> str:
 
 
 def time_table(rows: Sequence[Row], job: str) -> Table:
-    """Every case and candidate of a job: times, faces, agreement, and the floor."""
+    """Text table of every case and candidate of a job: times, faces, agreement, and the floor."""
     header = ("case", "candidate", "median ms", "quartiles", "CPU ms", "found", "same boxes")
     has_floor = any("floor_ms" in row for row in rows if row["job"] == job)
     lines: list[tuple[str, ...]] = []
@@ -78,7 +78,7 @@ def time_table(rows: Sequence[Row], job: str) -> Table:
 
 
 def describe_case(row: Row) -> str:
-    """Short description of a row's frames and settings."""
+    """Describe the frames and settings of a row, for a text table of the speed report."""
     if row["size"] is None:
         return f"own images, min {row['min_face_size']}, {row['threads']} thr."
     width, height = row["size"]
@@ -89,7 +89,8 @@ def describe_case(row: Row) -> str:
 
 
 def thread_table(rows: Sequence[Row]) -> Table:
-    """Speed-up by threads: times of the same case with one and with more threads."""
+    """Text table of the speed-up by threads: times of the same case with one and with more
+    threads."""
     single = {(*case_of(row), row["name"]): row["wall_ms"][0] for row in rows}
     lines: list[tuple[str, ...]] = []
     for row in rows:
@@ -103,7 +104,7 @@ def thread_table(rows: Sequence[Row]) -> Table:
 
 
 def line_table(lines: Sequence[Row]) -> Table:
-    """Cost against faces and against pixels, ours."""
+    """Text table of our cost against faces and against pixels."""
     rows: list[tuple[str, ...]] = []
     for line in lines:
         by_faces = line["against"] == "faces"
@@ -122,7 +123,8 @@ def line_table(lines: Sequence[Row]) -> Table:
 
 
 def four_way_table(rows: Sequence[Row], absent: Mapping[str, str]) -> Table:
-    """Speed of the variants relative to the vanilla one, and the variants not measured."""
+    """Text table of the variants' speed relative to the vanilla one, and the variants not
+    measured."""
     lines: list[tuple[str, ...]] = []
     for row in rows:
         median, low, high = row["wall_ms"]

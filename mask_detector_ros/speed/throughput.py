@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frame rate and latency of each backend on this machine."""
+"""Measure throughput and latency of each backend on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CAMERAS = (1, 8)
 
 
 def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
-    """Time a call after warm-up, in milliseconds; each call gets its index.
+    """Measure throughput: time a call after warm-up, in milliseconds; each call gets its index.
 
     `host_ms` is processor time of all threads of the process.
     """
@@ -49,7 +49,8 @@ def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
 
 
 def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) -> dict[str, Any]:
-    """Time a detector on 640x480 frames of the sample scene, taking the cameras in turn.
+    """Measure a detector's throughput on 640x480 frames of the sample scene, taking the cameras in
+    turn.
 
     Args:
         rounds: total number of frames.
@@ -70,7 +71,8 @@ def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) 
 
 
 def serving_backends(device: int, wanted: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """The backends that can run here, and the reason for each one that cannot."""
+    """The backends whose throughput can be measured here, and the reason for each one that
+    cannot."""
     gpu, why_not = find_serving_gpu(device)
     serving, reasons = [], {}
     for backend in wanted:
@@ -88,7 +90,7 @@ def serving_backends(device: int, wanted: Iterable[str]) -> tuple[list[str], dic
 def throughput_table(
     rounds: int, parameters: Mapping[str, Any], backends: Iterable[str] = BACKENDS[::-1]
 ) -> tuple[Table, list[dict[str, Any]], dict[str, str]]:
-    """One and eight cameras on each backend, GPUs first.
+    """Table of the throughput of one and eight cameras on each backend, GPUs first.
 
     Returns:
         The table, its rows with all figures, and the reason for each omitted backend, by name.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interleaved timing of candidates, frame by frame."""
+"""Time the candidates interleaved, frame by frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ has every batch size. Peers do not compile by shape and run only in the last of 
 
 @dataclass
 class Times:
-    """Calls of one candidate in one case.
+    """The timed calls of one candidate in one case.
 
     Attributes:
         calls: per round, (wall, processor) seconds per frame.
@@ -39,13 +39,14 @@ class Times:
     boxes: list[NDArray[np.float64]] = field(default_factory=list)
 
     def seconds(self, clock: int = 0) -> NDArray[np.float64]:
-        """(rounds, frames) seconds by wall clock (0) or processor (1)."""
+        """(rounds, frames) seconds of a candidate's timed calls, by wall clock (0) or processor
+        (1)."""
         return np.array(self.calls)[..., clock]
 
 
 @dataclass
 class Timings:
-    """Results of all candidates.
+    """The timings of all candidates.
 
     Attributes:
         times: by case and candidate name.
@@ -60,7 +61,7 @@ class Timings:
     absent: dict[str, str] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
-        """A candidate ended early; its results are discarded."""
+        """Discard the timings of a candidate that ended early."""
         self.absent[name] = reason
         self.times = {key: times for key, times in self.times.items() if key[1] != name}
 
@@ -71,7 +72,7 @@ def measure_runs(
     rounds: int,
     environments: Path,
 ) -> Timings:
-    """Run all candidates over the frames of their cases, interleaved.
+    """Time all candidates over the frames of their cases, interleaved.
 
     Args:
         runs: the cases with their candidates.
@@ -116,7 +117,7 @@ def run_round(
     number: int,
     progress: Any,
 ) -> None:
-    """One round over the frames of one case; warm-up rounds are not recorded."""
+    """Time one round over the frames of one case; warm-up rounds are not recorded."""
     answers: dict[Candidate, list[dict[str, Any]]] = {candidate: [] for candidate in processes}
     order = list(processes)
     for index, file in enumerate(files):

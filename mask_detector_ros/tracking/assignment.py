@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 
 def linear_assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Return the (row, column) pairs of least total cost, as many as the shorter side has.
+    """Solve the linear assignment problem: the (row, column) pairs of least total cost, as many as
+    the shorter side has.
 
     Shortest augmenting paths (Jonker and Volgenant, "A shortest augmenting path algorithm for
     dense and sparse linear assignment problems", 1987), O(n^3).

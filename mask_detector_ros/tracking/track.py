@@ -29,7 +29,7 @@ length in face sizes per second."""
 
 @dataclass
 class Track:
-    """A tracked person, estimated from observations of their face."""
+    """One track: a person, estimated from observations of their face."""
 
     id: int
     state: Array
@@ -58,17 +58,18 @@ class Track:
 
     @property
     def size(self) -> float:
-        """Size of the face in pixels: the square root of its area."""
+        """Size of the track's face in pixels: the square root of its area."""
         return math.exp(self.state[2, 0])
 
     @property
     def box(self) -> Array:
-        """(4,) the predicted box, xyxy pixels."""
+        """(4,) the track's predicted box, xyxy pixels."""
         return np.tile(self.state[:2, 0], 2) + self.size * self.shape
 
     @property
     def probabilities(self) -> Array:
-        """(K,) the evidence plus the advantage of the current label, whose value is the maximum."""
+        """(K,) the track's evidence for each label plus the advantage of the current label, whose
+        value is the maximum."""
         if self.label == NO_LABEL:
             return self.evidence
         held = self.evidence.copy()
@@ -77,7 +78,8 @@ class Track:
         return normal
 
     def predict(self, seconds: float) -> None:
-        """Predict the state at a later time (Kalman prediction, white noise acceleration)."""
+        """Predict the track's state at a later time (Kalman prediction, white noise
+        acceleration)."""
         seconds = min(seconds, MAX_STEP)
         motion = np.array([[1.0, seconds], [0.0, 1.0]])
         kick = np.array([seconds**2 / 2, seconds])
@@ -86,7 +88,7 @@ class Track:
         self.covariance = motion @ self.covariance @ motion.T + noise
 
     def correct(self, measured: Array) -> None:
-        """Correct the state with an observed face (Kalman correction)."""
+        """Correct the track's state with an observed face (Kalman correction)."""
         offset = measured - self.state[:, 0]
         # A sudden change of size means a half-hidden face or two merged ones: it weighs less.
         noise = MEASUREMENT_NOISE**2 + offset[2] ** 2

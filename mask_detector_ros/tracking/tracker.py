@@ -66,14 +66,15 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """End all tracks and reset the counts. Ids are not reused."""
+        """End all tracks of the tracker and reset the counts. Ids are not reused."""
         self._tracks: list[Track] = []
         self._stamp: float | None = None
         self._images = 0
         self._gone: Counter[int] = Counter()
 
     def update(self, faces: Faces, stamp: float) -> Faces:
-        """Return the faces with `track_ids`, `track_ages` and smoothed `probabilities` and labels.
+        """Track the faces of the next frame: return them with `track_ids`, `track_ages` and
+        smoothed `probabilities` and labels.
 
         Args:
             faces: of one image, in source pixels.
@@ -115,7 +116,7 @@ class Tracker:
         )
 
     def count_people(self, label_count: int) -> list[int]:
-        """Number of people seen since the start or the last reset, by label.
+        """Number of people tracked since the start or the last reset, by label.
 
         A person is a track of at least `MIN_HITS` observations over at least `MIN_AGE` seconds. A
         person who returns after more than `MAX_GAP` seconds counts again.
@@ -124,12 +125,12 @@ class Tracker:
         return [seen[k] for k in range(label_count)]
 
     def missed_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) predicted boxes of people whose face was not found in the last image."""
+        """(M, 4) predicted boxes of counted tracks whose face was not found in the last frame."""
         boxes = [t.box for t in self._tracks if t.last_seen != self._stamp and t.is_person]
         return np.array(boxes, np.float32).reshape(-1, 4)
 
     def unseen_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) predicted boxes of all tracks whose face was not found in the last image.
+        """(M, 4) predicted boxes of all tracks whose face was not found in the last frame.
 
         Includes unconfirmed tracks: privacy must not wait for confirmation.
         """

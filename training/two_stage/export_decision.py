@@ -21,7 +21,8 @@ NAMES = ("scores", "offsets", "landmarks", "probabilities")
 
 @dataclass(frozen=True)
 class Calibration:
-    """Parameters that turn logits into probabilities.
+    """The calibration of the exported decision network: parameters that turn logits into
+    probabilities.
 
     Attributes:
         score_addend: added to the logit of the face score.
@@ -41,9 +42,9 @@ DEFAULT_THRESHOLD = 0.7
 def calibrate(
     logits: Tensor, labels: Tensor, label_biases: Sequence[float], operating_point: float
 ) -> Calibration:
-    """Fit the calibration that maximises the likelihood of the labels (Guo et al., 2017,
-    https://arxiv.org/abs/1706.04599), with a bias per label, since training draws labels in other
-    shares than photographs show.
+    """Calibrate the decision network for export: maximise the likelihood of the labels (Guo et al.,
+    2017, https://arxiv.org/abs/1706.04599), with a bias per label, since training draws labels in
+    other shares than photographs show.
 
     Args:
         logits: (N, K) logits of known faces.
@@ -102,7 +103,7 @@ def export_decision(
     calibration: Calibration,
     properties: Mapping[str, str],
 ) -> None:
-    """Write the network as one graph.
+    """Write the decision network as one ONNX graph.
 
     Input `crops`, uint8 (batch, S, S, 3), BGR. Outputs, float32: `scores` (batch,), the probability
     of a face; `offsets` (batch, 4), to add to the crop's xmin, ymin, xmax, ymax, relative to its

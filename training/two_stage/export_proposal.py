@@ -73,7 +73,7 @@ def export_proposal(
     operating_point: float,
     properties: Mapping[str, str],
 ) -> None:
-    """Write the network as one graph from uint8 frames to proposals.
+    """Write the proposal network as one ONNX graph from uint8 frames to proposals.
 
     Input `images`, uint8 (batch, H, W, 3), BGR, H and W multiples of 32. Outputs for each stride s,
     cells row by row: `scores_s` (batch, P) float32, and `boxes_s` (batch, P, 4): centre and size,

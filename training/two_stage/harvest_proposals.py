@@ -34,7 +34,7 @@ MOST_PROPOSALS = 80
 
 @dataclass(frozen=True)
 class Proposals:
-    """M boxes in images of a store.
+    """Harvested proposals: M boxes in images of a store.
 
     Attributes:
         images: (M,) index of the image.
@@ -50,7 +50,7 @@ class Proposals:
         return len(self.images)
 
     def chosen(self, rows: Tensor) -> Proposals:
-        """Select rows."""
+        """Select rows of the harvested proposals."""
         return Proposals(self.images[rows], self.boxes[rows], self.faces[rows])
 
 
@@ -65,7 +65,7 @@ def harvest(
     smallest: int,
     batch_size: int = 16,
 ) -> Proposals:
-    """Run the proposal network on images of a store.
+    """Harvest proposals: run the proposal network on images of a store.
 
     Args:
         network: in evaluation mode, on the store's device.
@@ -106,8 +106,8 @@ def harvest(
 
 
 def judge(boxes: Tensor, known: Tensor, kinds: Tensor) -> Tensor:
-    """Match (B, N, 4) boxes with (B, G, 4) labelled ones: (B, N) index of the face, or one of the
-    constants above."""
+    """Judge harvested proposals: match (B, N, 4) boxes with (B, G, 4) labelled ones: (B, N) index
+    of the face, or one of the constants above."""
     is_face = ((kinds >= 0) & (kinds < IGNORE))[:, None]
     overlap = overlaps(boxes, known).masked_fill((kinds == NOTHING)[:, None], 0)
     best, face = overlap.masked_fill(~is_face, 0).max(2)

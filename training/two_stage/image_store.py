@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds all training photographs on one device, so that views can be cut there in batches."""
+"""ImageStore: holds all training photographs on one device, so that views can be cut there in
+batches."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ class ImageStore:
         return len(self.offsets)
 
     def to(self, device: torch.device | str) -> ImageStore:
-        """Copy the store to another device."""
+        """Copy the image store to another device."""
         return ImageStore(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
@@ -74,7 +75,7 @@ def load_store(
     seed: int = 0,
     workers: int = 1,
 ) -> ImageStore:
-    """Load photographs, and additional copies of some with painted masks.
+    """Load photographs into an image store, and additional copies of some with painted masks.
 
     Args:
         photographs: in the order of the store.
@@ -135,7 +136,7 @@ def cut_views(
     side: int,
     extended: Tensor | None = None,
 ) -> Tensor:
-    """Cut square views of images with bilinear sampling, black outside the image.
+    """Cut square views of a store's images with bilinear sampling, black outside the image.
 
     Args:
         store: the images.
@@ -176,5 +177,6 @@ def cut_views(
 
 
 def levels_for(scale: Tensor) -> Tensor:
-    """(B,) int64, the level to read for a view whose pixels cover `scale` image pixels."""
+    """(B,) int64, the level of a store's image to read for a view whose pixels cover `scale` image
+    pixels."""
     return scale.clamp(min=1).log2().floor().long().clamp(max=HALVINGS - 1)

@@ -38,7 +38,7 @@ Finder = Callable[[NDArray[np.uint8]], Found]
 def with_landmarks(
     photographs: list[Photograph], network: ProposalNetwork, cache: Path
 ) -> list[Photograph]:
-    """Add the landmarks that existing detectors find to the photographs.
+    """Add landmark targets to the photographs: those that existing detectors find.
 
     Args:
         photographs: the photographs; landmarks are for their boxes.
@@ -70,7 +70,8 @@ def with_landmarks(
 def match_landmarks(
     photo: Photograph, image: NDArray[np.uint8], find_bare: Finder, find_masked: Finder
 ) -> NDArray[np.float32]:
-    """(N, 5, 2) landmarks of a photograph's boxes; NaN if neither detector finds the face."""
+    """(N, 5, 2) landmark targets of a photograph's boxes; NaN if neither detector finds the
+    face."""
     landmarks = np.full((len(photo.boxes), 5, 2), np.nan, np.float32)
     if not len(photo.boxes):
         return landmarks

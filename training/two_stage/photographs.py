@@ -22,7 +22,7 @@ Boxes = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image file with its labelled boxes.
+    """A training photograph: an image file with its labelled boxes.
 
     Attributes:
         path: path of the image.
@@ -42,13 +42,13 @@ class Photograph:
 
     @property
     def is_labels_only(self) -> bool:
-        """Whether its boxes are not ground truth for a detector."""
+        """Whether a training photograph's boxes are not ground truth for a detector."""
         return self.source in LABELS_ONLY
 
 
 def read_photographs(folder: Path, split: str) -> list[Photograph]:
-    """Read the photographs of a split (`train`, `val`): those with boxes, then those without a
-    face.
+    """Read the training photographs of a split (`train`, `val`): those with boxes, then those
+    without a face.
 
     Args:
         folder: contains images/, labels.csv and, for photographs without a face, negatives.csv.

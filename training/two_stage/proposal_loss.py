@@ -31,7 +31,7 @@ IGNORED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Assignment:
-    """The face assigned to each cell.
+    """The face assigned to each cell, for the proposal loss.
 
     Attributes:
         face: (B, P) index of the face, -1 for background.
@@ -46,7 +46,8 @@ class Assignment:
 
 @torch.no_grad()
 def assign(scores: Tensor, boxes: Tensor, priors: Tensor, views: Views) -> Assignment:
-    """SimOTA (Ge et al., "YOLOX", 2021, https://arxiv.org/abs/2107.08430) on a batch.
+    """Assign the proposal network's cells to faces for its loss, by SimOTA (Ge et al., "YOLOX",
+    2021, https://arxiv.org/abs/2107.08430) on a batch.
 
     Args:
         scores: (B, P) predicted scores.
@@ -97,7 +98,7 @@ def proposal_loss(
     views: Views,
     settings: ProposalSettings,
 ) -> Tensor:
-    """Compute the loss of a batch.
+    """Compute the proposal network's loss on a batch.
 
     Args:
         outputs: the network's outputs, see `ProposalNetwork`.

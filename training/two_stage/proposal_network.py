@@ -44,7 +44,8 @@ VARIANTS = {
 
 
 class SeparableConv(nn.Module):
-    """A 1x1 convolution, then a depthwise 3x3 one, with optional normalisation and ReLU."""
+    """A layer of the proposal network: a 1x1 convolution, then a depthwise 3x3 one, with optional
+    normalisation and ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, activated: bool = True) -> None:
         super().__init__()
@@ -155,7 +156,7 @@ class Head(nn.Module):
 
 
 class ProposalNetwork(nn.Module):
-    """YuNet; module names are those of the published state dictionaries."""
+    """The proposal network, YuNet; module names are those of the published state dictionaries."""
 
     def __init__(self, variant: str) -> None:
         super().__init__()
@@ -168,8 +169,8 @@ class ProposalNetwork(nn.Module):
         self.bbox_head = Head(channels, shape.shared_layer)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Compute logits and offsets of (N, 3, H, W) BGR pixels, 0 to 255, with sides that are
-        multiples of 32.
+        """Compute the proposal network's logits and offsets of (N, 3, H, W) BGR pixels, 0 to 255,
+        with sides that are multiples of 32.
 
         Returns:
             By branch, float32 (N, P, C) over the priors of all strides: `cls` and `obj` are logits,
@@ -183,7 +184,7 @@ class ProposalNetwork(nn.Module):
 
 
 def load_published(path: Path, variant: str) -> ProposalNetwork:
-    """Load the weights of a published checkpoint (`weights/yunet_n.pth`).
+    """Load published weights into the proposal network, from a checkpoint (`weights/yunet_n.pth`).
 
     Raises:
         ModelError: the file is missing, or its weights are of another variant.
@@ -204,7 +205,8 @@ def load_published(path: Path, variant: str) -> ProposalNetwork:
 
 
 def make_priors(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """(P, 3): x, y and stride of each prior of an image, in the order of the outputs."""
+    """Make the proposal network's priors of an image, (P, 3): x, y and stride of each, in the order
+    of the outputs."""
     priors = []
     for stride in STRIDES:
         ys, xs = torch.meshgrid(
@@ -218,8 +220,8 @@ def make_priors(height: int, width: int, device: torch.device | str = "cpu") -> 
 
 
 def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
-    """Convert (..., P, 4) offsets of centre (in strides) and size (logarithm of strides) to xyxy
-    boxes."""
+    """Decode the proposal network's (..., P, 4) offsets of centre (in strides) and size (logarithm
+    of strides) to xyxy boxes."""
     stride = priors[:, 2:]
     centres = offsets[..., :2] * stride + priors[:, :2]
     half = offsets[..., 2:].clamp(max=8).exp() * stride / 2
@@ -229,7 +231,7 @@ def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
 def interpolate_weights(
     start: Mapping[str, Tensor], end: Mapping[str, Tensor], weight: float
 ) -> dict[str, Tensor]:
-    """Interpolate between the weights of two networks; a weight of 0 gives the first.
+    """Interpolate between the weights of two proposal networks; a weight of 0 gives the first.
 
     Interpolated weights keep the abilities of the start better than fine-tuned ones (Wortsman et
     al., "Robust fine-tuning of zero-shot models", 2022, https://arxiv.org/abs/2109.01903).

@@ -24,7 +24,7 @@ LARGEST_FACE = 0.9
 
 @dataclass(frozen=True)
 class Views:
-    """Views and their training targets.
+    """Training views of the proposal network, with their targets.
 
     Attributes:
         pixels: (B, 3, S, S) float32 BGR, 0 to 255.
@@ -40,7 +40,8 @@ class Views:
 
 
 class ViewMaker:
-    """Draws views from a store, each for one face or for a photograph without faces."""
+    """Draws the proposal network's training views from a store, each for one face or for a
+    photograph without faces."""
 
     def __init__(self, store: ImageStore, settings: ProposalSettings) -> None:
         self._store, self._settings = store, settings
@@ -62,7 +63,8 @@ class ViewMaker:
         self._weights = torch.cat([weights, none.to(weights)])
 
     def draw(self, count: int, side: int) -> Views:
-        """Draw `count` views of `side` pixels with torch's random generator."""
+        """Draw `count` training views of the proposal network, of `side` pixels, with torch's
+        random generator."""
         store, settings = self._store, self._settings
         device = self._weights.device
         drawn = torch.multinomial(self._weights, count, replacement=True)

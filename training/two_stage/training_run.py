@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of both trainings: precision, weight averaging, resumable checkpoints."""
+"""TrainingRun: the common parts of both two-stage trainings: precision, weight averaging, resumable
+checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ LAYOUT = torch.channels_last
 
 
 def freeze_statistics(network: nn.Module) -> None:
-    """Set training mode, but freeze the statistics of batch normalisation."""
+    """Set a training run's network to training mode, but freeze the statistics of batch
+    normalisation."""
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -32,13 +34,14 @@ def freeze_statistics(network: nn.Module) -> None:
 
 @contextlib.contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
-    """Autocast to bfloat16 if the device is fast at it."""
+    """Autocast a training run to bfloat16 if the device is fast at it."""
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         yield
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: weights, with weight decay, and the rest, without."""
+    """The optimiser's parameter groups of a training run: weights, with weight decay, and the rest,
+    without."""
     trained = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -47,7 +50,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def cosine(step: int, steps: int, warm_up: int) -> float:
-    """Learning rate as a fraction of its peak (Loshchilov and Hutter, 2017,
+    """Learning rate of a training run as a fraction of its peak (Loshchilov and Hutter, 2017,
     https://arxiv.org/abs/1608.03983)."""
     if step < warm_up:
         return (step + 1) / warm_up
@@ -55,7 +58,7 @@ def cosine(step: int, steps: int, warm_up: int) -> float:
 
 
 class TrainingRun:
-    """A network, the running average of its weights, and an optimiser.
+    """A training run: a network, the running average of its weights, and an optimiser.
 
     Training has cycles of falling learning rate. Each starts from the average of the previous cycle
     at half its rate; the result is the mean of the weights at the ends of all cycles (Izmailov et
@@ -83,11 +86,11 @@ class TrainingRun:
 
     @property
     def steps(self) -> int:
-        """Total number of steps."""
+        """Total number of steps of the training run."""
         return sum(self.settings.cycles)
 
     def result(self) -> dict[str, Tensor]:
-        """The mean of the weights at the ends of the cycles."""
+        """The result of the training run: the mean of the weights at the ends of the cycles."""
         ends = self._ends or [self.average.state_dict()]
         return {
             name: torch.stack([end[name] for end in ends]).mean(0)
@@ -123,7 +126,7 @@ class TrainingRun:
         checkpoint: Path,
         every: int,
     ) -> None:
-        """Run the remaining steps, and print the loss at each checkpoint.
+        """Run the remaining steps of the training run.
 
         Args:
             loss_of_step: computes the loss of the step with this number.
@@ -168,7 +171,8 @@ class TrainingRun:
         torch._foreach_lerp_([averaged[n] for n in names], [current[n] for n in names], 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint of the training run; an interrupted write leaves the old one
+        intact."""
         state = {
             "settings": asdict(self.settings),
             "step": self.step,
@@ -181,7 +185,7 @@ class TrainingRun:
         save_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
-        """Resume from a checkpoint.
+        """Resume the training run from a checkpoint.
 
         Raises:
             ModelError: it was made with other settings.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulate light, lens, sensor and compression on batches of tensors."""
+"""Change training views on batches of tensors: simulate light, lens, sensor and compression."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BLUR_REACH = 4
 
 @dataclass(frozen=True)
 class Changes:
-    """How often and how strongly views change.
+    """How often and how strongly training views change.
 
     Attributes:
         grey, blur, noise, jpeg, occlusion: fraction of the views that get each.
@@ -51,7 +51,8 @@ class Changes:
 
 
 def change_light(pixels: Tensor, grey: float) -> Tensor:
-    """Change the light of (B, 3, H, W) pixels, 0 to 255: gain, offset, gamma, tint, saturation."""
+    """Change the light of training views, (B, 3, H, W) pixels, 0 to 255: gain, offset, gamma, tint,
+    saturation."""
     like = pixels[:, :1, :1, :1]
     luma = pixels.new_tensor(LUMA)[:, None, None]
     mean = (pixels * luma).sum(1, keepdim=True)
@@ -68,7 +69,8 @@ def change_light(pixels: Tensor, grey: float) -> Tensor:
 
 
 def degrade(pixels: Tensor, changes: Changes) -> Tensor:
-    """Blur, add noise to and compress (B, 3, H, W) pixels; sides are multiples of 8."""
+    """Degrade training views: blur, add noise to and compress (B, 3, H, W) pixels; sides are
+    multiples of 8."""
     like = pixels[:, :1, :1, :1]
     pixels = _blur(pixels, changes)
     noisy = torch.rand_like(like) < changes.noise
@@ -81,7 +83,7 @@ def degrade(pixels: Tensor, changes: Changes) -> Tensor:
 
 
 def compress(pixels: Tensor, quality: Tensor) -> Tensor:
-    """Simulate JPEG compression of (B, 3, H, W) pixels, without chroma subsampling.
+    """Simulate JPEG compression of training views, (B, 3, H, W) pixels, without chroma subsampling.
 
     Args:
         pixels: 0 to 255, sides multiples of 8.
@@ -126,7 +128,8 @@ def _blur(pixels: Tensor, changes: Changes) -> Tensor:
 
 
 def occlude(pixels: Tensor, share: float) -> Tensor:
-    """Cover a part of some (B, 3, S, S) views with a plain patch or a piece of another view."""
+    """Cover a part of some (B, 3, S, S) training views with a plain patch or a piece of another
+    view."""
     count, _, side, _ = pixels.shape
     device = pixels.device
     draw = torch.rand(6, count, 1, 1, 1, device=device)

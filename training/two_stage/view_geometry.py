@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms between views and their images, for boxes and points."""
+"""Geometry of training views: transforms between views and their images, for boxes and points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 def view_matrices(
     centres: Tensor, scale: Tensor, angle: Tensor, mirrored: Tensor, side: int
 ) -> Tensor:
-    """(B, 2, 3) affine transforms from view to image, for `cut_views`.
+    """(B, 2, 3) affine transforms from training view to image, for `cut_views`.
 
     Args:
         centres: (B, 2) image points at the views' centres.
@@ -31,7 +31,7 @@ def view_matrices(
 
 
 def points_in_views(points: Tensor, matrices: Tensor) -> Tensor:
-    """Transform (B, ..., 2) image points to view points."""
+    """Transform (B, ..., 2) image points to points of training views."""
     count = len(points)
     inverse = torch.linalg.inv(matrices[:, :, :2])
     moved = points.reshape(count, -1, 2) - matrices[:, None, :, 2]
@@ -39,7 +39,8 @@ def points_in_views(points: Tensor, matrices: Tensor) -> Tensor:
 
 
 def boxes_in_views(boxes: Tensor, matrices: Tensor) -> Tensor:
-    """Transform (B, G, 4) image boxes to view boxes; a rotated face counts as a rotated ellipse."""
+    """Transform (B, G, 4) image boxes to boxes of training views; a rotated face counts as a
+    rotated ellipse."""
     centres = points_in_views((boxes[..., :2] + boxes[..., 2:]) / 2, matrices)
     half = (boxes[..., 2:] - boxes[..., :2]) / 2
     inverse = torch.linalg.inv(matrices[:, :, :2])
@@ -48,14 +49,14 @@ def boxes_in_views(boxes: Tensor, matrices: Tensor) -> Tensor:
 
 
 def mirrored_landmarks(landmarks: Tensor, mirrored: Tensor) -> Tensor:
-    """Swap left and right of (B, ..., 5, 2) landmarks in mirrored views."""
+    """Swap left and right of (B, ..., 5, 2) landmarks in mirrored training views."""
     swapped = landmarks[..., [1, 0, 2, 4, 3], :]
     return torch.where(mirrored.reshape(-1, *(1,) * (landmarks.ndim - 1)), swapped, landmarks)
 
 
 def draw_angles(count: int, slight: float, strong: float, device: torch.device) -> Tensor:
-    """Draw (count,) angles in radians: mostly 0, a share slightly rotated, a share up to 45
-    degrees.
+    """Draw (count,) rotation angles of training views in radians: mostly 0, a share slightly
+    rotated, a share up to 45 degrees.
 
     Args:
         count: number of angles.
@@ -71,14 +72,14 @@ def draw_angles(count: int, slight: float, strong: float, device: torch.device) 
 
 
 def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
-    """(B, N, M) intersection over union of (B, N, 4) and (B, M, 4) boxes."""
+    """(B, N, M) intersection over union of (B, N, 4) and (B, M, 4) boxes in views."""
     both = intersections(boxes, others)
     areas = _areas(boxes)[:, :, None] + _areas(others)[:, None]
     return both / (areas - both).clamp(min=1e-6)
 
 
 def intersections(boxes: Tensor, others: Tensor) -> Tensor:
-    """(B, N, M) shared areas of (B, N, 4) and (B, M, 4) boxes."""
+    """(B, N, M) shared areas of (B, N, 4) and (B, M, 4) boxes in views."""
     low = torch.maximum(boxes[:, :, None, :2], others[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], others[:, None, :, 2:])
     return (high - low).clamp(min=0).prod(-1)
@@ -89,7 +90,8 @@ def _areas(boxes: Tensor) -> Tensor:
 
 
 def efficient_overlap_loss(boxes: Tensor, targets: Tensor) -> Tensor:
-    """(N,) 1 - EIoU of (N, 4) boxes (Zhang et al., 2021, https://arxiv.org/abs/2101.08158)."""
+    """Geometric loss of boxes in views: (N,) 1 - EIoU of (N, 4) boxes (Zhang et al., 2021,
+    https://arxiv.org/abs/2101.08158)."""
     low = torch.maximum(boxes[:, :2], targets[:, :2])
     high = torch.minimum(boxes[:, 2:], targets[:, 2:])
     both = (high - low).clamp(min=0).prod(1)

@@ -27,7 +27,7 @@ _TELLING = [
 def run_logged(
     command: Sequence[str | Path], what: str, log: Path, environ: Mapping[str, str]
 ) -> None:
-    """Run a command with its output appended to `log`.
+    """Run a command of the set-up with its output appended to `log`.
 
     Raises:
         SetupError: the command failed; names the likely cause and the log.
@@ -52,7 +52,7 @@ def run_logged(
 
 
 def explain(what: str, output: str, log: Path) -> SetupError:
-    """The error for a failed command, derived from its output."""
+    """The error for a failed command of the set-up, derived from its logged output."""
     if _DISK_FULL in output:
         return SetupError(
             f"{what} failed, the disk is full",

@@ -17,7 +17,7 @@ _SELF = re.compile(r"^mask[-_]detector[-_]ros\[(?P<extras>[^\]]+)\]$")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The parsed TOML file."""
+    """Read pyproject.toml, for the project's requirements."""
     try:
         import tomllib
     except ImportError:
@@ -26,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def requirements(project: dict[str, Any], extras: Sequence[str]) -> list[str]:
-    """The dependencies of the project and its extras, including nested extras."""
+    """The requirements of the project and of its extras, including nested extras."""
     found = list(project["dependencies"])
     for extra in extras:
         for line in project["optional-dependencies"][extra]:

@@ -23,7 +23,7 @@ REQUIREMENTS = (
 
 
 class Repository(NamedTuple):
-    """A repository at a commit.
+    """A ROS repository at a commit.
 
     Attributes:
         name: owner and name on the host.
@@ -37,13 +37,13 @@ class Repository(NamedTuple):
 
 
 def read_sources(path: Path = SOURCES) -> list[Repository]:
-    """The repositories of a list; lines with # are comments."""
+    """Read the list of ROS source repositories; lines with # are comments."""
     lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     return [Repository(n, c, tuple(p)) for n, c, *p in filter(None, lines) if n != "#"]
 
 
 class RosSources:
-    """Fetches and installs the packages.
+    """Fetches and installs ROS packages from source.
 
     Args:
         python: interpreter of the environment to install into.
@@ -64,7 +64,7 @@ class RosSources:
         self._host = os.environ.get("ROS_SOURCES_HOST", "https://github.com")
 
     def install(self, repositories: Sequence[Repository]) -> None:
-        """Fetch and install all packages."""
+        """Fetch and install all ROS packages of the list from source."""
         self._pip("argcomplete and its like", *REQUIREMENTS)
         for repository in repositories:
             root = self._fetch(repository)

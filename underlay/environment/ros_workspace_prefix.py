@@ -11,7 +11,8 @@ import sys
 
 
 def prepend(variable: str, path: str) -> bool:
-    """Put `path` first in a path variable; return False if it is already there."""
+    """Put the environment's `path` first in a path variable of the ROS workspace; return False if
+    it is already there."""
     entries = [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry]
     if path in entries:
         return False

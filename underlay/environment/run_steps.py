@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command behind `make setup`: run the missing steps, with one line per step."""
+"""Run the missing steps of `make setup`, with one line per step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def set_up(venv: Path, ros_tools: bool = False) -> None:
-    """Run the steps whose stamp is missing or outdated."""
+    """Run the steps of the set-up whose stamp is missing or outdated."""
     here = inspect_machine(os.environ, venv)
     environment = Environment(venv, here)
     steps = environment.steps(ros_tools)
@@ -68,7 +68,8 @@ def set_up(venv: Path, ros_tools: bool = False) -> None:
 
 
 def do(step: Step, venv: Path) -> None:
-    """Run one step. Its stamp is removed first, so that an interrupted step runs again."""
+    """Run one step of the set-up. Its stamp is removed first, so that an interrupted step runs
+    again."""
     stamp(step, venv).unlink(missing_ok=True)
     try:
         step.action()
@@ -80,19 +81,19 @@ def do(step: Step, venv: Path) -> None:
 
 
 def is_done(step: Step, venv: Path) -> bool:
-    """Whether the step is finished and its inputs have not changed since."""
+    """Whether a step of the set-up has been run and its inputs have not changed since."""
     file = stamp(step, venv)
     return file.exists() and file.read_text(encoding="utf-8") == step.fingerprint
 
 
 def stamp(step: Step, venv: Path) -> Path:
-    """The file with the fingerprint of the finished step."""
+    """The stamp of a finished step of the set-up: a file with its fingerprint."""
     return venv / "setup" / f"{step.name}.done"
 
 
 @contextmanager
 def lock_directory(venv: Path) -> Iterator[None]:
-    """Allow one set-up of an environment at a time; others wait."""
+    """Lock an environment, so that one set-up runs its steps at a time; others wait."""
     venv.mkdir(exist_ok=True)
     descriptor = os.open(venv, os.O_RDONLY)
     try:
@@ -109,7 +110,8 @@ def lock_directory(venv: Path) -> Iterator[None]:
 
 
 def leave_own_venv(venv: Path) -> None:
-    """Restart with the base Python if `python3` belongs to the environment to be made."""
+    """Restart the set-up with the base Python if `python3` belongs to the environment to be
+    made."""
     base = getattr(sys, "_base_executable", None)
     if Path(sys.prefix) == venv and base and base != sys.executable:
         os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
@@ -117,7 +119,7 @@ def leave_own_venv(venv: Path) -> None:
 
 
 def print_error(line: str) -> int:
-    """Print one line on stderr; return the exit code of a failure."""
+    """Print the error of a failed step on one line of stderr; return the exit code."""
     sys.stdout.flush()
     sys.stderr.write(f"error: {' '.join(line.split())}\n")
     return 1

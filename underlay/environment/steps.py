@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps that make the environment; each runs again only if its inputs changed."""
+"""Environment: the steps that make the virtual environment; each runs again only if its inputs
+changed."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ INSTALLED_DIRECTORIES = ("mask_detector_ros", "launch", "config", "models")
 
 @dataclass(frozen=True)
 class Step:
-    """One step; it runs again when its `fingerprint` changes."""
+    """One step of the set-up; it runs again when its `fingerprint` changes."""
 
     name: str
     title: str
@@ -47,7 +48,7 @@ class Environment:
         self.log = venv / "setup" / "log.txt"
 
     def steps(self, ros_tools: bool = False) -> list[Step]:
-        """All steps in order.
+        """All steps that make the environment, in order.
 
         Args:
             ros_tools: whether to include the ROS packages without wheels.
@@ -95,7 +96,7 @@ class Environment:
         return steps
 
     def make_venv(self) -> None:
-        """Make an empty environment, without remains of another Python or ROS."""
+        """Step: make an empty environment, without remains of another Python or ROS."""
         for name in ("bin", "lib", "lib64", "include", "share", "build", "pyvenv.cfg"):
             remove(self.venv / name)
         options = ["--system-site-packages"] if self.here.ros_distro else []
@@ -107,7 +108,7 @@ class Environment:
         (site_packages / f"{name}.pth").write_text(f"import {name}\n", encoding="utf-8")
 
     def install_packages(self) -> None:
-        """Install the ROS wheels, or with a sourced ROS only the packages that it lacks."""
+        """Step: install the ROS wheels, or with a sourced ROS only the packages that it lacks."""
         reader = UNDERLAY / "environment" / "project_requirements.py"
         listing = subprocess.run(
             [self.python, reader, REPOSITORY / "pyproject.toml", *EXTRAS],
@@ -124,12 +125,12 @@ class Environment:
         )
 
     def build_interfaces(self, name: str) -> None:
-        """Build and install the interfaces of a package that ROS does not provide here."""
+        """Step: build and install the interfaces of a package that ROS does not provide here."""
         self.build(name, UNDERLAY / name)
         self.install(name)
 
     def add_ros_tools(self) -> None:
-        """Install the ROS packages without wheels."""
+        """Step: install the ROS packages without wheels."""
         check_cv_bridge_packages()
 
         def build(name: str, source: Path) -> None:
@@ -144,11 +145,12 @@ class Environment:
         sources.install(read_sources())
 
     def build_messages(self) -> None:
-        """Build our own messages; they are installed together with the sources."""
+        """Step: build our own messages; they are installed together with the sources."""
         self.build("mask_detector_ros", REPOSITORY, "-DAMENT_CMAKE_SYMLINK_INSTALL=ON")
 
     def link_sources(self) -> None:
-        """Link messages and sources into the environment, so that edits take effect at once."""
+        """Step: link messages and sources into the environment, so that edits take effect at
+        once."""
         self.install("mask_detector_ros")
         for root in (self._site_packages(), self.venv / "share"):
             for link in (root / "mask_detector_ros").rglob("*"):
@@ -156,7 +158,7 @@ class Environment:
                     link.unlink()
 
     def link_repository(self) -> None:
-        """Let the environment's Python find the package in the source tree."""
+        """Step: let the environment's Python find the package in the source tree."""
         path = self._site_packages() / "mask_detector_ros_sources.pth"
         path.write_text(f"{REPOSITORY}\n", encoding="utf-8")
 
@@ -184,11 +186,12 @@ class Environment:
         self.run([self._cmake(), "--build", build, "--target", "install"], f"installing {name}")
 
     def run(self, command: list[str | Path], what: str) -> None:
-        """Run a command in the environment, logging its output."""
+        """Run a command of a step in the environment, logging its output."""
         run_logged(command, what, self.log, self.environ())
 
     def environ(self) -> dict[str, str]:
-        """Environment variables for child processes: the user's, with this environment first."""
+        """Environment variables for the child processes of a step: the user's, with this
+        environment first."""
         environ = dict(os.environ)
         # These belong to the environment that started this process.
         for name in ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "PYTHONHOME", "VIRTUAL_ENV", "PIP_USER"):
@@ -245,7 +248,7 @@ class Environment:
 
 
 def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
-    """A hash over texts and the contents of files, in their order."""
+    """A step's fingerprint: a hash over texts and the contents of files, in their order."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\0")
@@ -255,7 +258,7 @@ def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """The files that installing this directory uses, sorted."""
+    """The files that a step installs from this directory, sorted."""
     return sorted(
         path
         for path in directory.rglob("*")
@@ -264,7 +267,7 @@ def files_below(directory: Path) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole directory if it exists."""
+    """Remove a file, a link or a whole directory of a step if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inspect the machine: ROS, Python, compiler, disk space."""
+"""Inspect the surroundings of the set-up: ROS, Python, compiler, disk space."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CV_BRIDGE_PACKAGES = "libopencv-imgcodecs-dev libboost-python-dev"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The origin of ROS, and the interpreter to use.
+    """The surroundings of the set-up: the origin of ROS, and the interpreter to use.
 
     Attributes:
         ros_distro: name of the sourced ROS 2 distribution; None if none is sourced.
@@ -49,17 +49,17 @@ class Surroundings:
 
     @property
     def without_ros(self) -> bool:
-        """Whether the environment is set up without ROS."""
+        """Whether the surroundings call for a set-up without ROS."""
         return not self.ros_distro and self.wheels == NO_WHEELS
 
     def provides(self, package: str) -> bool:
-        """Whether the sourced ROS has this ament package."""
+        """Whether the sourced ROS in the surroundings has this ament package."""
         marker = Path("share/ament_index/resource_index/packages") / package
         return any((prefix / marker).exists() for prefix in self.ros_prefixes)
 
 
 def inspect_machine(environ: Mapping[str, str], venv: Path) -> Surroundings:
-    """Read the surroundings from environment variables, ignoring `venv` itself.
+    """Inspect the machine before the set-up: read environment variables, ignoring `venv` itself.
 
     Raises:
         SetupError: `ROS_WHEELS` is not a distribution with a list of wheels.
@@ -83,7 +83,7 @@ def inspect_machine(environ: Mapping[str, str], venv: Path) -> Surroundings:
 
 
 def check_all(here: Surroundings, venv: Path) -> None:
-    """Raise SetupError for the first obstacle to the set-up."""
+    """Check the surroundings: raise SetupError for the first obstacle to the set-up."""
     if here.ros_distro:
         check_sourced_ros(here)
     check_apt_packages(builds_messages=not here.without_ros)
@@ -114,7 +114,7 @@ def check_sourced_ros(here: Surroundings) -> None:
 
 
 def check_apt_packages(builds_messages: bool = True) -> None:
-    """Raise SetupError with everything that a bare Debian or Ubuntu lacks.
+    """Raise SetupError with every apt package that a bare Debian or Ubuntu lacks for the set-up.
 
     Args:
         builds_messages: whether headers and a compiler are needed.

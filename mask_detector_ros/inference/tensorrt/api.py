@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every difference between TensorRT 8.0 to 11 and TensorRT-RTX, in one place.
+"""The TensorRT API: every difference between TensorRT 8.0 to 11 and TensorRT-RTX, in one place.
 
 From 8.5 on tensors are addressed by name, before (JetPack 4) by binding index: see contexts.py.
 """
@@ -40,13 +40,13 @@ def installed_module() -> str | None:
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Which of TensorRT and pycuda are not installed."""
+    """Which of the packages TensorRT and pycuda are not installed."""
     tensorrt = () if installed_module() else ("tensorrt",)
     return tensorrt if importlib.util.find_spec("pycuda") else (*tensorrt, "pycuda")
 
 
 def install_hint() -> str:
-    """The command that installs what is missing on this machine."""
+    """The command that installs what is missing of TensorRT and pycuda on this machine."""
     missing = missing_packages() or ("tensorrt", "pycuda")
     if Path("/etc/nv_tegra_release").exists():
         # On a Jetson TensorRT is part of the system; pip has no matching package.
@@ -100,7 +100,7 @@ class TensorRt:
 
     @property
     def is_strongly_typed(self) -> bool:
-        """Whether the types of the ONNX file set the precision."""
+        """Whether this TensorRT takes the precision from the types of the ONNX file."""
         return self.is_rtx or self._number >= STRONGLY_TYPED
 
     def check_gpu(self, gpu: Gpu) -> None:
@@ -121,19 +121,19 @@ class TensorRt:
 
     @property
     def has_names(self) -> bool:
-        """Whether tensors are addressed by name."""
+        """Whether this TensorRT addresses tensors by name."""
         return self.is_rtx or self._number >= NAMED_TENSORS
 
     # Building
 
     def network_flags(self) -> int:
-        """Of `Builder.create_network`."""
+        """The flags that this TensorRT needs in `Builder.create_network`."""
         flags = self.trt.NetworkDefinitionCreationFlag
         flag = flags.STRONGLY_TYPED if self.is_strongly_typed else flags.EXPLICIT_BATCH
         return 1 << int(flag)
 
     def set_precision(self, config: Any, half: bool, quantised: bool) -> None:
-        """Set the builder's precision flags where the ONNX file does not set the precision."""
+        """Set this TensorRT's builder flags for the precision, unless the ONNX file sets it."""
         flags = self.trt.BuilderFlag
         # TF32 has only FP16's mantissa, so it must not replace FP32.
         config.clear_flag(flags.TF32)
@@ -145,14 +145,14 @@ class TensorRt:
             config.set_flag(flags.INT8)
 
     def set_workspace(self, config: Any, megabytes: int) -> None:
-        """Limit the builder's scratch memory."""
+        """Limit the scratch memory of this TensorRT's builder."""
         if hasattr(self.trt, "MemoryPoolType"):
             config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, megabytes << 20)
         else:
             config.max_workspace_size = megabytes << 20
 
     def set_target(self, config: Any, target: str) -> None:
-        """Build for another GPU architecture, such as `SM86`; only RTX supports this.
+        """Build for another GPU architecture, such as `SM86`; only TensorRT-RTX supports this.
 
         Raises:
             BackendError: this TensorRT does not support it, or does not know the architecture.
@@ -197,7 +197,7 @@ class TensorRt:
         config.progress_monitor = self._monitor
 
     def logger(self, report: Report) -> Any:
-        """A logger that reports warnings and errors."""
+        """A TensorRT logger that reports warnings and errors."""
         severity = self.trt.ILogger.Severity
         kinds = {
             severity.INTERNAL_ERROR: "error",
@@ -218,17 +218,16 @@ class TensorRt:
     # Running
 
     def tensors(self, engine: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-        """An engine's inputs and outputs."""
+        """The inputs and outputs of a TensorRT engine."""
         return engine_tensors(engine, self.trt.TensorIOMode.INPUT if self.has_names else None)
 
     def scratch_size(self, engine: Any) -> int:
-        """Bytes of GPU memory that a context needs while it runs."""
+        """Bytes of GPU memory that a TensorRT context needs while it runs."""
         has_v2 = hasattr(engine, "device_memory_size_v2")
         return int(engine.device_memory_size_v2 if has_v2 else engine.device_memory_size)
 
     def create_context(self, engine: Any, scratch: int, size: int) -> Any:
-        """Create an execution context, with tensors by name, and `size` bytes of GPU memory at the
-        address `scratch`."""
+        """Create a TensorRT execution context with the given scratch memory."""
         if hasattr(self.trt, "ExecutionContextAllocationStrategy"):
             strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
             context = engine.create_execution_context(strategy)

@@ -39,7 +39,7 @@ Profile = dict[str, Shapes]
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """A build request.
+    """A request to build an engine.
 
     Attributes:
         name: the model's name in messages.
@@ -59,7 +59,7 @@ class BuildRequest:
 
 
 def is_quantised(model: bytes) -> bool:
-    """Whether an ONNX file is quantised to int8.
+    """Whether an ONNX file to build an engine from is quantised to int8.
 
     Searches for the operation's name, so that the package onnx, which a robot may lack, is not
     needed.
@@ -68,7 +68,7 @@ def is_quantised(model: bytes) -> bool:
 
 
 class BuildCancelledError(BackendError):
-    """The build was cancelled: its result is no longer needed."""
+    """The engine build was cancelled: its result is no longer needed."""
 
 
 def build_in_process(
@@ -77,7 +77,7 @@ def build_in_process(
     progress: Progress = lambda share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> bytes:
-    """Build an engine in a separate process and wait for it.
+    """Build a TensorRT engine from ONNX in a separate process and wait for it.
 
     Args:
         request: what to build.
@@ -184,7 +184,7 @@ def _receive(stream: IO[bytes], progress: Progress) -> tuple[bytes | None, list[
 
 
 def build(api: TensorRt, request: BuildRequest, model: bytes, report: Report) -> bytes:
-    """Build an engine in this process.
+    """Build a TensorRT engine from ONNX in this process.
 
     TensorRT-RTX must not build twice in a process: after a failed build the next engine was many
     times too big.

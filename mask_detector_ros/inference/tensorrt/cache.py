@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines on disk. Each records what it was built for, and one that does not fit is never used."""
+"""The engine cache on disk. Each engine records what it was built for; one that does not fit is
+never used."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ class EngineMisfitError(MaskDetectorError):
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Everything an engine depends on.
+    """The key of the engine cache: everything an engine depends on.
 
     Attributes:
         model: name of the model, for human readers of the file.
@@ -67,20 +68,21 @@ class EngineKey:
     profile: Profile
 
     def to_record(self) -> dict[str, Any]:
-        """The key as it reads back from JSON."""
+        """The engine cache's key as it reads back from JSON."""
         record: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **asdict(self)}))
         return record
 
     @property
     def file_name(self) -> str:
-        """Digest of everything but the model's name, so that renaming a model keeps its engine."""
+        """File name of an engine in the cache: a digest of everything but the model's name, so that
+        renaming a model keeps its engine."""
         record = {name: value for name, value in self.to_record().items() if name != "model"}
         digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
         return f"{self.precision}-{digest}.engine"
 
 
 class EngineCache:
-    """A folder of engines.
+    """The engine cache: a folder of engines.
 
     Args:
         folder: empty for the user's cache folder. If it cannot be written, or others can write it,
@@ -93,7 +95,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def lock(self, key: EngineKey, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Lock out other threads and processes that would build the same engine.
+        """Lock the cache entry, so that no other thread or process builds the same engine.
 
         The system releases the lock when the process ends for any reason.
 
@@ -118,7 +120,7 @@ class EngineCache:
             yield
 
     def read(self, key: EngineKey) -> bytes | None:
-        """The plan of a stored engine, or None if there is none.
+        """Read the plan of a cached engine, or None if there is none.
 
         Raises:
             EngineMisfitError: the stored file does not fit.
@@ -149,7 +151,7 @@ class EngineCache:
         return plan
 
     def write(self, key: EngineKey, plan: bytes) -> Path | None:
-        """Store an engine atomically; None if the folder cannot be written."""
+        """Store an engine in the cache atomically; None if the folder cannot be written."""
         path = self._path(key)
         header = key.to_record()
         header = {**header, HASH: keyed_hash(_signed(header, plan))}
@@ -190,7 +192,7 @@ class EngineCache:
 
 
 def default_folder() -> Path:
-    """The default folder of engines."""
+    """The default folder of the engine cache."""
     return cache_folder() / "engines"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors by name in every TensorRT: before 8.5 they are addressed by binding index."""
+"""TensorRT execution contexts that address an engine's tensors by name or by binding index."""
 
 from __future__ import annotations
 

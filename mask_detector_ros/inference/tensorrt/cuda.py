@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread per GPU that creates, uses and frees all objects on it, through pycuda."""
+"""CUDA through pycuda: one thread per GPU that owns all objects on it, buffers, and graphs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _driver() -> Any:
 
 
 class CudaThread:
-    """The thread that owns a GPU's context. Get it from `cuda_thread`.
+    """The thread that owns a GPU's CUDA context. Get it from `cuda_thread`.
 
     It uses the primary context, as TensorRT does.
     """
@@ -63,7 +63,7 @@ class CudaThread:
         self.stream: Any = self.call(self.driver.Stream)
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """Run a function in the thread; return its result or raise its exception.
+        """Run a function in the CUDA thread; return its result or raise its exception.
 
         Raises:
             BackendError: CUDA failed.
@@ -76,7 +76,7 @@ class CudaThread:
             raise BackendError(f"CUDA failed: {error}") from error
 
     def post(self, function: Callable[[], Result]) -> Future[Result]:
-        """Run a function in the thread, later."""
+        """Run a function in the CUDA thread, later."""
         future: Future[Result] = Future()
         self._jobs.put((function, future))
         return future
@@ -108,12 +108,12 @@ class CudaThread:
 
 @functools.cache
 def cuda_thread(number: int) -> CudaThread:
-    """The thread of the GPU with this index."""
+    """The CUDA thread of the GPU with this index."""
     return CudaThread(number)
 
 
 class Buffer:
-    """A tensor's memory: pinned on the host and on the GPU; it grows as needed.
+    """A CUDA buffer of a tensor: pinned on the host and on the GPU; it grows as needed.
 
     Use only in the GPU's thread.
     """
@@ -125,7 +125,7 @@ class Buffer:
         self._memory: Any = None
 
     def reserve(self, size: int) -> bool:
-        """Grow to at least `size` bytes; return whether the memory moved."""
+        """Grow the CUDA buffer to at least `size` bytes; return whether the memory moved."""
         if size <= self._size:
             return False
         # Free the old memory first: on a Jetson host and GPU share one memory.
@@ -137,21 +137,21 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """On the GPU."""
+        """Address of the CUDA buffer on the GPU."""
         return int(self._memory)
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The host memory as an array."""
+        """The CUDA buffer's host memory as an array."""
         size = dtype.itemsize * int(np.prod(shape))
         array: NDArray[Any] = self._pinned[:size].view(dtype).reshape(shape)
         return array
 
     def upload(self, size: int, stream: Any) -> None:
-        """Start copying to the GPU."""
+        """Start copying the CUDA buffer from the host to the GPU."""
         self._driver.memcpy_htod_async(self._memory, self._pinned[:size], stream)
 
     def download(self, size: int, stream: Any) -> None:
-        """Start copying from the GPU."""
+        """Start copying the CUDA buffer from the GPU to the host."""
         self._driver.memcpy_dtoh_async(self._pinned[:size], self._memory, stream)
 
 
@@ -192,11 +192,11 @@ class CudaGraph:
         self._executable = executable
 
     def launch(self) -> None:
-        """Enqueue the recorded work in the stream."""
+        """Enqueue the recorded work of the CUDA graph in the stream."""
         self._check("cuGraphLaunch", self._executable, self._stream)
 
     def free(self) -> None:
-        """Free the graph."""
+        """Free the CUDA graph."""
         self._cuda.cuGraphExecDestroy(self._executable)
 
     def _check(self, name: str, *arguments: Any) -> None:

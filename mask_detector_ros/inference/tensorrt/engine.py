@@ -51,7 +51,7 @@ class Engine:
         self._has_graphs = True
 
     def run(self, arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> dict[str, Array]:
-        """Run once; return copies of the results."""
+        """Run the deserialised engine once; return copies of the results."""
         shapes = {t.name: fill_up(arrays[t.name].shape, profile.get(t.name)) for t in self.inputs}
         shaped = self._shaped(shapes)
         used = {name: array.shape[0] for name, array in arrays.items() if name in profile}
@@ -119,7 +119,7 @@ class Engine:
             self._buffers[tensor.name].download(shaped.size(tensor), stream)
 
     def free(self) -> None:
-        """Free everything, dependents first."""
+        """Free everything of the engine, dependents first."""
         for shaped in self._contexts.values():
             shaped.free()
         self._contexts.clear()
@@ -151,11 +151,11 @@ class _Shaped:
         self._is_placed = False
 
     def size(self, tensor: TensorInfo) -> int:
-        """Bytes of a tensor."""
+        """Bytes of a tensor of the engine at these input shapes."""
         return tensor.dtype.itemsize * int(np.prod(self.shapes[tensor.name]))
 
     def place(self, buffers: Mapping[str, Buffer], name: str, anew: bool) -> None:
-        """Set the tensor addresses in the context."""
+        """Set the tensor addresses in the engine's execution context."""
         if self._is_placed and not anew:
             return
         self.free()
@@ -166,7 +166,7 @@ class _Shaped:
         self._is_placed = True
 
     def free(self) -> None:
-        """Drop the graph."""
+        """Drop the CUDA graph of the engine at these input shapes."""
         if self.graph is not None:
             self.graph.free()
         self.graph = None

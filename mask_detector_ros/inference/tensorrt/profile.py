@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The input shapes that an engine is built for."""
+"""Optimisation profile: the input shapes that a TensorRT engine is built for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ FRAME_SIZES = ((32, 32), (384, 512), (1728, 3072))
 
 
 def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
-    """Minimum, optimum and maximum shape of each input with dynamic dimensions.
+    """Make an optimisation profile: minimum, optimum and maximum shape of each input with dynamic
+    dimensions.
 
     A network with dynamic height and width takes one image at a time: tiles with channels first
     (P-Net), or frames with channels last (proposal network). Others take batches of crops.
@@ -43,7 +44,7 @@ def make_profile(inputs: Iterable[TensorInfo]) -> Profile:
 
 
 def fits(arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> bool:
-    """Whether the engine accepts the arrays; an empty batch counts as a batch of one."""
+    """Whether the arrays fit the optimisation profile; an empty batch counts as a batch of one."""
     return all(
         low <= max(size, 1) <= high
         for name, (least, _, most) in profile.items()
@@ -52,7 +53,8 @@ def fits(arrays: Mapping[str, Array], profile: Mapping[str, Shapes]) -> bool:
 
 
 def fill_up(shape: tuple[int, ...], shapes: Shapes | None) -> tuple[int, ...]:
-    """The shape to run for an input: batches are padded to powers of two.
+    """The shape within the optimisation profile to run for an input: batches are padded to powers
+    of two.
 
     That limits the number of shapes, each of which has a CUDA graph.
     """
@@ -66,7 +68,8 @@ def fill_up(shape: tuple[int, ...], shapes: Shapes | None) -> tuple[int, ...]:
 def parity_shapes(
     inputs: Iterable[TensorInfo], profile: Mapping[str, Shapes]
 ) -> list[dict[str, tuple[int, ...]]]:
-    """Input shapes to verify an engine at: the usual one, the smallest, padded and large ones.
+    """Shapes of the optimisation profile to verify an engine at: the usual one, the smallest,
+    padded and large ones.
 
     Some engines were wrong only at batch sizes of 8 and more, or after a batch of one.
     """

@@ -42,7 +42,7 @@ class NotFiniteError(BackendError):
 def create(
     model: bytes, name: str, threads: int, options: EngineOptions, concurrent: bool
 ) -> TensorRtSession:
-    """Load a serialised ONNX model; see `inference.create_session`.
+    """Load a serialised ONNX model in TensorRT; see `inference.create_session`.
 
     The engine comes from the cache. If it is missing, does not fit, does not load or differs from
     ONNX Runtime, it is built, which takes seconds to minutes. It runs in the GPU's thread.

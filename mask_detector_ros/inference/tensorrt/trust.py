@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verify that stored engines are ours: an engine is GPU code, and the cache is only a folder.
+"""Decide which stored engines to trust: an engine is GPU code, and the cache is only a folder.
 
 Engines carry a keyed hash (RFC 2104) whose key only this user can read. A plain hash would prove
 nothing: anyone who can write the engine can write its hash.
@@ -22,24 +22,27 @@ logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """The user's cache folder, by the XDG base directory specification."""
+    """The user's cache folder by the XDG base directory specification, which only a trusted owner
+    may write."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     parent = Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()
     return parent / "mask_detector_ros"
 
 
 def keyed_hash(content: bytes) -> str:
-    """HMAC-SHA256 of the content with the user's key, in hexadecimal."""
+    """HMAC-SHA256 of a stored engine with the user's key, in hexadecimal: a file with it is
+    trusted."""
     return hmac.new(_user_key(), content, hashlib.sha256).hexdigest()
 
 
 def is_own_hash(content: bytes, digest: object) -> bool:
-    """Whether `digest` is the `keyed_hash` of the content."""
+    """Whether a stored engine can be trusted: `digest` is its `keyed_hash`."""
     return isinstance(digest, str) and hmac.compare_digest(keyed_hash(content), digest)
 
 
 def why_folder_is_not_ours(folder: Path) -> str:
-    """Why other users could change a folder's files; empty if they cannot."""
+    """Why a folder of engines cannot be trusted, since other users could change its files; empty if
+    it can."""
     status = os.lstat(folder)
     if stat.S_ISLNK(status.st_mode):
         return "is a symbolic link"
@@ -49,7 +52,7 @@ def why_folder_is_not_ours(folder: Path) -> str:
 
 
 def read_own_file(path: Path) -> bytes:
-    """Read a regular file that belongs to this user and that nobody else can write.
+    """Read a trusted file: a regular file that belongs to this user and that nobody else can write.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -65,7 +68,7 @@ def read_own_file(path: Path) -> bytes:
 
 
 def create_own_file(path: Path, content: bytes) -> None:
-    """Create a file that only this user can access, and sync it to disk.
+    """Create a trusted file that only this user can access, and sync it to disk.
 
     Raises:
         FileExistsError: the file or a link exists.
@@ -79,7 +82,7 @@ def create_own_file(path: Path, content: bytes) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file, creating it if needed; links are not followed."""
+    """Open a trusted lock file, creating it if needed; links are not followed."""
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 

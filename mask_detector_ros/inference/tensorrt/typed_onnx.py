@@ -29,7 +29,7 @@ _LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 def to_half(model: bytes, name: str) -> bytes:
-    """Convert a network to float16; inputs and outputs keep their types.
+    """Convert an ONNX network to float16 types for TensorRT; inputs and outputs keep their types.
 
     Both ends stay in float32: up to the first layer, whose input has pixels of up to 255, and from
     the last layer on, since float16 has steps of 0.0005 near 1.
@@ -93,7 +93,7 @@ def _remove_round_trips(graph: onnx.GraphProto) -> None:
 
 
 def to_plain_layers(model: bytes, name: str) -> bytes:
-    """Replace the layers that TensorRT-RTX builds badly for Turing (SM75).
+    """Replace the ONNX layers that TensorRT-RTX builds badly for Turing (SM75).
 
     Fully connected layers and products with a constant matrix on the left, which it lacks in
     float32, become 1x1 convolutions. Depthwise 1x1
@@ -129,7 +129,7 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
 
 
 def to_float_inputs(model: bytes, name: str) -> bytes:
-    """Change uint8 inputs to float32 with the same values.
+    """Change uint8 inputs of an ONNX network to float32 with the same values, for TensorRT.
 
     Such a network casts its input first, and a cast from float32 changes nothing.
 

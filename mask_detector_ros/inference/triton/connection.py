@@ -55,7 +55,7 @@ TOKEN_HEADER = "triton-grpc-protocol-mask-detector-token"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens."""
+    """Where an inference server listens."""
 
     host: str
     port: int
@@ -63,7 +63,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read `HOST`, `grpc://HOST:PORT` or `grpcs://HOST:PORT`.
+        """Parse a server address: `HOST`, `grpc://HOST:PORT` or `grpcs://HOST:PORT`.
 
         Raises:
             ParameterError: it is nothing of that kind.
@@ -81,7 +81,8 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine; names are not looked up, which may take long."""
+        """Whether the server address is this machine; names are not looked up, which may take
+        long."""
         if self.host == "localhost":
             return True
         try:
@@ -91,7 +92,7 @@ class Address:
 
 
 class Connection:
-    """Calls of the inference service, each with a deadline.
+    """A gRPC connection to an inference server; each call has a deadline.
 
     Attributes:
         address: where the server listens.
@@ -130,14 +131,15 @@ class Connection:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def check(self) -> None:
-        """Mark an ended connection as lost: gRPC would reconnect, perhaps to another server."""
+        """Mark an ended gRPC connection as lost: gRPC would reconnect, perhaps to another
+        server."""
         # The public way, `subscribe`, takes a thread that polls.
         state = self._channel._channel.check_connectivity_state(False)
         if self._has_answered and state != grpc.ChannelConnectivity.READY.value[0]:
             self.lost = True
 
     def call(self, method: str, request: Any, deadline: float) -> Any:
-        """Call a method of the service.
+        """Call a method of the inference service over gRPC.
 
         Args:
             method: its name in the protocol.
@@ -160,7 +162,7 @@ class Connection:
         return reply
 
     def begin(self, method: str, request: Any, deadline: float) -> Callable[[], Any]:
-        """Begin a call; the returned function waits for the answer and raises the same errors.
+        """Begin a gRPC call; the returned function waits for the answer and raises the same errors.
 
         Slower than `call`, since another thread waits for the network.
         """
@@ -208,13 +210,13 @@ class Connection:
         return ServerError(f"the server at {self.address} fails ({code.name}: {details[:300]})")
 
     def close(self) -> None:
-        """Close the connection; calls in progress fail."""
+        """Close the gRPC connection; calls in progress fail."""
         self.lost = True
         self._channel.close()
 
 
 class NotFoundError(BackendError):
-    """The server knows no model of this name or version."""
+    """The inference server knows no model of this name or version."""
 
 
 def _check_tls(address: Address, options: ServerOptions) -> None:

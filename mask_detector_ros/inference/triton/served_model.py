@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A whole detector on a server.
+    """A server's description of a whole detector.
 
     Attributes:
         name, version: name and version of the model; the version is empty if the server chooses.
@@ -70,7 +70,7 @@ class ServedModel:
 
 
 def find_model(connection: Connection, options: ServerOptions, deadline: float) -> ServedModel:
-    """Ask the server about the model, and compare it with the expected one.
+    """Ask the server for its description of the model, and compare it with the expected one.
 
     Raises:
         ServerError: the server does not answer.
@@ -90,7 +90,7 @@ def find_model(connection: Connection, options: ServerOptions, deadline: float) 
 
 
 def config_request(model: str) -> Any:
-    """The request for the config of `NAME` or `NAME:VERSION`."""
+    """Make the request for the server's config of the model `NAME` or `NAME:VERSION`."""
     name, _, version = model.partition(":")
     return service_pb2.ModelConfigRequest(name=name, version=version)
 
@@ -104,7 +104,7 @@ def _list_models(connection: Connection, deadline: float) -> Iterable[str]:
 
 
 def read_config(config: Any, model: str, called: str) -> ServedModel:
-    """What a server's config says of the model `NAME` or `NAME:VERSION`.
+    """Read a server's config of the model `NAME` or `NAME:VERSION`.
 
     Args:
         config: the message `ModelConfig`.

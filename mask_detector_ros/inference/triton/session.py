@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def connect(options: ServerOptions) -> TritonSession:
-    """Connect to a model; see `inference.connect`."""
+    """Connect to a model on an inference server as a session; see `inference.connect`."""
     return TritonSession(options)
 
 
@@ -91,12 +91,12 @@ class TritonSession(Session):
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is lost."""
+        """Whether the session's connection to the inference server is lost."""
         return self._connection.lost
 
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """Send these live parameters with the images; a server whose settings are fixed ignores
-        them."""
+        """Send these live parameters with the session's images; a server whose settings are fixed
+        ignores them."""
         self._settings = {
             name: value if isinstance(value, int) else json.dumps(value)
             for name, value in settings.items()
@@ -181,7 +181,7 @@ class TritonSession(Session):
         request.raw_input_contents.append(len(data).to_bytes(4, "little") + data.tobytes())
 
     def close(self) -> None:
-        """Close the connection and free the shared memory."""
+        """Close the session's connection to the server and free the shared memory."""
         if self._shared is not None:
             self._shared.close(CONNECT_DEADLINES[0])
         self._connection.close()
@@ -193,7 +193,7 @@ class TritonSession(Session):
 
 
 def read_answer(reply: Any, model: ServedModel, called: str) -> dict[str, Array]:
-    """The arrays of an answer, by name.
+    """Read the arrays of an inference server's answer, by name.
 
     Args:
         reply: the message `ModelInferResponse`.

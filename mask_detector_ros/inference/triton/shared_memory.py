@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class SharedImage:
-    """A region of system shared memory that the server reads an image from.
+    """A region of system shared memory from which the inference server reads an image.
 
     It grows with the images. Python's resource tracker removes it if this process is killed.
 
@@ -36,7 +36,8 @@ class SharedImage:
         self.is_usable = True
 
     def put(self, image: NDArray[np.uint8], deadline: float) -> bool:
-        """Write an image of any memory layout; returns False if the server takes none this way.
+        """Write an image of any memory layout to shared memory; returns False if the server takes
+        none this way.
 
         Raises:
             ServerError: the server does not answer.
@@ -85,7 +86,7 @@ class SharedImage:
         self._memory, self.name = None, ""
 
     def close(self, deadline: float) -> None:
-        """Free the region, also at the server if that answers."""
+        """Free the shared memory, also at the server if that answers."""
         name = self.name
         self._drop()
         if name and not self._connection.lost:

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play the source, write the files and print the report."""
+    """Run the demo: play the source, write the files and print the report."""
     files, without_ros = DemoFiles(arguments.out), arguments.without_ros
     if arguments.view and find_spec("rerun") is None:
         raise BackendError("VIEW needs the package rerun-sdk; run: .venv/bin/pip install rerun-sdk")

@@ -50,7 +50,7 @@ class DemoFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """The demo's source.
+    """The source that the demo plays.
 
     Attributes:
         name: as given; it may contain a password, unlike `shown`.
@@ -70,12 +70,12 @@ class Source:
 
     @property
     def paced_by_clock(self) -> bool:
-        """Whether frames arrive in real time; frames of files wait for the detector."""
+        """Whether the demo's frames arrive in real time; frames of files wait for the detector."""
         return self.path is None
 
 
 def inspect_source(name: str, duration: float | None) -> Source:
-    """Open a source once, to report a wrong name early and with its cause.
+    """Open the demo's source once, to report a wrong name early and with its cause.
 
     Raises:
         SourceError: it cannot be opened, or holds no frame.

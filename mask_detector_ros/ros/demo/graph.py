@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the demo's three nodes as processes until the source ends."""
+"""Run the demo's three nodes as processes (the ROS graph) until the source ends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIRST_FRAME_TIMEOUT = 15.0
 
 
 def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
-    """Run the three nodes until the source has ended and the last frame is recorded."""
+    """Run the demo's three nodes until the source has ended and the last frame is recorded."""
     files.log.unlink(missing_ok=True)
     is_sample = source.name == SAMPLE
     camera = {
@@ -101,7 +101,8 @@ def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
 
 
 def graph_environment() -> dict[str, str]:
-    """Variables for shared memory, and a separate ROS domain unless the user chose one."""
+    """Environment variables of the demo's nodes: shared memory, and a separate ROS domain unless
+    the user chose one."""
     config = Path(__file__).absolute().parents[3] / "config"
     environment = {**os.environ, **image_environment(config, os.environ)}
     environment.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
@@ -115,7 +116,7 @@ def graph_environment() -> dict[str, str]:
 def node(
     module: str, parameters: dict[str, Any], environment: dict[str, str], **remappings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a node in a separate process; end it with SIGINT."""
+    """Run a node of the demo's graph in a separate process; end it with SIGINT."""
     command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={json.dumps(value)}"]
@@ -140,7 +141,8 @@ def wait_for(
     processes: tuple[subprocess.Popen[bytes], ...],
     complaint: str = "",
 ) -> None:
-    """Wait for a condition while the processes run; a timeout is an error only with a complaint."""
+    """Wait for a condition while the demo's processes run; a timeout is an error only with a
+    complaint."""
     end = None if timeout is None else time.monotonic() + timeout
     while not condition():
         if any(process.poll() is not None for process in processes):
@@ -153,7 +155,8 @@ def wait_for(
 
 
 def wait_until_settled(log: Path, period: float) -> None:
-    """Wait until nothing was written for `period` seconds, so that the last frame is recorded."""
+    """Wait until the demo's recorder wrote nothing for `period` seconds, so that the last frame is
+    recorded."""
     end = time.monotonic() + SETTLE_TIMEOUT
     size, since = -1, time.monotonic()
     while time.monotonic() < min(end, since + period):

@@ -19,7 +19,7 @@ MIN_SCORED_SIDE = 40.0
 
 
 def read_records(log: Path) -> list[dict[str, Any]]:
-    """The lines of detections.jsonl.
+    """Read the lines of detections.jsonl for the demo's report.
 
     Raises:
         SourceError: no frame was recorded.
@@ -31,7 +31,7 @@ def read_records(log: Path) -> list[dict[str, Any]]:
 
 
 def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
-    """Faces by class, frame rate, and accuracy if there is a ground truth.
+    """Print the demo's report: faces by class, frame rate, and accuracy if there is a ground truth.
 
     Args:
         records: the lines of detections.jsonl.
@@ -61,7 +61,8 @@ def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
 
 
 def to_faces(records: list[dict[str, Any]]) -> Faces:
-    """The faces in the records of one line, with the labels that occur in them."""
+    """For the demo's report: the faces in the records of one line, with the labels that occur in
+    them."""
     names = tuple(sorted({record["label"] for record in records}))
     if not records:
         return Faces.empty()

@@ -24,7 +24,8 @@ LONGEST_STILL = 10.0
 
 
 def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
-    """Play the source and write `files`. Raises SourceError on failure."""
+    """Run the demo without ROS: play the source through the library and write `files`. Raises
+    SourceError on failure."""
     detector = MaskDetector.load()
     stream = detector.stream(tracking=not source.is_folder)
     size = PHOTOGRAPH_SIZE if source.is_folder else None

@@ -16,7 +16,7 @@ _HORIZON = -0.07
 
 
 def draw_hall(width: int, height: int) -> NDArray[np.uint8]:
-    """The empty hall, (height, width, 3) uint8 BGR."""
+    """Draw the empty hall of the sample scene, (height, width, 3) uint8 BGR."""
     y = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(0, 1, width, dtype=np.float32)[None, :]
     wall, floor = _wall(x, y), _floor(x, y)

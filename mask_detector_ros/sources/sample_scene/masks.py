@@ -34,7 +34,7 @@ class Mask:
 
 
 def draw_mask(image: NDArray[np.uint8], portrait: Portrait, mask: Mask) -> NDArray[np.uint8]:
-    """Return a copy of the portrait's (H, W, 3) BGR image with the mask drawn on."""
+    """Draw a mask on a copy of a portrait, (H, W, 3) BGR."""
     upper = portrait.under_nose if mask.nose_out else portrait.over_nose
     size = portrait.face_height
     edge = smooth_curve((*upper, *portrait.jaw[::-1]))
@@ -52,7 +52,8 @@ def draw_mask(image: NDArray[np.uint8], portrait: Portrait, mask: Mask) -> NDArr
 
 
 def smooth_curve(points: Points, rounds: int = 2) -> Floats:
-    """The closed polygon with its corners cut (Chaikin 1974), (N, 2) float32."""
+    """Smooth the outline of a mask: the closed polygon with its corners cut (Chaikin 1974), (N, 2)
+    float32."""
     curve = np.asarray(points, np.float32)
     for _ in range(rounds):
         following = np.roll(curve, -1, axis=0)
@@ -62,7 +63,8 @@ def smooth_curve(points: Points, rounds: int = 2) -> Floats:
 
 
 def fill(shape: tuple[int, ...], polygon: Floats, feather: float) -> Floats:
-    """(H, W) coverage of a polygon, 0 to 1, with edges softened over `feather` pixels."""
+    """Fill the outline of a mask: (H, W) coverage of a polygon, 0 to 1, with edges softened over
+    `feather` pixels."""
     canvas = np.zeros(shape, np.uint8)
     fixed_point = np.round(polygon * (1 << _BITS)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed_point], 255, cv2.LINE_AA, _BITS)

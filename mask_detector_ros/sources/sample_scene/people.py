@@ -23,7 +23,8 @@ SCENE_WIDTH, SCENE_HEIGHT = 640, 480
 
 @dataclass(frozen=True)
 class Wave:
-    """A sinusoid about `mean` with this `amplitude` and `period` in seconds."""
+    """The motion of a person: a sinusoid about `mean` with this `amplitude` and `period` in
+    seconds."""
 
     mean: float
     amplitude: float = 0.0
@@ -31,14 +32,14 @@ class Wave:
     phase: float = 0.0
 
     def at(self, seconds: float) -> float:
-        """The value at a time in seconds."""
+        """The value of a person's motion at a time in seconds."""
         angle = 2 * math.pi * (seconds / self.period + self.phase)
         return self.mean + self.amplitude * math.sin(angle)
 
 
 @dataclass(frozen=True)
 class Person:
-    """One person: a portrait, its appearance, and the path of the face.
+    """One person of the sample scene: a portrait, its appearance, and the path of the face.
 
     Attributes:
         portrait: the photograph.
@@ -70,13 +71,14 @@ class Person:
 
     @property
     def label(self) -> str:
-        """One of `LABEL_NAMES`."""
+        """The label of a person of the sample scene, one of `LABEL_NAMES`."""
         if self.mask is None:
             return "without_mask"
         return "mask_worn_incorrectly" if self.mask.nose_out else "with_mask"
 
     def pose(self, seconds: float, width: int, height: int) -> NDArray[np.float64]:
-        """The (2, 3) affine transform from portrait pixels to a frame of width x height."""
+        """The pose of a person at a time: the (2, 3) affine transform from portrait pixels to a
+        frame of width x height."""
         size = self.size.at(seconds)
         # The camera points down from above: nearer people appear larger and lower.
         y = 45 + 3 * (size - 26) + self.drop + 0.03 * size * math.sin(7 * seconds)

@@ -58,11 +58,11 @@ class Portrait:
 
     @property
     def face_height(self) -> float:
-        """Height of the face oval in pixels of the photograph."""
+        """Height of the portrait's face oval in pixels of the photograph."""
         return 2 * self.half_size[1]
 
     def find(self) -> Path:
-        """Find the installed file.
+        """Find the installed file of a portrait.
 
         Raises:
             SourceError: the package or the file is not installed.
@@ -83,7 +83,7 @@ class Portrait:
         )
 
     def load(self) -> NDArray[np.uint8]:
-        """Read the photograph, (H, W, 3) uint8 BGR.
+        """Read the photograph of a portrait, (H, W, 3) uint8 BGR.
 
         Raises:
             SourceError: it is not installed, or cannot be decoded.

@@ -42,7 +42,8 @@ class _Actor:
 
 
 class SampleScene:
-    """Renders a hall with moving masked and bare faces of several sizes, with ground truth.
+    """The sample scene: a rendered hall with moving masked and bare faces of several sizes, with
+    ground truth.
 
     Args:
         width, height: size of the frame in pixels, 64 to 8192. The scene is laid out
@@ -78,7 +79,7 @@ class SampleScene:
         return draw_sprites(person, largest / person.portrait.face_height)
 
     def render(self, index: int) -> tuple[NDArray[np.uint8], Faces]:
-        """Render a frame and its ground truth.
+        """Render a frame of the sample scene and its ground truth.
 
         Args:
             index: frame number at `RATE_HZ`. The same index always gives the same frame, in
@@ -101,7 +102,8 @@ class SampleScene:
         return self._expose(frame, index), self.ground_truth(index)
 
     def ground_truth(self, index: int) -> Faces:
-        """The faces of frame `index`, as `render` returns them, without rendering."""
+        """The faces in frame `index` of the sample scene, as `render` returns them, without
+        rendering."""
         seconds = index / RATE_HZ
         boxes, landmarks, label_ids, numbers = [], [], [], []
         people = [actor.person for actor in self._actors]

@@ -30,7 +30,8 @@ class Sprite:
 
 
 def draw_sprites(person: Person, largest: float) -> list[Sprite]:
-    """Draw a person at successively halved resolutions; all share the portrait's origin.
+    """Draw the sprites of a person at successively halved resolutions; all share the portrait's
+    origin.
 
     Args:
         person: the person to draw.
@@ -55,7 +56,7 @@ def draw_sprites(person: Person, largest: float) -> list[Sprite]:
 
 
 def choose_sprite(sprites: list[Sprite], scale: float) -> Sprite:
-    """The coarsest sprite that needs no enlargement at a scale, else the finest.
+    """Choose the coarsest sprite of a person that needs no enlargement at a scale, else the finest.
 
     Bilinear sampling does not alias while it reduces to more than half the size.
     """
@@ -72,7 +73,7 @@ def _halve(sprite: Sprite) -> Sprite:
 
 
 def dress(person: Person, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photograph with the person's skin colour, clothes colour and brightness."""
+    """Change a sprite's photograph to the person's skin colour, clothes colour and brightness."""
     portrait = person.portrait
     shape = photograph.shape[:2]
     image = photograph.astype(np.float32) * person.gain

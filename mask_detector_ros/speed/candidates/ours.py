@@ -17,7 +17,8 @@ Call = Callable[[Any], Any]
 
 
 def detector(min_face_size: int, threads: int, backend: str) -> Call:
-    """Our cascade with the public weights, without the classifier, which the peers lack."""
+    """Our candidate for detection: our cascade with the public weights, without the classifier,
+    which the peers lack."""
     import cv2
 
     from mask_detector_ros.models import find_detector
@@ -31,7 +32,7 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
 
 
 def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
-    """Our full detector; `parameters` as for `MaskDetector.load`."""
+    """Our candidate for labelling: our full detector; `parameters` as for `MaskDetector.load`."""
     import cv2
 
     from mask_detector_ros import MaskDetector
@@ -44,7 +45,8 @@ def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
 
 
 def matrix_product(min_face_size: int, threads: int, side: int) -> Call:
-    """Multiply two square float32 matrices and ignore the image."""
+    """Our candidate that measures the machine's peak: multiply two square float32 matrices and
+    ignore the image."""
     a, b = np.random.default_rng(0).standard_normal((2, side, side), np.float32)
     result = np.empty_like(a)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One candidate's process: reads lines of JSON and answers each with one line.
+"""The program of a candidate's process: reads lines of JSON and answers each with one line.
 
     python -m candidates.worker MAKER FOLDER SETTINGS
 
@@ -74,7 +74,8 @@ def main() -> None:
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions, including Python and the libraries that most candidates share."""
+    """Versions of Python and of the libraries that most candidates share, as the candidate's
+    process sees them."""
     found = {"python": sys.version.split()[0]}
     for package in (*packages, *COMMON_PACKAGES):
         try:
