@@ -30,11 +30,7 @@ LINE, DOT = 2.0, 4.0
 
 
 class AnnotationMessages:
-    """Makes the annotations of one image.
-
-    Args:
-        make: makes a message of a given type.
-    """
+    """Makes the annotations of one image."""
 
     def __init__(self, make: MakeMessage) -> None:
         self._make = make

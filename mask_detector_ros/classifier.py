@@ -85,10 +85,7 @@ class Classifier:
     def __call__(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
         """Label the faces of a (H, W, 3) BGR image.
 
-        Args:
-            image: the image of the faces, or its pyramid.
-            faces: the faces.
-            margin: context around the box; negative for the model's default.
+        `margin` is the context around a box; negative for the model's default.
         """
         if margin < 0:
             margin = self.margin

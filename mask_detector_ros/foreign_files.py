@@ -18,11 +18,8 @@ _TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 
 
 def find_placeholder(head: bytes) -> str:
-    """Identify a foreign file that was saved in place of another, with the remedy; empty for
-    others.
-
-    Args:
-        head: the first kilobytes of the file.
+    """Identify a foreign file that was saved in place of another, by its first kilobytes, with the
+    remedy; empty for others.
     """
     text = head.lstrip().lower()
     if text.startswith(b"version https://git-lfs"):
@@ -33,10 +30,8 @@ def find_placeholder(head: bytes) -> str:
 
 
 def find_foreign(head: bytes) -> str:
-    """Identify a foreign file, which is not a model, with the remedy; empty for anything else.
-
-    Args:
-        head: the first kilobytes of the file.
+    """Identify a foreign file, which is not a model, by its first kilobytes, with the remedy; empty
+    for anything else.
     """
     if placeholder := find_placeholder(head):
         return placeholder

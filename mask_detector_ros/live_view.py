@@ -44,7 +44,6 @@ class LiveView:
 
     Args:
         label_names: the detector's labels; the view plots a count over time for each.
-        serve: whether to serve the page; its address is `url`.
         file: an .rrd file that Rerun opens later (`rerun FILE`).
 
     Attributes:

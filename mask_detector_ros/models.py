@@ -46,12 +46,9 @@ class ModelEntry:
     Attributes:
         name: its name in parameters.
         file: file name inside the models folder.
-        sha256: hash of the file, in hexadecimal.
         task: what the network does.
         input: shape, type and meaning of its input.
         labels: names of the classes, in the order of the output; empty for a detector stage.
-        source: origin of the weights.
-        licence: licence of the weights.
         accuracy: measured figures with their data and split, by name.
     """
 

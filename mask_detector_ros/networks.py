@@ -38,9 +38,7 @@ class LoadedNetworks:
 
     Attributes:
         find: takes image, settings, and the boxes to search near (None for the full frame).
-        labeller: provides the label names and roles.
         session: the session that labels; its backend is that of all networks.
-        cascade: the face detector.
         reason: why this backend was chosen.
     """
 
@@ -141,14 +139,7 @@ def _load_networks(
 def load_networks_on_gpu(
     values: Mapping[str, Any], gpu: Gpu, say: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> LoadedNetworks:
-    """Load the networks with the first backend that works on a GPU.
-
-    Args:
-        values: parameter values by name.
-        gpu: the GPU.
-        say: called with progress messages.
-        cancelled: polled; loading stops when it returns True.
-    """
+    """Load the networks with the first backend that works on a GPU."""
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
     networks, reason = load_on_gpu(gpu, lambda backend: load_networks(values, backend, options))
     return replace(networks, reason=reason)

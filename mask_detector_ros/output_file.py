@@ -69,7 +69,6 @@ class OutputFile:
     is unchanged. A symbolic link of that name is replaced, not followed.
 
     Attributes:
-        path: the final path.
         partial: the path to write to; `path` itself for a device or pipe.
 
     Raises:

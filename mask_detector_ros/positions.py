@@ -114,9 +114,6 @@ def locate(
     """Compute the 3D positions of faces.
 
     Args:
-        faces: faces in image pixels.
-        camera: rays of the image.
-        size: width and height of the image.
         depth: a depth message registered to the image, of any resolution, or None. Faces without
             depth are placed by their size.
 

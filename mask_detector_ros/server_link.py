@@ -45,8 +45,6 @@ class ServerLink:
     """Link to the networks of an explicitly chosen server; nothing else is used.
 
     Args:
-        networks: connected networks.
-        load: reconnects and returns the networks.
         patience: seconds for which a frame is resent while the server is unavailable or overloaded.
         cancelled: polled meanwhile; the frame is no longer resent when it returns True.
 
@@ -124,9 +122,6 @@ class ServerWatch:
     """Watches a server: provides its networks while they work, and reconnects otherwise.
 
     A thread connects in the background, while another one may call `find`.
-
-    Args:
-        load: connects and returns the networks.
 
     Attributes:
         networks: the networks while they may be used; None otherwise.

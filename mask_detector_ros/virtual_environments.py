@@ -52,7 +52,6 @@ def make(home: Path, *installs: Sequence[str]) -> None:
     """Recreate a virtual environment.
 
     Args:
-        home: its folder.
         installs: the arguments of successive `pip install` calls.
 
     Raises:

@@ -20,9 +20,7 @@ from mask_detector_ros.faces import Faces
 class Journal:
     """The journal file of a bag, one line per image; it is created or resumed.
 
-    Args:
-        path: path of the file.
-        identity: everything the run depends on; it must equal that of the earlier run.
+    `identity` is everything that the run depends on.
 
     Raises:
         ParameterError: the file belongs to another run.

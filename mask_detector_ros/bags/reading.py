@@ -53,11 +53,9 @@ class Bag:
     """An open bag of any format.
 
     Attributes:
-        path: as given.
         channels: image channels of all its files.
         others: types of the topics without images, by topic.
         sizes: sizes of its files in bytes, by name.
-        damage: damage found so far.
     """
 
     def __init__(self, path: Path, files: list[BagFile], damage: Damage) -> None:

@@ -30,11 +30,6 @@ def choose_topics(
     Without `wanted` all image topics are chosen, except our annotated images. If a camera has raw
     and compressed images, the raw ones are chosen.
 
-    Args:
-        channels: the image topics of the bag.
-        wanted: topics that the user named.
-        others: types of the other topics, for the error message.
-
     Raises:
         ParameterError: the bag has no such topics.
     """

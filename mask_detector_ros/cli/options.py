@@ -33,9 +33,7 @@ def add_detector_options(
 ) -> None:
     """Add one command-line option for each detector parameter, named like it, and `--server`.
 
-    Args:
-        parser: of the command.
-        defaults: values by name that differ from the table's.
+    `defaults` holds the values that differ from the table's, by name.
     """
     local, server = (
         [replace(p, default=defaults.get(p.name, p.default)) for p in table]

@@ -43,7 +43,6 @@ class Results:
         arguments: parsed, with the options of `add_result_options`.
         inputs: files that no output may replace.
         others: the command's other outputs.
-        label_names: the detector's labels.
 
     Raises:
         ParameterError: an output is an input or another output, or it exists and `--overwrite` is

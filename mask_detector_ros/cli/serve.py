@@ -74,12 +74,8 @@ def add_parser(commands: Any) -> None:
 
 
 def add_load_options(parser: argparse.ArgumentParser, how: str) -> None:
-    """Add the options of `mask-detector serve` for the served model: its name, instances and queue.
-
-    Args:
-        parser: of the command.
-        how: what else there is to say about instances.
-    """
+    """Add the options of `mask-detector serve` for the served model: its name, instances (`how`
+    says more of them) and queue."""
     load = parser.add_argument_group("load")
     load.add_argument(
         "--instances", type=int, metavar="N", help=f"number of parallel detectors, {how}"

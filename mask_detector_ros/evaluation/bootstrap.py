@@ -46,7 +46,6 @@ def estimate(metric: Callable[[Weights], Values], draws: NDArray[np.uint16]) -> 
 
     Args:
         metric: maps (R, images) weights of the images to (R,) values.
-        draws: as returned by `draw_images`.
     """
     value = metric(np.ones((1, draws.shape[1])))[0]
     parts = [

@@ -28,7 +28,6 @@ def read_coco(folder: Path, files: list[Path], split: str | None) -> Labels:
     Args:
         folder: the data set. `file_name` is relative to it, to `images`, to the split's folder,
             or to the folder of the JSON file.
-        files: as returned by `find_coco`.
         split: only files with this word in their name, or in a folder of this name.
 
     Raises:

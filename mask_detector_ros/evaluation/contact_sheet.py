@@ -31,9 +31,7 @@ class WrongFace:
     """One error on the contact sheet.
 
     Attributes:
-        path: path of the photograph.
         box: (4,) box of the known face or of the false detection.
-        caption: description of the error.
     """
 
     path: Path

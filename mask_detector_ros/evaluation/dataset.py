@@ -81,7 +81,6 @@ def read_dataset(
     no face.
 
     Args:
-        folder: the data set.
         split: the part to read; None for all.
         progress: wraps the list of images to show progress.
         sources: the values of the column `source` to read, except for negatives; empty for

@@ -62,13 +62,7 @@ def build_report(
 ) -> str:
     """Render the evaluation report as an HTML page.
 
-    Args:
-        title: the heading.
-        facts: sentences on the data and the models.
-        tables: the figures.
-        plots: SVG by name.
-        errors: the worst errors by kind; this function reads their photographs.
-        problems: problems of the data set.
+    `plots` are SVG by name, `errors` the worst ones by kind.
 
     Raises:
         SourceError: a photograph cannot be read.

@@ -23,8 +23,6 @@ def label_columns(
     without one.
 
     Args:
-        names: the labels.
-        model: the model's name in error messages.
         roles: role of each label; derived from its name unless given.
 
     Raises:

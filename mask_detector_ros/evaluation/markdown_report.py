@@ -12,14 +12,7 @@ from mask_detector_ros.evaluation.report_tables import Table
 def build_markdown(
     title: str, facts: Iterable[str], tables: Iterable[Table], plots: Iterable[str]
 ) -> str:
-    """Render the evaluation report as a Markdown page.
-
-    Args:
-        title: the heading.
-        facts: sentences on the data and the models.
-        tables: the figures.
-        plots: paths of images, relative to the page.
-    """
+    """Render the evaluation report as a Markdown page; `plots` are paths relative to it."""
     parts = [
         f"# {title}",
         _list(facts),

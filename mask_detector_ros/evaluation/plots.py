@@ -23,13 +23,7 @@ from mask_detector_ros.evaluation.metrics import (
 )
 from mask_detector_ros.evaluation.predictions import Predictions
 from mask_detector_ros.evaluation.report_tables import words
-from mask_detector_ros.evaluation.summary import (
-    HEADLINE,
-    SIZES,
-    Summary,
-    detection_rows,
-    in_range,
-)
+from mask_detector_ros.evaluation.summary import HEADLINE, SIZES, Summary, detection_rows, in_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -71,8 +71,6 @@ class Networks:
 
     Attributes:
         cascade: the detector: a shipped cascade, or another detector with its interface.
-        settings: settings of the detector.
-        classifiers: the classifiers by model name.
         margin: context around a face for the classifiers; negative for each model's default.
     """
 
@@ -153,8 +151,6 @@ def predict(
     them without margin.
 
     Args:
-        images: the photographs.
-        networks: the networks to measure.
         min_overlap: minimum intersection over union of a match.
         perturbation: one of `perturb.PERTURBATIONS`, applied to all photographs; empty for none.
 

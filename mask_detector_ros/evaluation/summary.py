@@ -130,9 +130,7 @@ def summarise(
     """Summarise the predictions: compute all figures of an evaluation.
 
     Args:
-        predictions: the networks' outputs.
         progress: wraps the names of the parts to show progress.
-        rounds: number of draws of the bootstrap.
     """
     draws = draw_images(len(predictions.paths), rounds)
     detection: list[DetectionFigures] = []

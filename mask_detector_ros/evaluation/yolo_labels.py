@@ -29,7 +29,6 @@ def read_yolo(folder: Path, names_file: Path, split: str | None) -> Labels:
     Args:
         folder: the data set: `images/SPLIT` and `labels/SPLIT`, `SPLIT/images` and
             `SPLIT/labels`, or images and labels together.
-        names_file: as returned by `find_yolo`.
         split: only folders of this name.
 
     Raises:

@@ -98,9 +98,7 @@ def _item_data(iloc: bytes, file: bytes, idat: bytes) -> Iterator[bytes]:
 def _coded_sizes(stream: bytes, units: Iterator[int]) -> Iterator[Size]:
     """The sizes in the sequence headers of an AV1 bitstream; none of other data.
 
-    Args:
-        stream: the bitstream.
-        units: has an element for each unit that may still be read.
+    `units` has an element for each unit that may still be read.
     """
     place = 0
     while place < len(stream) and not stream[place] & 0x81:  # bits that are 0 in AV1

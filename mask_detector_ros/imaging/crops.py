@@ -72,17 +72,12 @@ def cut_squares(pyramid: ImagePyramid, squares: NDArray[np.int64], size: int) ->
 
 
 def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArray[np.int64]:
-    """Return the squares that `crop_squares` cuts.
+    """Return the squares that `crop_squares` cuts with these arguments.
 
     A square shares the centre of its box; its side is max(width, height) * (1 + 2 * margin) in
     whole pixels of the pyramid level it is read from. The side is rounded, then reduced to a
     multiple of that level's pixel, which shrinks it by up to 1 / `size`. Applying this again
     with margin 0 changes nothing.
-
-    Args:
-        boxes: (N, 4), xmin, ymin, xmax, ymax.
-        margin: context on each side, as a fraction of the box's longer side.
-        size: width and height of the crops in pixels.
 
     Returns:
         (N, 4) int64, xmin, ymin, xmax, ymax, right and bottom exclusive; may extend beyond

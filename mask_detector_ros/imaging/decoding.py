@@ -37,7 +37,6 @@ def decode(
     Alpha is dropped, gray spread to three channels, 16 bits reduced to 8.
 
     Args:
-        data: the file.
         max_pixels: maximum width times height in the file's header.
         upright: whether to apply the EXIF orientation.
 

@@ -30,9 +30,7 @@ class Tag:
     """A placed label tag.
 
     Attributes:
-        text: the label text.
         box: xmin, ymin, xmax, ymax in pixels.
-        scale, thickness: of the letters.
     """
 
     text: str

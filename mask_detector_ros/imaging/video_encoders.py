@@ -56,8 +56,6 @@ def open_encoder(path: Path, rate: float, size: tuple[int, int], sound: Path | N
     """Choose this machine's best encoder for a video file's suffix.
 
     Args:
-        path: the file to be written.
-        rate: frames per second.
         size: width and height in pixels, both even.
         sound: a file whose sound is to be kept.
 

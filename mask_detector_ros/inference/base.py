@@ -99,17 +99,11 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How to reach a model on an inference server, and which one to expect there.
+    """How to reach a model on an inference server, as the parameters `server_...`, and which one to
+    expect there.
 
     Attributes:
-        url: `HOST`, `grpc://HOST:PORT`, or `grpcs://HOST:PORT` for TLS.
-        model: name of the model, or `NAME:VERSION`; without a version the server chooses.
         deadline: seconds for each call.
-        image_format: `raw`, `jpeg`, or `auto`: raw on this machine, JPEG over a network.
-        jpeg_quality: 1 to 100.
-        ca: PEM file of the certificates that TLS trusts; empty for the system's.
-        token_file: file with the token that the server demands; empty for none.
-        certificate, key: PEM files by which a server knows this client; empty for none.
         sha256: expected hash of the weights; empty accepts any.
         labels, roles: expected labels and their roles; None accepts any.
     """

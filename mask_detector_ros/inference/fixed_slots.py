@@ -22,10 +22,6 @@ def has_free_slots(model: bytes) -> bool:
 def to_fixed_slots(model: bytes, name: str) -> bytes:
     """Convert a single-file cascade to a fixed number of slots, whatever the image.
 
-    Args:
-        model: serialised ONNX.
-        name: its name in error messages.
-
     Raises:
         ModelError: the package onnx is missing.
     """

@@ -23,11 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_serving_gpu(device: int) -> tuple[Gpu | None, str]:
-    """Choose the GPU that `auto` may switch to, or None and the reason for staying on the CPU.
-
-    Args:
-        device: index of the GPU.
-    """
+    """Choose the GPU that `auto` may switch to, or None and the reason for staying on the CPU."""
     is_ready = any(map(is_installed, GPU_BACKENDS))
     try:
         gpu = find_gpu(device)
@@ -61,7 +57,6 @@ def load_on_gpu(gpu: Gpu, load: Callable[[str], Loaded]) -> tuple[Loaded, str]:
     """Load with the first backend of the choice that works on the GPU.
 
     Args:
-        gpu: the GPU.
         load: loads with the backend of the given name.
 
     Returns:

@@ -34,10 +34,7 @@ def check_parity(
     difference.
 
     Args:
-        session, reference: sessions of the same model.
         shapes: shapes of every input, by name.
-        precision: `fp32` or `fp16`.
-        quantised: whether the model is int8.
 
     Raises:
         ModelError: results differ by more than the precision allows, or are not finite.

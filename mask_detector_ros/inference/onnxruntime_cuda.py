@@ -94,9 +94,7 @@ class CudaSession(Session):
     thread.
 
     Args:
-        model: serialised ONNX.
         reference: the same network on the CPU, which gives the tensors.
-        gpu: the GPU to run it on.
         graphs: whether to record CUDA graphs.
 
     Raises:

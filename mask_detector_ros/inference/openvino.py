@@ -177,7 +177,6 @@ class _Fixed:
     """A network compiled for one shape of each input.
 
     Attributes:
-        request: runs it.
         inputs, outputs: its memory, which stays where it is.
         last_run: number of the session's run that used it last.
     """

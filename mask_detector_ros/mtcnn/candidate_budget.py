@@ -8,11 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Overrun:
-    """A frame that had more candidates than the budget `max_candidates`; the best were kept.
-
-    Attributes:
-        kept, found: number of candidates kept and found.
-    """
+    """A frame that had more candidates than the budget `max_candidates`; the best were kept."""
 
     kept: int
     found: int

@@ -68,11 +68,9 @@ def proposals_in_tile(
     """Select P-Net's proposals in a tile that reach the threshold and lie entirely in one level.
 
     Args:
-        packing: layout of the levels.
         scales: (L, 2) source pixels per level pixel, in x and y.
         top, left: first pixel row and column of the tile in the packed pyramid.
         scores, offsets: (h, w) and (4, h, w), P-Net's output for the tile.
-        threshold: score threshold.
         limit: maximum number of proposals, best scores first.
 
     Returns:

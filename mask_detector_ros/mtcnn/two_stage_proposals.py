@@ -120,8 +120,6 @@ def decode_cells(
         out: `scores_<stride>` (1, P) and `boxes_<stride>` (1, P, 4) of each stride, row by row:
             the centre's distance from the cell's corner and the logarithm of the size, in strides.
         strides: strides of the feature levels, in input pixels.
-        width: width of the input.
-        threshold: score threshold.
 
     Returns:
         (N, 4) boxes and (N,) scores, at most `MAX_CANDIDATES` with the best scores.

@@ -244,12 +244,7 @@ class Camera:
         logger.debug("".join(traceback.format_exception(error)))
 
     def status(self, values: Values, work: Work | None) -> Status:
-        """This camera's diagnostic status; missing images are also logged.
-
-        Args:
-            values: parameter values by name.
-            work: the worker's current item.
-        """
+        """This camera's diagnostic status; missing images are also logged."""
         part = f"{self.name}: frames" if self.name else "frames"
         if self._subscription is None:
             return Status(part, DiagnosticStatus.OK, self._idle, {})

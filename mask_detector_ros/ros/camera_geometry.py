@@ -27,7 +27,6 @@ class Geometry:
     """Subscribes to `camera_info` beside an image topic, and to a depth topic.
 
     Args:
-        node: the node that subscribes.
         image_topic: resolved name of the raw image topic.
         depth_topic: topic of depth registered to the colour images; empty for none.
         is_wanted: whether to subscribe now; polled every half second.

@@ -203,7 +203,6 @@ class StatusReporter:
     """Publishes the node's parts to /diagnostics every second; warns of duplicate node names.
 
     Args:
-        node: the node.
         statuses: returns the status of each part; the first also reports a duplicate node name.
     """
 

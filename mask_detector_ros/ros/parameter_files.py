@@ -19,11 +19,7 @@ SHOWN_NAMES = 3
 
 def unmatched_files(arguments: Sequence[str], node_name: str) -> Iterator[str]:
     """A warning for each parameter file (`--params-file`) of the arguments without parameters for a
-    node.
-
-    Args:
-        arguments: of the process.
-        node_name: the node's fully qualified name.
+    node, which is given by its fully qualified name.
     """
     for flag, name in pairwise(arguments):
         if flag != "--params-file":

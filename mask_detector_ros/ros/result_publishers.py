@@ -42,7 +42,6 @@ class Results:
     """The publishers of the results of one camera.
 
     Args:
-        node: the node that publishes.
         place: the namespace of the topics, such as `~`.
 
     Raises:

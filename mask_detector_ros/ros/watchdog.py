@@ -25,10 +25,8 @@ class Watchdog:
     """Publishes `~/heartbeat` every second as long as no frame is stuck.
 
     Args:
-        node: the node that publishes.
         stuck_for: returns how long a frame has been in progress, in units of `frame_timeout`:
             0 for no frame, more than 1 for a stuck one.
-        processed: returns the number of processed frames.
         recover: recovers the node; None if it must not recover.
     """
 

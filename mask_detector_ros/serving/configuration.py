@@ -73,9 +73,7 @@ def build_command(
     """Build the command line of `tritonserver` from the server's configuration.
 
     Args:
-        triton: its files.
         folder: with the folders `models` and `backends`.
-        options: how it listens.
         prefix: of the names of its shared memory.
     """
     # Nobody knows this token.

@@ -44,10 +44,7 @@ def export_cascade(
 
     Args:
         folder: the repository; other models in it stay.
-        values: detector parameters by name.
         options: the command line of `convert_to_trt.cascade_to_onnx`, without `-o`.
-        name: the name of the model.
-        instances: number of instances per GPU.
         queue_size, queue_limit: requests that may wait, and for how many seconds.
 
     Raises:

@@ -44,8 +44,6 @@ def describe_model(
     """The facts that a client checks about a server, for the `parameters` of the model's config.
 
     Args:
-        values: detector parameters by name.
-        labels, roles: the labels and their roles.
         digest: `models.hash_networks` of the weights.
     """
     return {
@@ -68,8 +66,6 @@ def write_repository(
     """Write a model repository with the detector, for Triton's Python backend.
 
     Args:
-        folder: of the repository.
-        options: name, instances and queue.
         values: detector parameters that each instance loads with.
         facts: the result of `describe_model`.
         packages: folder with the NumPy that the backend understands.

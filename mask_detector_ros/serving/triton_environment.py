@@ -49,9 +49,6 @@ class TritonFiles:
     """The places of Triton's files in its environment.
 
     Attributes:
-        server: the program `tritonserver`.
-        libraries: folder of the libraries that it needs.
-        backend: folder of the Python backend.
         stub: the program that runs a model in a Python of this version.
         packages: folder with NumPy 1.
         python_library: folder of the running Python's `libpython`; empty if the system has it.

@@ -84,7 +84,6 @@ def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uin
     cannot read are tried with Pillow if it is installed; HEIC needs the package pillow-heif.
 
     Args:
-        path: path of the file.
         max_pixels: maximum width times height in the file's header.
 
     Raises:

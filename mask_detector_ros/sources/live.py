@@ -35,7 +35,6 @@ class LiveSource(FrameSource):
     """A camera or a network stream.
 
     Args:
-        capture: the opened capture.
         what, advice: its name and the remedy in the error when it is lost.
         every_frame: return every frame in order; by default a newer frame replaces an unread
             one.

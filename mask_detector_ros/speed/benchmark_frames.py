@@ -40,7 +40,6 @@ def place_people_in_frame(size: Size, faces: int, room: int) -> list[Person]:
 
     Args:
         size: width and height of the frame.
-        faces: number of people.
         room: number of cells; more cells mean smaller faces.
     """
     random = np.random.default_rng([*size, faces, room])

@@ -18,7 +18,6 @@ class Candidate:
     """A candidate of a case: its name, how it is built, and where it runs.
 
     Attributes:
-        name: name in tables.
         maker: one of `candidates.worker.MAKERS`.
         environment: name of its environment; empty for that of this process.
         settings: further arguments of the maker, beside threads and minimum face.

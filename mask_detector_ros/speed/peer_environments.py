@@ -115,10 +115,6 @@ def find_public_classifier(folder: Path) -> Path:
 def prepare(environment: Environment, folder: Path) -> None:
     """Make a peer's environment if it is missing or its inputs have changed.
 
-    Args:
-        environment: the environment.
-        folder: folder of the environments.
-
     Raises:
         PeerError: the packages could not be installed.
     """

@@ -54,7 +54,6 @@ def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) 
 
     Args:
         rounds: total number of frames.
-        parameters: parameters of the detector.
         cameras: number of cameras, without tracking.
     """
     detector = MaskDetector.load(**parameters)

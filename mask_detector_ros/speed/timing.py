@@ -75,10 +75,8 @@ def measure_runs(
     """Time all candidates over the frames of their cases, interleaved.
 
     Args:
-        runs: the cases with their candidates.
         frames: by source, see `benchmark_frames.source_of`.
         rounds: rounds over the frames of each case, after the warm-up rounds.
-        environments: folder of the peers' environments.
 
     Raises:
         PeerError: one of ours cannot be started.

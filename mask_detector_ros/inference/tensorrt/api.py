@@ -62,7 +62,6 @@ class TensorRt:
     """An imported TensorRT.
 
     Attributes:
-        trt: the module.
         flavour: `tensorrt` or `tensorrt_rtx`; engines of one do not load in the other.
         version: the library's version, for example 10.3.0.
 

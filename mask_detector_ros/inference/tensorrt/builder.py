@@ -43,10 +43,6 @@ class BuildRequest:
 
     Attributes:
         name: the model's name in messages.
-        half: whether to compute in float16.
-        profile: see `Profile`.
-        workspace_mb: scratch memory for the build.
-        device: index of the GPU.
         target: GPU architecture to build for, such as `SM86`; empty for this machine's GPU.
     """
 
@@ -80,8 +76,6 @@ def build_in_process(
     """Build a TensorRT engine from ONNX in a separate process and wait for it.
 
     Args:
-        request: what to build.
-        model: serialised ONNX.
         progress: called from another thread with fractions from 0 to 1, if this TensorRT reports
             progress, and with None several times a second.
         cancelled: polled; the build stops when it returns True.

@@ -51,11 +51,7 @@ class EngineKey:
 
     Attributes:
         model: name of the model, for human readers of the file.
-        sha256: hash of the ONNX file.
-        flavour, version: TensorRT's flavour and version.
-        gpu, capability: name and compute capability of the GPU.
         precision: fp32 or fp16.
-        profile: minimum, optimum and maximum input shapes.
     """
 
     model: str

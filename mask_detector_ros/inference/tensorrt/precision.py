@@ -16,9 +16,5 @@ def precision_of(outputs: Iterable[str], asked: str) -> str:
     Suppression picks the best of many proposals with nearly equal scores, and crops are cut in
     whole pixels. The smallest rounding can select another proposal or move a crop by a pixel,
     which is too much for a small face. `benchmark.half_precision` measures the effect.
-
-    Args:
-        outputs: the names of the network's outputs.
-        asked: `auto`, `fp32` or `fp16`.
     """
     return "fp32" if any(name.startswith(_PLACES) for name in outputs) else asked

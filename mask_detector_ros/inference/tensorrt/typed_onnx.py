@@ -34,10 +34,6 @@ def to_half(model: bytes, name: str) -> bytes:
     Both ends stay in float32: up to the first layer, whose input has pixels of up to 255, and from
     the last layer on, since float16 has steps of 0.0005 near 1.
 
-    Args:
-        model: a serialised ONNX model in float32.
-        name: the model's name in error messages.
-
     Raises:
         ModelError: the network cannot be converted.
     """

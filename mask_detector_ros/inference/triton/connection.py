@@ -95,8 +95,6 @@ class Connection:
     """A gRPC connection to an inference server; each call has a deadline.
 
     Attributes:
-        address: where the server listens.
-        is_loopback: whether it runs on this machine.
         lost: whether the connection broke, or the server stopped answering.
     """
 
@@ -139,12 +137,8 @@ class Connection:
             self.lost = True
 
     def call(self, method: str, request: Any, deadline: float) -> Any:
-        """Call a method of the inference service over gRPC.
-
-        Args:
-            method: its name in the protocol.
-            request: its message.
-            deadline: seconds until the answer must have arrived.
+        """Call a method of the inference service over gRPC; its answer must come
+        within `deadline` seconds.
 
         Raises:
             ServerError: the server is unavailable, too late, overloaded, or fails.

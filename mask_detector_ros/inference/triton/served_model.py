@@ -46,13 +46,11 @@ class ServedModel:
     Attributes:
         name, version: name and version of the model; the version is empty if the server chooses.
         height, width: size of the images that it takes; -1 for any.
-        takes_jpeg: whether it takes JPEG files.
         is_batched: whether every tensor has a leading dimension of 1.
         outputs: its outputs, without that dimension.
         labels, roles: its labels, and the meaning of each.
         sha256: hash of its weights; empty if the server does not say.
         says: the parameters of the model's config.
-        config: the whole config.
     """
 
     name: str
@@ -105,11 +103,6 @@ def _list_models(connection: Connection, deadline: float) -> Iterable[str]:
 
 def read_config(config: Any, model: str, called: str) -> ServedModel:
     """Read a server's config of the model `NAME` or `NAME:VERSION`.
-
-    Args:
-        config: the message `ModelConfig`.
-        model: name and version.
-        called: the model in error messages.
 
     Raises:
         ModelError: it is no mask detector, or does not name its labels.

@@ -195,11 +195,6 @@ class TritonSession(Session):
 def read_answer(reply: Any, model: ServedModel, called: str) -> dict[str, Array]:
     """Read the arrays of an inference server's answer, by name.
 
-    Args:
-        reply: the message `ModelInferResponse`.
-        model: the model that gave it.
-        called: the model in error messages.
-
     Raises:
         ModelError: the answer is damaged, or of another form.
     """

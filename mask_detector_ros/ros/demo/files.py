@@ -8,13 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mask_detector_ros.sources import (
-    SAMPLE,
-    is_live,
-    open_source,
-    source_path,
-    without_password,
-)
+from mask_detector_ros.sources import SAMPLE, is_live, open_source, source_path, without_password
 from mask_detector_ros.sources.images import ImagesSource
 
 RATE = 15.0

@@ -48,7 +48,6 @@ class SampleScene:
     Args:
         width, height: size of the frame in pixels, 64 to 8192. The scene is laid out
             for 640x480, where faces are 24 to 130 pixels high, and scales with the size.
-        people: the people in the scene.
 
     Raises:
         ParameterError: the size is out of range.

@@ -34,7 +34,6 @@ def draw_sprites(person: Person, largest: float) -> list[Sprite]:
     origin.
 
     Args:
-        person: the person to draw.
         largest: the largest scale to be drawn at, in frame pixels per portrait pixel.
             Finer resolutions than it needs are left out.
 
