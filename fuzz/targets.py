@@ -149,7 +149,8 @@ def keras_config(data: bytes) -> None:
 
 def url(data: bytes) -> None:
     """Fuzz target: parse the name of a source; its password must not be shown."""
-    from mask_detector_ros.sources.urls import file_of_url, hide_passwords, without_password
+    from mask_detector_ros.redaction import hide_passwords, without_password
+    from mask_detector_ros.sources.urls import file_of_url
 
     text = data.decode(errors="surrogateescape")
     with expected():

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exceptions this package raises. Each message says what happened and what to do."""
 
+from mask_detector_ros.redaction import hide_passwords
+
 
 class MaskDetectorError(Exception):
-    """Base class of the errors that this package raises."""
+    """Base class of the errors that this package raises; their messages hide secrets."""
+
+    def __str__(self) -> str:
+        return hide_passwords(super().__str__())
 
 
 class ImageError(MaskDetectorError, ValueError):

@@ -17,7 +17,8 @@ from typing import Any, NoReturn, TextIO, cast
 from tqdm import tqdm
 
 from mask_detector_ros.errors import MaskDetectorError, ParameterError
-from mask_detector_ros.sources.urls import hide_passwords, without_password
+from mask_detector_ros.process_title import hide_secrets_in_process_list
+from mask_detector_ros.redaction import hide_passwords, without_password
 
 WRONG_USE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -39,6 +40,7 @@ def run_command(work: Callable[[], int]) -> int:
     An error of this package or of the system becomes one line on stderr and exit code 1, or 2 for a
     wrong parameter. The stop signals all act like Ctrl-C.
     """
+    hide_secrets_in_process_list()
     if isinstance(sys.stdout, TextIOWrapper):
         # A file name need not fit the encoding of the terminal.
         sys.stdout.reconfigure(errors="backslashreplace")

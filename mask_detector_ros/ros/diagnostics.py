@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.redaction import hide_passwords
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.distribution import count_nodes_called
 from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown
@@ -192,7 +193,7 @@ def describe_backend(detector: MaskDetector) -> dict[str, str]:
 def describe_failure(error: Exception) -> str:
     """Describe for diagnostics in one line why a frame failed; of an unexpected error also its kind
     and place."""
-    what = " ".join(str(error).split())
+    what = hide_passwords(" ".join(str(error).split()))
     if isinstance(error, MaskDetectorError):
         return what
     place = traceback.extract_tb(error.__traceback__)[-1]

@@ -28,7 +28,7 @@ from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.ros.conversions import image_to_compressed, image_to_message
 from mask_detector_ros.ros.distribution import InvalidHandle, RCLError
 from mask_detector_ros.ros.messages import RESULTS
-from mask_detector_ros.ros.node_parameters import descriptor
+from mask_detector_ros.ros.node_parameters import descriptor, given_parameters
 from mask_detector_ros.ros.publishing import warn_if_unsent
 from mask_detector_ros.ros.result_gate import ResultGate, has_reliable_subscriber
 from mask_detector_ros.ros.run_node import run_node
@@ -150,12 +150,18 @@ class ImageSourceNode(Node):
         description = descriptor(parameter)
         description.additional_constraints = f"{parameter.allowed}; fixed at start"
         description.read_only = True
+        name, default = parameter.name, parameter.default
+        if name == "source" and (given := given_parameters(self).get(name)) is not None:
+            # YAML makes an integer of source:=0. Other nodes can read it without its password.
+            source = str(given.value)
+            shown = without_password(source)
+            self.declare_parameter(name, shown, description, ignore_override=True)
+            return source
         try:
-            value = self.declare_parameter(parameter.name, parameter.default, description).value
+            value = self.declare_parameter(name, default, description).value
         except ParameterException as error:
-            raise ParameterError(f"{parameter.name} must be {parameter.allowed}") from error
-        # YAML makes an integer of source:=0.
-        return parameter.check(str(value) if parameter.name == "source" else value)
+            raise ParameterError(f"{name} must be {parameter.allowed}") from error
+        return parameter.check(value)
 
     def _run(self) -> None:
         try:

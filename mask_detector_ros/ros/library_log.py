@@ -8,6 +8,8 @@ from typing import Any
 
 import rclpy
 
+from mask_detector_ros.redaction import hide_passwords
+
 
 class NodeLogHandler(logging.Handler):
     """Logging handler that passes the library's records to a node's logger."""
@@ -21,7 +23,7 @@ class NodeLogHandler(logging.Handler):
         if not rclpy.ok():
             return
         # One call site per level: rclpy rejects a call site that changes its severity.
-        text = record.getMessage()
+        text = hide_passwords(record.getMessage())
         if record.levelno >= logging.ERROR:
             self._node_logger.error(text)
         elif record.levelno >= logging.WARNING:

@@ -176,9 +176,14 @@ def _unknown_overrides(node: Node) -> set[str]:
 
     Those that override QoS are declared later, with their publishers.
     """
-    # rclpy has no public name for them.
-    given = getattr(node, "_parameter_overrides", {})
+    given = given_parameters(node)
     return {n for n in given if not node.has_parameter(n) and not n.startswith("qos_overrides.")}
+
+
+def given_parameters(node: Node) -> dict[str, rclpy.parameter.Parameter]:
+    """The parameters given at start, by name."""
+    # rclpy has no public name for them.
+    return getattr(node, "_parameter_overrides", {})
 
 
 def _suggest(name: str, table: Iterable[Parameter]) -> str:

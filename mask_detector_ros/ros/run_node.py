@@ -21,12 +21,13 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.process_title import hide_secrets_in_process_list
+from mask_detector_ros.redaction import hide_passwords
 from mask_detector_ros.ros.diagnostics import WARNING_PERIOD
 from mask_detector_ros.ros.distribution import RCLError, UnknownROSArgsError
 from mask_detector_ros.ros.parameter_files import unmatched_files
 from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory
 from mask_detector_ros.ros.start_errors import explain_shortage, explain_start_error
-from mask_detector_ros.sources import hide_passwords
 
 WAKE_PERIOD = 0.5
 """Seconds after which an idle process checks for signals: on a busy machine the executor's wake-up
@@ -80,6 +81,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
     # rclpy's conversions of messages turns into another exception. With this one, SIGINT ends
     # as SIGTERM does: rclpy's handler, which `init` puts before it, shuts the context down.
     signal.signal(signal.SIGINT, lambda number, frame: None)
+    hide_secrets_in_process_list()
     domain = os.environ.get("ROS_DOMAIN_ID", "")
     if domain and not (domain.isdecimal() and int(domain) <= MAX_DOMAIN):
         return _report(f"ROS_DOMAIN_ID must be from 0 to {MAX_DOMAIN}, got {domain!r}")
@@ -185,7 +187,7 @@ def _spin(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
                 raise
             node.get_logger().error(
                 f"a callback failed ({node.callback_errors} so far): {type(error).__name__}: "
-                f"{' '.join(str(error).split())}; continuing",
+                f"{hide_passwords(' '.join(str(error).split()))}; continuing",
                 throttle_duration_sec=WARNING_PERIOD,
             )
             node.get_logger().debug("".join(traceback.format_exception(error)))

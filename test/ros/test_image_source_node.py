@@ -15,6 +15,7 @@ from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
+from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
@@ -219,3 +220,13 @@ def test_a_lossless_file_waits_for_the_detections_of_each_frame(graph, images, p
         detections.publish(Detection2DArray(header=header))
     wait_until(lambda: node.poll() is not None, what="the end of the process")
     np.testing.assert_allclose(np.diff([seconds(i) for i in images]), 0.5, atol=1e-6)
+
+
+def test_other_nodes_and_users_see_no_password_of_the_source(graph):
+    node = graph.start(NODE, source="rtsp://admin:geheim@127.0.0.1:1/live")
+    request = GetParameters.Request(names=["source"])
+    answer = graph.client().call(GetParameters, "/image_source/get_parameters", request)
+    assert answer.values[0].string_value == "rtsp://***@127.0.0.1:1/live"
+    assert b"geheim" not in Path(f"/proc/{node.pid}/cmdline").read_bytes()
+    wait_until(lambda: "Retrying" in graph.output(node), what="a message about the stream")
+    assert "geheim" not in graph.output(node)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -118,21 +119,23 @@ def node(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a node of the demo's graph in a separate process; end it with SIGINT."""
     command = [sys.executable, "-m", f"mask_detector_ros.ros.{module}", "--ros-args"]
-    for name, value in parameters.items():
-        command += ["-p", f"{name}:={json.dumps(value)}"]
     for name, topic in remappings.items():
         command += ["-r", f"{name}:={topic}"]
-    process = subprocess.Popen(command, env=environment)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+    # A file of ours alone: every user of the machine can read arguments, such as a password.
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump({"/**": {"ros__parameters": parameters}}, file)
+        file.flush()
+        process = subprocess.Popen([*command, "--params-file", file.name], env=environment)
         try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def wait_for(
