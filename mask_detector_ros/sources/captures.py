@@ -16,6 +16,7 @@ from mask_detector_ros.sources.base import Frame, FrameSource, frame_name, read_
 from mask_detector_ros.sources.cut_off_videos import is_cut_off
 from mask_detector_ros.sources.images import require_file
 from mask_detector_ros.sources.live import LiveSource
+from mask_detector_ros.sources.sound_files import holds_only_sound
 from mask_detector_ros.sources.stream_diagnosis import why_unplayable
 from mask_detector_ros.sources.urls import is_url, playable, scheme_of, without_password
 
@@ -110,6 +111,8 @@ def open_video(path: Path, loop: bool) -> VideoSource:
     # FFmpeg takes some text files for terminal recordings and renders their letters.
     if _is_text(path):
         raise SourceError(f"{path} is a text file, not a video; give a video or an image")
+    if holds_only_sound(path):
+        raise SourceError(f"{path} holds sound and no video; give a video or an image")
     try:
         return VideoSource(path, str(path), loop)
     except SourceError as error:

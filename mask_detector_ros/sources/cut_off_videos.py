@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_HEAD_BYTES = 2048
+"""Bytes that hold several packets of a transport stream."""
+
+_LAST_PAGES = 1 << 17
+"""Bytes that hold the last page of an Ogg file, which has at most 65 kB, and most FLV tags."""
+
 _MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp")
 
 
 def is_cut_off(path: Path) -> bool:
-    """Whether an MP4, QuickTime, AVI, Matroska or WebM file ends before its container does.
+    """Whether an MP4, QuickTime, AVI, Matroska, WebM, MPEG transport stream, Ogg or FLV file ends
+    before its container does, or inside a packet.
 
     Other formats, and files without a length such as live recordings, count as complete.
     """
@@ -25,7 +32,36 @@ def is_cut_off(path: Path) -> bool:
             return 8 + int.from_bytes(start[4:8], "little") > size
         if int.from_bytes(start[:4], "big") == _EBML:
             return _matroska_end(file, size) > size
+        head = file.read(_HEAD_BYTES)
+        file.seek(max(0, size - _LAST_PAGES))
+        tail = file.read()
+    if packet := _packet_size(head):
+        return size % packet != 0
+    if head[:4] == b"OggS":
+        return _ends_inside_page(tail)
+    if head[:3] == b"FLV":
+        # Each tag is followed by its own length (Adobe, Video File Format 10.1, E.3).
+        length = int.from_bytes(tail[-4:], "big")
+        tag = tail[-4 - length :]
+        return length > 0 and int.from_bytes(tag[1:4], "big") + 11 != length
     return False
+
+
+def _packet_size(head: bytes) -> int:
+    """Size of the packets of an MPEG transport stream (ISO/IEC 13818-1), 0 for other files."""
+    for size, first in ((188, 0), (192, 4), (204, 0)):
+        marks = head[first::size]
+        if len(marks) > 3 and set(marks[:-1]) == {0x47}:
+            return size
+    return 0
+
+
+def _ends_inside_page(tail: bytes) -> bool:
+    """Whether an Ogg file, of which this is the end, ends inside a page (RFC 3533, 6)."""
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _movie_end(file: BinaryIO, size: int) -> int:
