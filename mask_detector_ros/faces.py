@@ -82,13 +82,14 @@ class Faces:
         object.__setattr__(self, name, array)
 
     @classmethod
-    def empty(cls, label_names: Sequence[str] = ()) -> Faces:
+    def empty(cls, label_names: Sequence[str] = (), label_roles: Sequence[str] = ()) -> Faces:
         """Faces of an image without any, with arrays of the right shapes."""
         return cls(
             np.empty((0, 4), np.float32),
             np.empty(0, np.float32),
             np.empty((0, 5, 2), np.float32),
             label_names=tuple(label_names),
+            label_roles=tuple(label_roles),
         )
 
     @classmethod

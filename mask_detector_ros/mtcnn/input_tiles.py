@@ -48,6 +48,9 @@ class Tile:
     def to_input(self, boxes: FloatArray) -> tuple[FloatArray, IndexArray]:
         """Move the boxes of a tile to the whole input: those out of (N, 4) in tile pixels whose
         centres lie in its own area, in input pixels, and their indices."""
+        if np.isinf(self.own).all():
+            # The only tile of its input.
+            return boxes, np.arange(len(boxes))
         boxes = boxes + np.array([self.left, self.top] * 2, np.float32)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         own = np.array(self.own)

@@ -121,8 +121,10 @@ class TwoStageCascade:
                 part = drawn[:, tile.top : tile.bottom, tile.left : tile.right]
                 out = self._proposal.run(images=part)
                 found, chances = decode_cells(out, self._strides, part.shape[2], threshold)
-                cut += sum(np.count_nonzero(out[f"scores_{s}"] >= threshold) for s in self._strides)
-                cut -= len(found)
+                if len(found) == MAX_CANDIDATES:
+                    levels = [out[f"scores_{stride}"] for stride in self._strides]
+                    cut += sum(np.count_nonzero(level >= threshold) for level in levels)
+                    cut -= len(found)
                 found, own = tile.to_input(found)
                 boxes.append(letterbox.to_frame(found))
                 scores.append(chances[own])
@@ -138,6 +140,8 @@ class TwoStageCascade:
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
         """Run stage two of the two-stage cascade: the faces among (N, 4) proposals, labelled, best
         score first; boxes are clipped to the image."""
+        if not len(boxes):
+            return Faces.empty(self.label_names, self.label_roles)
         squares, out = self._run_on_crops(image, boxes, self._margin)
         return self._to_faces(image, squares, out, threshold)
 
@@ -163,19 +167,21 @@ class TwoStageCascade:
         # A proposal without area has an empty square and a black crop.
         has_area = squares[:, 2] > squares[:, 0]
         kept = np.flatnonzero(has_area & (out["scores"] >= threshold))
-        squares, scores = squares[kept], out["scores"][kept]
-        corner, sides = squares[:, None, :2], (squares[:, 2:] - squares[:, :2])[:, None]
         height, width = image[0].shape[:2]
         limits = np.array([width, height, width, height], np.float32)
-        faces = Faces(
-            np.clip(bbox_regression(squares, out["offsets"][kept]), 0, limits),
-            scores,
-            corner + sides * out["landmarks"][kept],
+        boxes = bbox_regression(squares[kept], out["offsets"][kept])
+        boxes = np.clip(boxes, 0, limits)
+        best = non_max_suppression(boxes, out["scores"][kept], FACE_OVERLAP)
+        kept = kept[best]
+        corner, end = squares[kept, None, :2], squares[kept, None, 2:]
+        return Faces(
+            boxes[best],
+            out["scores"][kept],
+            corner + (end - corner) * out["landmarks"][kept],
             out["probabilities"][kept],
             self.label_names,
             label_roles=self.label_roles,
         )
-        return faces[non_max_suppression(faces.boxes, faces.scores, FACE_OVERLAP)]
 
     def label(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
         """Label known boxes with stage two: (N, K) probabilities with this margin; negative for the

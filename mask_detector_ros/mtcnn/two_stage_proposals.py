@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from mask_detector_ros.imaging.boxes import FloatArray, non_max_suppression
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
@@ -124,20 +124,29 @@ def decode_cells(
     Returns:
         (N, 4) boxes and (N,) scores, at most `MAX_CANDIDATES` with the best scores.
     """
-    boxes, scores = [], []
-    for stride in strides:
-        level = out[f"scores_{stride}"][0]
-        cells = np.flatnonzero(level >= threshold)
-        boxes.append(_decode(out[f"boxes_{stride}"][0, cells], cells, width // stride, stride))
-        scores.append(level[cells])
-    return best_scored(np.concatenate(boxes), np.concatenate(scores), MAX_CANDIDATES)
+    levels = [out[f"scores_{stride}"][0] for stride in strides]
+    scores = np.concatenate(levels)
+    cells = np.flatnonzero(scores >= threshold)
+    if not len(cells):
+        return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    # All levels in one step: NumPy's calls take longer than their work.
+    moves = np.concatenate([out[f"boxes_{stride}"][0] for stride in strides])[cells]
+    table = _cells(width, strides, tuple(map(len, levels)))[cells]
+    corners, sizes = table[:, :2], table[:, 2:]
+    centres = corners + moves[:, :2] * sizes
+    halves = np.exp(moves[:, 2:]) * (sizes / 2)
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    return best_scored(boxes, scores[cells], MAX_CANDIDATES)
 
 
-def _decode(moves: FloatArray, cells: NDArray[np.int64], columns: int, stride: int) -> FloatArray:
-    rows, places = np.divmod(cells, columns)
-    centres = (np.stack([places, rows], axis=1) + moves[:, :2]) * stride
-    halves = np.exp(moves[:, 2:]) * (stride / 2)
-    return np.concatenate([centres - halves, centres + halves], axis=1, dtype=np.float32)
+@lru_cache(maxsize=8)
+def _cells(width: int, strides: tuple[int, ...], counts: tuple[int, ...]) -> FloatArray:
+    """(P, 3) corner and stride of the cells of all levels, in input pixels."""
+    levels = []
+    for stride, count in zip(strides, counts, strict=True):
+        rows, columns = np.divmod(np.arange(count), width // stride)
+        levels.append(np.stack([columns * stride, rows * stride, np.full(count, stride)], axis=1))
+    return np.concatenate(levels, dtype=np.float32)
 
 
 def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
