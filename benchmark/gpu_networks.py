@@ -16,8 +16,8 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.evaluation.agreement import BOX_LIMIT, PROBABILITY_LIMIT, Agreement
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import EngineOptions, create_session
-from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_parity import check_parity
+from mask_detector_ros.inference.session import Session
 from mask_detector_ros.models import OWN_LABELS, find_detector, find_networks
 from mask_detector_ros.sources.sample_scene import SampleScene
 

@@ -31,7 +31,7 @@ from mask_detector_ros.evaluation.dataset import read_dataset
 from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.session import Array, Session
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.typed_onnx import to_half
 from mask_detector_ros.models import find_classifier, find_detector, takes_classifier

@@ -21,7 +21,8 @@ class Lost(Exception):  # noqa: N818
 
 
 def happens(condition: Callable[[], Any], within: float) -> Any:
-    """Poll until a condition is true or the time is over; return its last value."""
+    """Poll until a condition on a benchmark's processes is true or the time is over; return its
+    last value."""
     end = time.monotonic() + within
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.005)
@@ -29,7 +30,7 @@ def happens(condition: Callable[[], Any], within: float) -> Any:
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
-    """Poll until a condition is true; return its value.
+    """Poll until a condition on a benchmark's processes is true; return its value.
 
     Raises:
         Lost: it did not in time.

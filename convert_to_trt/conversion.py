@@ -58,7 +58,7 @@ from convert_to_trt.output_head import Head, choose_head, require_probabilities
 from convert_to_trt.tool_of_origin import Origin, find_origin
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import Array
+from mask_detector_ros.inference.session import Array
 
 
 def convert(options: argparse.Namespace) -> Report:

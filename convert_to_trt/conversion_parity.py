@@ -15,7 +15,7 @@ from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.session import Array, Session
 
 PARITY_LIMIT = 1e-3
 """Maximum difference of a probability for a correct conversion."""

@@ -22,8 +22,8 @@ wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
 
 
 def overlapping(g: GraphBuilder, boxes: str, threshold: float, of_smaller: bool = False) -> str:
-    """(K, K) whether the intersection of two of (K, 4) boxes exceeds a share of their union, or of
-    the smaller box."""
+    """ONNX nodes for (K, K): whether the intersection of two of (K, 4) boxes exceeds a share of
+    their union, or of the smaller box."""
     low, high = g.many("Split", [g.add("Transpose", boxes, perm=[1, 0])], 2, axis=0)
     last = g.add("Min", g.reshape(high, 2, -1, 1), g.reshape(high, 2, 1, -1))
     first = g.add("Max", g.reshape(low, 2, -1, 1), g.reshape(low, 2, 1, -1))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from convert_to_trt.classifier_settings import Settings
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.inference.base import Array
+from mask_detector_ros.inference.session import Array
 
 NODE_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8)
 """Element types that the node can give; it casts to the first two after scaling."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from mask_detector_ros.inference.base import Array
+from mask_detector_ros.inference.session import Array
 
 Run = Callable[[Array], Array]
 

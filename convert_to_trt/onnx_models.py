@@ -18,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from convert_to_trt.input_form import InputForm
 from convert_to_trt.loaded_network import Run
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array
+from mask_detector_ros.inference.session import Array
 
 OPSET = 17
 IR_VERSION = 8

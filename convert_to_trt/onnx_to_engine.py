@@ -22,7 +22,7 @@ from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
-from mask_detector_ros.inference.base import WORKSPACE_MB
+from mask_detector_ros.inference.options import WORKSPACE_MB
 from mask_detector_ros.inference.tensorrt.api import TensorRt, missing_packages
 from mask_detector_ros.inference.tensorrt.builder import BuildRequest, build_in_process
 from mask_detector_ros.inference.tensorrt.precision import precision_of

@@ -26,7 +26,7 @@ from convert_to_trt.conversion_parity import classify_crops, square_crop
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.session import Array, Session
 from mask_detector_ros.sources import list_images, read_image
 
 FEWEST_CROPS = 20

@@ -103,7 +103,7 @@ def onnx_metadata(data: bytes) -> None:
     import numpy as np
 
     from mask_detector_ros.classifier import Classifier
-    from mask_detector_ros.inference.base import TensorInfo
+    from mask_detector_ros.inference.session import TensorInfo
 
     try:
         metadata = json.loads(data)
@@ -169,7 +169,7 @@ def server_answer(data: bytes) -> None:
     from google.protobuf.message import DecodeError
     from tritonclient.grpc import model_config_pb2, service_pb2
 
-    from mask_detector_ros.inference.base import TensorInfo
+    from mask_detector_ros.inference.session import TensorInfo
     from mask_detector_ros.inference.triton.served_model import OUTPUTS, ServedModel, read_config
     from mask_detector_ros.inference.triton.session import read_answer
     from mask_detector_ros.mtcnn.detection_settings import DetectionSettings

@@ -12,7 +12,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference.base import Session, require_probabilities
+from mask_detector_ros.inference.session import Session, require_probabilities
 from mask_detector_ros.label_roles import read_labels, read_roles
 
 BATCH_LIMIT = 128

@@ -94,7 +94,7 @@ class Faces:
 
     @classmethod
     def known(cls, boxes: NDArray[np.generic]) -> Faces:
-        """Faces that are known to be in (N, 4) boxes: scores of 1, landmarks of 0."""
+        """Make Faces that are known to be in (N, 4) boxes: scores of 1, landmarks of 0."""
         n = len(boxes)
         landmarks = np.zeros((n, 5, 2), np.float32)
         return cls(boxes.astype(np.float32), np.ones(n, np.float32), landmarks)
@@ -137,29 +137,29 @@ class Faces:
 
     @property
     def labels(self) -> list[str]:
-        """The label name of every face; an empty string where there is none."""
+        """The label name of each of the Faces; an empty string where there is none."""
         return [self.label_names[i] if i != NO_LABEL else "" for i in self.label_ids]
 
     @property
     def roles(self) -> list[str]:
-        """The role of every face's label; an empty string where there is none."""
+        """The role of the label of each of the Faces; an empty string where there is none."""
         return [self.label_roles[i] if i != NO_LABEL else "" for i in self.label_ids]
 
     @property
     def label_probabilities(self) -> NDArray[np.float32]:
-        """(N,) the probability of each face's label; 0 where there is none."""
+        """(N,) the probability of the label of each of the Faces; 0 where there is none."""
         if not self.label_names:
             return np.zeros(len(self), np.float32)
         own: NDArray[np.float32] = self.probabilities[np.arange(len(self)), self.label_ids]
         return np.where(self.label_ids == NO_LABEL, np.float32(0), own)
 
     def count_labels(self) -> dict[str, int]:
-        """How many faces carry each label, zero counts included, in label order."""
+        """Count the Faces of each label, zero counts included, in label order."""
         labels = self.labels
         return {name: labels.count(name) for name in self.label_names}
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One JSON-ready dictionary per face; see `face_record`."""
+        """Convert the Faces to one JSON-ready dictionary each; see `face_record`."""
         return [
             face_record(
                 self.boxes[i].tolist(),

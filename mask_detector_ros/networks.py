@@ -16,10 +16,10 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference import EngineOptions, ServerOptions, connect, create_session
-from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_choice import load_on_gpu
 from mask_detector_ros.inference.gpus import Gpu
 from mask_detector_ros.inference.model_probe import probe_model
+from mask_detector_ros.inference.session import Session
 from mask_detector_ros.models import classifier_name, find_networks, is_shipped
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
@@ -139,7 +139,7 @@ def _load_networks(
 def load_networks_on_gpu(
     values: Mapping[str, Any], gpu: Gpu, say: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> LoadedNetworks:
-    """Load the networks with the first backend that works on a GPU."""
+    """Load the networks that the parameters select with the first backend that works on a GPU."""
     options = replace(EngineOptions.of(values), progress=say, cancelled=cancelled)
     networks, reason = load_on_gpu(gpu, lambda backend: load_networks(values, backend, options))
     return replace(networks, reason=reason)

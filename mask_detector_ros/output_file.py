@@ -130,7 +130,7 @@ def write_output(path: Path, data: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Context for writing a file: an error of the system becomes a SourceError."""
+    """Context for writing an output file: an error of the system becomes a SourceError."""
     try:
         yield
     except OSError as error:

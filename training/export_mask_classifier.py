@@ -41,7 +41,7 @@ def export_classifier(
     margin: float,
     properties: Mapping[str, str],
 ) -> None:
-    """Write the mask classifier: uint8 crops to probabilities.
+    """Export the trained mask classifier to ONNX: uint8 crops to probabilities.
 
     Args:
         network: on the CPU.

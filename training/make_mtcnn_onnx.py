@@ -135,8 +135,7 @@ class Chain:
     def add(
         self, op: str, *weights: np.ndarray, of: list[str] | None = None, **attributes: object
     ) -> str:
-        """Append a node to an MTCNN network's ONNX graph, after those named in `of`; return its
-        output."""
+        """Make MTCNN's ONNX file: append a node after those named in `of`; return its output."""
         inputs = list(of or [self.current])
         for weight in weights:
             inputs.append(f"weight{len(self.initializers)}")
@@ -147,22 +146,21 @@ class Chain:
         return self.current
 
     def convolve(self, kernel: np.ndarray, *bias: np.ndarray, of: list[str] | None = None) -> str:
-        """Append a convolution without padding to an MTCNN network's ONNX graph."""
+        """Make MTCNN's ONNX file: append a convolution without padding."""
         return self.add("Conv", kernel, *bias, of=of, kernel_shape=list(kernel.shape[2:]))
 
     def scale(self, x: str, factors: np.ndarray) -> str:
-        """Append a factor for each channel to an MTCNN network's ONNX graph, as a depthwise 1x1
+        """Make MTCNN's ONNX file: append a factor for each channel, as a depthwise 1x1
         convolution."""
         kernel = factors.reshape(-1, 1, 1, 1)
         return self.add("Conv", kernel, of=[x], group=len(factors), kernel_shape=[1, 1])
 
     def pool(self, size: int, stride: int) -> str:
-        """Append a max-pooling to an MTCNN network's ONNX graph."""
+        """Make MTCNN's ONNX file: append a max-pooling."""
         return self.add("MaxPool", kernel_shape=[size] * 2, strides=[stride] * 2, ceil_mode=1)
 
     def prelu(self, slope: np.ndarray) -> str:
-        """Append slope * x + (1 - slope) * relu(x) for each channel to an MTCNN network's ONNX
-        graph."""
+        """Make MTCNN's ONNX file: append slope * x + (1 - slope) * relu(x) for each channel."""
         x = self.current
         if (slope <= 1).all():  # with the factor inside, ReLU needs no separate pass
             self.scale(x, 1 - slope)
@@ -177,8 +175,8 @@ def pad_channels(
     slope: np.ndarray,
     following: tuple[np.ndarray, np.ndarray],
 ) -> tuple[tuple, np.ndarray, tuple]:
-    """Pad an MTCNN network's weights with zero channels to a multiple of `VECTOR`; otherwise the
-    runtime leaves the blocked layout."""
+    """Make MTCNN's ONNX file: pad weights with zero channels to a multiple of `VECTOR`; otherwise
+    the runtime leaves the blocked layout."""
     missing = -len(slope) % VECTOR
     rows = ((0, missing), (0, 0), (0, 0), (0, 0))
     columns = ((0, 0), (0, missing), (0, 0), (0, 0))
@@ -193,8 +191,8 @@ def pool_first(
     pool: tuple[int, int],
     following: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Append convolution, max-pooling and PReLU to an MTCNN network's ONNX graph; pooling first
-    leaves PReLU a quarter of the pixels.
+    """Make MTCNN's ONNX file: append convolution, max-pooling and PReLU; pooling first leaves PReLU
+    a quarter of the pixels.
 
     For a slope of 0 or more PReLU is increasing, so the order does not matter. For a negative
     slope, PReLU is max(x, slope * x), so the maximum over the pool is max(p, q) = relu(p - q) + q

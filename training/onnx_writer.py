@@ -32,7 +32,8 @@ def write_onnx(
     outputs: Mapping[str, Axes],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write a network as one self-contained graph, with batch normalisation folded away.
+    """Write a trained network to ONNX as one self-contained graph, with batch normalisation folded
+    away.
 
     Args:
         network: on the CPU; it is not modified.
@@ -65,7 +66,8 @@ def write_onnx(
 
 
 def crop_metadata(labels: Sequence[str], margin: float) -> dict[str, str]:
-    """How to feed a network of uint8 BGR crops, and what it predicts; see models/README.md."""
+    """The ONNX metadata of a network of uint8 BGR crops: how to feed it, and what it predicts; see
+    models/README.md."""
     return {
         "labels": json.dumps(list(labels)),
         "margin": str(margin),
@@ -77,7 +79,8 @@ def crop_metadata(labels: Sequence[str], margin: float) -> dict[str, str]:
 
 
 def fold_pixel_scale(stages: nn.Module) -> nn.Module:
-    """A copy for pixels of 0 to 255 of stages that take them divided by 255."""
+    """Fold the division of pixels by 255 into a network to be written to ONNX: a copy of stages
+    that takes pixels of 0 to 255."""
     stages = copy.deepcopy(stages)
     first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
     # It has no bias.

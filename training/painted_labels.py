@@ -27,9 +27,9 @@ from torch.nn import functional
 
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
-from training.checkpoints import read_settings
 from training.mask_data import LABELS, read_image
 from training.mtcnn_augmentation import paint_masks
+from training.settings_file import read_settings
 from training.train_decision import SETTINGS_FILE, make_network, write_network
 from training.two_stage.photographs import IGNORE, Photograph, read_photographs
 from training.two_stage.training_settings import DecisionSettings

@@ -18,7 +18,7 @@ from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray, non_max_suppression
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import Array
+from mask_detector_ros.inference.session import Array
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 
 STRIDES = (8, 16, 32)

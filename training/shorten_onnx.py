@@ -21,7 +21,8 @@ from onnx import helper, numpy_helper
 
 
 def shorten(model: onnx.ModelProto) -> None:
-    """Shorten an exported proposal or decision network in place; a short one stays as it is."""
+    """Shorten the ONNX graph of an exported proposal or decision network in place; a short one
+    stays as it is."""
     graph = _Graph(model)
     names = {output.name for output in model.graph.output}
     if "landmarks" in names:
@@ -47,28 +48,30 @@ class _Graph:
                 self._makers.update(dict.fromkeys(node.output, node))
 
     def maker(self, name: str, *operations: str) -> onnx.NodeProto:
-        """The node that makes a value, or the first of these operations on the way to it."""
+        """Find in the ONNX graph to shorten the node that makes a value, or the first of these
+        operations on the way to it."""
         node = self._makers[name]
         while operations and node.op_type not in operations:
             node = self._makers[node.input[0]]
         return node
 
     def value(self, name: str) -> NDArray[np.float32]:
-        """The value of a constant."""
+        """The value of a constant of the ONNX graph to shorten."""
         return self._constants[name]
 
     def constant(self, name: str, values: ArrayLike) -> str:
-        """Add or replace a constant."""
+        """Add or replace a constant of the ONNX graph to shorten."""
         self._constants[name] = np.asarray(values)
         return name
 
     def add(self, operation: str, inputs: list[str], outputs: list[str], **attributes: int) -> None:
-        """Add a node; it replaces the ones that made its outputs."""
+        """Add a node to the ONNX graph to shorten; it replaces the ones that made its outputs."""
         node = helper.make_node(operation, inputs, outputs, **attributes)
         self._makers.update(dict.fromkeys(outputs, node))
 
     def finish(self) -> None:
-        """Write the nodes and constants that the outputs need, in order, to the model."""
+        """Write the nodes and constants that the shortened ONNX graph's outputs need, in order, to
+        the model."""
         graph = self._model.graph
         nodes: list[onnx.NodeProto] = []
         constants: dict[str, onnx.TensorProto] = {}

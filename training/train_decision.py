@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mask_detector_ros.errors import ModelError
-from training.checkpoints import read_settings
 from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
 from training.mask_augmentation import WITHOUT_MASK
 from training.mask_data import LABELS_ONLY, read_faces
+from training.settings_file import read_settings
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.decision_loss import decision_loss
 from training.two_stage.decision_network import DecisionNetwork

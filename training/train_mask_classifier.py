@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.checkpoints import read_settings
 from training.evaluate_mask_classifier import evaluation_crops, format_report
 from training.export_mask_classifier import export_classifier
 from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
 from training.mask_network import MaskNetwork, fit_temperature
 from training.mask_teacher import Teacher, TeacherNetwork, export_teacher
 from training.mask_training_loop import Settings, Trainer
+from training.settings_file import read_settings
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 
 SETTINGS_FILE = Path(__file__).with_name("mask_classifier.yaml")
@@ -83,7 +83,7 @@ def train(args: argparse.Namespace) -> None:
 def calibrate_and_export(
     network: MaskNetwork, logits: Tensor, rows: list[FaceRow], settings: Settings, path: Path
 ) -> None:
-    """Calibrate on the logits of labelled rows, and write the shipped file."""
+    """Calibrate the mask classifier on the logits of labelled rows, and write the shipped file."""
     trusted = torch.tensor([not row.suspect for row in rows])
     labels = torch.tensor([row.label for row in rows])
     temperature = fit_temperature(logits[trusted].clone(), labels[trusted])

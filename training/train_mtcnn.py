@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from mask_detector_ros.mtcnn.loading import load_cascade
-from training.checkpoints import read_settings, save_checkpoint
+from training.checkpoints import save_checkpoint
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
 from training.mask_data import read_faces, read_image
 from training.mtcnn_data import (
@@ -36,6 +36,7 @@ from training.mtcnn_data import (
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
 from training.mtcnn_settings import Settings
 from training.mtcnn_training_loop import fine_tune
+from training.settings_file import read_settings
 from training.training_command import OUT, run_training, training_parser
 
 SETTINGS_FILE = Path(__file__).with_name("mtcnn.yaml")
@@ -107,7 +108,7 @@ def harvest_all(
 
 
 def to_onnx(name: str, weights: Weights, source: str = SOURCE) -> bytes:
-    """Make the ONNX file of a trained MTCNN network."""
+    """Make the ONNX file of a network that `train_mtcnn` trained."""
     return assemble(name, weights, source).SerializeToString(deterministic=True)
 
 

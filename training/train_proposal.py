@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.checkpoints import read_settings
 from training.mask_augmentation import WITHOUT_MASK
+from training.settings_file import read_settings
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.export_proposal import export_proposal
 from training.two_stage.image_store import ImageStore, load_store

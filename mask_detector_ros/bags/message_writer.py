@@ -80,5 +80,5 @@ class MessageWriter:
         return self.make(DRAWING, header=header, format=image_format, data=data)
 
     def serialise(self, message: Any) -> memoryview:
-        """The bytes of a message, in ROS 2's encoding."""
+        """Serialise a message for a bag, in ROS 2's encoding."""
         return self._store.serialize_cdr(message, message.__msgtype__)

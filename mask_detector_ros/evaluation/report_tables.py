@@ -27,7 +27,7 @@ class Table:
 
     @property
     def lines(self) -> list[tuple[str, ...]]:
-        """The header and the rows as text."""
+        """The header and the rows of a table of the evaluation report as text."""
         return [self.header, *(tuple(map(str, row)) for row in self.rows)]
 
     def to_text(self) -> str:

@@ -15,7 +15,7 @@ ROWS_AT_A_TIME = 64
 
 
 def box_area(boxes: FloatArray) -> FloatArray:
-    """(N,) areas; 0 for an inverted box."""
+    """(N,) areas of boxes; 0 for an inverted box."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     area: FloatArray = sides[:, 0] * sides[:, 1]
     return area
@@ -39,21 +39,23 @@ def intersection_over_union(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def bbox_regression(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
-    """Move each edge by the (N, 4) offsets, given in box widths and heights."""
+    """Apply bounding-box regression: move each edge of boxes by the (N, 4) offsets, given in box
+    widths and heights."""
     sides = boxes[:, 2:] - boxes[:, :2]
     moved: FloatArray = boxes + offsets * np.concatenate([sides, sides], axis=1)
     return moved
 
 
 def best_scores(scores: FloatArray, count: int) -> IndexArray:
-    """Indices of the `count` highest of (N,) scores (all if fewer), in ascending index order."""
+    """Indices of the boxes with the `count` highest of (N,) scores (all if fewer), in ascending
+    index order."""
     if len(scores) <= count:
         return np.arange(len(scores))
     return np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
 
 
 def non_max_suppression(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
-    """Indices of the boxes to keep, best score first.
+    """Apply non-maximum suppression to boxes: indices of those to keep, best score first.
 
     A box is suppressed if its intersection over union with a better box exceeds `threshold`
     or if its score is 0.
@@ -86,8 +88,8 @@ def merge_boxes(boxes: FloatArray, scores: FloatArray, threshold: float) -> Floa
 
 
 def suppress_contained(boxes: FloatArray, scores: FloatArray, threshold: float) -> IndexArray:
-    """Indices of the boxes to keep, best score first. Overlap is the intersection over the
-    smaller area, so a small box inside a better large one is suppressed (MTCNN's last step)."""
+    """Suppress boxes inside better ones: indices of the boxes to keep, best score first. Overlap is
+    the intersection over the smaller area (MTCNN's last step)."""
     area = box_area(boxes)
     remaining = np.argsort(-scores, kind="stable")
     kept = []

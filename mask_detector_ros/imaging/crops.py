@@ -48,7 +48,7 @@ def crop_squares(
 
 
 def cut_squares(pyramid: ImagePyramid, squares: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-    """The (N, size, size, 3) crops of (N, 4) squares of `square_slices`; see `crop_squares`."""
+    """Cut the (N, size, size, 3) crops of (N, 4) squares of `square_slices`; see `crop_squares`."""
     crops = np.zeros((len(squares), size, size, 3), np.uint8)
     height, width = pyramid[0].shape[:2]
     visible = np.clip(squares, 0, [width, height, width, height])
@@ -72,7 +72,7 @@ def cut_squares(pyramid: ImagePyramid, squares: NDArray[np.int64], size: int) ->
 
 
 def square_slices(boxes: NDArray[np.float32], margin: float, size: int) -> NDArray[np.int64]:
-    """Return the squares that `crop_squares` cuts with these arguments.
+    """Compute the squares of the crops that `crop_squares` cuts.
 
     A square shares the centre of its box; its side is max(width, height) * (1 + 2 * margin) in
     whole pixels of the pyramid level it is read from. The side is rounded, then reduced to a

@@ -91,14 +91,15 @@ DEPTH_ENCODINGS = ("16UC1", "16SC1", "32SC1", "32FC1", "64FC1")
 
 
 def decode_message(msg: Any, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
-    """The pixels of an Image (`decode_image`) or CompressedImage (`decode_compressed`)."""
+    """Decode the encoding of an Image (`decode_image`) or CompressedImage (`decode_compressed`)
+    message."""
     if hasattr(msg, "encoding"):
         return decode_image(msg, max_pixels)
     return decode_compressed(msg.data, msg.format, max_pixels)
 
 
 def decode_image(msg: ImageMessage, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
-    """The pixels of an image message, as (H, W, 3) uint8 BGR.
+    """Decode the encoding of an image message to (H, W, 3) uint8 BGR.
 
     A bgr8 image, with or without padding at the end of its rows, is not copied: the result
     is a read-only view into `msg.data`. For 16 bits a channel the upper 8 are kept (`>> 8`),
@@ -139,7 +140,7 @@ def decode_image(msg: ImageMessage, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArr
 def decode_compressed(
     data: Any, image_format: str, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> NDArray[np.uint8]:
-    """The pixels of a compressed image's data (jpeg, png), as (H, W, 3) uint8 BGR.
+    """Decode the data of a compressed image message (jpeg, png) to (H, W, 3) uint8 BGR.
 
     An EXIF orientation is not applied: boxes are in pixels as the camera delivers them, which is
     also what its `camera_info` describes. A JPEG without its end marker is accepted; one that ends
@@ -169,7 +170,7 @@ def decode_compressed(
 
 
 def depth_of_format(image_format: str) -> str:
-    """The encoding of a depth image by the `format` of its CompressedImage; "" for others.
+    """The encoding of a depth image by the `format` of its CompressedImage message; "" for others.
 
     image_transport writes "16UC1; compressedDepth png", for example.
     """
@@ -198,7 +199,7 @@ def _require_whole_jpeg(data: bytes, image: NDArray[np.uint8], max_pixels: int) 
 
 
 def encode_compressed(image: NDArray[np.uint8], image_format: str = "jpeg") -> NDArray[np.uint8]:
-    """Encode an (H, W, 3) uint8 BGR image as jpeg or png.
+    """Encode an (H, W, 3) uint8 BGR image as jpeg or png for a CompressedImage message.
 
     Raises:
         ImageError: the image has another form or is too large for the format, or the format
@@ -222,7 +223,7 @@ def encode_compressed(image: NDArray[np.uint8], image_format: str = "jpeg") -> N
 
 
 def compressed_format(image_format: str) -> str:
-    """The `format` of a CompressedImage with a BGR image, as image_transport writes it.
+    """The `format` of a CompressedImage message with a BGR image, as image_transport writes it.
 
     Its subscribers read the order of the channels from it.
     """

@@ -12,7 +12,7 @@ from mask_detector_ros.inference.backends import (
     install_hint,
     is_installed,
 )
-from mask_detector_ros.inference.base import EngineOptions, ServerOptions
+from mask_detector_ros.inference.options import EngineOptions, ServerOptions
 
 __all__ = [
     "BACKENDS",

@@ -9,7 +9,8 @@ import logging
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference import cuda_provider
-from mask_detector_ros.inference.base import EngineOptions, ServerOptions, Session
+from mask_detector_ros.inference.options import EngineOptions, ServerOptions
+from mask_detector_ros.inference.session import Session
 from mask_detector_ros.inference.tensorrt import api
 
 CPU_BACKENDS = ("onnxruntime", "openvino")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.session import Array, Session
 
 LIMITS = {"fp32": 1e-3, "fp16": 0.04}
 """Largest allowed difference of an output. All outputs are probabilities or fractions of a box."""

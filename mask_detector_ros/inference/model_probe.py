@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import (
+from mask_detector_ros.inference.session import (
     Array,
     Session,
     TensorInfo,

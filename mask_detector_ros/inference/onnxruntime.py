@@ -9,8 +9,9 @@ import numpy as np
 import onnxruntime as ort
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 from mask_detector_ros.inference.cores import usable_cores
+from mask_detector_ros.inference.options import EngineOptions
+from mask_detector_ros.inference.session import Array, Session, TensorInfo
 
 _DTYPES = {
     "tensor(float)": np.float32,

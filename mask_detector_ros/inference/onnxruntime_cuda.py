@@ -18,12 +18,13 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from mask_detector_ros.errors import BackendError, ModelError
-from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session
 from mask_detector_ros.inference.cuda_provider import PROVIDER, check_provider
 from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
 from mask_detector_ros.inference.gpu_parity import check_parity
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
+from mask_detector_ros.inference.options import EngineOptions
+from mask_detector_ros.inference.session import GPU_BATCH, Array, Session
 from mask_detector_ros.inference.tensorrt.profile import make_profile, parity_shapes
 
 GRAPH_LIMIT = 32

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import Array, EngineOptions, Session, TensorInfo
 from mask_detector_ros.inference.openvino_graph import (
     drop_conversion,
     is_image,
@@ -19,6 +18,8 @@ from mask_detector_ros.inference.openvino_graph import (
     with_channels_last,
 )
 from mask_detector_ros.inference.openvino_import import ov
+from mask_detector_ros.inference.options import EngineOptions
+from mask_detector_ros.inference.session import Array, Session, TensorInfo
 
 _Shapes = tuple[tuple[int, ...], ...]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mask_detector_ros.inference.base import Array, TensorInfo
 from mask_detector_ros.inference.openvino_import import opset13, ov, preprocess
+from mask_detector_ros.inference.session import Array, TensorInfo
 
 
 def restore_prelu(network: Any) -> None:

@@ -21,5 +21,6 @@ class DetectionSettings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> DetectionSettings:
-        """Create settings from validated parameters of the same names; others are ignored."""
+        """Create detection settings from validated parameters of the same names; others are
+        ignored."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})

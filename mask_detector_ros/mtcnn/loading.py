@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mask_detector_ros.inference import EngineOptions, create_session
-from mask_detector_ros.inference.base import Session
+from mask_detector_ros.inference.session import Session
 from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
 
@@ -34,7 +34,7 @@ def load_cascade(
 
 
 def assemble_cascade(sessions: Mapping[str, Session]) -> Cascade | TwoStageCascade:
-    """The cascade over these sessions, given by stage.
+    """Assemble the two-stage or three-stage cascade over these loaded sessions, given by stage.
 
     Raises:
         ModelError: a session's network does not fit its stage.

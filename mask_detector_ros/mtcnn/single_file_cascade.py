@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.errors import ImageError, ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import FloatArray
-from mask_detector_ros.inference.base import Session, require_finite, require_probabilities
+from mask_detector_ros.inference.session import Session, require_finite, require_probabilities
 from mask_detector_ros.label_roles import read_roles
 from mask_detector_ros.mtcnn.candidate_budget import Overrun
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings

@@ -21,7 +21,12 @@ from mask_detector_ros.imaging.boxes import (
 )
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
+from mask_detector_ros.inference.session import (
+    Array,
+    Session,
+    require_finite,
+    require_probabilities,
+)
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.mtcnn.candidate_budget import Overrun
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
@@ -159,7 +164,8 @@ class Cascade:
     def move_proposals(
         self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
     ) -> FloatArray:
-        """(M, 4) boxes that P-Net's proposals become, best first."""
+        """Move P-Net's proposals of the three-stage cascade by its offsets: (M, 4) boxes, best
+        first."""
         boxes = bbox_regression(boxes, offsets)
         return boxes[non_max_suppression(boxes, scores, MOVED_OVERLAP)]
 
@@ -170,7 +176,8 @@ class Cascade:
     def move_refined(
         self, boxes: FloatArray, offsets: FloatArray, scores: FloatArray
     ) -> FloatArray:
-        """(M, 4) boxes that those which R-Net accepted become, best first."""
+        """Move the boxes that R-Net accepted in the three-stage cascade by its offsets: (M, 4)
+        boxes, best first."""
         return merge_boxes(bbox_regression(boxes, offsets), scores, MOVED_OVERLAP)
 
     def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:

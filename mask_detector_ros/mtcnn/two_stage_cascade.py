@@ -25,7 +25,12 @@ from mask_detector_ros.imaging.boxes import (
 )
 from mask_detector_ros.imaging.crops import cut_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
-from mask_detector_ros.inference.base import Array, Session, require_finite, require_probabilities
+from mask_detector_ros.inference.session import (
+    Array,
+    Session,
+    require_finite,
+    require_probabilities,
+)
 from mask_detector_ros.label_roles import read_roles
 from mask_detector_ros.mtcnn.candidate_budget import Overrun
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings

@@ -28,7 +28,7 @@ import numpy as np
 
 from mask_detector_ros.imaging.boxes import FloatArray, non_max_suppression
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
-from mask_detector_ros.inference.base import Array
+from mask_detector_ros.inference.session import Array
 
 MULTIPLE = 32
 """Sides of the network's input are multiples of this, its largest stride."""

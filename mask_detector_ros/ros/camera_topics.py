@@ -28,7 +28,7 @@ class CameraTopics(NamedTuple):
 
 
 def assign_topics(node: Node, values: Mapping[str, Any]) -> list[CameraTopics]:
-    """The cameras named by the node's parameters, or the single unnamed one.
+    """Assign topics to the cameras named by the node's parameters, or to the single unnamed one.
 
     Raises:
         ParameterError: the parameters contradict each other, or a topic is a result of the node.
@@ -63,12 +63,12 @@ def assign_topics(node: Node, values: Mapping[str, Any]) -> list[CameraTopics]:
 
 
 def results_namespace(node: Node, camera: str) -> str:
-    """The namespace of a camera's results, relative to the node's."""
+    """The namespace of the topics of a camera's results, relative to the node's."""
     return f"{camera}/{node.get_name()}" if camera else "~"
 
 
 def require_distinct(parameter: str, values: Sequence[str]) -> None:
-    """Raises ParameterError if a parameter or argument gives one value to two cameras."""
+    """Raise ParameterError if a parameter or argument gives one topic or name to two cameras."""
     for number, value in enumerate(values):
         if value in values[:number]:
             raise ParameterError(f"{parameter} gives {value} to two cameras; give each its own")

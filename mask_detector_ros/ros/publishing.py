@@ -14,7 +14,7 @@ from mask_detector_ros.ros.distribution import RCLError
 
 @contextlib.contextmanager
 def warn_if_unsent(node: Node) -> Iterator[None]:
-    """Context for publishing: a message that DDS does not send is dropped with a warning.
+    """Context for publishing a message: one that DDS does not send is dropped with a warning.
 
     DDS has no room for a message while a reliable subscriber is blocked. After the context was shut
     down, for example by a signal, there is no warning.

@@ -14,7 +14,8 @@ from typing import Any
 
 from mask_detector_ros.errors import BackendError, ModelError, ParameterError
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import WORKSPACE_MB, Session
+from mask_detector_ros.inference.options import WORKSPACE_MB
+from mask_detector_ros.inference.session import Session
 from mask_detector_ros.models import hash_networks
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 from mask_detector_ros.serving.model_repository import (

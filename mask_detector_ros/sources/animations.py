@@ -28,7 +28,8 @@ _DEFAULT_SECONDS = 0.1
 
 
 def animation_format(head: bytes) -> str:
-    """The format of an animation from a file's first `HEAD_BYTES`; empty for one image.
+    """The format of an animation (GIF, WebP, ...) from a file's first `HEAD_BYTES`; empty for one
+    image.
 
     A GIF's second frame may come later: only the whole file tells.
     """
@@ -43,7 +44,8 @@ def animation_format(head: bytes) -> str:
 
 
 def describe_others(data: bytes) -> str:
-    """What an image file holds besides its first frame, and the remedy; empty for one image."""
+    """Describe what an animation holds besides its first frame, and the remedy; empty for one
+    image."""
     if animation := animation_format(data):
         needs = ", with the package pillow" if animation in PILLOW_ANIMATIONS else ""
         return f"an animation; `mask-detector video` reads all frames{needs}"

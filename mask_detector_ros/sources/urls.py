@@ -92,7 +92,7 @@ def playable(url: str) -> str:
 
 
 def credentials(url: str) -> tuple[str, str] | None:
-    """User and password of a URL; None if it has none."""
+    """The user and password of a URL; None if it has none."""
     match = URL.fullmatch(url)
     user = None if match is None else split_user(match["rest"])[0]
     if user is None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import Array, Session
+from mask_detector_ros.inference.session import Array, Session
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.pnet_pyramid import Shapes, pyramid_shapes

@@ -138,7 +138,8 @@ class Tracker:
         return np.array(boxes, np.float32).reshape(-1, 4)
 
     def raise_alerts(self, label_ids: set[int], after: float) -> list[tuple[int, float]]:
-        """Tracks that have had one of these labels for `after` seconds; each is returned once.
+        """The tracker's tracks that have had one of these labels for `after` seconds; each is
+        returned once.
 
         Returns:
             (track id, seconds) of people found in the last image.

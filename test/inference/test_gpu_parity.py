@@ -7,8 +7,8 @@ from gpu_stand_in import network
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import Session
 from mask_detector_ros.inference.gpu_parity import LIMITS, check_parity
+from mask_detector_ros.inference.session import Session
 from mask_detector_ros.models import find_classifier, find_detector
 
 

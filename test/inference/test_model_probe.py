@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.base import require_probabilities
 from mask_detector_ros.inference.model_probe import probe_model
+from mask_detector_ros.inference.session import require_probabilities
 from mask_detector_ros.models import MAX_MODEL_BYTES, find_classifier, find_detector
 
 SIDE = 32

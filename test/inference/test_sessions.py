@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference import BACKENDS, choose_backend, create_session, is_installed
-from mask_detector_ros.inference.base import TensorInfo
+from mask_detector_ros.inference.session import TensorInfo
 from mask_detector_ros.inference.thread_pool import ThreadPool
 from mask_detector_ros.models import find_detector
 

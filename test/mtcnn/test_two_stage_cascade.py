@@ -12,7 +12,7 @@ from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import CPU_BATCH
+from mask_detector_ros.inference.session import CPU_BATCH
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade

@@ -5,7 +5,7 @@ import numpy as np
 from gpu_stand_in import network
 
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import EngineOptions
+from mask_detector_ros.inference.options import EngineOptions
 from mask_detector_ros.inference.tensorrt.cache import EngineKey
 
 KEY = EngineKey(

@@ -13,7 +13,6 @@ from mask_detector_ros.imaging.boxes import bbox_regression  # noqa: E402
 from mask_detector_ros.models import find_detector  # noqa: E402
 from mask_detector_ros.mtcnn.loading import load_cascade  # noqa: E402
 from mask_detector_ros.sources.sample_scene import SampleScene  # noqa: E402
-from training.checkpoints import read_settings  # noqa: E402
 from training.mtcnn_augmentation import paint_masks, rescale  # noqa: E402
 from training.mtcnn_data import (  # noqa: E402
     NEGATIVE,
@@ -27,6 +26,7 @@ from training.mtcnn_data import (  # noqa: E402
 )
 from training.mtcnn_networks import SIDES  # noqa: E402
 from training.mtcnn_settings import Settings  # noqa: E402
+from training.settings_file import read_settings  # noqa: E402
 from training.train_mtcnn import SETTINGS_FILE  # noqa: E402
 
 SETTINGS = read_settings(Settings, SETTINGS_FILE)

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
-from training.checkpoints import read_settings  # noqa: E402
 from training.mask_data import LABELS, cut_patch, read_faces, read_image  # noqa: E402
 from training.mask_training_loop import Settings, Trainer, draw_epoch, vary  # noqa: E402
+from training.settings_file import read_settings  # noqa: E402
 from training.train_mask_classifier import SETTINGS_FILE, main  # noqa: E402
 
 SETTINGS = """

@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
 from mask_detector_ros.inference import create_session  # noqa: E402
-from training.checkpoints import read_settings  # noqa: E402
 from training.make_mtcnn_onnx import NETS  # noqa: E402
 from training.mtcnn_data import (  # noqa: E402
     NEGATIVE,
@@ -30,6 +29,7 @@ from training.mtcnn_training_loop import (  # noqa: E402
     mirror,
     take_batch,
 )
+from training.settings_file import read_settings  # noqa: E402
 from training.train_mtcnn import SETTINGS_FILE, to_onnx  # noqa: E402
 
 SETTINGS = read_settings(Settings, SETTINGS_FILE)

@@ -163,7 +163,7 @@ class Environment:
         path.write_text(f"{REPOSITORY}\n", encoding="utf-8")
 
     def build(self, name: str, source: Path, *options: str) -> None:
-        """Build the ament package in `source`."""
+        """Build the ament package in `source`, as a step."""
         build = self._build_directory(name)
         remove(build)
         cmake = self._cmake()
@@ -181,7 +181,7 @@ class Environment:
         self.run([cmake, "--build", build], f"building {name}")
 
     def install(self, name: str) -> None:
-        """Install a built package into the environment."""
+        """Install a built package into the environment, as a step."""
         build = self._build_directory(name)
         self.run([self._cmake(), "--build", build, "--target", "install"], f"installing {name}")
 

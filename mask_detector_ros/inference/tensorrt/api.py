@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.errors import BackendError
-from mask_detector_ros.inference.base import TensorInfo
 from mask_detector_ros.inference.gpus import Gpu
+from mask_detector_ros.inference.session import TensorInfo
 from mask_detector_ros.inference.tensorrt.contexts import IndexedContext, engine_tensors
 
 MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from mask_detector_ros.errors import BackendError, MaskDetectorError, ModelError
-from mask_detector_ros.inference.base import WORKSPACE_MB
 from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
+from mask_detector_ros.inference.options import WORKSPACE_MB
 from mask_detector_ros.inference.tensorrt.api import Report, TensorRt
 
 Progress = Callable[[float | None], None]

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mask_detector_ros.inference.base import TensorInfo
+from mask_detector_ros.inference.session import TensorInfo
 
 
 def engine_tensors(
     engine: Any, input_mode: Any
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """An engine's inputs and outputs.
+    """The inputs and outputs of a TensorRT engine, with old and new execution contexts.
 
     Args:
         input_mode: the value of `get_tensor_mode` for an input; None for bindings.

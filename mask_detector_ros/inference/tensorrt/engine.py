@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mask_detector_ros.errors import BackendError, ModelError
-from mask_detector_ros.inference.base import Array, TensorInfo
+from mask_detector_ros.inference.session import Array, TensorInfo
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import Shapes
 from mask_detector_ros.inference.tensorrt.cache import EngineMisfitError

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mask_detector_ros.inference.base import Array, TensorInfo
+from mask_detector_ros.inference.session import Array, TensorInfo
 from mask_detector_ros.inference.tensorrt.builder import Profile, Shapes
 
 BATCHES = (1, 8, 128)

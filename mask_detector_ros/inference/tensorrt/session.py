@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
-from mask_detector_ros.inference.base import GPU_BATCH, Array, EngineOptions, Session
 from mask_detector_ros.inference.gpu_parity import check_parity
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
+from mask_detector_ros.inference.options import EngineOptions
+from mask_detector_ros.inference.session import GPU_BATCH, Array, Session
 from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import (
     BuildRequest,

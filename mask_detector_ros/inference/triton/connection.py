@@ -24,7 +24,7 @@ from mask_detector_ros.errors import (
     ParameterError,
     ServerError,
 )
-from mask_detector_ros.inference.base import ServerOptions
+from mask_detector_ros.inference.options import ServerOptions
 
 DEFAULT_PORT = 8001
 """Triton's gRPC port."""

@@ -14,7 +14,8 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 
 from mask_detector_ros import __version__
 from mask_detector_ros.errors import BackendError, ModelError
-from mask_detector_ros.inference.base import ServerOptions, TensorInfo
+from mask_detector_ros.inference.options import ServerOptions
+from mask_detector_ros.inference.session import TensorInfo
 from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
 from mask_detector_ros.label_roles import read_labels, read_roles
 

@@ -14,7 +14,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError, ServerError
-from mask_detector_ros.inference.base import Array, ServerOptions, Session, TensorInfo
+from mask_detector_ros.inference.options import ServerOptions
+from mask_detector_ros.inference.session import Array, Session, TensorInfo
 from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
 from mask_detector_ros.inference.triton.served_model import (
     DROPPED,

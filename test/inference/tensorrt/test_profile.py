@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask_detector_ros import classifier
-from mask_detector_ros.inference.base import GPU_BATCH, TensorInfo
+from mask_detector_ros.inference.session import GPU_BATCH, TensorInfo
 from mask_detector_ros.inference.tensorrt.profile import (
     BATCHES,
     TILE_SIZES,

@@ -16,7 +16,8 @@ from onnx import TensorProto
 
 from mask_detector_ros.errors import BackendError, ImageError, ModelError
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.base import EngineOptions, TensorInfo
+from mask_detector_ros.inference.options import EngineOptions
+from mask_detector_ros.inference.session import TensorInfo
 from mask_detector_ros.inference.tensorrt import cuda
 from mask_detector_ros.models import find_classifier, find_detector
 

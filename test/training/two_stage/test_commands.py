@@ -11,7 +11,7 @@ import yaml
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
 from training import train_decision, train_proposal  # noqa: E402
-from training.checkpoints import read_settings  # noqa: E402
+from training.settings_file import read_settings  # noqa: E402
 from training.two_stage.decision_teacher import DecisionTeacher  # noqa: E402
 from training.two_stage.proposal_network import ProposalNetwork  # noqa: E402
 from training.two_stage.training_settings import DecisionSettings  # noqa: E402

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
-from training.checkpoints import read_settings  # noqa: E402
+from training.settings_file import read_settings  # noqa: E402
 from training.two_stage.decision_loss import decision_loss, predicted_boxes  # noqa: E402
 from training.two_stage.decision_network import OUTPUTS, DecisionNetwork  # noqa: E402
 from training.two_stage.decision_views import NO_LABEL, CropMaker, Crops  # noqa: E402

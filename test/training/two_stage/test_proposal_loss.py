@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
-from training.checkpoints import read_settings  # noqa: E402
+from training.settings_file import read_settings  # noqa: E402
 from training.two_stage.image_store import NOTHING  # noqa: E402
 from training.two_stage.proposal_loss import assign, proposal_loss  # noqa: E402
 from training.two_stage.proposal_network import make_priors  # noqa: E402

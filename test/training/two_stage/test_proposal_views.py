@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
-from training.checkpoints import read_settings  # noqa: E402
+from training.settings_file import read_settings  # noqa: E402
 from training.two_stage.image_store import NOTHING, load_store  # noqa: E402
 from training.two_stage.photographs import read_photographs  # noqa: E402
 from training.two_stage.proposal_views import ViewMaker  # noqa: E402

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base class of the sessions of all backends: named arrays in, named arrays out."""
+"""Session: the base class of the loaded networks of all backends: named arrays in, named arrays
+out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +16,13 @@ from mask_detector_ros.errors import ModelError
 
 Array = NDArray[Any]
 
-WORKSPACE_MB = 512
-"""Scratch memory for an engine build, in MB. More does not make these small networks faster, and a
-Jetson shares its memory with everything else."""
-
-
 PROBABILITY_TOLERANCE = 1e-3
 """Tolerance by which rounding (also fp16) may move a probability outside 0 to 1."""
 
 
 def require_probabilities(values: Array, model: str, output: str) -> None:
-    """Raise ModelError if an output of any backend's session holds anything but numbers from 0 to
-    1."""
+    """Raise ModelError if an output of a session, of any backend, holds anything but numbers from 0
+    to 1."""
     low, high = (values.min(), values.max()) if values.size else (0, 0)
     # The comparisons are false for NaN.
     if not (low >= -PROBABILITY_TOLERANCE and high <= 1 + PROBABILITY_TOLERANCE):
@@ -37,7 +33,7 @@ def require_probabilities(values: Array, model: str, output: str) -> None:
 
 
 def require_finite(values: Array, model: str, output: str) -> None:
-    """Raise ModelError if an output of any backend's session holds NaN or infinity."""
+    """Raise ModelError if an output of a session, of any backend, holds NaN or infinity."""
     if not np.isfinite(values).all():
         raise ModelError(f"{model} gives NaN or infinity in {output}; give another model")
 
@@ -60,73 +56,14 @@ class TensorInfo:
         return f"{self.name} {self.dtype} {self.shape}"
 
     def accepts(self, array: Array) -> bool:
-        """Whether an array fits an input of this shape and element type; uint8 is accepted for
-        float32."""
+        """Whether an array fits a session's input of this shape and element type; uint8 is accepted
+        for float32."""
         are_pixels = array.dtype == np.uint8 and self.dtype == np.float32
         return (
             (are_pixels or array.dtype == self.dtype)
             and array.ndim == len(self.shape)
             and all(want in (-1, got) for want, got in zip(self.shape, array.shape, strict=True))
         )
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How a backend builds and stores engines; other backends ignore it.
-
-    Attributes:
-        precision: `auto` (fp16, or fp32 if fp16 results differ), `fp32` or `fp16`; networks that
-            place faces always use fp32.
-        engine_cache_dir: folder of the engines; empty for the user's cache folder.
-        device: index of the GPU.
-        workspace_mb: scratch memory for a build.
-        progress: called with progress messages.
-        cancelled: polled several times a second; a build stops when it returns True.
-    """
-
-    precision: str = "auto"
-    engine_cache_dir: str = ""
-    device: int = 0
-    workspace_mb: int = WORKSPACE_MB
-    progress: Callable[[str], None] = lambda text: None
-    cancelled: Callable[[], bool] = lambda: False
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> EngineOptions:
-        """Create the engine options of a session from the parameters of the same names."""
-        return cls(values["precision"], values["engine_cache_dir"], values["device"])
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """How to reach a model on an inference server, as the parameters `server_...`, and which one to
-    expect there.
-
-    Attributes:
-        deadline: seconds for each call.
-        sha256: expected hash of the weights; empty accepts any.
-        labels, roles: expected labels and their roles; None accepts any.
-    """
-
-    url: str
-    model: str
-    deadline: float
-    image_format: str = "auto"
-    jpeg_quality: int = 90
-    ca: str = ""
-    token_file: str = ""
-    certificate: str = ""
-    key: str = ""
-    sha256: str = ""
-    labels: tuple[str, ...] | None = None
-    roles: tuple[str, ...] | None = None
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> ServerOptions:
-        """Create the server options of a session from the parameters `server_...`, which expect no
-        particular model yet."""
-        names = "url model deadline image_format jpeg_quality ca token_file certificate key"
-        return cls(**{name: values[f"server_{name}"] for name in names.split()})
 
 
 class Session(ABC):
@@ -153,8 +90,8 @@ class Session(ABC):
 
     @property
     def lost(self) -> bool:
-        """Whether a session's connection to a server broke, so that only another session can
-        serve."""
+        """Whether a session of any backend lost its connection to a server, so that only another
+        session can serve."""
         return False
 
     def configure(self, settings: Mapping[str, Any]) -> None:  # noqa: B027
@@ -162,7 +99,7 @@ class Session(ABC):
         them."""
 
     def close(self) -> None:  # noqa: B027
-        """Close a session's connection to a server, if there is one."""
+        """Close a session of any backend, and its connection to a server, if there is one."""
 
     def run(self, **arrays: Array) -> dict[str, Array]:
         """Run a session's network once.
