@@ -48,17 +48,18 @@ class Frames:
 
     @property
     def lost(self) -> int:
-        """Number of the camera's images without detections."""
+        """Number of a camera's images without detections in the latency measurement."""
         return self.published - len(self.stamps)
 
     @property
     def drop(self) -> float:
-        """Fraction of the camera's images without detections."""
+        """Fraction of a camera's images without detections in the latency measurement."""
         return self.lost / self.published if self.published else 0.0
 
     @property
     def received_rate(self) -> float:
-        """Rate of the camera's detections in Hz, by the stamps of their images."""
+        """Rate of a camera's detections in Hz in the latency measurement, by the stamps of their
+        images."""
         if len(self.stamps) < 2:
             return 0.0
         return float((len(self.stamps) - 1) / (self.stamps[-1] - self.stamps[0]) * 1e9)

@@ -258,7 +258,8 @@ def _read_roles(
 
 
 def read_number(text: str) -> float:
-    """Read a finite number of the preprocessing settings, also written as a fraction such as 1/255.
+    """Read a number in the classifier's preprocessing settings: finite, also written as a fraction
+    such as 1/255.
 
     Raises:
         argparse.ArgumentTypeError: it is not a number.
@@ -274,7 +275,8 @@ def read_number(text: str) -> float:
 
 
 def read_channels(text: str) -> Channels:
-    """Read a preprocessing setting: one number for all colour channels, or one for each.
+    """Read a value of the classifier's preprocessing settings: one number for all colour channels,
+    or one for each.
 
     Raises:
         argparse.ArgumentTypeError: there is neither one number nor three.

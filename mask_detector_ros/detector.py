@@ -245,12 +245,12 @@ class FaceStream:
         return tracked if self._tracking else faces
 
     def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:
-        """Deprecated name of `detect`."""
+        """Deprecated name of `FaceStream.detect`."""
         warnings.warn("use FaceStream.detect", DeprecationWarning, stacklevel=2)
         return self.detect(image, stamp)
 
     def follow(self, faces: Faces, stamp: float) -> Faces:
-        """Deprecated name of `track`."""
+        """Deprecated name of `FaceStream.track`."""
         warnings.warn("use FaceStream.track", DeprecationWarning, stacklevel=2)
         return self.track(faces, stamp)
 

@@ -48,7 +48,7 @@ class FaceRow:
 
     @property
     def side(self) -> float:
-        """The longer side of a labelled face's box in pixels."""
+        """The longer side of a labelled face in the mask classifier's training data, in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
@@ -85,7 +85,7 @@ def _parse(row: dict[str, str], folder: Path) -> FaceRow:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a photograph of the training data as (H, W, 3) uint8 BGR.
+    """Read a photograph of the mask classifier's training data as (H, W, 3) uint8 BGR.
 
     Raises:
         SourceError: the file cannot be read as an image.
@@ -114,7 +114,8 @@ class FacePatch:
 
 
 def cut_patch(image: NDArray[np.uint8], row: FaceRow) -> FacePatch:
-    """Cut out the face of a training data `row` with the surroundings that augmentation needs."""
+    """Cut out the face of a row of the mask classifier's training data, with the surroundings that
+    augmentation needs."""
     centre = (row.box[:2] + row.box[2:]) / 2
     reach = PATCH_REACH * row.side
     height, width = image.shape[:2]
