@@ -15,25 +15,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+from mask_detector_ros.inference.base import Session
 from numpy.typing import NDArray
 
 from mask_detector_ros.cli.command import run_command
+from mask_detector_ros.evaluation import metrics
+from mask_detector_ros.evaluation.bootstrap import draw_images, estimate
+from mask_detector_ros.evaluation.report_tables import Table
+from mask_detector_ros.evaluation.summary import HEADLINE, SIZES, in_range
 from mask_detector_ros.imaging.crops import crop_squares
+from mask_detector_ros.inference import create_session
 from training.mask_data import LABELS, FaceRow, read_faces, read_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-MIN_SIDE = 24
-"""Smaller faces are left out: their labels are guesses."""
-
-SIZE_RANGES = ((24, 48), (48, 96), (96, float("inf")))
-CALIBRATION_BINS = 15
-BOOTSTRAP_ROUNDS = 1000
-
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float32]
-Metric = Callable[[Labels, Probabilities], float]
+Metric = Callable[[Labels, Probabilities, metrics.Weights], metrics.Values]
+"""A figure for each row of (R, N) weights of the N faces."""
 
 
 def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[np.uint8]:
@@ -52,110 +51,73 @@ def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[n
     return crops
 
 
-def three_class(labels: Labels, probabilities: Probabilities) -> float:
-    """Score of the mask classifier with three classes: balanced accuracy, the mean recall over the
-    classes; NaN without a face."""
-    if not len(labels):
-        return float("nan")
-    found = probabilities.argmax(axis=1) == labels
-    return float(np.mean([found[labels == label].mean() for label in np.unique(labels)]))
+def three_classes(
+    labels: Labels, probabilities: Probabilities, weights: metrics.Weights
+) -> metrics.Values:
+    """Score of the mask classifier with three classes: balanced accuracy."""
+    return metrics.balanced_accuracy(labels, probabilities.argmax(axis=1), weights)
 
 
-def binary(labels: Labels, probabilities: Probabilities) -> float:
-    """Score of the mask classifier with two classes: balanced accuracy of mask against bare face,
-    by the more probable of the two, on their rows."""
+def mask_or_bare(
+    labels: Labels, probabilities: Probabilities, weights: metrics.Weights
+) -> metrics.Values:
+    """Score of the mask classifier with two classes: balanced accuracy on their faces."""
     rows = labels < 2
-    return three_class(labels[rows], probabilities[rows, :2])
+    return three_classes(labels[rows], probabilities[rows, :2], weights[:, rows])
 
 
-def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
-    """Expected calibration error of the mask classifier's most probable label, in bins of equal
-    width.
-
-    Naeini et al., 2015; the form of Guo et al., 2017 (https://arxiv.org/abs/1706.04599).
-    """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, correct.astype(float) - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+def calibration_error(
+    labels: Labels, probabilities: Probabilities, weights: metrics.Weights
+) -> metrics.Values:
+    """Expected calibration error of the most probable label."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    return metrics.calibration_error(confidence, probabilities.argmax(axis=1) == labels, weights)
 
 
-def bootstrap_interval(
-    metric: Metric, labels: Labels, probabilities: Probabilities, groups: NDArray[np.int64]
-) -> tuple[float, float]:
-    """95 % percentile interval of a mask classifier's score by bootstrap over whole groups."""
-    rng = np.random.default_rng(0)
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    values = []
-    for _ in range(BOOTSTRAP_ROUNDS):
-        drawn = rng.integers(0, len(members), len(members))
-        rows = np.concatenate([members[index] for index in drawn])
-        values.append(metric(labels[rows], probabilities[rows]))
-    # A draw that misses a rare class gives no value.
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def classify(model: Path, crops: NDArray[np.uint8]) -> Probabilities:
-    """(N, K) probabilities of the evaluated mask classifier, which takes uint8 crops."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+def classify(session: Session, crops: NDArray[np.uint8]) -> Probabilities:
+    """(N, K) probabilities of a model that takes uint8 crops."""
+    (tensor,) = session.inputs
     batches = np.split(crops, range(256, len(crops), 256))
-    return np.concatenate([session.run(None, {name: batch})[0] for batch in batches])
+    return np.concatenate([next(iter(session.run(**{tensor.name: b}).values())) for b in batches])
 
 
-def format_report(model: Path, rows: list[FaceRow], crops: NDArray[np.uint8]) -> str:
-    """Format the evaluation of a mask classifier on `rows` as text."""
-    probabilities = classify(model, crops)
+def format_report(session: Session, rows: list[FaceRow], crops: NDArray[np.uint8]) -> str:
+    """The figures of a model on `rows`, as text."""
+    probabilities = classify(session, crops)
     labels = np.array([row.label for row in rows])
     sides = np.array([row.side for row in rows])
     suspect = np.array([row.suspect for row in rows])
     whole = np.array([row.is_whole_image for row in rows])
-    _, groups = np.unique([str(row.image) for row in rows], return_inverse=True)
-    large = sides >= MIN_SIDE
-
-    lines = [f"faces of at least {MIN_SIDE} px (longer side of the box), true label by row:"]
-    lines += _confusion(labels[large], probabilities[large].argmax(axis=1))
-    subsets = {
-        f"all, >= {MIN_SIDE} px": large,
+    _, images = np.unique([str(row.image) for row in rows], return_inverse=True)
+    large = in_range(sides, HEADLINE)
+    subsets = {size: in_range(sides, size) for size in SIZES}
+    subsets |= {
         "without suspect rows": large & ~suspect,
         "without whole-image rows": large & ~whole,
     }
-    for low, high in SIZE_RANGES:
-        name = f"{low} to {high} px" if np.isfinite(high) else f"{low} px and more"
-        subsets[name] = (sides >= low) & (sides < high)
-    subsets[f"under {MIN_SIDE} px"] = ~large
-    metrics: dict[str, Metric] = {
-        "binary": binary,
-        "three classes": three_class,
-        "calibration error": calibration_error,
-    }
-    lines += ["", f"{'':26}{'faces':>6}" + "".join(f"{name:>24}" for name in metrics)]
-    for name, chosen in subsets.items():
-        if not chosen.any():
-            continue
-        cells = [
-            _cell(metric, labels[chosen], probabilities[chosen], groups[chosen])
-            for metric in metrics.values()
-        ]
-        lines.append(f"{name:26}{chosen.sum():6}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)
+    draws = draw_images(images.max() + 1)
 
+    def figure(metric: Metric, rows: NDArray[np.bool_]) -> str:
+        def weigh(weights: metrics.Weights) -> metrics.Values:
+            return metric(labels[rows], probabilities[rows], weights[:, images[rows]])
 
-def _cell(
-    metric: Metric, labels: Labels, probabilities: Probabilities, groups: NDArray[np.int64]
-) -> str:
-    low, high = bootstrap_interval(metric, labels, probabilities, groups)
-    return f"{metric(labels, probabilities):.3f} [{low:.3f}, {high:.3f}]"
+        return str(estimate(weigh, draws))
 
-
-def _confusion(labels: Labels, predicted: Labels) -> list[str]:
-    lines = [f"{'':24}" + "".join(f"{name:>24}" for name in LABELS)]
-    for label, name in enumerate(LABELS):
-        counts = np.bincount(predicted[labels == label], minlength=len(LABELS))
-        lines.append(f"{name:24}" + "".join(f"{count:24}" for count in counts))
-    return lines
+    figures = {"binary": mask_or_bare, "three classes": three_classes}
+    figures["calibration error"] = calibration_error
+    lines = [
+        (name, str(chosen.sum()), *(figure(metric, chosen) for metric in figures.values()))
+        for name, chosen in subsets.items()
+        if chosen.any()
+    ]
+    predicted = probabilities[large].argmax(axis=1)
+    counts = metrics.confusion_matrix(labels[large], predicted, len(LABELS))
+    matrix = [(name, *map(str, row)) for name, row in zip(LABELS, counts, strict=True)]
+    tables = (
+        Table(f"faces of {HEADLINE}, true label by row", ("", *LABELS), matrix),
+        Table("by the longer side of the box", ("faces", "count", *figures), lines),
+    )
+    return "\n\n".join(table.to_text() for table in tables)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,12 +133,11 @@ def main(argv: list[str] | None = None) -> int:
 
     def report() -> int:
         rows = read_faces(args.data, "val")
-        metadata = onnxruntime.InferenceSession(args.model).get_modelmeta().custom_metadata_map
-        if tuple(json.loads(metadata["labels"])) != LABELS:
-            parser.error(f"{args.model} has labels {metadata['labels']}, the data {LABELS}")
-        size = onnxruntime.InferenceSession(args.model).get_inputs()[0].shape[1]
-        crops = evaluation_crops(rows, size, float(metadata["margin"]))
-        print(format_report(args.model, rows, crops))
+        session = create_session(args.model.read_bytes(), args.model.name, "onnxruntime")
+        if tuple(json.loads(session.metadata["labels"])) != LABELS:
+            parser.error(f"{args.model} has labels {session.metadata['labels']}, the data {LABELS}")
+        size, margin = session.inputs[0].shape[1], float(session.metadata["margin"])
+        print(format_report(session, rows, evaluation_crops(rows, size, margin)))
         return 0
 
     return run_command(report)

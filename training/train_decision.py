@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mask_detector_ros.errors import ModelError
-from training.evaluate_mask_classifier import MIN_SIDE, evaluation_crops
+from mask_detector_ros.evaluation.group_figures import MIN_SIDE
+from training.evaluate_mask_classifier import evaluation_crops
 from training.mask_augmentation import WITHOUT_MASK
 from training.mask_data import LABELS_ONLY, read_faces
 from training.settings_file import read_settings

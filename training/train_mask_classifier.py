@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mask_detector_ros.inference import create_session
 from training.evaluate_mask_classifier import evaluation_crops, format_report
 from training.export_mask_classifier import export_classifier
 from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
@@ -77,7 +78,8 @@ def train(args: argparse.Namespace) -> None:
         print(f"wrote {args.output}")
     else:
         calibrate_and_export(network, trainer.logits(val_crops), val_rows, settings, args.output)
-    print(format_report(args.output, val_rows, val_crops))
+    session = create_session(args.output.read_bytes(), args.output.name, "onnxruntime")
+    print(format_report(session, val_rows, val_crops))
 
 
 def calibrate_and_export(
