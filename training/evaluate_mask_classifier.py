@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from mask_detector_ros.inference.base import Session
 from numpy.typing import NDArray
 
 from mask_detector_ros.cli.command import run_command
@@ -25,7 +24,9 @@ from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.evaluation.summary import HEADLINE, SIZES, in_range
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.inference import create_session
-from training.mask_data import LABELS, FaceRow, read_faces, read_image
+from mask_detector_ros.inference.session import Session
+from mask_detector_ros.sources import read_image
+from training.mask_data import LABELS, FaceRow, read_faces
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -84,18 +84,6 @@ def _parse(row: dict[str, str], folder: Path) -> FaceRow:
     )
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a photograph of the mask classifier's training data as (H, W, 3) uint8 BGR.
-
-    Raises:
-        SourceError: the file cannot be read as an image.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SourceError(f"{path} cannot be read as an image; fetch the data set again")
-    return np.asarray(image, np.uint8)
-
-
 @dataclass(frozen=True)
 class FacePatch:
     """A face of the training data with its surroundings, and its position in them.

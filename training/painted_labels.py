@@ -27,7 +27,8 @@ from torch.nn import functional
 
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.imaging.crops import crop_squares
-from training.mask_data import LABELS, read_image
+from mask_detector_ros.sources import read_image
+from training.mask_data import LABELS
 from training.mtcnn_augmentation import paint_masks
 from training.settings_file import read_settings
 from training.train_decision import SETTINGS_FILE, make_network, write_network

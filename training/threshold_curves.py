@@ -42,34 +42,25 @@ DEFAULTS = {parameter.name: parameter.default for parameter in DETECTOR_PARAMETE
 
 
 class CountingCascade:
-    """A cascade that counts the crops of its second and third stage."""
+    """A cascade that counts the crops of the stages after the first.
 
-    def __init__(self, cascade: Cascade) -> None:
+    Attributes:
+        crops: number of crops of each of these stages so far.
+    """
+
+    def __init__(self, cascade: Cascade | TwoStageCascade) -> None:
         self._cascade = cascade
-        self.crops = np.zeros(2, int)
+        self.crops = np.zeros(1 if isinstance(cascade, TwoStageCascade) else 2, int)
 
     def __call__(self, image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
-        first, second, third = settings.detection_thresholds
+        first, second, last = settings.detection_thresholds
         pyramid = ImagePyramid(image)
-        proposed = self._cascade.propose(pyramid, settings, first)
-        refined = self._cascade.refine(pyramid, proposed, second)
-        self.crops += (len(proposed), len(refined))
-        return self._cascade.decide(pyramid, refined, third)
-
-
-class CountingTwoStages:
-    """A two-stage cascade that counts the crops of its second stage."""
-
-    def __init__(self, cascade: TwoStageCascade) -> None:
-        self._cascade = cascade
-        self.crops = np.zeros(1, int)
-
-    def __call__(self, image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
-        first, _, last = settings.detection_thresholds
-        pyramid = ImagePyramid(image)
-        proposed = self._cascade.propose(pyramid, settings, first)
-        self.crops += len(proposed)
-        return self._cascade.decide(pyramid, proposed, last)
+        boxes = self._cascade.propose(pyramid, settings, first)
+        self.crops[0] += len(boxes)
+        if isinstance(self._cascade, Cascade):
+            boxes = self._cascade.refine(pyramid, boxes, second)
+            self.crops[1] += len(boxes)
+        return self._cascade.decide(pyramid, boxes, last)
 
 
 class PaperCascade(Cascade):
@@ -152,13 +143,11 @@ def print_curves(args: argparse.Namespace) -> int:
     return 0
 
 
-def _counting(
-    networks: Networks, suppression: str, search: str
-) -> CountingCascade | CountingTwoStages:
+def _counting(networks: Networks, suppression: str, search: str) -> CountingCascade:
     variant = networks.cascade
+    assert isinstance(variant, Cascade | TwoStageCascade)
     if isinstance(variant, TwoStageCascade):
-        return CountingTwoStages(variant)
-    assert isinstance(variant, Cascade)
+        return CountingCascade(variant)
     if suppression == "paper":
         variant = PaperCascade(variant)
     if search == "near":

@@ -21,9 +21,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mask_detector_ros.inference import create_session
+from mask_detector_ros.sources import read_image
 from training.evaluate_mask_classifier import evaluation_crops, format_report
 from training.export_mask_classifier import export_classifier
-from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces, read_image
+from training.mask_data import LABELS, FacePatch, FaceRow, cut_patch, read_faces
 from training.mask_network import MaskNetwork, fit_temperature
 from training.mask_teacher import Teacher, TeacherNetwork, export_teacher
 from training.mask_training_loop import Settings, Trainer

@@ -11,7 +11,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("onnx", reason="needs the extra `train`")
 
-from training.mask_data import LABELS, cut_patch, read_faces, read_image  # noqa: E402
+from mask_detector_ros.sources import read_image  # noqa: E402
+from training.mask_data import LABELS, cut_patch, read_faces  # noqa: E402
 from training.mask_training_loop import Settings, Trainer, draw_epoch, vary  # noqa: E402
 from training.settings_file import read_settings  # noqa: E402
 from training.train_mask_classifier import SETTINGS_FILE, main  # noqa: E402

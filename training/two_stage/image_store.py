@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
-from training.mask_data import read_image
+from mask_detector_ros.sources import read_image
 from training.mtcnn_augmentation import paint_masks
 from training.two_stage.photographs import Photograph
 

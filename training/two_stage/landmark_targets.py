@@ -21,8 +21,8 @@ from tqdm import tqdm
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.output_file import OutputFile
+from mask_detector_ros.sources import read_image
 from training.mask_augmentation import WITHOUT_MASK
-from training.mask_data import read_image
 from training.two_stage.photographs import Boxes, Photograph
 from training.two_stage.proposal_network import ProposalNetwork, decode_boxes, make_priors
 

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
 from mask_detector_ros.imaging.crops import crop_squares, square_slices  # noqa: E402
-from training.mask_data import read_image  # noqa: E402
+from mask_detector_ros.sources import read_image  # noqa: E402
 from training.two_stage.image_store import (  # noqa: E402
     NOTHING,
     cut_views,
