@@ -24,7 +24,7 @@ from mask_detector_ros.evaluation.dataset import read_dataset
 from mask_detector_ros.imaging.annotate import hide_faces
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.sources import read_image
-from training.rivals import YuNet
+from training.peer_detectors import YuNet
 
 WAYS = ("fill", "pixelate", "blur")
 MAX_RATIO = 2.0

@@ -47,18 +47,18 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.sources import read_image
-from training.rivals import RIVALS, Rival
+from training.peer_detectors import PEERS, PeerDetector
 
 TIMED_IMAGES, TIMED_SIZE = 40, (640, 480)
 
 Find = Callable[[NDArray[np.uint8]], Faces]
 
 
-class RivalLabels:
-    """The labels that a rival detector gives with its detections; it cannot label known boxes."""
+class PeerLabels:
+    """The labels that a peer gives with its detections; it cannot label known boxes."""
 
-    def __init__(self, rival: Rival) -> None:
-        self.label_names = rival.label_names
+    def __init__(self, peer: PeerDetector) -> None:
+        self.label_names = peer.label_names
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces, margin: float) -> Faces:
         if faces.label_names:
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--source", action="append", default=[])
     parser.add_argument("--iou", type=float, default=MIN_OVERLAP)
     parser.add_argument("--ours", action="append", metavar="DETECTOR_MODEL", default=[])
-    for name in RIVALS:
+    for name in PEERS:
         parser.add_argument(f"--{name}", type=Path, action="append", metavar="FILE", default=[])
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
@@ -121,20 +121,20 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
         times[model] = MaskDetector.load(threads=args.threads, detector_model=model)
     ours = next(iter(candidates.values()))
     shipped = Networks.load(default | {"detector_model": "mtcnn_masked"}, ["mask_classifier"])
-    for kind, load in RIVALS.items():
+    for kind, load in PEERS.items():
         for path in getattr(args, kind):
-            rival = load(path, args.threads)
+            peer = load(path, args.threads)
             name = f"{kind} {path.stem}"
-            labels: Any = {name: RivalLabels(rival)} if rival.label_names else shipped.classifiers
-            candidates[name] = replace(ours, cascade=rival, classifiers=labels)
-            times[name] = as_detector(rival, ours.settings)
+            labels: Any = {name: PeerLabels(peer)} if peer.label_names else shipped.classifiers
+            candidates[name] = replace(ours, cascade=peer, classifiers=labels)
+            times[name] = as_detector(peer, ours.settings)
     return candidates, times
 
 
-def as_detector(rival: Rival, settings: DetectionSettings) -> Find:
-    """A rival at a score threshold of 0.5, as it is timed."""
+def as_detector(peer: PeerDetector, settings: DetectionSettings) -> Find:
+    """A peer at a score threshold of 0.5, as it is timed."""
     chosen = replace(settings, detection_thresholds=(0.5, 0.5, 0.5))
-    return lambda image: rival(image, chosen)
+    return lambda image: peer(image, chosen)
 
 
 def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from constant_network import write_constants
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.sources.sample_scene import SampleScene
 from training import evaluate_rivals
-from training.rivals import Aizoo, Scrfd, UltraFace, YuNet
+from training.peer_detectors import Aizoo, Scrfd, UltraFace, YuNet
 
 SETTINGS = DetectionSettings(20, 0.709, (0.5, 0.5, 0.5), 0)
 POINTS = np.arange(10, dtype=np.float32)
@@ -20,7 +20,7 @@ POINTS = np.arange(10, dtype=np.float32)
 @pytest.fixture
 def network(tmp_path):
     """Writes an ONNX file that gives constants, whatever image it sees."""
-    return lambda shape, **outputs: write_constants(tmp_path / "rival.onnx", shape, **outputs)
+    return lambda shape, **outputs: write_constants(tmp_path / "peer.onnx", shape, **outputs)
 
 
 def lit(count, width, place, values):
@@ -39,8 +39,8 @@ def test_yunet_counts_from_the_cells_corner_and_multiplies_its_two_scores(networ
         outputs[f"obj_{stride}"] = lit(count, 1, 1, 1)
         outputs[f"bbox_{stride}"] = lit(count, 4, 1, [0.5, 0.25, np.log(2), 0])
         outputs[f"kps_{stride}"] = lit(count, 10, 1, POINTS)
-    rival = YuNet(network(("n", 3, "h", "w"), **outputs), threads=1)
-    faces = rival(np.zeros((60, 64, 3), np.uint8), SETTINGS)
+    peer = YuNet(network(("n", 3, "h", "w"), **outputs), threads=1)
+    faces = peer(np.zeros((60, 64, 3), np.uint8), SETTINGS)
     np.testing.assert_allclose(faces.boxes, [[8, -4, 40, 12]], atol=1e-4)
     np.testing.assert_allclose(faces.scores, [0.9], rtol=1e-6)
     np.testing.assert_allclose(faces.landmarks[0, 0], [16, 16])
@@ -52,9 +52,9 @@ def test_scrfd_gives_distances_from_two_anchors_a_cell_of_a_letterboxed_image(ne
     sides = [lit(n, 4, 5, [1, 2, 3, 4]) for n in cells.values()]
     points = [lit(n, 10, 5, POINTS) for n in cells.values()]
     outputs = {f"out{i}": value for i, value in enumerate([*scores, *sides, *points])}
-    rival = Scrfd(network((1, 3, 64, 64), **outputs), threads=1)
+    peer = Scrfd(network((1, 3, 64, 64), **outputs), threads=1)
     # Twice as large as the input: the fifth anchor is the second of the third cell of a row.
-    faces = rival(np.zeros((64, 128, 3), np.uint8), SETTINGS)
+    faces = peer(np.zeros((64, 128, 3), np.uint8), SETTINGS)
     box = np.array([32 - 16, 0 - 32, 32 + 48, 0 + 64])
     np.testing.assert_allclose(faces.boxes, [2 * box])
     np.testing.assert_allclose(faces.landmarks[0, 0], [64, 32])
@@ -63,8 +63,8 @@ def test_scrfd_gives_distances_from_two_anchors_a_cell_of_a_letterboxed_image(ne
 def test_ultraface_takes_the_better_of_its_two_kinds_of_face(network):
     scores = np.float32([[[0.9, 0.1, 0], [0.2, 0.3, 0.6]]])
     boxes = np.float32([[[0, 0, 1, 1], [0.25, 0.5, 0.5, 1]]])
-    rival = UltraFace(network((1, 3, 48, 64), scores=scores, boxes=boxes), threads=1)
-    faces = rival(np.zeros((100, 200, 3), np.uint8), SETTINGS)
+    peer = UltraFace(network((1, 3, 48, 64), scores=scores, boxes=boxes), threads=1)
+    faces = peer(np.zeros((100, 200, 3), np.uint8), SETTINGS)
     np.testing.assert_allclose(faces.boxes, [[50, 50, 100, 100]], rtol=1e-5)
     np.testing.assert_allclose(faces.scores, [0.6])
 
@@ -77,15 +77,15 @@ def test_aizoo_has_5972_anchors_and_labels_of_its_own(network, shape):
         "loc": lit(5972, 4, place, [0, 10, 0, 0]),
         "cls": lit(5972, 2, place, [0.2, 0.8]),
     }
-    rival = Aizoo(network(shape, **outputs), threads=1)
-    faces = rival(np.zeros((100, 100, 3), np.uint8), SETTINGS)
+    peer = Aizoo(network(shape, **outputs), threads=1)
+    faces = peer(np.zeros((100, 100, 3), np.uint8), SETTINGS)
     centre = np.array([0.5 / 17, 0.5 / 17 + 10 * 0.1 * 0.08])
     low, high = centre - 0.04, centre + 0.04
     np.testing.assert_allclose(faces.boxes, [100 * np.hstack([low, high])], rtol=1e-4)
     assert faces.labels == ["without_mask"]
 
 
-def test_the_table_has_ours_and_the_rival(network, tmp_path, capsys):
+def test_the_table_has_ours_and_the_peer(network, tmp_path, capsys):
     (tmp_path / "images").mkdir()
     image, truth = SampleScene(320, 240).render(0)
     cv2.imwrite(str(tmp_path / "images" / "0.png"), image)
@@ -98,12 +98,12 @@ def test_the_table_has_ours_and_the_rival(network, tmp_path, capsys):
     scores = np.tile(np.float32([0.1, 0.9]), (len(boxes), 1))
     path = network((1, 3, 48, 64), scores=scores[None], boxes=boxes[None].astype(np.float32))
     assert evaluate_rivals.main([str(tmp_path), "--ultraface", str(path)]) == 0
-    title, header, ours, rival = capsys.readouterr().out.splitlines()
+    title, header, ours, peer = capsys.readouterr().out.splitlines()
     assert "interleaved" in title
     assert header.startswith("detector")
     assert ours.startswith("mtcnn")
-    assert rival.startswith("ultraface rival")
-    assert "1.000 [1.000, 1.000]" in rival
+    assert peer.startswith("ultraface peer")
+    assert "1.000 [1.000, 1.000]" in peer
 
 
 def test_a_missing_file_or_folder_is_one_line(tmp_path, capsys):

@@ -27,16 +27,23 @@ MAX_CANDIDATES = 2000
 AIZOO_MAPS = {260: (33, 17, 9, 5, 3), 360: (45, 23, 12, 6, 4)}
 """Cells across each of AIZOO's feature maps, by the side of the input."""
 
+Decoded = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+"""(N, 4) boxes, (N,) scores, (N, 5, 2) landmarks and (N, K) probabilities, in input pixels."""
 
-class Rival(ABC):
+
+class PeerDetector(ABC):
     """Another project's detector; of the settings it uses only the last threshold.
 
     Attributes:
         label_names: the labels that it predicts; empty for a detector without labels.
+        overlap: threshold of the suppression.
+        color, mean, deviation: the network takes (pixel - mean) / deviation, in this order.
     """
 
     label_names: tuple[str, ...] = ()
     overlap: float
+    color = "RGB"
+    mean, deviation = 0.0, 1.0
 
     def __init__(self, path: Path, threads: int) -> None:
         try:
@@ -67,7 +74,13 @@ class Rival(ABC):
         )
 
     def _run(self, pixels: NDArray[np.uint8]) -> list[Array]:
-        values = self._normalise(pixels)[None]
+        ordered = pixels[..., ::-1] if self.color == "RGB" else pixels
+        values = ordered[None].astype(np.float32)
+        # It is timed: no needless pass over the pixels.
+        if self.mean:
+            values -= self.mean
+        if self.deviation != 1:
+            values /= self.deviation
         if not self._channels_last:
             values = values.transpose(0, 3, 1, 2)
         return list(self._session.run(**{self._input.name: np.ascontiguousarray(values)}).values())
@@ -88,29 +101,18 @@ class Rival(ABC):
         return canvas, np.array([size[0] / width, size[1] / height], np.float32)
 
     @abstractmethod
-    def _normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
-        """Normalise to (H, W, 3) float32 as the network expects."""
-
-    @abstractmethod
-    def _decode(
-        self, outputs: list[Array], size: tuple[int, int]
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Decode to (N, 4) boxes, (N,) scores, (N, 5, 2) landmarks and (N, K) probabilities, in
-        input pixels; `size` is (height, width) of the input."""
+    def _decode(self, outputs: list[Array], size: tuple[int, int]) -> Decoded:
+        """Decode the outputs for an input of `size`, (height, width)."""
 
 
-class YuNet(Rival):
+class YuNet(PeerDetector):
     """Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; the files
     `onnx/yunet_?_dynamic.onnx` of ShiqiYu/libfacedetection.train."""
 
     overlap = 0.45
+    color = "BGR"
 
-    def _normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
-        return pixels.astype(np.float32)
-
-    def _decode(
-        self, outputs: list[Array], size: tuple[int, int]
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _decode(self, outputs: list[Array], size: tuple[int, int]) -> Decoded:
         named = dict(zip((t.name for t in self._session.outputs), outputs, strict=True))
         parts = []
         for stride in STRIDES:
@@ -123,18 +125,14 @@ class YuNet(Rival):
         return _joined(parts)
 
 
-class Scrfd(Rival):
+class Scrfd(PeerDetector):
     """Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021,
     with landmarks (`*_kps`); its weights are for research only."""
 
     overlap = 0.4
+    mean, deviation = 127.5, 128.0
 
-    def _normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
-        return (pixels[..., ::-1].astype(np.float32) - 127.5) / 128
-
-    def _decode(
-        self, outputs: list[Array], size: tuple[int, int]
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _decode(self, outputs: list[Array], size: tuple[int, int]) -> Decoded:
         flat = [output.reshape(-1, output.shape[-1]) for output in outputs]
         by_width = {width: [o for o in flat if o.shape[1] == width] for width in (1, 4, 10)}
         parts = []
@@ -147,7 +145,7 @@ class Scrfd(Rival):
         return _joined(parts)
 
 
-class _Stretched(Rival):
+class _Stretched(PeerDetector):
     """A detector that stretches the image to its input size."""
 
     def _fit(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -161,13 +159,9 @@ class UltraFace(_Stretched):
     masked face) the higher of the two face scores counts."""
 
     overlap = 0.3
+    mean, deviation = 127.0, 128.0
 
-    def _normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
-        return (pixels[..., ::-1].astype(np.float32) - 127) / 128
-
-    def _decode(
-        self, outputs: list[Array], size: tuple[int, int]
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _decode(self, outputs: list[Array], size: tuple[int, int]) -> Decoded:
         boxes = next(output[0] for output in outputs if output.shape[-1] == 4)
         scores = next(output[0] for output in outputs if output.shape[-1] != 4)
         sides = np.tile([size[1], size[0]], 2).astype(np.float32)
@@ -184,13 +178,9 @@ class Aizoo(_Stretched):
     SIZES = ((0.04, 0.056), (0.08, 0.11), (0.16, 0.22), (0.32, 0.45), (0.64, 0.72))
     RATIOS = (0.62, 0.42)
     VARIANCES = (0.1, 0.1, 0.2, 0.2)
+    mean, deviation = 0.0, 255.0
 
-    def _normalise(self, pixels: NDArray[np.uint8]) -> FloatArray:
-        return pixels[..., ::-1].astype(np.float32) / 255
-
-    def _decode(
-        self, outputs: list[Array], size: tuple[int, int]
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _decode(self, outputs: list[Array], size: tuple[int, int]) -> Decoded:
         moves = next(output[0] for output in outputs if output.shape[-1] == 4) * self.VARIANCES
         classes = next(output[0] for output in outputs if output.shape[-1] == 2)
         centres, sides = self._anchors(size[0])
@@ -219,7 +209,7 @@ class Aizoo(_Stretched):
         return np.concatenate(centres), np.concatenate(sides)
 
 
-RIVALS: dict[str, type[Rival]] = {
+PEERS: dict[str, type[PeerDetector]] = {
     "yunet": YuNet,
     "scrfd": Scrfd,
     "ultraface": UltraFace,
@@ -238,8 +228,6 @@ def _none(count: int) -> FloatArray:
     return np.zeros((count, 5, 2), np.float32)
 
 
-def _joined(
-    parts: list[tuple[FloatArray, FloatArray, FloatArray]],
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _joined(parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> Decoded:
     boxes, scores, landmarks = (np.concatenate(part) for part in zip(*parts, strict=True))
     return boxes.astype(np.float32), scores, landmarks, np.zeros((len(boxes), 0), np.float32)
