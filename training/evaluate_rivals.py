@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_table(args: argparse.Namespace) -> int:
-    """Evaluate the rivals and print a row for each detector; return the exit code."""
+    """Evaluate the peers and print a row for each detector; return the exit code."""
     dataset = read_dataset(args.dataset, args.split, sources=args.source)
     candidates, times = load_candidates(args)
     images = [image for image in dataset.images if not image.is_whole_image]
@@ -111,7 +111,7 @@ def print_table(args: argparse.Namespace) -> int:
 
 
 def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
-    """Load the rivals to evaluate, and the detectors to time, by name."""
+    """Load the peers to evaluate, and the detectors to time, by name."""
     default = check_parameters(DETECTOR_PARAMETERS, {"threads": args.threads})
     candidates: dict[str, Networks] = {}
     times: dict[str, Find] = {}
@@ -138,7 +138,7 @@ def as_detector(peer: PeerDetector, settings: DetectionSettings) -> Find:
 
 
 def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
-    """Median milliseconds per frame of our detector and the rivals, interleaved on each
+    """Median milliseconds per frame of our detector and the peers, interleaved on each
     photograph."""
     step = max(1, len(images) // TIMED_IMAGES)
     spent: dict[str, list[float]] = {name: [] for name in candidates}
@@ -153,7 +153,7 @@ def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> d
 
 
 def table_row(name: str, milliseconds: float, summary: Summary) -> tuple[str, ...]:
-    """One line of the table that compares the rivals."""
+    """One line of the table that compares the peers."""
     point, (model,) = summary.at_precision.recall, summary.models.values()
     recalls = [str(point[label]) if point else "-" for label in ("any", *LABELS)]
     (average,) = (
