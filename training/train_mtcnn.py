@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.sources import read_image
-from training.checkpoints import read_settings, save_checkpoint
+from training.checkpoints import save_checkpoint
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
 from training.mask_data import read_faces
 from training.mtcnn_data import (
