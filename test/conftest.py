@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and detectors that many tests share."""
+"""Images and detectors that many tests share."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from mask_detector_ros.sources.sample_scene import scene
 
 
 def restore_signals():
-    """Processes that tests start must end on signals, though ours was told to ignore them.
+    """Processes that tests start must end on signals, even if this process ignores them.
 
     A shell has what it starts in the background ignore SIGINT, and nodes ignore both at their end.
     """
@@ -47,19 +47,20 @@ settings.load_profile("no deadline")
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """The user's cache is not for tests."""
+    """Tests do not use the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """`-n auto`: a process for each core that a container may use; none beside ours for one."""
+    """`-n auto`: one process per core that a container may use; none beside this one if there is
+    one core."""
     cores = min(usable_cores(), 8)
     return cores if cores > 1 else 0
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what runs nodes as processes: by the fixtures that start them."""
+    """Mark the tests that run nodes as processes, by the fixtures that start them."""
     for item in items:
         if {"graph", "rig"} & set(item.fixturenames) or item.path.parent.name == "launch":
             item.add_marker("graph")
@@ -72,7 +73,7 @@ def default_signals():
 
 @pytest.fixture(autouse=True)
 def default_log():
-    """A node of this process takes the library's log, which the next test wants for itself."""
+    """Restore the library's log, since a node in this process takes it over."""
     yield
     library = logging.getLogger("mask_detector_ros")
     library.handlers.clear()
@@ -90,7 +91,7 @@ def astronaut():
 
 @pytest.fixture(scope="session")
 def noise():
-    """A 160x120 picture without any face."""
+    """A 160x120 image without a face."""
     return np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
 
 
@@ -102,7 +103,7 @@ def cascade():
 
 @pytest.fixture(scope="session")
 def detector():
-    """The detector that a user gets, on one thread. Do not configure it: tests share it."""
+    """The default detector on one thread. Do not configure it: tests share it."""
     return MaskDetector.load(threads=1)
 
 
@@ -116,7 +117,7 @@ def astronaut_file(astronaut, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def walk(astronaut_file):
-    """Six pictures: a face that moves to the right, the fourth without one."""
+    """Six frames: a face that moves to the right; the fourth is without one."""
     face = cv2.imread(str(astronaut_file))
     moved = [np.roll(face, 4 * i, axis=1) for i in range(6)]
     moved[3] = np.zeros_like(face)
@@ -125,7 +126,7 @@ def walk(astronaut_file):
 
 @pytest.fixture
 def bare_gpu(tmp_path, monkeypatch):
-    """The stand-in, not yet installed."""
+    """The stand-in of a GPU, not yet installed."""
     folder = tmp_path / "gpu"
     folder.mkdir()
     gpu = FakeGpu(folder, monkeypatch)
@@ -135,14 +136,14 @@ def bare_gpu(tmp_path, monkeypatch):
 
 @pytest.fixture
 def gpu(bare_gpu):
-    """An Orin with TensorRT 10.3."""
+    """A simulated Orin with TensorRT 10.3."""
     bare_gpu.install()
     return bare_gpu
 
 
 @pytest.fixture(params=[version for version in VERSIONS if version != "10.13.3"])
 def any_gpu(request, bare_gpu):
-    """The same with each TensorRT that the code tells from the others."""
+    """A simulated GPU with each TensorRT that the code distinguishes."""
     bare_gpu.install(request.param)
     bare_gpu.version = request.param
     return bare_gpu

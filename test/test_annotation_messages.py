@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a viewer is told to draw over an image."""
+"""The annotations that a viewer draws over an image."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading in the background: a state, a result that is handed out once, an end on request."""
+"""Loading in the background: a state, a result that is returned once, cancellation."""
 
 import threading
 

@@ -30,7 +30,7 @@ def color_network(
     without="",
     **metadata,
 ):
-    """A network that says of which colour a crop has most, fed in the given way."""
+    """A network that names the dominant colour of a crop, fed in the given way."""
     shape = [batch, SIDE, SIDE, 3] if layout == "NHWC" else [batch, 3, SIDE, SIDE]
     axes = [1, 2] if layout == "NHWC" else [2, 3]
     # Undoes what the metadata promise of the input, so that all forms compute the same.

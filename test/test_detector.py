@@ -157,7 +157,7 @@ def test_a_stream_without_tracking_is_the_detector(detector, astronaut):
 
 
 def shifted(picture, pixels):
-    """The picture moved to the right, black behind it."""
+    """The image moved to the right, black behind it."""
     return np.pad(picture, ((0, 0), (pixels, 0), (0, 0)))[:, : picture.shape[1]]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who serves: with `auto` the server while it answers in time, and this machine otherwise."""
+"""Which networks run: with `auto` the server's while it answers in time, otherwise this
+machine's."""
 
 import os
 import time
@@ -47,7 +48,7 @@ def server():
 
 
 class Robot:
-    """Processes one frame after the other, and notes how long each took."""
+    """Processes one frame after the other, and records the time of each."""
 
     def __init__(self, detector, image):
         self._detector, self._image = detector, image

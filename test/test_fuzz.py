@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fuzzing found once, it does not find again; and a moment of it."""
+"""Earlier findings of fuzzing stay fixed, and each target is fuzzed for a moment."""
 
 from __future__ import annotations
 

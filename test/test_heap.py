@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Freed memory goes back to the system when large images are over."""
+"""Freed memory returns to the system after large images."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a label means is told by its name, in many languages, or by the model's metadata."""
+"""The role of a label is guessed from its name, in many languages, or read from the metadata."""
 
 import pytest
 

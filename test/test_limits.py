@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of limits says what the code does, and each limit has a test that breaks it."""
+"""The page of limits matches the code, and each limit has a test that exceeds it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model files of the package, and what happens to wrong ones."""
+"""The model files of the package, and the errors for wrong ones."""
 
 import shutil
 from dataclasses import replace
@@ -19,7 +19,7 @@ STAGES = ("pnet", "rnet", "onet")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A copy of the models folder, which the package takes for its own."""
+    """A copy of the models folder that the package uses as its own."""
     copy = shutil.copytree(SHIPPED, tmp_path / "models")
     monkeypatch.setattr(models, "models_directory", lambda: copy)
     return copy

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the package says about itself is true: its dependencies, its version, its layers."""
+"""The package's statements about itself are true: dependencies, version, layers."""
 
 import ast
 import os
@@ -177,7 +177,7 @@ def test_no_message_has_pip_install_a_package_that_no_registry_holds(file: Path)
 
 @pytest.mark.parametrize("entry", ["cli", "ros"])
 def test_commands_and_nodes_start_no_threads_that_they_do_not_need(entry: str) -> None:
-    """NumPy's and SciPy's libraries start one for each processor."""
+    """The libraries of NumPy and SciPy start one thread per processor."""
     if entry == "ros":
         pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
     program = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rays and positions, against scenes whose answers are known."""
+"""Rays and positions, compared with scenes whose answers are known."""
 
 from __future__ import annotations
 
@@ -158,7 +158,8 @@ def test_without_depth_the_place_is_on_the_ray_and_unsure_along_it() -> None:
     ],
 )
 def test_a_calibration_that_gives_no_positions_is_told(change: dict[str, Any]) -> None:
-    """Non-finite positions were published, and a wrong number of coefficients cost the frame."""
+    """Once, non-finite positions were published, and a wrong number of coefficients cost the
+    frame."""
     with pytest.raises(ImageError, match="camera_info"):
         locate(FACE, CameraModel(info(**change), *SIZE), SIZE)
 

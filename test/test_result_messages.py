@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces become messages that carry every number they have."""
+"""The messages of faces contain every number of the faces."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_summary_counts_every_label_and_tells_where_the_time_went():
 
 @pytest.mark.parametrize("latency", [-1, 10**30, -(10**30)])
 def test_a_latency_against_another_clock_still_fits_its_message(latency):
-    """Given a stamp of the future, or of a clock that began elsewhere."""
+    """Given a stamp in the future, or of a clock with another origin."""
     summary = RESULTS.summary(two_faces(), {}, HEADER, {"transport": latency})
     assert (summary.latency.sec < 0) == (latency < 0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make setup` in broken surroundings: one line that says what to do, and no traceback."""
+"""`make setup` in broken surroundings: one line with the remedy, and no traceback."""
 
 import ast
 import os

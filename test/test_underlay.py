@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages we build where no ROS has them must be upstream's, as far as the wire can tell."""
+"""Messages that we build where ROS lacks them are upstream's, as far as DDS can tell."""
 
 import json
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a bag of images to a bag of what is seen in them."""
+"""Process a bag of images to a bag of detections."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def process(path, output, detector, **changes):
 
 
 def read(path):
-    """(topic, time, bytes) of every message."""
+    """Read (topic, time, bytes) of every message."""
     with AnyReader([path]) as reader:
         return [(c.topic, time, bytes(data)) for c, time, data in reader.messages()]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged bags are read as far as they go, and say where they are damaged."""
+"""Damaged bags are read as far as possible, and the damage is reported."""
 
 import os
 import random

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was seen once is recalled to the last digit."""
+"""The journal returns recorded faces exactly."""
 
 import numpy as np
 import pytest

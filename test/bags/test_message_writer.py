@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages of a bag are those that the node publishes."""
+"""The messages in a bag equal those that the node publishes."""
 
 import numpy as np
 import pytest

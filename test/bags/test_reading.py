@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of every format, told by their content."""
+"""Bags of every format are recognised by their content."""
 
 import shutil
 import sqlite3
@@ -149,7 +149,7 @@ def test_a_file_compressed_by_itself_is_read(tmp_path, kind):
 
 
 def test_a_file_compressed_in_several_frames_is_read(tmp_path):
-    """As `pzstd` does: each frame follows one that holds only its size."""
+    """`pzstd` writes such files: a frame with only the size precedes each data frame."""
     content = storage_file(make_bag(tmp_path / "in", "mcap", IMAGES)).read_bytes()
     packed = tmp_path / "x.mcap.zstd"
     with packed.open("wb") as file:
@@ -183,7 +183,7 @@ def _top_records(content):
 
 
 def _last_message(content):
-    """The last message of a file, with its record's head."""
+    """Find the last message of a file, with its record's header."""
     for opcode, place in _top_records(content):
         if opcode == 0x06:
             start, (size,) = place + 49, struct.unpack_from("<Q", content, place + 41)

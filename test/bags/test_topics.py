@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a bag are processed, and where their results go."""
+"""The choice of a bag's topics, and the names of their results."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of engine builds: kept as they come, and not measured twice."""
+"""Engine builds are recorded as they finish, and not measured twice."""
 
 import json
 
@@ -13,7 +13,7 @@ DONE = {"bytes": 2_500_000, "seconds": 1.5}
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
-    """Run the command on one small file for two targets; gives what it built, and the rows."""
+    """Run the command on one small file for two targets; return its builds and the rows."""
     model = tmp_path / "net.onnx"
     model.write_bytes(b"a network")
     jobs = [("net", model, "fp32")]

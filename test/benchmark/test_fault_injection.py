@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A shortage at any call of a frame or of a start is a clean error, and the next one works."""
+"""A shortage at any call of a frame or a start is a clean error, and the next attempt works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ MAKERS = pytest.mark.parametrize("make", SHORTAGES.values(), ids=SHORTAGES)
 
 
 def is_clean(error: Exception | None, injected: Exception) -> bool:
-    """Whether a run ended well, with the shortage itself, or with an error of this package."""
+    """Whether a run succeeded, failed with the shortage itself, or failed with an error of this
+    package."""
     expected = (MaskDetectorError, type(injected))
     return error is None or isinstance(error, expected)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fleet check measures what happened, and its slow network is slow."""
+"""The fleet check measures correctly, and its slow network is slow."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from benchmark.fleet.slow_network import Proxy
 
 
 class Recorded:
-    """Robots of which only the results are left."""
+    """Robots of which only recorded results exist."""
 
     def __init__(self, *groups):
         self._groups = groups
@@ -54,7 +54,7 @@ def test_a_fault_is_in_its_line():
 
 @pytest.fixture
 def echo():
-    """The address of a server that sends back what it gets."""
+    """Start an echo server; return its address."""
 
     def serve():
         with suppress(OSError):

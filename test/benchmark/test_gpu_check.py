@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make gpu-check runs through on a GPU that is not there, and finds what is wrong with one."""
+"""make gpu-check runs to the end on a simulated GPU, and detects its faults."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ from mask_detector_ros.speed import throughput
 
 @pytest.fixture
 def own_models(tmp_path, monkeypatch):
-    """The models as they are now: on a starved machine a run takes many minutes and reads them
-    again and again, and a checkout may change meanwhile."""
+    """A fixed copy of the models: on a busy machine a run takes many minutes and reads them
+    repeatedly, and a checkout may change meanwhile."""
     copy = shutil.copytree(models.models_directory(), tmp_path / "models")
     monkeypatch.setattr(models, "models_directory", lambda: copy)
     monkeypatch.setattr(models, "read_manifest", models.read_manifest.__wrapped__)
@@ -26,8 +26,8 @@ def own_models(tmp_path, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Few batch sizes, and no whole cascade: on a CPU it takes a minute; test_two_stage_graph.py
-    and test_cascade_graph.py run small ones."""
+    """Check few batch sizes, and no whole cascade: on a CPU it takes a minute;
+    test_two_stage_graph.py and test_three_stage_graph.py run small ones."""
     monkeypatch.setattr(gpu_networks, "BATCHES", (1, 3, 8))
     for name in ("BUFFERS", "REPLAYS"):
         monkeypatch.setattr(gpu_wrapper, name, 10)

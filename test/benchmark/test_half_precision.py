@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison of float16 with float32: it rounds, and says what that does."""
+"""The comparison of float16 with float32: rounding, and its effect."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hidden face counts as found where something of its size is found in it."""
+"""A hidden face counts as found if a detection of similar size contains its centre."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NODE_PARTS = ("wait", "inference")
 
 @st.composite
 def journeys(draw):
-    """(stamps, when their detections came, what the node says of each)."""
+    """Return stamps, the times when their detections arrived, and the node's latency parts."""
     stamps = sorted(draw(st.sets(st.integers(10**18, 10**18 + 10**12), max_size=20)))
     arrived = draw(st.lists(st.sampled_from(stamps), unique=True)) if stamps else []
     span = st.integers(0, 10**9)
@@ -70,7 +70,7 @@ def test_of_nothing_there_are_no_percentiles():
 
 @pytest.mark.parametrize("slope", [0.0, 60.0, -30.0])
 def test_a_latency_that_grows_shows(slope):
-    """Given a minute of images at 10 Hz; slope in milliseconds a minute."""
+    """Given a minute of images at 10 Hz; the slope is in milliseconds per minute."""
     stamps = [10**18 + i * 100 * MS for i in range(600)]
     received = {s: s + round((40 + slope * i / 600) * MS) for i, s in enumerate(stamps)}
     frames = match_frames(stamps, received, {})

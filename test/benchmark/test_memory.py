@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the memory benchmark reads and concludes."""
+"""The memory benchmark reads and evaluates samples correctly."""
 
 import pytest
 

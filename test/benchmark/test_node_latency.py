@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The latency measurement on a real graph: everything comes back, and adds up."""
+"""The latency measurement on a real graph: every image has a result, and the parts add up."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The measurement of what a server adds to a frame."""
+"""The measurement of a server's overhead per frame."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single faults of the soak, a little of each: the node answers afterwards."""
+"""After each fault of the soak test, in a short form, the node responds."""
 
 from __future__ import annotations
 

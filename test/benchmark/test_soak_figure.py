@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figure of a soak."""
+"""The figure of a soak test."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input of the commands."""
+"""Inputs for the commands."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def video(tmp_path, astronaut_file):
-    """Four frames: the face, twice nothing, the face."""
+    """Four frames: a face, twice nothing, the face again."""
     face = cv2.imread(str(astronaut_file))
     writer = cv2.VideoWriter(
         str(tmp_path / "in.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (256, 256)
@@ -21,7 +21,7 @@ def video(tmp_path, astronaut_file):
 
 @pytest.fixture
 def folder(tmp_path, astronaut_file):
-    """Two good pictures, one damaged one, and a file that is no picture."""
+    """Two good images, a damaged one, and a file that is not an image."""
     folder = tmp_path / "pictures of März"
     folder.mkdir()
     (folder / "1 face ü.png").write_bytes(astronaut_file.read_bytes())

@@ -13,7 +13,7 @@ from mask_detector_ros.cli.benchmark import listed, number, read_size
 
 
 def leave(arguments, capsys):
-    """Run the command where it ends by itself; its exit code and what it wrote to stderr."""
+    """Run a command that exits by itself; return its exit code and stderr."""
     with pytest.raises(SystemExit) as exit_:
         main(["benchmark", *arguments])
     return exit_.value.code, capsys.readouterr().err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How every command line refuses, fails and ends."""
+"""How every command line reports wrong use, fails and ends."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_escape_sequences_do_not_reach_the_terminal(capsys: pytest.CaptureFixtur
 
 
 def test_an_interrupt_while_modules_are_imported_is_no_traceback() -> None:
-    """A signal as soon as the first module of NumPy is imported."""
+    """Send a signal as soon as the first module of NumPy is imported."""
     code = (
         "import os, signal, sys\n"
         "class Interrupt:\n"

@@ -21,7 +21,7 @@ HEADER = ("file", "xmin", "ymin", "xmax", "ymax", "label", "source", "split", "s
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """Three pictures of the sample scene with their truth; two are val, one is train."""
+    """Three frames of the sample scene with their ground truth; two are val, one is train."""
     folder = tmp_path_factory.mktemp("data") / "scene"
     (folder / "images").mkdir(parents=True)
     with (folder / "labels.csv").open("w", newline="") as file:
@@ -37,7 +37,7 @@ def scene(tmp_path_factory):
 
 @pytest.fixture
 def flawed(scene, tmp_path):
-    """The scene with two bad rows at its end."""
+    """The scene with two bad rows at the end."""
     folder = tmp_path / "flawed"
     shutil.copytree(scene, folder)
     with (folder / "labels.csv").open("a") as file:
@@ -46,7 +46,7 @@ def flawed(scene, tmp_path):
 
 
 def run(*arguments):
-    """The command in a process of its own, as a user runs it."""
+    """Run the command in a separate process, as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "mask_detector_ros.cli", "evaluate", *map(str, arguments), *FAST],
         capture_output=True,

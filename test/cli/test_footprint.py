@@ -45,7 +45,7 @@ _LOCAL_SOCKET = re.compile(r"^((socket|connect)\(.*AF_(UNIX|NETLINK))")
 
 
 def make_inputs(folder: Path, astronaut: Path) -> dict[str, Path]:
-    """One input of each kind."""
+    """Make one input of each kind."""
     inputs = {"image": folder / "in.png", "video": folder / "in.mp4", "dataset": folder / "data"}
     face = cv2.imread(str(astronaut))
     cv2.imwrite(str(inputs["image"]), face)
@@ -66,7 +66,7 @@ def make_inputs(folder: Path, astronaut: Path) -> dict[str, Path]:
 
 
 def traced(line: list[str], home: Path, folder: Path) -> list[str]:
-    """The system calls of the command and its children that succeeded, without reads."""
+    """Trace the successful system calls of the command and its children, without reads."""
     if shutil.which("strace") is None or subprocess.run(["strace", "true"]).returncode:
         pytest.skip("strace is not installed or may not trace")
     log = folder / "calls"

@@ -42,7 +42,7 @@ def test_annotated_pictures_have_the_size_of_their_originals_and_show_the_face(f
 
 
 def test_a_name_that_is_not_utf8_is_valid_json_and_can_be_given_again(tmp_path, astronaut_file):
-    """Latin-1, as old archives and cameras write it."""
+    """Latin-1, as in old archives and cameras."""
     strange = os.fsencode(tmp_path) + b"/M\xe4rz.png"
     with open(strange, "wb") as file:
         file.write(astronaut_file.read_bytes())
@@ -114,7 +114,7 @@ def test_subfolders_are_counted_and_read_on_request(tmp_path, astronaut_file, ca
 
 
 def test_no_face_is_left_out_of_a_file_unless_asked_for(tmp_path, astronaut_file, capsys):
-    """A photograph of more than a hundred people."""
+    """Given a photograph of more than a hundred people."""
     face = cv2.resize(cv2.imread(str(astronaut_file)), (96, 96))
     cv2.imwrite(str(tmp_path / "crowd.png"), np.tile(face, (10, 12, 1)))
     command = ["image", str(tmp_path / "crowd.png"), "--json", "--min-face-size", "30"]

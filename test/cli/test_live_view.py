@@ -22,7 +22,7 @@ TIMEOUT = 150
 
 
 def listening_addresses(port):
-    """The local addresses that listen at a port, in the kernel's hexadecimal."""
+    """The local addresses on which a port is open, in the kernel's hexadecimal."""
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     places = [row[1].split(":") for row in rows if row[3] == "0A"]
     return {address for address, number in places if int(number, 16) == port}
@@ -35,7 +35,7 @@ def count_pixels(png, color):
 
 @pytest.fixture
 def viewed_scene():
-    """The sample scene with its live view: the process and the page's address."""
+    """Run the sample scene with its live view; return the process and the page's address."""
     pytest.importorskip("rerun", reason="needs the viewer: pip install rerun-sdk")
     command = [sys.executable, "-m", "mask_detector_ros", "video", "sample", "--view"]
     process = subprocess.Popen(

@@ -14,7 +14,7 @@ COMMANDS = ("image", "video", "models", "evaluate", "benchmark")
 
 
 def leave(arguments, capsys):
-    """Run the command where it ends by itself; its exit code and both outputs."""
+    """Run a command that exits by itself; return its exit code and both outputs."""
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     return exit_.value.code, *capsys.readouterr()
@@ -128,7 +128,7 @@ def test_a_completion_script_knows_the_options(shell, capsys):
 
 
 def test_to_label_one_image_nothing_is_imported_that_it_does_not_need(astronaut_file):
-    """No evaluation, no plots, no bags, no multiprocessing, no ROS."""
+    """It needs no evaluation, plots, bags, multiprocessing or ROS."""
     code = (
         "import sys; from mask_detector_ros.cli import main;"
         f" code = main(['image', {str(astronaut_file)!r}, '--threads', '1']);"

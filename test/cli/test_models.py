@@ -18,14 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the package with its models, to damage."""
+    """A copy of the package with its models, which tests may damage."""
     for folder in ("mask_detector_ros", "models"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
 
 def run(folder, *arguments):
-    """The command of the package in `folder`."""
+    """Run the command of the package in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "mask_detector_ros.cli", "models", *arguments],
         cwd=folder,

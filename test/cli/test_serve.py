@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector serve` says in one line what keeps it from serving."""
+"""`mask-detector serve` says in one line why it cannot serve."""
 
 import socket
 
@@ -14,7 +14,7 @@ from mask_detector_ros.serving import triton_environment, triton_server
 
 @pytest.fixture
 def triton(monkeypatch):
-    """What comes after Triton was found, and before it starts."""
+    """Triton is found, and starting it is recorded instead."""
     files = (None, None, None, None, None, "")
     found = triton_environment.TritonFiles(*files)
     monkeypatch.setattr(triton_environment, "find_triton", lambda: found)
@@ -88,7 +88,7 @@ def test_a_port_in_use_is_named(capsys):
 def test_a_gpu_has_two_instances_and_a_cpu_one_for_each_core(
     capsys, triton, monkeypatch, state, instances
 ):
-    """The server is not started: what it would be told is an error here."""
+    """The server is not started: its options are the error here."""
 
     def start(options, *_):
         raise ParameterError(f"{options.instances} instances, {options.queue_size} wait")

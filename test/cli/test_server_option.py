@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--server`: the commands print through a server what they print without one."""
+"""`--server`: the commands print the same with a server as without one."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def server():
 
 @pytest.fixture
 def run(server, capsys):
-    """What a command prints through the server and without one."""
+    """Run a command with the server and without one; return both outputs."""
 
     def run(*arguments):
         printed = []

@@ -143,7 +143,7 @@ def test_a_file_that_was_interrupted_says_so_by_its_exit_code(tmp_path, astronau
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_file_that_was_cut_off_is_told_by_exit_code_and_count(suffix, tmp_path, capsys):
-    """An mp4 with its index at the front, as the web has them."""
+    """Given an mp4 with its index at the front, as on the web."""
     av = pytest.importorskip("av", reason="needs PyAV: pip install av")
     path = tmp_path / f"in{suffix}"
     options = {"movflags": "+faststart"} if suffix == ".mp4" else {}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where `mask-detector video` writes: it replaces no input, and no other file unasked."""
+"""Where `mask-detector video` writes: it never replaces an input, or another file without being
+asked."""
 
 import os
 

@@ -17,12 +17,12 @@ from mask_detector_ros.cli import main
 
 
 def numbered(number):
-    """An image whose brightness says which frame it is, of 250."""
+    """An image whose brightness encodes its frame number, out of 250."""
     return np.full((48, 64, 3), number, np.uint8)
 
 
 def test_of_a_live_source_the_newest_frame_is_taken(tmp_path):
-    """The detector gets frames of 120 Hz, more than it and the encoder can take."""
+    """Frames come at 120 Hz, more than detector and encoder can process."""
     large = np.zeros((720, 1280, 3), np.uint8)
     with NetworkCamera(image=lambda number: large, rate=120) as camera:
         begin = time.monotonic()
@@ -96,7 +96,7 @@ SECRET_URLS = [
     ],
 )
 def test_no_password_is_ever_printed(arguments, capfd, monkeypatch):
-    """Nor by FFmpeg, which writes past Python's standard error."""
+    """FFmpeg, which writes past Python's standard error, does not print it either."""
     monkeypatch.setattr(sys, "argv", ["mask-detector", "video", *reversed(arguments), *FAST])
     try:
         code = main()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the views of config/ show exists: topics of the node, fields of its messages."""
+"""The views in config/ show only topics of the node and fields of its messages."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A converter for ONNX files that are made in the test."""
+"""Convert ONNX files that a test makes."""
 
 import pytest
 
 
 @pytest.fixture
 def convert(tmp_path, capsys):
-    """Save a network, convert it, and give the exit code, what was said, and the result."""
+    """Save a network and convert it; return the exit code, the messages and the result."""
 
     onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
     from convert_to_trt.keras_to_onnx import main

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network in the format of Keras 1, and what its layers compute: runs in .venv/convert."""
+"""A network in the format of Keras 1, and the results of its layers: runs in .venv/convert."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def write_keras1(path: Path) -> None:
 
 
 def keras1_probabilities(path: Path) -> np.ndarray:
-    """What the layers of KERAS1_LAYERS compute of one fixed crop, written out."""
+    """Compute the layers of KERAS1_LAYERS for one fixed crop in plain NumPy."""
     with h5py.File(path) as file:
         w = {name: part[name][()] for part in file["model_weights"].values() for name in part}
     crop = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), np.uint8)

@@ -29,7 +29,7 @@ from convert_to_trt.keras_to_onnx import main
 
 
 def classifier(library, last="softmax", units=2, extra=(), side=SIDE):
-    """A network with batch normalisation that is not the identity, in Keras 2 or 3."""
+    """A network whose batch normalisation is not the identity, in Keras 2 or 3."""
     library.utils.set_random_seed(0)
     layers = library.layers
     model = library.Sequential(
@@ -101,7 +101,7 @@ def write_python_saved_model(path: Path) -> None:
 
 
 def write_other_containers(folder: Path, model) -> None:
-    """The network as TensorFlow Lite, as JSON with weights, for the browser, and in zips."""
+    """Write the network as TensorFlow Lite, as JSON with weights, as TensorFlow.js, and in zips."""
     (folder / "apart").mkdir()
     (folder / "apart" / "mask.json").write_text(model.to_json())
     model.save_weights(folder / "apart" / "mask.h5")
@@ -127,7 +127,7 @@ def quantise(model, element) -> bytes:
 
 
 def write_browser_model(folder: Path, model) -> None:
-    """As tensorflowjs writes it, with the weights in two shards and one of them quantised."""
+    """Write the network as tensorflowjs does, with weights in two shards, one of them quantised."""
     folder.mkdir()
     entries, content = [], b""
     for variable in model.weights:
@@ -188,7 +188,8 @@ def write_faults(folder: Path) -> None:
 
 
 def write_shapes_and_types(folder: Path) -> None:
-    """A rectangle, an alpha channel, half precision, and a logit that lies between 0 and 1."""
+    """Write networks with a rectangle, an alpha channel, half precision, and a logit between 0 and
+    1."""
     layers = tf_keras.layers
     for name, shape in (("rectangle.h5", (12, SIDE, 3)), ("alpha.h5", (SIDE, SIDE, 4))):
         body = [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2, "softmax")]
@@ -200,7 +201,7 @@ def write_shapes_and_types(folder: Path) -> None:
 
 
 def write_lite_faults(folder: Path) -> None:
-    """A TensorFlow Lite file with labels in it, and one that writes a file."""
+    """Write a TensorFlow Lite file that contains labels, and one that writes a file."""
     labelled = folder / "labelled.tflite"
     shutil.copyfile(folder / "float.tflite", labelled)
     with zipfile.ZipFile(labelled, "a") as archive:
@@ -223,7 +224,7 @@ def write_lite_faults(folder: Path) -> None:
 
 
 def write_phase_graph(path: Path) -> None:
-    """A frozen graph of TensorFlow 1 that asks whether it is being trained."""
+    """Write a frozen graph of TensorFlow 1 with a placeholder for the learning phase."""
     chance = np.random.default_rng(0)
     with tf.Graph().as_default() as graph:
         images = tf.compat.v1.placeholder(tf.float32, [None, SIDE, SIDE, 3], "image")
@@ -236,7 +237,7 @@ def write_phase_graph(path: Path) -> None:
 
 
 def write_reaching_graphs(folder: Path) -> None:
-    """Graphs that would write a file beside what they compute."""
+    """Write graphs that would also write a file."""
     with tf.Graph().as_default() as graph:
         images = tf.compat.v1.placeholder(tf.float32, [None, SIDE, SIDE, 3], "image")
         rows = tf.nn.softmax(tf.reduce_mean(images, [1, 2])[:, :2], name="rows")

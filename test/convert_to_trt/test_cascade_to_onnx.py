@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole cascade as one network: made, compared, run by the detector, refused where wrong."""
+"""The whole cascade as one network: made, compared, run by the detector, rejected if wrong."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ SMALL = ("--detector-model", "mtcnn_masked", *SIZE, "--decide-slots", "24", *SLO
 
 
 def float_classifier(layout, side=32):
-    """Float input in RGB, a mean over pixels, two probabilities."""
+    """A classifier with float input in RGB: the mean over pixels gives two probabilities."""
     chance = np.random.default_rng(0)
     kernel = chance.normal(0, 3, (2, 3, 1, 1)).astype(np.float32)
     nodes = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels and preprocessing, from options, presets and what the file says itself."""
+"""Labels and preprocessing from options, presets and the file's metadata."""
 
 import argparse
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The difference between an original and its conversion is measured, and a large one refused."""
+"""The difference between an original and its conversion is measured, and a large one rejected."""
 
 import numpy as np
 import pytest

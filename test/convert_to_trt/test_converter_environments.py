@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment of the converters is made once, and its lack is said in one line."""
+"""The converters' environment is made once, and a missing one is reported in one line."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cascade's steps on boxes do in a graph what the functions of the library do."""
+"""The cascade's ONNX nodes for boxes compute the same as the library's functions."""
 
 import numpy as np
 import pytest

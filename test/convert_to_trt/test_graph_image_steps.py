@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cascade's steps on pixels do in a graph what the functions of the library do."""
+"""The cascade's ONNX nodes for images compute the same as the library's functions."""
 
 import cv2
 import numpy as np

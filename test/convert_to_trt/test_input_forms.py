@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node gives square colour crops; networks that take something else get it in the graph."""
+"""The node gives square colour crops; the graph converts them for networks that take other
+input."""
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ SIZES = {"wide": (12, 20), "tall": (20, 12)}
 
 
 def seeing_places(height, width, channels, nchw, element=TensorProto.FLOAT):
-    """Softmax of a weighted sum of all pixels, so that every place and channel matters."""
+    """A softmax of a weighted sum of all pixels, so that every position and channel matters."""
     shape = ["n", channels, height, width] if nchw else ["n", height, width, channels]
     count = height * width * channels
     weights = np.random.default_rng(3).normal(size=(count, 2)).astype(np.float32) / count**0.5

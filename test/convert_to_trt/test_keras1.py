@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of Keras 1 in the words of Keras 2."""
+"""Layers of Keras 1 are translated to Keras 2."""
 
 import pytest
 

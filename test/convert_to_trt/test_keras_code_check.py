@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An architecture of Keras may hold only objects that compute."""
+"""A Keras architecture may contain only objects that compute."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras, SavedModel and frozen graphs become ONNX; runs in the environment of the converters."""
+"""Keras models, SavedModels and frozen graphs become ONNX, in the converters' environment."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def python_variables() -> dict[str, str]:
 
 
 def run_command(*words) -> subprocess.CompletedProcess[str]:
-    """The command of this environment, which changes into the other one."""
+    """Run the command in this environment, which changes into the converters' one."""
     return subprocess.run(
         [sys.executable, "-m", "convert_to_trt.keras_to_onnx", *map(str, words)],
         cwd=converter_environments.REPOSITORY,
@@ -121,7 +121,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(folder):
-    """The command's answers to all jobs; one process, for TensorFlow takes long to start."""
+    """The command's results for all jobs, from one process, since TensorFlow starts slowly."""
     wanted = [(name,) for name in CONVERTED.values()]
     wanted += [*WITH_OPTIONS.values(), *((name,) for name in QUANTISED), ("browser/model.json",)]
     wanted += [("half.h5",)]
@@ -139,7 +139,7 @@ def answers(folder):
 
 
 def classify(path: Path) -> np.ndarray:
-    """Probabilities of one fixed crop, as the node would get them."""
+    """Classify one fixed crop as the node does."""
     crop = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     faces = Faces([[0, 0, SIDE, SIDE]], [1], np.zeros((1, 5, 2)))
     return Classifier(create_session(path.read_bytes(), path.name))(crop, faces).probabilities
@@ -212,7 +212,7 @@ def test_a_zip_of_teachable_machine_needs_no_option(answers, folder, tmp_path):
 
 
 def test_a_network_of_keras_1_computes_what_keras_1_computed(answers, folder):
-    """Parity cannot see this: there the original is what the translated layers compute."""
+    """The parity check cannot detect this: its original is the translated network."""
     assert answers
     expected = json.loads((folder / "keras1_expected.json").read_text())
     np.testing.assert_allclose(classify(output(folder, "keras1.h5"))[0], expected, atol=1e-5)

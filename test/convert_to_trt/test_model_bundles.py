@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels and models are found where people have them: beside the model, and in zips."""
+"""Labels and models are found where people keep them: beside the model, and in zips."""
 
 import json
 import zipfile

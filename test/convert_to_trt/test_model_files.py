@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model's kind is told by its content."""
+"""A model's kind is recognised by its content."""
 
 import json
 import zipfile

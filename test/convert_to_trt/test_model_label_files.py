@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels are read from the files that tools and people write them to."""
+"""Labels are read from the files that tools and people write."""
 
 import pytest
 

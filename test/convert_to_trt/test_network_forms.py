@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks whose ends are of another form become what the node takes, and nonsense is refused."""
+"""Networks with other inputs and outputs are adapted to the node, and nonsense is rejected."""
 
 import json
 
@@ -72,7 +72,7 @@ def test_an_inner_value_may_have_a_name_that_the_result_gives(convert, name):
 
 
 def taking(element):
-    """The same network with an input of whole numbers."""
+    """The same network with an integer input."""
     model = network()
     model.graph.input[0].type.tensor_type.elem_type = element
     model.graph.node[0].input[0] = "floats"
@@ -94,7 +94,7 @@ def test_an_input_of_whole_numbers_takes_pixels_and_reports_no_scale(convert, el
 
 
 def seeing_grey(nchw):
-    """A network of one channel: softmax of the mean grey times two weights."""
+    """A network with one channel: the softmax of the mean grey times two weights."""
     axes, shape = ([2, 3], ["n", 1, SIDE, SIDE]) if nchw else ([1, 2], ["n", SIDE, SIDE, 1])
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=axes, keepdims=0),
@@ -185,7 +185,7 @@ def test_a_network_that_scales_by_itself_needs_no_preprocessing(convert):
 
 
 def of_custom_vision():
-    """As Custom Vision exports a classifier: a label and a map, BGR pixels, a batch of one."""
+    """A classifier as Custom Vision exports it: a label and a map, BGR pixels, a batch of one."""
     model = network(nchw=True, batch=1)
     names = {"classlabels_strings": ["Sin máscara", "Con máscara"]}
     nodes = [

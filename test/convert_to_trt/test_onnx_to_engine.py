@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Building engines ahead of time: into the cache, or as a bare plan; int8 and what it costs."""
+"""Build engines ahead of time, into the cache or as a bare plan; int8 and its cost."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def gpu(tmp_path, monkeypatch):
-    """An Orin with TensorRT 10.3 that is not there."""
+    """A simulated Orin with TensorRT 10.3."""
     folder = tmp_path / "gpu"
     folder.mkdir()
     fake = FakeGpu(folder, monkeypatch)

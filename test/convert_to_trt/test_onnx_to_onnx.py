@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files become what the node takes; needs no TensorFlow."""
+"""ONNX files are adapted to the node; this needs no TensorFlow."""
 
 import json
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is put behind a network equals what the original's values are turned into."""
+"""The output head that is added to a network computes the original's probabilities."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from mask_detector_ros.inference import create_session  # noqa: E402
 
 
 def network(*operations, shape=("batch", 2), element=TensorProto.FLOAT):
-    """Operations one after the other, from `values` to `out`."""
+    """A chain of operations from `values` to `out`."""
     names = ["values", *(f"v{i}" for i in range(len(operations) - 1)), "out"]
     nodes = [
         helper.make_node(operation, [a], [b])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What opens a stranger's model has no network, and so much memory and time."""
+"""The process that opens an untrusted model has no network, and limited memory and time."""
 
 import platform
 import subprocess

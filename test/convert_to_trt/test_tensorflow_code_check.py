@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TensorFlow graph may hold only operations that compute."""
+"""A TensorFlow graph may contain only operations that compute."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from mask_detector_ros.errors import ModelError
 
 
 def graph(*operations, functions=()):
-    """As much of a GraphDef as is looked at."""
+    """The parts of a GraphDef that the check reads."""
     nodes = [SimpleNamespace(op=operation) for operation in operations]
     library = [
         SimpleNamespace(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two-stage cascade in one graph finds what the two networks find step by step."""
+"""The two-stage cascade in one graph finds the same faces as the two networks step by step."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two workers label the parts of a list, are interrupted, and go on."""
+"""Two workers label the parts of a list, are interrupted, and resume."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ OPTIONS = ("--threads", "1", "--min-face-size", "60")
 
 @pytest.fixture
 def recordings(tmp_path, walk):
-    """A list of four short videos, one below a folder and one with a space in its name."""
+    """A list of four short videos, one in a subfolder and one with a space in its name."""
     if shutil.which("bash") is None:
         pytest.skip("needs bash")
     names = ("a.mp4", "b.mp4", "hall/c.mp4", "d 2.mp4")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files for containers and clusters are valid, and name what exists. They are not run here."""
+"""The files for containers and clusters are valid and refer to existing files. They are not run
+here."""
 
 import itertools
 import re

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands in README and docs: what can run here runs, and every line is right use."""
+"""Commands in README and docs: those that can run here are run, and every line has valid
+options."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def commands(start: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    """What a reader of the tutorials has: photographs, a video, a bag, labels, the commands."""
+    """The files that a reader of the tutorials has: photographs, a video, a bag, labels, the
+    commands."""
     for name in ("photo.jpg", "holiday/a.jpg", "DATASET/images/a.jpg", "docs/images/demo.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / name), astronaut)

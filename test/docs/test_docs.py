@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The docs: generated pages say what the code says, and what pages link to exists."""
+"""The docs: generated pages match the code, and links lead somewhere."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of the page about files and streams run as they stand there."""
+"""The examples on the page about files and streams run as written."""
 
 import re
 import shlex

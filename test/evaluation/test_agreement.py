@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two detectors have in common."""
+"""The agreement of two detectors."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals from a bootstrap over images."""
+"""Bootstrap intervals over images."""
 
 import numpy as np
 import pytest

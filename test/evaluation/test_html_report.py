@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables, plots, thumbnails and the page that holds them."""
+"""Tables, plots, thumbnails and the page that contains them."""
 
 import base64
 import re

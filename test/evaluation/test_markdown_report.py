@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page that can be published: figures, no photograph."""
+"""The page that can be published: figures without photographs."""
 
 from mask_detector_ros.evaluation.markdown_report import build_markdown, table_markdown
 from mask_detector_ros.evaluation.report_tables import Table

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which known face each detection has found."""
+"""Detections are matched with known faces."""
 
 import numpy as np
 import pytest

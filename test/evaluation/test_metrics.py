@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of merit, against simple references."""
+"""Metrics, compared with simple reference implementations."""
 
 import numpy as np
 import pytest
@@ -38,12 +38,12 @@ def ones(n):
 
 
 def repeat(row, *columns):
-    """The columns with each row as often as its weight says."""
+    """Repeat each row as often as its weight says."""
     return [np.repeat(column, row.astype(int)) for column in columns]
 
 
 def reference_average_precision(scores, hits, positives):
-    """For each hit, the best precision at its score or a lower one; in one loop a point."""
+    """For each hit, find the best precision at its score or a lower one, in a plain loop."""
     points = []
     for threshold in sorted(set(scores.tolist()), reverse=True):
         passed = scores >= threshold

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels in COCO's and YOLO's forms: the same faces as in a CSV."""
+"""Labels in COCO and YOLO format give the same faces as a CSV."""
 
 import json
 

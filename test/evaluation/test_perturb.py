@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs made harder, and where their faces are then."""
+"""Perturbed photographs, and the positions of their faces."""
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ def labelled(tmp_path):
 
 
 def white_box(image):
-    """The box round the largest white region."""
+    """The box around the largest white region."""
     _, _, stats, _ = cv2.connectedComponentsWithStats((image[..., 0] > 127).astype(np.uint8))
     left, top, width, height, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
     return [left, top, left + width, top + height]

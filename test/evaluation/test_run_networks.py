@@ -24,7 +24,7 @@ def networks():
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
-    """One picture of the sample scene, and its truth."""
+    """A frame of the sample scene, and its ground truth."""
     image, truth = SampleScene().render(10)
     path = tmp_path_factory.mktemp("scene") / "scene.png"
     cv2.imwrite(str(path), image)

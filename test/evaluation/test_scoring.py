@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How found faces are compared with known ones."""
+"""Detected faces are compared with known ones."""
 
 import numpy as np
 import pytest

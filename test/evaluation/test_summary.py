@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what the networks said to figures."""
+"""Figures are computed from predictions."""
 
 from dataclasses import replace
 

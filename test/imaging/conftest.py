@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every encoder of videos."""
+"""Every video encoder."""
 
 import shutil
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ ENCODERS = [
 
 @pytest.fixture(params=ENCODERS)
 def encoder(request, monkeypatch):
-    """One encoder after the other, as if the better ones were not installed."""
+    """Each encoder in turn, as if the better ones were not installed."""
     if request.param != "pyav":
         monkeypatch.setattr(video_encoders, "find_spec", lambda name: None)
     if request.param == "opencv":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Python code may give the detector, and what it is told otherwise."""
+"""The images that Python code may give the detector, and the errors for others."""
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor

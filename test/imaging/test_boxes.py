@@ -19,7 +19,7 @@ from mask_detector_ros.imaging.boxes import (
 
 @st.composite
 def scored_boxes(draw):
-    """Boxes of whole pixels, so that overlaps are exact, with scores that differ."""
+    """Boxes with integer corners, so that overlaps are exact, and with distinct scores."""
     count = draw(st.integers(0, 25))
     number = st.integers(0, 30)
     corner = np.array(draw(st.lists(st.tuples(number, number), min_size=count, max_size=count)))

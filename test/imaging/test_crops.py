@@ -16,7 +16,7 @@ IMAGE = cv2.GaussianBlur(
 
 
 def crop_by_definition(square, size):
-    """The documented rule, written plainly: pad the whole image, slice, average over areas."""
+    """The documented rule in plain code: pad the whole image, slice, average over areas."""
     pad = 400
     padded = cv2.copyMakeBorder(IMAGE, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
     left, top, right, bottom = square + pad
@@ -55,7 +55,7 @@ def test_a_crop_is_the_padded_square_scaled_to_size(x, y, width, height, size, m
 
 
 def away_from_edge(start, end, size, length):
-    """(size,) whether a row of the crop shows the image alone, or none of it."""
+    """(size,) whether a row of the crop shows only the image, or none of it."""
     edges = np.linspace(start, end, size + 1)
     around = max((end - start) / size, 1)
     low, high = edges[:-1] - around, edges[1:] + around

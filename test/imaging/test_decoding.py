@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoded images: what their headers say is checked before they are decoded."""
+"""Encoded images: headers are checked before decoding."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
 
 
 def jpeg_2000(*tile: int) -> bytes:
-    """A bare code stream of 255x255 pixels, with this size of its tiles."""
+    """A bare code stream of 255x255 pixels with tiles of this size."""
     data = encode(image_of(64, 64), ".jp2")
     stream = bytearray(data[data.index(b"\xff\x4f\xff\x51") :])
     stream[8:16] = struct.pack(">II", 255, 255)
@@ -209,7 +209,7 @@ def hidden_avif(channels: int) -> bytes:
     ids=["jp2", "avif", "avif with alpha", "pgm"],
 )
 def test_the_size_is_the_one_that_is_decoded_not_the_one_that_is_claimed(data: bytes) -> None:
-    """Each of these was decoded although it has more pixels than allowed."""
+    """Each of these was once decoded although it has more pixels than allowed."""
     assert encoded_size(data) == (400, 300)
     with pytest.raises(ImageError, match="400x300 pixels, more than max_image_pixels"):
         decode(data, 10_000)

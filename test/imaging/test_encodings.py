@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images from bytes without ROS: who is blamed for what does not fit, and JPEGs that break off."""
+"""Images from bytes without ROS: errors name the wrong field, and truncated JPEGs are rejected."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_jpeg_that_breaks_off_is_rejected_with_the_row(
 
 @pytest.mark.parametrize("size", [(240, 320), (37, 41), (3, 5)])
 def test_a_grey_image_is_not_taken_for_a_broken_one(size: tuple[int, int]) -> None:
-    """libjpeg fills what is missing with the same grey."""
+    """libjpeg fills missing parts with the same grey."""
     grey = np.full((*size, 3), 128, np.uint8)
     data = cv2.imencode(".jpg", grey)[1].tobytes()
     np.testing.assert_array_equal(decode_compressed(data.removesuffix(END), "jpeg"), grey)

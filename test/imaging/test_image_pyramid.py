@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The levels of an image."""
+"""The levels of an image pyramid."""
 
 import threading
 

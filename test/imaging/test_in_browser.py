@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the video writer and the commands write plays in a real browser."""
+"""The files of the video writer and the commands play in a real browser."""
 
 import base64
 from types import SimpleNamespace

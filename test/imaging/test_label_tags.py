@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels in crowds: readable, and not over the neighbours' faces."""
+"""Labels in crowds are readable and do not cover other faces."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def crowd(rows, columns, side, pitch, offset=40):
 
 
 def covered_share(boxes, tags):
-    """Of the faces' area, what the tags of other faces cover."""
+    """The fraction of the faces' area that tags of other faces cover."""
     covered = sum(
         overlap(tag.box, box) for i, tag in enumerate(tags) for j, box in enumerate(boxes) if i != j
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planar YUV, judged by plain NumPy: every pixel by the formula of ITU-R BT.601."""
+"""Planar YUV, compared with plain NumPy: every pixel by the formula of ITU-R BT.601."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def expected(y: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def pack(encoding: str, y: np.ndarray, u: np.ndarray, v: np.ndarray, padding: int) -> bytes:
-    """The bytes of an image with `padding` after each row of luma, and as much after colour's."""
+    """The bytes of an image with `padding` after each row of luma and of chroma."""
 
     def rows(plane: np.ndarray, extra: int) -> bytes:
         flat = plane.reshape(len(plane), -1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole images in another size."""
+"""Whole images are scaled."""
 
 import numpy as np
 import pytest

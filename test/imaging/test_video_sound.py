@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound of a video stays with its images."""
+"""The sound of a video stays synchronised with its images."""
 
 import wave
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing video files, with each of the encoders."""
+"""Video files are written with each of the encoders."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_the_codec_is_one_that_browsers_play(encoder, suffix, tmp_path, capfd):
 
 
 def test_frames_are_shown_at_their_times(encoder, tmp_path):
-    """Whatever the rate: 0, 0.1, 0.2, then nothing for a second."""
+    """Given frames at 0, 0.1, 0.2, then nothing for a second, whatever the rate."""
     with VideoWriter(tmp_path / "a.mp4", 10) as writer:
         for value, time in ((0, 7.0), (60, 7.1), (120, 7.2), (240, 8.2)):
             writer.write(frame(value), time)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which cores a process has: what the kernel says, in the form it says it."""
+"""The cores of a process, read from the kernel's files."""
 
 import os
 
@@ -10,7 +10,7 @@ from mask_detector_ros.inference import cores
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine of four cores with two threads each, all of them this process's."""
+    """A machine with four cores of two threads each, all available to this process."""
     for cpu in range(8):
         topology = tmp_path / f"cpu{cpu}" / "topology"
         topology.mkdir(parents=True)

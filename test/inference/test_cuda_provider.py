@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime's CUDA provider where it cannot serve: the reason, and what to do."""
+"""ONNX Runtime's CUDA provider where it cannot run: the reason, and the remedy."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from mask_detector_ros.inference.cuda_provider import check_provider
 
 @pytest.fixture
 def installed(bare_gpu, monkeypatch):
-    """A provider whose library is loaded in earnest, and a driver for CUDA 13."""
+    """A provider whose library is really loaded, and a driver for CUDA 13."""
     load = cuda_provider._load
     bare_gpu.install_cuda()
     monkeypatch.setattr(cuda_provider, "_load", load)
@@ -24,7 +24,7 @@ def installed(bare_gpu, monkeypatch):
 
 
 def missing(monkeypatch, *names):
-    """Loading fails for want of these libraries, one after the other."""
+    """Loading fails because these libraries are missing, one after the other."""
     left = list(names)
 
     def load(library, mode=0):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What auto goes over to: a table of GPUs and libraries, and what is said of each choice."""
+"""The GPU that `auto` switches to: a table of GPUs and libraries, with the message for each
+choice."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver says of the GPUs, and what is said where there is none."""
+"""The driver's information about GPUs, and the messages if there is none."""
 
 import pytest
 

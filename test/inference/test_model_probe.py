@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of users are tried out where they can do no harm."""
+"""Models of users are probed in an isolated process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ METADATA = {
 
 
 def classifier(answer: list[float], endless: bool = False) -> bytes:
-    """A classifier that gives every crop the same answer, perhaps after an endless loop."""
+    """A classifier that gives every crop the same answer, optionally after an endless loop."""
     make = helper.make_tensor_value_info
     crops = make("crops", TensorProto.FLOAT, ["n", SIDE, SIDE, 3])
     given = make("probabilities", TensorProto.FLOAT, ["n", 2])
@@ -107,7 +107,7 @@ def test_a_model_that_never_returns_is_found_by_a_deadline() -> None:
 
 
 def test_a_model_that_takes_too_much_memory_is_found_before_it_has_it() -> None:
-    """It fills 6 GB with ones, and sums them up."""
+    """The model fills 6 GB with ones and sums them up."""
     shape = numpy_helper.from_array(np.array([3, 1 << 29]), "shape")
     ones = numpy_helper.from_array(np.ones(1, np.float32))
     nodes = [

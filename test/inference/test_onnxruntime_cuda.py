@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backend cuda on a GPU that is not there: buffers, batches, graphs, threads, faults."""
+"""The CUDA backend on a simulated GPU: buffers, batches, graphs, threads, faults."""
 
 import threading
 

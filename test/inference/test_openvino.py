@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO: what it does with a network beside what every backend does."""
+"""OpenVINO: behaviour beyond that of every backend."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sessions: what every backend does with a network, checked on each installed one."""
+"""Sessions: the behaviour of every backend, checked on each installed one."""
 
 import importlib.util
 import os

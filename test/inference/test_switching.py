@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""backend auto: the CPU serves while engines are built, then TensorRT takes over, and back."""
+"""Backend auto: the CPU runs while engines are built, then TensorRT takes over, and back."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from mask_detector_ros.inference.tensorrt import profile
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    """A folder of engines that the tests share: the first builds them."""
+    """A folder of engines that the tests share; the first test builds them."""
     return str(tmp_path_factory.mktemp("engines"))
 
 

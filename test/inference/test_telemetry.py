@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing leaves the machine unasked: no socket, and no file outside caches and the output."""
+"""Nothing leaves the machine without being asked: no socket, and no file outside caches and
+output."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ BACKENDS = [
 
 
 def environment(home: Path) -> dict[str, str]:
-    """That of a new user."""
+    """The environment of a new user."""
     kept = {n: v for n, v in os.environ.items() if n != "ORT_DISABLE_TELEMETRY"}
     kept = {n: v for n, v in kept.items() if not n.startswith("XDG_")}
     return {**kept, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "CI": ""}
@@ -70,7 +71,7 @@ def test_a_backend_opens_no_socket_from_python(
 
 
 def trace(command: list[str], home: Path) -> list[str]:
-    """The system calls, of the process and its children, that opened sockets or wrote files."""
+    """The system calls of the process and its children that opened sockets or wrote files."""
     strace = shutil.which("strace")
     if strace is None or subprocess.run([strace, "-o", "/dev/null", "true"]).returncode:
         pytest.skip("strace is not installed or may not trace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ThreadPool: parts of a job side by side."""
+"""ThreadPool runs the parts of a job in parallel."""
 
 import threading
 

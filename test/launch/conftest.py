@@ -17,7 +17,7 @@ from running_launch import DOMAIN_ID, RunningLaunch
 def start_launch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., RunningLaunch]]:
-    """Starts `ros2 launch` in a domain of its own; what still runs at the end is ended."""
+    """Start `ros2 launch` in a separate domain; end all remaining processes after the test."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN_ID))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))

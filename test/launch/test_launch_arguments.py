@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mask.launch.py: its arguments and its errors, without a node."""
+"""mask.launch.py: its arguments and errors, without a node."""
 
 from __future__ import annotations
 

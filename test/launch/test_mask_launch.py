@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mask.launch.py: the graph that `ros2 launch` makes of it."""
+"""mask.launch.py: the graph that `ros2 launch` starts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ needs_installed_package = pytest.mark.skipif(
 
 
 class Observer(Node):
-    """A node outside the launched graph, which looks at it from the test's thread."""
+    """A node outside the launched graph that inspects it from the test's thread."""
 
     def __init__(self, context: Context) -> None:
         super().__init__("observer", context=context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame may cost at most, whatever it shows."""
+"""The bound on a frame's cost, whatever it shows."""
 
 from __future__ import annotations
 

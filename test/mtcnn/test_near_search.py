@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces near boxes where they were: what tracking asks the cascade for."""
+"""Faces near known boxes: the search that tracking uses."""
 
 import numpy as np
 from astronaut_heads import SETTINGS, head, overlap

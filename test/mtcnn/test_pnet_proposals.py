@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""P-Net's maps as proposals."""
+"""P-Net's output maps become proposals."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image pyramid."""
+"""P-Net's image pyramid."""
 
 import itertools
 
@@ -64,7 +64,7 @@ def test_the_levels_of_a_vga_frame_are_known():
 
 
 def levels_of(image, shapes):
-    """The levels cut from their packed, and their scales."""
+    """The levels cut from their packed pyramid, and their scales."""
     for packing in lay_out(shapes):
         pixels, scales = packing.draw(ImagePyramid(image))
         for (x, y), (height, width), scale in zip(

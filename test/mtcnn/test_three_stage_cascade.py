@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cascade, on the shipped networks."""
+"""The three-stage cascade on the shipped networks."""
 
 from dataclasses import replace
 
@@ -237,7 +237,7 @@ def test_crops_go_in_batches_and_as_many_to_each_lane(crops, threads, sizes, cas
 
 @pytest.fixture
 def few_or_many_bands(monkeypatch):
-    """Set how many pixels a tile may have, in layouts of its own."""
+    """Set the maximum number of pixels of a tile, in separate layouts."""
 
     def set_pixels(pixels):
         monkeypatch.setattr(pnet_pyramid, "MAX_TILE_ROWS", 10**6)

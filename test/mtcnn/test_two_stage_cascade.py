@@ -31,7 +31,7 @@ def cascade(networks):
 
 
 def frame(*boxes, height=128, width=160):
-    """Black, with a white rectangle for each box."""
+    """A black frame with a white rectangle for each box."""
     image = np.zeros((height, width, 3), np.uint8)
     for left, top, right, bottom in boxes:
         image[top:bottom, left:right] = 255

@@ -68,7 +68,8 @@ def test_boxes_return_to_the_frame_by_the_scale_of_each_side():
 
 
 def network_output(stride, rows, columns, lit):
-    """What stage one gives where only the cells of `lit` (row, column: score, move) have scores."""
+    """Output of stage one in which only the cells of `lit` (row, column: score, move) have
+    scores."""
     scores, boxes = np.zeros((1, rows * columns), np.float32), np.zeros((1, rows * columns, 4))
     for (row, column), (score, move) in lit.items():
         scores[0, row * columns + column] = score

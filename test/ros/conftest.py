@@ -32,7 +32,8 @@ def portrait() -> np.ndarray:
 
 @pytest.fixture
 def active_detector(graph: Graph) -> Any:
-    """An active detector that has found its client: (process, client, publisher, detections)."""
+    """An active detector that has discovered its client: (process, client, publisher,
+    detections)."""
     from detector_client import NODE, make_image, settle
     from sensor_msgs.msg import Image
     from vision_msgs.msg import Detection2DArray

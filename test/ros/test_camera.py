@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node makes of the run of a camera's images: people, alerts, privacy, QoS, cameras."""
+"""The node over a sequence of a camera's images: people, alerts, privacy, QoS, cameras."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from benchmark.processes import happens
 
 
 def play(images: Any, picture: np.ndarray, heard: list[Any], count: int, start: float) -> None:
-    """Publish one picture `count` times, 0.1 s apart by its stamps, each after the last's result.
+    """Publish one image `count` times, 0.1 s apart by its stamps, each after the result of the
+    last.
 
     A message can be lost between two processes: it is sent again. Stamps that come twice do no
     harm.
@@ -209,7 +210,7 @@ def test_simulated_time_may_stand_still_or_jump(graph: Any, portrait: np.ndarray
 
 
 def dump(client: Any) -> dict[str, Any]:
-    """What `ros2 param dump` writes of a node."""
+    """The output of `ros2 param dump` for a node."""
     listed = client.call(ListParameters, f"{NODE}/list_parameters", ListParameters.Request())
     names = [n for n in listed.result.names if not n.startswith("qos_overrides")]
     request = GetParameters.Request(names=names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images to messages and back, judged by references written here in plain numpy."""
+"""Images to messages and back, compared with references in plain NumPy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ images = st.tuples(sizes, sizes).flatmap(lambda s: arrays.arrays(np.uint8, (*s, 
 
 
 def message(pixels: np.ndarray, encoding: str, padding: int = 0) -> Image:
-    """A message of (H, W, ...) pixels, in their own byte order, with `padding` bytes a row."""
+    """A message of (H, W, ...) pixels, in their byte order, with `padding` bytes per row."""
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, -1).view(np.uint8)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xEE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mask classifier of one's own: converted by the command, run by the node by its parameter."""
+"""A user's mask classifier: converted by the command, run by the node by its parameter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ OPTIONS = ("--labels", ",".join(LABELS), "--preprocess", "unit")
 
 
 def save_onnx(path: Path) -> None:
-    """As another tool would: no metadata; warm where there is more red than blue."""
+    """Save a network as another tool would: no metadata; "warm" where there is more red than
+    blue."""
     kernel = np.float32([[9, 0, -9], [-9, 0, 9]])[:, :, None, None]
     nodes = [
         helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),

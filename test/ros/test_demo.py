@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole graph on the sample scene, judged by the scene's ground truth."""
+"""The whole graph on the sample scene, compared with the scene's ground truth."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def test_the_video_runs_at_the_pace_of_the_stamps(sample_demo: tuple[Path, str])
 
 
 def test_every_photograph_of_a_phone_is_shown_once(tmp_path: Path, portrait: np.ndarray) -> None:
-    """12 and 36 megapixels, as telephones take them, and a file that is none."""
+    """Given photographs of 12 and 36 megapixels, as phones take them, and a file that is not an
+    image."""
     photographs = tmp_path / "my photographs"
     photographs.mkdir()
     sizes = [(4032, 3024), (8000, 4500), (3024, 4032)]

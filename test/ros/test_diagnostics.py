@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What diagnostics make of the frames."""
+"""Diagnostics computed from frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown, find_clock
 
 
 def breakdown(milliseconds: int) -> LatencyBreakdown:
-    """One that took so long on the way to the node, and no time in it."""
+    """A latency breakdown with this much transport time, and nothing else."""
     breakdown = LatencyBreakdown(0)
     breakdown.parts = {**dict.fromkeys(LATENCY_PARTS, 0), "transport": milliseconds * 10**6}
     return breakdown

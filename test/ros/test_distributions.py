@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this package uses of rclpy is there in every distribution that it serves.
+"""Every supported distribution has the parts of rclpy that this package uses.
 
 `test/support/ros_names/` lists the names; of Lyrical there is no public source yet.
 """
@@ -86,7 +86,7 @@ def imports(tree):
 
 
 def members(tree):
-    """(class, member, keywords) of what is used of nodes, publishers and so on."""
+    """(class, member, keywords) of the uses of nodes, publishers and so on."""
     calls = {id(n.func): n for n in ast.walk(tree) if isinstance(n, ast.Call)}
     for owner, node in attributes(tree):
         call = calls.get(id(node))

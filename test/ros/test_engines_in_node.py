@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node with a GPU that is not there: it serves while engines are built, and says so."""
+"""The node with a simulated GPU: it runs on the CPU while engines are built, and reports it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image_source node as its users have it: a process of its own, seen over DDS."""
+"""The image_source node as a separate process, seen over DDS."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_image_of_a_directory_arrives_once_and_then_the_process_ends(
 
 @pytest.mark.parametrize("lossless", [False, True])
 def test_a_detector_of_compressed_images_receives_them(graph, photographs, lossless):
-    """Compressed images have a topic of their own, beside the raw one as it is remapped."""
+    """Compressed images have a separate topic, beside the raw one as it is remapped."""
     remap = ("-r", "image_raw/compressed:=/cam/compressed")
     graph.start("mask_detector_node", *remap, image_transport="compressed", threads=1)
     remap = ("-r", "image_raw:=/cam", "-r", "detections:=/mask_detector/detections")
@@ -162,7 +162,7 @@ def test_a_wrong_parameter_is_one_line_that_says_what_is_allowed(graph, paramete
 
 
 def test_a_missing_camera_is_waited_for(graph):
-    """Given a number in place of /dev/videoN, which YAML reads as an integer."""
+    """Given a number instead of /dev/videoN, which YAML reads as an integer."""
     node = graph.start(NODE, source=4242)
     graph.wait_for_output(node, "there is no camera /dev/video4242")
     graph.wait_for_output(node, "Retrying")
@@ -204,7 +204,7 @@ def test_a_large_image_is_reduced_with_a_word(graph, images, photographs):
 
 
 def test_a_lossless_file_waits_for_the_detections_of_each_frame(graph, images, photographs):
-    """And stamps by the file's pace, however long they take."""
+    """The stamps follow the file's pace, however long the detections take."""
     client = graph.client("detector")
     detections = client.advertise(Detection2DArray, "/detections", 10, readers=0)
     node = graph.start(

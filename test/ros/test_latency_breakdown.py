@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of an image's way add up to its latency."""
+"""The parts of an image's latency add up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown, find_clock
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What the steady clock shows, in nanoseconds: its last entry."""
+    """The time of the steady clock in nanoseconds: the last entry."""
     shown = [1000]
     monkeypatch.setattr(time, "monotonic_ns", lambda: shown[-1])
     return shown

@@ -119,7 +119,7 @@ def test_a_shortage_in_a_lifecycle_step_leaves_nothing_behind(
 
 
 def process(node: MaskDetectorNode) -> None:
-    """An image of the only camera, in this thread."""
+    """Process an image of the only camera, in this thread."""
     (camera,) = node._cameras
     message = make_image(np.zeros((48, 64, 3), np.uint8))
     before = camera.statistics.processed

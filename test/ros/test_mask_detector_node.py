@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The detector node, talked to over DDS by a client that knows nothing of its code."""
+"""The detector node over DDS, used by a client that knows nothing of its code."""
 
 from __future__ import annotations
 

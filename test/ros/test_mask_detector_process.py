@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The detector node's life: start, states, signals, a twin."""
+"""The life of the detector node: start, states, signals, a second node of the same name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameter table and what is written from it."""
+"""The node's parameter table and the files written from it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_parameters_of_others_are_left_alone() -> None:
 
 
 def test_a_fixed_parameter_that_stays_as_it_is_may_be_set_again() -> None:
-    """As `ros2 param load` does with the whole of a dump."""
+    """`ros2 param load` does so with a whole dump."""
     same = [RosParameter(name, value=DEFAULTS[name]) for name in ("threads", "backend", "cameras")]
     assert check_changes(NODE_PARAMETERS, same, DEFAULTS, configured=True).successful
 
@@ -106,7 +106,7 @@ def test_what_cannot_stand_in_a_topic_is_no_camera(text: str) -> None:
 
 
 def test_names_may_be_a_list() -> None:
-    """As in YAML; rclpy gives tuples and lists."""
+    """Names may be a list in YAML; rclpy gives tuples and lists."""
     for name in ("cameras", "camera_topics", "alert_labels"):
         (parameter,) = (p for p in NODE_PARAMETERS if p.name == name)
         assert parameter.check(("front", "rear")) == "front,rear"

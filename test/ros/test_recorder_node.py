@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder writes what it hears."""
+"""The recorder writes what it receives."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_line_and_leaves_whole_lines(graph: Any, tmp_path: Pa
 
 
 def test_a_line_that_does_not_fit_leaves_no_part_of_it(tmp_path: Path) -> None:
-    """Given a file that may grow to 100 bytes, in a process of its own."""
+    """Given a file that may grow to 100 bytes, in a separate process."""
     script = f"""
 import resource, sys
 from io import FileIO

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag replayed through the node gives what `mask-detector bag` writes."""
+"""Replaying a bag through the node gives the same results as `mask-detector bag`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node publishes beside detections: annotations, the private image; and its switch."""
+"""The node's other results: annotations, the private image; and its switch."""
 
 from __future__ import annotations
 

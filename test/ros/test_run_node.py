@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node's process does about what can go wrong."""
+"""A node's process handles errors."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_a_signal_while_a_node_starts_is_neither_an_error_nor_a_traceback(graph:
 
 @pytest.mark.parametrize("files", [8, 16, 31])
 def test_too_few_files_are_one_line(files: int) -> None:
-    """Fast DDS would report each in lines of its own."""
+    """Fast DDS would report each file in separate lines."""
     limit = (resource.RLIMIT_NOFILE, (files, files))
     done = subprocess.run(
         [sys.executable, "-m", "mask_detector_ros.ros.mask_detector_node"],

@@ -75,7 +75,7 @@ def test_the_policy_allows_what_a_node_does(
 
 
 def test_a_node_that_must_be_secured_runs_secured_or_not_at_all(graph: Graph) -> None:
-    """The Python wheels' Fast DDS lacks DDS security; other builds miss the enclave's files."""
+    """The Python wheels' Fast DDS lacks DDS security; other builds lack the enclave's files."""
     keys = graph.folder / "keys"
     (keys / "enclaves" / "mask_detector").mkdir(parents=True)
     graph.environment |= {

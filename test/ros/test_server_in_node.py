@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node with an inference server: its results go on or stop, and diagnostics say why."""
+"""The node with an inference server: its results continue or stop, and diagnostics say why."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def black_image() -> Image:
 
 
 class Robot:
-    """A node with a server, a camera and somebody who listens."""
+    """A node with a server, a camera and a subscriber."""
 
     def __init__(self, graph: Any, server: InferenceServer, backend: str) -> None:
         parameters = {"backend": backend, "server_url": server.address, "threads": 1}
@@ -48,7 +48,7 @@ class Robot:
         self._images = client.advertise(Image, "/image_raw", 10)
 
     def diagnostics(self) -> dict[str, str]:
-        """Level, message and values of the last report."""
+        """Level, message and values of the last diagnostics."""
         if not self._reports:
             return {}
         status = self._reports[-1].status[0]
@@ -56,7 +56,7 @@ class Robot:
         return {**values, "level": status.level, "message": status.message}
 
     def run_until(self, condition: Callable[[], Any], what: str) -> None:
-        """Send images until it holds."""
+        """Send images until the condition holds."""
         wait_until(lambda: self._images.publish(black_image()) or condition(), what=what)
 
     def expect_results(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame that does not end or that fails: the node says so, answers, and goes on."""
+"""A frame that gets stuck or fails: the node reports it, responds, and continues."""
 
 from __future__ import annotations
 

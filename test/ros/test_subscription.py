@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images are heard however they are published, and where they are not, the reason is told."""
+"""Images are received whatever the publishers' QoS; if they cannot be, the reason is reported."""
 
 from __future__ import annotations
 

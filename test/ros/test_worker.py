@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker that always takes the newest item."""
+"""The worker thread that always takes the newest item."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_item_that_waits_when_the_worker_is_stopped_or_cleared_is_dropped(cle
 
 
 def test_senders_are_served_in_turn_whenever_and_however_often_they_send() -> None:
-    """Given one who always hands in before the other, also when it has just been served."""
+    """Given a sender that always submits before the other, also right after its turn."""
     done: list[tuple[str, int]] = []
     at_work, go_on, finished = threading.Event(), threading.Event(), threading.Event()
 

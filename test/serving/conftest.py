@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One real server for all tests that leave it as it is."""
+"""One real server, shared by all tests that do not change it."""
 
 import cv2
 import pytest
@@ -10,7 +10,7 @@ from benchmark.inference_server import InferenceServer, missing_server
 
 @pytest.fixture(scope="session")
 def start_server():
-    """A function that makes a server, where there can be one."""
+    """A function that starts a server, where one can run."""
     pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]")
     if problem := missing_server():
         pytest.skip(problem)
@@ -19,7 +19,7 @@ def start_server():
 
 @pytest.fixture(scope="session")
 def server(start_server):
-    """One instance, and two requests may wait, for long on a busy machine."""
+    """A server with one instance; two requests may wait, long enough for a busy machine."""
     options = ("--instances", "1", "--queue-size", "2", "--queue-limit", "20")
     with start_server(*options) as running:
         yield running

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Triton is told."""
+"""The configuration that Triton gets."""
 
 import dataclasses
 import socket

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector export triton` writes what Triton takes and what our client expects.
+"""`mask-detector export triton` writes a repository that Triton accepts and our client expects.
 
 The wheel of Triton has no ONNX Runtime, so these tests serve the same file with the same config by
 Triton's Python backend. NVIDIA's container is not run here.
@@ -146,7 +146,7 @@ def test_triton_parses_it_and_lacks_only_its_onnx_runtime(needs_triton, reposito
 
 
 def test_triton_rejects_a_damaged_config(needs_triton, repository, tmp_path):
-    """So that the test above means something."""
+    """This shows that the test above can fail."""
     damaged = tmp_path / "models" / "mask_detector"
     (damaged / "1").mkdir(parents=True)
     text = (repository / "mask_detector" / "config.pbtxt").read_text()
@@ -158,7 +158,7 @@ def test_triton_rejects_a_damaged_config(needs_triton, repository, tmp_path):
 
 
 def test_our_client_finds_the_same_faces_through_it(needs_triton, repository, tmp_path, astronaut):
-    """The exported file and config, but for the backend and what is for GPUs only."""
+    """The exported file and config are used, except for the backend and GPU settings."""
     pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]")
     model = tmp_path / "models" / "mask_detector"
     (model / "1").mkdir(parents=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server ends in order, leaves nothing behind, and does not outlive the command."""
+"""A server ends properly, leaves nothing behind, and does not outlive the command."""
 
 import signal
 import tempfile
@@ -10,7 +10,7 @@ from waiting import wait_until
 
 
 def leftovers(pid):
-    """Files that the server of a process made."""
+    """The files that a process's server created."""
     folders = (Path(tempfile.gettempdir()), Path("/dev/shm"))
     return [path for folder in folders for path in folder.glob(f"mask_detector_serve_{pid}_*")]
 
@@ -56,7 +56,7 @@ def test_a_killed_instance_ends_the_server_with_an_error(server):
 
 
 def test_a_killed_triton_takes_its_instances_along(server):
-    """An instance that waits for Triton with Python's lock held does not end by itself."""
+    """An instance that waits for Triton while it holds Python's lock does not end by itself."""
     processes = server.processes()
     server.signal(signal.SIGSTOP, processes[2:])
     server.signal(signal.SIGKILL, processes[1:2])

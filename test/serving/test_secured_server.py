@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that other machines reach: TLS, a token, and nothing of this machine's memory."""
+"""A server for other machines: TLS, a token, and no access to this machine's memory."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ TOKEN = "robots-of-the-north-wing"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for localhost, signed by itself, and its key."""
+    """A self-signed certificate for localhost, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]

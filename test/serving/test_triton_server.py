@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server answers as the library does, and rejects what is wrong or too much."""
+"""The server gives the same answers as the library, and rejects wrong or too many requests."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def get(port, path):
 
 
 def failure(client, *arguments, **options):
-    """The code and message with which a request fails."""
+    """The code and message of a failing request."""
     from tritonclient.utils import InferenceServerException
 
     with pytest.raises(InferenceServerException) as caught:
@@ -124,7 +124,7 @@ def test_an_unknown_model_or_version_is_not_found(client, astronaut, model, vers
 
 
 def test_too_many_requests_are_rejected_at_once(server, astronaut):
-    """While one request works and two wait, another one must not wait in the queue."""
+    """While one request is processed and two wait, a further one must not wait in the queue."""
     large = cv2.imencode(".jpg", cv2.resize(astronaut, (1600, 1600)))[1].tobytes()
     small, done = astronaut[:64, :64].copy(), threading.Event()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a video file was cut off."""
+"""Video files that were cut off are recognised."""
 
 import cv2
 import numpy as np

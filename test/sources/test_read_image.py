@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of every kind become BGR, and what is no image is named for what it is."""
+"""Images of every format become BGR, and other files are named for what they are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_kind_of_image_becomes_bgr_uint8(tmp_path, stored, expected):
 
 
 def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """A JPEG with an APP1 segment that holds nothing but the Orientation tag (0x0112)."""
+    """A JPEG with an APP1 segment that contains only the Orientation tag (0x0112)."""
     tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
     body = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]

@@ -31,7 +31,7 @@ def server() -> Iterator[RtspServer]:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RtspServer]:
-    """A server that wants user and password, with all the letters that URLs give a meaning."""
+    """A server that demands user and password, with all characters that are special in URLs."""
     with RtspServer(USER, PASSWORD) as server:
         yield server
 
@@ -48,7 +48,7 @@ def test_frames_come_with_the_times_of_the_stream(server):
 
 
 def test_a_slow_reader_gets_the_newest_frame(server):
-    """After two seconds without a read, the next in turn would be that old."""
+    """After two seconds without a read, the next frame in order would be that old."""
     with open_source(server.url()) as source:
         source.read()
         wait_until(lambda: source.dropped > 50, what="frames that nobody read")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sample scene shows what its ground truth says, the same on every machine and day."""
+"""The sample scene matches its ground truth, the same on every machine and day."""
 
 import subprocess
 import sys
@@ -231,7 +231,7 @@ def test_a_portrait_that_is_no_picture_is_refused(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("portrait", [portraits.ASTRONAUT, portraits.HOPPER])
 def test_what_was_measured_on_a_portrait_lies_on_it(portrait):
-    """A new release of the package with another crop of the photograph fails here."""
+    """This fails if a new release of the package crops the photograph differently."""
     size = {"skimage": (512, 512), "matplotlib": (600, 512)}[portrait.package]
     assert portrait.load().shape[:2] == size
     oval = np.array([portrait.centre, portrait.half_size])

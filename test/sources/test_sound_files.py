@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file with sound alone says so; one with video stays a video."""
+"""A file with sound alone is reported as such; one with video is read as a video."""
 
 import numpy as np
 import pytest

@@ -213,7 +213,7 @@ def test_a_gif_is_a_video_by_itself_and_its_first_frame_in_a_folder(tmp_path):
 
 
 def test_the_saved_stream_of_a_camera_is_a_video(tmp_path):
-    """One JPEG after the other: OpenCV's image reader would take the first alone."""
+    """Given one JPEG after the other, of which OpenCV's image reader would read only the first."""
     frames = [cv2.imencode(".jpg", picture((0, 0, 50 * i)))[1].tobytes() for i in range(4)]
     path = tmp_path / "x.mjpeg"
     path.write_bytes(b"".join(frames))

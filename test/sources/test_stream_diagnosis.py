@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a stream cannot be opened, in the words of its error."""
+"""The reason why a stream cannot be opened, as an error message."""
 
 import socket
 from contextlib import closing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""URLs of cameras: passwords stay hidden, and FFmpeg gets what it can read."""
+"""URLs of cameras: passwords stay hidden, and FFmpeg gets URLs that it can read."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with so many faces."""
+"""Benchmark frames with a given number of faces."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured by default, and what options ask for."""
+"""The default cases of the benchmark, and those that options select."""
 
 from hypothesis import given
 from hypothesis import strategies as st

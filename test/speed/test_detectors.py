@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The detectors of others behind the benchmark's call."""
+"""The peers' detectors behind the benchmark's interface."""
 
 import numpy as np
 from constant_network import write_constants

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a measurement says of its machine."""
+"""The description of the machine that a measurement ran on."""
 
 import platform
 

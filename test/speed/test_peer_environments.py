@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environments of the peers: made once, closed against ours, and named where they lack."""
+"""The peers' environments: made once, isolated from ours, and named if they are missing."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From times to rows, lines and tables."""
+"""Rows, fitted lines and tables computed from times."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of the comparison with peers."""
+"""The figures of the comparison with peers."""
 
 import numpy as np
 import pytest

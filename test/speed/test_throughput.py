@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throughput of one and eight cameras on what serves here."""
+"""Throughput of one and eight cameras on the backends that can run here."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contestants in turns: real processes of ours, and what becomes of those that fail."""
+"""Candidates run interleaved: real processes of ours, and the handling of those that fail."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ def frames():
 
 
 def pretend_installed(folder, name):
-    """An environment whose Python is ours, and so lacks the peer."""
+    """An environment whose Python is ours, so that the peer is missing."""
     (folder / name / "bin").mkdir(parents=True)
     (folder / name / "bin" / "python").symlink_to(sys.executable)
     (folder / name / "requirements.sha256").touch()

@@ -15,7 +15,7 @@ FACE = np.float32([[177, 66, 273, 179]])
 
 
 def overlap(faces, boxes):
-    """Intersection over union of each face with the box of the same place."""
+    """Intersection over union of each face with the box at the same index."""
     return np.diag(intersection_over_union(faces.boxes, np.float32(boxes).reshape(-1, 4)))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes small bags of all kinds for the tests."""
+"""Write small bags of all kinds for the tests."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the small bags of the tests, whole or damaged."""
+"""Read the small bags of the tests, whole or damaged."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A headless Chromium, and pages on loopback that tell what they show."""
+"""A headless Chromium, and pages on loopback that report what they show."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ v.play().catch(fail);
 
 
 def find_browser() -> str | None:
-    """The browser's program; None where there is none."""
+    """The browser's executable; None if there is none."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 def play(video: Path) -> dict[str, Any]:
-    """Play a video to its end; what the browser says of it."""
+    """Play a video to its end; return the browser's report."""
     answer: dict[str, Any] = {}
     came = threading.Event()
 
@@ -97,7 +97,7 @@ def play(video: Path) -> dict[str, Any]:
 
 
 def open_page(url: str, profile: Path, *flags: str) -> subprocess.Popen[bytes]:
-    """The browser, showing a page until it is ended."""
+    """Open a page in the browser until the browser is ended."""
     program = find_browser()
     assert program is not None
     return subprocess.Popen(
@@ -127,7 +127,7 @@ class Page:
         self._url = url
 
     def screenshot(self) -> bytes:
-        """What the page shows now, as PNG; empty where it is not there yet."""
+        """The page's current content as PNG; empty if it is not there yet."""
         try:
             pages = urllib.request.urlopen(f"http://127.0.0.1:{self._port}/json", timeout=5)
             debugger = next(

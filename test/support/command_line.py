@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-detector` in a process of its own, as a user runs it, and what it wrote."""
+"""Run `mask-detector` in a separate process, as a user does, and keep its output."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def command(name: str, *arguments: object) -> list[str]:
 
 
 def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The ended process, with its output unless `options` send it elsewhere."""
+    """Run the command; return the ended process, with its output unless `options` redirect it."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     line = command(name, *arguments)
     return subprocess.run(line, encoding="utf-8", check=False, **(pipes | options))
 
 
 def limit_files(size: int) -> Callable[[], None]:
-    """For `preexec_fn`: no file grows beyond that many bytes, as on a full disk."""
+    """For `preexec_fn`: limit the size of every file, as on a full disk."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

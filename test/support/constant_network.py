@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files that give the same outputs whatever image they see."""
+"""ONNX files that give the same outputs for every image."""
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper

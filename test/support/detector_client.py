@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the detector node say to it, with ROS alone."""
+"""A client of the detector node for tests, with ROS alone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def make_image(pixels: np.ndarray, encoding: str = "bgr8", sec: int = 1, nanosec
 
 
 def busy_image(sec: int = 1) -> Image:
-    """Noise so large that the detector is at it for seconds."""
+    """An image of noise so large that the detector takes seconds."""
     noise = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
     return make_image(cv2.GaussianBlur(noise, (9, 9), 0), sec=sec)
 
 
 def settle(messages: list[Any]) -> None:
-    """Wait until what is under way has arrived, and forget it."""
+    """Wait until everything in progress has arrived, and forget it."""
     count, since = -1, time.monotonic()
     while time.monotonic() < since + 0.5:
         if len(messages) != count:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The detector node, whose detector misbehaves at images of certain widths.
+"""The detector node with a detector that misbehaves at images of certain widths.
 
 The file that the environment variable RELEASE names lets a frame go on that is stuck.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A GPU that is not there, and small networks to run on it."""
+"""A simulated GPU, and small networks to run on it."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def _no_library(name):
 
 
 class FakeGpu:
-    """The stand-ins of TensorRT and pycuda, installed for one test; see stand_in/README.md."""
+    """Stand-ins of TensorRT and pycuda, installed for one test; see stand_in/README.md."""
 
     def __init__(self, folder, monkeypatch):
         self._folder, self._monkeypatch = folder, monkeypatch
@@ -36,7 +36,7 @@ class FakeGpu:
         (self._folder / "settings.json").write_text(json.dumps(settings))
 
     def install(self, version="10.3.0"):
-        """Put that version on the path of this process and of those it starts."""
+        """Put this version on the path of this process and of its children."""
         self.remove_modules()
         site = self._folder / f"site-{version}"
         site.mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ class FakeGpu:
         return fake_onnxruntime
 
     def remove_provider(self):
-        """Let ONNX Runtime be the one for the CPU."""
+        """Replace ONNX Runtime by its CPU build."""
         from mask_detector_ros.inference import cuda_provider
 
         self._monkeypatch.setattr(cuda_provider, "provider_library", lambda: None)
@@ -87,7 +87,7 @@ class FakeGpu:
             self._monkeypatch.setattr(module, "load_libcuda", FakeDriver)
 
     def remove_driver(self):
-        """Let the machine have no driver."""
+        """Remove the GPU driver."""
         self._monkeypatch.setattr(gpus.ctypes, "CDLL", _no_library)
         self._monkeypatch.setattr(gpus, "load_libcuda", _LOAD_LIBCUDA)
 
@@ -103,13 +103,13 @@ class FakeGpu:
 
     @property
     def builds(self):
-        """How many engines were built, by any process."""
+        """Number of engines built, by any process."""
         file = self._folder / "builds.txt"
         return len(file.read_text().splitlines()) if file.exists() else 0
 
 
 def has_ended(pid):
-    """Whether a process is gone, or waits for a parent that never asks how it ended."""
+    """Whether a process is gone, or a zombie."""
     status = Path(f"/proc/{pid}/stat")
     try:
         return status.read_text().rpartition(")")[2].split()[0] in "ZX"
@@ -118,7 +118,8 @@ def has_ended(pid):
 
 
 def network(weight=0.25, width=3, batch="n", metadata=None):
-    """(n, width) in: its values times a weight plus 0, 1, 2, and the same without the sum."""
+    """A network of input (n, width): its values times a weight plus 0, 1, 2, and the same without
+    the sum."""
     nodes = [
         helper.make_node("Mul", ["x", "weight"], ["scaled"]),
         helper.make_node("Add", ["scaled", "steps"], ["y"]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small gRPC server of the Open Inference Protocol, for what the real one cannot be made to show.
+"""A small gRPC server of the Open Inference Protocol, for behaviour that the real one cannot show.
 
 It serves a `MaskDetector`, and each test changes what it says of itself or answers.
 """
@@ -26,7 +26,7 @@ FORMS = {"boxes": (-1, 4), "scores": (-1,), "landmarks": (-1, 5, 2), "probabilit
 
 
 def read_settings(request: Any) -> dict[str, Any]:
-    """The detector's parameters among those of a request."""
+    """Read the detector's parameters among those of a request."""
     return {
         name: json.loads(value.string_param) if value.string_param else value.int64_param
         for name, value in request.parameters.items()
@@ -35,7 +35,7 @@ def read_settings(request: Any) -> dict[str, Any]:
 
 
 class GrpcDetector(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """The server, on a port of its own.
+    """A small server of a `MaskDetector` on its own port.
 
     Attributes:
         parameters: what the model's config says.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small images in files."""
+"""Small image files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def picture(color: tuple[int, ...] = RED, height: int = 12, width: int = 16) -> 
 
 
 def save(path: Path, image: np.ndarray) -> Path:
-    """Write by way of memory: cv2.imwrite cannot open every Unicode path."""
+    """Write an image through memory, since cv2.imwrite cannot open every Unicode path."""
     encoded, data = cv2.imencode(path.suffix, image)
     assert encoded
     data.tofile(path)
@@ -26,7 +26,7 @@ def save(path: Path, image: np.ndarray) -> Path:
 
 
 def write_text(path: Path) -> Path:
-    """A file that is no image and no video, whatever its name says."""
+    """Write a file that is neither image nor video, whatever its name."""
     path.write_text("These are not moving pictures.\n" * 400)
     return path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small mask classifiers as ONNX files of another tool, and what is read of converted ones."""
+"""Small mask classifiers as ONNX files of another tool, and readers for converted ones."""
 
 import numpy as np
 import onnx
@@ -51,13 +51,13 @@ def network(*, nchw=False, batch=0, columns=2, last="Softmax", side=SIDE, second
 
 
 def classify(path, count=1):
-    """Probabilities of crops of noise, as the node would get them."""
+    """Classify crops of noise as the node does."""
     crops = np.random.default_rng(5).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
     return classify_crops(Classifier(create_session(path.read_bytes(), path.name)), crops)
 
 
 def between(model, operation, **attributes):
-    """The same network with an operation more before its output."""
+    """Insert one more operation before a network's output."""
     model.graph.node[-1].output[0] = "before"
     model.graph.node.append(helper.make_node(operation, ["before"], ["out"], **attributes))
     return model

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of the Open Inference Protocol without a line of the package's own client."""
+"""A client of the Open Inference Protocol that uses none of the package's client code."""
 
 from __future__ import annotations
 

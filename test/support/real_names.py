@@ -32,7 +32,7 @@ def read_names(version):
 
 
 def make_listed(version, classes):
-    """A base class that lets through what the real class of its name has, to read and to set."""
+    """A base class that allows reading and setting only what the real class of its name has."""
 
     class Listed:
         def _check(self, name):

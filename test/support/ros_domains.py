@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS domains that no other suite on this machine uses at the same time."""
+"""Reserve ROS domains that no other test suite on this machine uses at the same time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _turns = itertools.count()
 
 
 def reserve_domain() -> tuple[int, IO[str]]:
-    """A free domain, and the file whose closing frees it."""
+    """Reserve a free domain; closing the returned file frees it."""
     LOCKS.mkdir(exist_ok=True)
     start = os.getpid() * 7 + next(_turns)
     for turn in range(len(DOMAINS)):

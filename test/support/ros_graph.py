@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A graph of its own for each test: real processes over real DDS."""
+"""A separate graph for each test: real processes over real DDS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Graph(Processes):
-    """Starts nodes in one domain, and a node of the test's own to talk to them."""
+    """Starts nodes in one domain, and a node in the test's process to communicate with them."""
 
     def __init__(self, folder: Path) -> None:
         self.domain, self._lock = reserve_domain()
@@ -54,7 +54,7 @@ class Graph(Processes):
 
 
 class Client:
-    """An rclpy node that keeps what it hears."""
+    """An rclpy node that keeps what it receives."""
 
     def __init__(self, name: str, domain: int) -> None:
         import threading
@@ -77,13 +77,13 @@ class Client:
             self._executor.spin()
 
     def listen(self, message_type: type, topic: str, qos: Any = 10) -> list[Any]:
-        """The list that messages of the topic are appended to from now on."""
+        """Subscribe to the topic; return the list to which its messages are appended."""
         heard: list[Any] = []
         self.node.create_subscription(message_type, topic, heard.append, qos)
         return heard
 
     def advertise(self, message_type: type, topic: str, qos: Any = 10, readers: int = 1) -> Any:
-        """A publisher, once it has found so many subscriptions."""
+        """Make a publisher and wait until it has this many subscriptions."""
         publisher = self.node.create_publisher(message_type, topic, qos)
         wait_until(
             lambda: publisher.get_subscription_count() >= readers, what=f"subscribers of {topic}"
@@ -91,7 +91,7 @@ class Client:
         return publisher
 
     def call(self, service_type: type, service: str, request: Any, timeout: float = LIMIT) -> Any:
-        """The response of a service."""
+        """Call a service; return its response."""
         client = self.node.create_client(service_type, service)
         wait_until(client.service_is_ready, what=f"service {service}")
         future = client.call_async(request)

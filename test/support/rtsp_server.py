@@ -23,7 +23,7 @@ WIDTH, HEIGHT, RATE = 64, 48, 25
 
 
 def level_at(moment: float) -> int:
-    """The brightness of a frame made then: ten steps a second, 20 to 219, in 20 seconds."""
+    """The brightness of a frame made at a time: ten steps a second, 20 to 219, in 20 seconds."""
     return 20 + int(10 * moment) % 200
 
 
@@ -35,7 +35,7 @@ def age_of(image: Any, now: float) -> float:
 
 
 def missing_server() -> str:
-    """Why no server can be started; empty where one can."""
+    """Why no server can be started; empty if one can."""
     code = (
         "import gi; gi.require_version('GstRtspServer', '1.0');"
         " from gi.repository import Gst; Gst.init(None);"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ros2 launch` in a process, for the tests."""
+"""Run `ros2 launch` in a process, for the tests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RunningLaunch:
         return int(started[1])
 
     def wait_until(self, condition: Callable[[], bool], step: Callable[[], None]) -> None:
-        """Do `step` until the condition holds; fail where it takes too long or launch ends."""
+        """Repeat `step` until the condition holds; fail on a timeout or if launch ends."""
 
         def holds() -> bool:
             assert self.process.poll() is None, f"ros2 launch ended early:\n{self.output}"

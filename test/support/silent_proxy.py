@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TCP proxy that can lose connections without a word, as a router does that forgot them."""
+"""A TCP proxy that can silently drop connections, like a router that forgot them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SilentProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
-        """Pass nothing on any more over the connections there are; they stay open."""
+        """Forward nothing more over the existing connections, which stay open."""
         for event in self._silent:
             event.set()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Square faces at places, for trackers."""
+"""Square faces at given positions, for trackers."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ MASKED, BARE = (0.9, 0.05, 0.05), (0.05, 0.9, 0.05)
 
 
 def faces(*places, size=40.0, probabilities=MASKED, names=LABELS):
-    """Square faces around the places; `probabilities` of all or one row each."""
+    """Square faces around the positions; `probabilities` for all or one row each."""
     centres = np.array(places, np.float32).reshape(-1, 2)
     n = len(centres)
     return Faces(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for conditions, never for time."""
+"""Wait for conditions, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from benchmark.processes import LIMIT, wait_for
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = LIMIT, what: str = "") -> Any:
-    """Poll until the condition gives something true; return it, or fail."""
+    """Poll until the condition is true; return its value, or fail."""
     return wait_for(condition, what or str(condition), timeout)

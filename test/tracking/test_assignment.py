@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cheapest pairing, judged by SciPy."""
+"""The assignment of least cost, compared with SciPy."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels that stand still, people who are counted once, and alerts."""
+"""Labels are steady, people are counted once, and alerts are raised."""
 
 from itertools import pairwise
 

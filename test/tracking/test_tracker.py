@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids that stay."""
+"""Track ids are stable."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ def test_a_person_who_walks_keeps_the_id_and_grows_older():
 @pytest.mark.parametrize("rate", [5, 10, 15, 30])
 @pytest.mark.parametrize("speed", [40, 60, 120, 200])
 def test_two_who_cross_and_hide_each_other_keep_their_ids(rate, speed):
-    """Given two alike who meet at x=300; the farther one is not seen while they overlap."""
+    """Given two equal faces that meet at x=300; the farther one is hidden while they overlap."""
     tracker, seen = Tracker(), []
     for i in range(int(rate * 500 / speed)):
         left, right = 50 + speed * i / rate, 550 - speed * i / rate
@@ -176,7 +176,8 @@ def test_a_face_that_walks_up_to_the_camera_keeps_its_id():
 
 @pytest.mark.parametrize("rate", [15, 7.5, 5])
 def test_a_face_that_comes_in_at_the_edge_of_the_frame_keeps_its_id(rate):
-    """The box of a face cut off at the edge grows several times as fast as one that walks up."""
+    """The box of a face at the frame's edge grows several times as fast as that of a person who
+    comes nearer."""
     tracker = Tracker()
     for i in range(12):
         width = min(40 + 19 * i, 90)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures that judge a mask classifier."""
+"""The figures that evaluate a mask classifier."""
 
 from pathlib import Path
 

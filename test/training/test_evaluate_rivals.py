@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detectors of others, as their authors decode them, and the table beside ours."""
+"""Rival detectors are decoded as their authors do, and compared with ours."""
 
 import csv
 
@@ -19,7 +19,7 @@ POINTS = np.arange(10, dtype=np.float32)
 
 @pytest.fixture
 def network(tmp_path):
-    """Writes an ONNX file that gives constants, whatever image it sees."""
+    """Write an ONNX file that gives constants for every image."""
     return lambda shape, **outputs: write_constants(tmp_path / "peer.onnx", shape, **outputs)
 
 

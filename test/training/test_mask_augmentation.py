@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random changes to a face that leave its label alone."""
+"""Random augmentations of a face keep its label."""
 
 import numpy as np
 import pytest

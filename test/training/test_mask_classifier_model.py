@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped mask classifier keeps its contract and sees what it should."""
+"""The shipped mask classifier keeps its contract and labels test images correctly."""
 
 import json
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cascade learns from: harvested crops, and photographs in other views."""
+"""MTCNN's training data: harvested crops, and augmented photographs."""
 
 from pathlib import Path
 

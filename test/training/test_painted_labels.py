@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last phase of the decision network: what its crops are, and what it leaves alone."""
+"""The last training phase of the decision network: its crops, and what it leaves unchanged."""
 
 import cv2
 import numpy as np

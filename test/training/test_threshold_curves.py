@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the first thresholds cost and bring."""
+"""Cost and recall of the first thresholds."""
 
 import csv
 import shutil
@@ -17,7 +17,7 @@ THREE = ("--detector-model", "mtcnn_masked")
 
 @pytest.fixture
 def folder(tmp_path):
-    """One picture of the sample scene with its truth."""
+    """A frame of the sample scene with its ground truth."""
     (tmp_path / "images").mkdir()
     image, truth = SampleScene(640, 480).render(0)
     cv2.imwrite(str(tmp_path / "images" / "0.png"), image)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cache of engines in a folder of the test."""
+"""An engine cache in a folder of the test."""
 
 import pytest
 from stored_engines import KEY, PLAN

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Versions of TensorRT: what the code asks of them, the real bindings have."""
+"""Versions of TensorRT: the real bindings have everything that the code uses."""
 
 import ast
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Building in a process of its own: what goes wrong there is told here."""
+"""Engines are built in a separate process, and its errors are reported here."""
 
 import os
 import signal

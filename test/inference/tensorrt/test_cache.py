@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines on disk: a file that does not fit is found out, and one process builds at a time."""
+"""The engine cache: a file that does not fit is detected, and one process builds at a time."""
 
 import os
 import resource

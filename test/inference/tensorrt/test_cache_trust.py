@@ -20,7 +20,7 @@ from mask_detector_ros.inference.tensorrt.trust import (
 
 
 def forge(stored):
-    """Another plan with a plain hash of its own, as anybody can write it."""
+    """Another plan with a matching plain hash, which anybody can write."""
     magic, line, plan = stored.read_bytes().split(b"\n", 2)
     header = json.loads(line)
     header[HASH] = hashlib.sha256(plan + b"evil").hexdigest()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT and stored engines: a file that does not serve is rebuilt, and the reason logged."""
+"""TensorRT and stored engines: an unusable file is rebuilt, and the reason logged."""
 
 import json
 
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning_and_the_engine_stays_in_me
 
 
 def _replace_plan(path, plan):
-    """The same file with another plan and its hash: as if TensorRT had written that."""
+    """The same file with another plan and its hash, as if TensorRT had written it."""
     magic, line, _ = path.read_bytes().split(b"\n", 2)
     header = json.loads(line)
     del header[HASH]
@@ -105,7 +105,7 @@ def _replace_plan(path, plan):
 
 
 def _plan(model):
-    """What the stand-in builds from a network."""
+    """The plan that the stand-in builds from a network."""
     from mask_detector_ros.inference.tensorrt.builder import BuildRequest, build_in_process
 
     width = 4 if model == network(width=4) else 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which networks may compute in float16: those that do not say where a face is."""
+"""Only networks that do not place faces may compute in float16."""
 
 import onnx
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which shapes an engine is built for, filled up to, and compared at."""
+"""The shapes that an engine is built for, padded to, and compared at."""
 
 import numpy as np
 import pytest

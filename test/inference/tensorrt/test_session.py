@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT backend on a GPU that is not there: buffers, batches, graphs, threads, faults."""
+"""The TensorRT backend on a simulated GPU: buffers, batches, graphs, threads, faults."""
 
 import gc
 import json

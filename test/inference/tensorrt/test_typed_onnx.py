@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types in the file: float16 computes nearly the same, 1x1 convolutions exactly the same."""
+"""Typed ONNX files: float16 computes nearly the same, 1x1 convolutions exactly the same."""
 
 import cv2
 import numpy as np

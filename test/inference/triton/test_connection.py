@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of inference servers, and connections that come to nothing."""
+"""Addresses of inference servers, and connections that fail."""
 
 import socket
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A detector on a small gRPC server: what is checked at connect, what is sent, what comes back."""
+"""A detector on a small gRPC server: the checks on connecting, the requests, the answers."""
 
 import json
 

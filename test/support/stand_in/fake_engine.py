@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs a network for the stand-in of TensorRT: ONNX Runtime, on memory of the stand-in."""
+"""Runs a network for the stand-in of TensorRT: ONNX Runtime on the stand-in's memory."""
 
 import ctypes
 

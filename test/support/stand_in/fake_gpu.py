@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stand-ins pretend: a file of settings, so that other processes see it too."""
+"""The properties of the stand-ins: a file of settings, so that other processes read them too."""
 
 import json
 import os

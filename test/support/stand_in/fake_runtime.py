@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The half of the stand-in of TensorRT that reads engines and runs them."""
+"""The runtime half of the stand-in of TensorRT: it reads engines and runs them."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that a test starts see the stand-in of the driver, too."""
+"""Processes that a test starts also use the stand-in of the driver."""
 
 import os
 

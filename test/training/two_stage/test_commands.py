@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From photographs to files, by the two commands."""
+"""The two training commands turn photographs into files."""
 
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def small_settings(name, folder, **changes):
 
 @pytest.fixture
 def folder(folder):
-    """With the published weights, which here are chance, and landmarks of one photograph."""
+    """A data set with random weights in place of the published ones, and landmarks of one
+    photograph."""
     torch.manual_seed(0)
     (folder / "yunet").mkdir()
     weights = ProposalNetwork("n").state_dict()

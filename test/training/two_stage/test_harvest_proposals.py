@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What proposals show of labelled boxes."""
+"""Proposals are matched with labelled boxes."""
 
 import pytest
 

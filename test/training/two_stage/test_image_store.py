@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views cut from photographs on a device are those that the library cuts."""
+"""Views cut on a device equal those that the library cuts."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which detector gives a face its landmarks."""
+"""The detector that gives a face its landmarks."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a data set's files say."""
+"""The files of a data set are read."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which cells answer for which face, and what they are taught."""
+"""Cells are assigned to faces, and the loss follows."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proposal network, its published start, and the file it becomes."""
+"""The proposal network, its published weights, and its file."""
 
 import json
 import math

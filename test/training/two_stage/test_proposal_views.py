@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views that the proposal network learns from."""
+"""Training views of the proposal network."""
 
 from dataclasses import replace
 from pathlib import Path

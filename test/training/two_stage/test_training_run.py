@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps, cycles, means and checkpoints."""
+"""Steps, cycles, weight averages and checkpoints of a training run."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What light, lens and compression do to views."""
+"""The effect of light, lens and compression on views."""
 
 from dataclasses import replace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where boxes and points of images lie in views."""
+"""Positions of an image's boxes and points in views."""
 
 import math
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of pycuda.driver as the library uses, and as strict: contexts belong to threads,
-copies and kernels run when a stream is waited for, memory is checked for being there."""
+"""A strict stand-in of the part of pycuda.driver that the library uses: contexts belong to threads,
+copies and kernels run when a stream is synchronised, and memory must exist."""
 
 import ctypes
 import itertools
