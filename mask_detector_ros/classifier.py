@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +11,7 @@ from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid
 from mask_detector_ros.inference.session import Session, require_probabilities
-from mask_detector_ros.label_roles import read_labels, read_roles
+from mask_detector_ros.label_roles import read_labels
 
 BATCH_LIMIT = 128
 """Maximum number of crops per call; bounds the memory that a crowd takes."""
@@ -45,9 +43,7 @@ class Classifier:
             raise self._misfit("must have one input and one output")
         (self._input,), (output,) = session.inputs, session.outputs
         try:
-            self.label_names = read_labels(session.metadata["labels"])
-            roles = json.loads(session.metadata.get("roles", "null"))
-            self.label_roles = read_roles(self.label_names, roles)
+            self.label_names, self.label_roles = read_labels(session.metadata)
             self.margin = float(session.metadata["margin"])
             self._rgb = {"BGR": False, "RGB": True}[session.metadata["color"]]
             self._channels_first = {"NHWC": False, "NCHW": True}[session.metadata["layout"]]

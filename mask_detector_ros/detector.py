@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -83,7 +84,8 @@ class MaskDetector:
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling, for example for process pools: the copy loads the same models again."""
         names = {parameter.name for parameter in DETECTOR_PARAMETERS}
-        return _load_again, ({n: v for n, v in self._values.items() if n in names},)
+        parameters = {n: v for n, v in self._values.items() if n in names}
+        return partial(MaskDetector.load, **parameters), ()
 
     @property
     def backend(self) -> str:
@@ -178,10 +180,6 @@ class MaskDetector:
             search_every: run full-frame detection on every Nth frame only.
         """
         return FaceStream(self, tracking, smoothing, search_every)
-
-
-def _load_again(parameters: dict[str, Any]) -> MaskDetector:
-    return MaskDetector.load(**parameters)
 
 
 class FaceStream:

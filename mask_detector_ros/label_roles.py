@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = ROLES = (
@@ -80,16 +80,21 @@ def guess_roles(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_guess(label) for label in labels)
 
 
-def read_labels(text: str) -> tuple[str, ...]:
-    """Read the label names from a model's metadata.
+def read_labels(metadata: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read the label names and their roles from a model's metadata.
 
     Raises:
-        ValueError: it is no JSON list of different names.
+        KeyError: it names no labels.
+        ValueError: `labels` is no JSON list of different names, or `roles` does not fit it.
     """
-    names = json.loads(text)
+    try:
+        names, roles = json.loads(metadata["labels"]), json.loads(metadata.get("roles", "null"))
+    except RecursionError as error:
+        raise ValueError("its JSON is nested too deep") from error
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise ValueError("labels must be a JSON list of different names")
-    return tuple(map(str, names))
+    labels = tuple(map(str, names))
+    return labels, read_roles(labels, roles)
 
 
 def read_roles(labels: Sequence[str], roles: object) -> tuple[str, ...]:

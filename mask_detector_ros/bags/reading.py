@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -32,6 +31,7 @@ from mask_detector_ros.bags.bag_file import (
 )
 from mask_detector_ros.bags.message_writer import message_types
 from mask_detector_ros.errors import SourceError
+from mask_detector_ros.sources.images import natural_order
 
 _FORMATS: dict[bytes, Callable[[Path, Damage], BagFile]] = {
     mcap_file.MAGIC: mcap_file.McapFile,
@@ -153,7 +153,9 @@ def _list_files(path: Path, damage: Damage) -> list[Path]:
     files = [file for file in listed if file.is_file()]
     if not files or len(files) < len(listed):
         # Do not require the files named by the metadata: they may be renamed or unpacked.
-        others = sorted((f for f in path.iterdir() if f.is_file()), key=_natural_order)
+        others = sorted(
+            (f for f in path.iterdir() if f.is_file()), key=lambda file: natural_order(file.name)
+        )
         unpacked = {f: f.with_suffix("") for f in [*others, *listed] if f.suffix == ".zstd"}
         found = [f for f in others if _magic(f) and unpacked.get(f) not in others]
         if files or not found:
@@ -261,10 +263,3 @@ def _unpack(file: Path, damage: Damage, folder: Path) -> Path:
     except DamageError as error:
         damage.report(f"{file.name}: {error}")
     return target
-
-
-def _natural_order(file: Path) -> list[tuple[int, str]]:
-    """Natural sort key: bag_10 comes after bag_9."""
-    return [
-        (int(part or 0) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", file.name)
-    ]

@@ -85,17 +85,26 @@ def run(arguments: argparse.Namespace) -> int:
                 "all image topics of the bag hold depth images; give a bag with colour images"
             )
         detector = load_detector(arguments)
+        # A changed file under the same name gives other detections.
+        models = find_networks(values["detector_model"], values["classifier_model"])
         identity = {
             "version": __version__,
             "input": str(path.resolve()),
             "sizes": bag.sizes,
             "topics": topics,
-            "models": model_hashes(values),
+            "models": [hashlib.sha256(model).hexdigest() for model in models.values()],
             **{name: value for name, value in values.items() if name not in NOT_SEEN},
             "search_every": tracking["search_every"],
         }
         total = bag.count(topics)
-        with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(count)  # counts nothing where there is no terminal
+
+        with tqdm(total=total, unit="image", disable=None) as bar:
             try:
                 totals = process_bag(
                     bag,
@@ -106,11 +115,11 @@ def run(arguments: argparse.Namespace) -> int:
                     tracking=tracking,
                     privacy=option_values(arguments, DRAWING_PARAMETERS)["privacy"],
                     drawings=not arguments.no_images,
-                    advance=bar.update,
+                    advance=advance,
                 )
             except KeyboardInterrupt:
                 print(
-                    f"{bar.n} of {total} images done; give the same command again to resume",
+                    f"{done} of {total} images done; give the same command again to resume",
                     file=sys.stderr,
                 )
                 raise
@@ -127,10 +136,3 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(f"written: {output}")
     return 1 if totals.damage else 0
-
-
-def model_hashes(values: dict[str, Any]) -> list[str]:
-    """Hashes of the networks that `mask-detector bag` runs: a changed file under the same name
-    gives other detections."""
-    models = find_networks(values["detector_model"], values["classifier_model"])
-    return [hashlib.sha256(model).hexdigest() for model in models.values()]

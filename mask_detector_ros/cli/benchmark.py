@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,11 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     runs = plan(arguments, backends, bool(own))
     output = make_report_folder(arguments.output)
     machine = describe_machine()
-    hidden = not sys.stderr.isatty()
     sources = dict.fromkeys(source_of(case) for case, _ in runs)
-    frames = make_frames(
-        tqdm(sources, "frames", leave=False, disable=hidden), arguments.frames, own
-    )
+    frames = make_frames(tqdm(sources, "frames", leave=False, disable=None), arguments.frames, own)
     macs = count_macs(runs, frames)
     environments = arguments.environments.expanduser().absolute()
     timings = measure_runs(runs, frames, arguments.rounds, environments)

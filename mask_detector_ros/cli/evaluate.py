@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show_progress(items: Iterable[T], what: str) -> Iterable[T]:
-    bar: Iterable[T] = tqdm(items, what, leave=False, disable=not sys.stderr.isatty())
+    bar: Iterable[T] = tqdm(items, what, leave=False, disable=None)
     return bar
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,7 +34,7 @@ class FrameReader:
         total = self._limit or self.source.frame_count
         rate = self.source.rate or DEFAULT_RATE
         count = 0
-        with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
+        with tqdm(total=total, unit="frame", disable=None) as bar:
             while (frame := self._read()) is not None:
                 yield frame, count / rate if frame.time is None else frame.time
                 count += 1

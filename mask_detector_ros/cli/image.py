@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     failures = full = overrun = 0
     # The bar would mix with the result lines if both go to one terminal.
-    hide_bar = len(files) < 2 or not sys.stderr.isatty() or sys.stdout.isatty()
+    hide_bar = len(files) < 2 or sys.stdout.isatty() or None
     others = filter(None, targets)
     with Results(arguments, inputs, detector.label_names, others) as results:
         bar = tqdm(inputs, unit="image", disable=hide_bar)

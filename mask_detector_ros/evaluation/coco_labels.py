@@ -9,9 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.evaluation.label_files import Box, Labels, Problem, Row, find_image
-
-IGNORE = "ignore"
+from mask_detector_ros.evaluation.label_files import IGNORE, Box, Labels, Problem, Row, find_image
 
 FOLDERS = (".", "annotations", "*")
 
@@ -33,7 +31,11 @@ def read_coco(folder: Path, files: list[Path], split: str | None) -> Labels:
     Raises:
         SourceError: no file of this split, or a file cannot be read.
     """
-    chosen = [file for file in files if split is None or _belongs_to(file, folder, split)]
+    chosen = [
+        file
+        for file in files
+        if split is None or split in file.stem or split in file.relative_to(folder).parts[:-1]
+    ]
     if not chosen:
         names = ", ".join(file.name for file in files)
         raise SourceError(f"{folder} has no COCO file of split {split!r}; it has {names}")
@@ -74,10 +76,6 @@ def _box(values: Any) -> Box:
     except (TypeError, ValueError):
         return (float("nan"),) * 4
     return left, top, left + width, top + height
-
-
-def _belongs_to(file: Path, folder: Path, split: str) -> bool:
-    return split in file.stem or split in file.relative_to(folder).parts[:-1]
 
 
 def _load(file: Path) -> dict[str, Any]:

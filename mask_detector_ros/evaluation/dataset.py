@@ -12,16 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.evaluation.label_files import Problem, Row, read_labels
+from mask_detector_ros.evaluation.label_files import IGNORE, Problem, Row, read_labels
 from mask_detector_ros.imaging.boxes import box_area
 from mask_detector_ros.sources import read_image
 
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
 WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY = range(3)
-
-IGNORE = "ignore"
-"""Label of ambiguous faces: a detection there is neither right nor wrong, and a miss does not
-count."""
 
 SYNONYMS = {"mask_weared_incorrect": "mask_worn_incorrectly"}
 """The spelling of the most used public set in PASCAL VOC form (Kaggle, andrewmvd)."""

@@ -17,6 +17,10 @@ NEGATIVES = "negatives.csv"
 """Lists images without faces, beside labels.csv. Columns: `file` and, optionally, `source` and
 `split`."""
 
+IGNORE = "ignore"
+"""Label of ambiguous faces: a detection there is neither right nor wrong, and a miss does not
+count."""
+
 XML_FOLDERS = (".", "Annotations", "annotations", "images")
 
 Box = tuple[float, float, float, float]

@@ -31,7 +31,7 @@ from mask_detector_ros.inference.session import (
     require_finite,
     require_probabilities,
 )
-from mask_detector_ros.label_roles import read_roles
+from mask_detector_ros.label_roles import read_labels
 from mask_detector_ros.mtcnn.candidate_budget import Overrun
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.input_tiles import input_tiles
@@ -76,10 +76,10 @@ class TwoStageCascade:
         except (KeyError, ValueError, TypeError) as error:
             raise _misfit(proposal, "strides, smallest_face and largest_face", error) from error
         try:
-            self.label_names = tuple(map(str, json.loads(decision.metadata["labels"])))
-            roles = json.loads(decision.metadata.get("roles", "null"))
-            self.label_roles = read_roles(self.label_names, roles)
+            self.label_names, self.label_roles = read_labels(decision.metadata)
             self._margin = float(decision.metadata["margin"])
+            if not 0 <= self._margin < np.inf:
+                raise ValueError("margin must be 0 or more")
         except (KeyError, ValueError, TypeError) as error:
             raise _misfit(decision, "labels and margin", error) from error
         levels = [f"{kind}_{stride}" for kind in ("scores", "boxes") for stride in self._strides]

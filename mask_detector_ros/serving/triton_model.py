@@ -51,7 +51,8 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         try:
             own = read_parameters(request.parameters())
-            self._detector.configure({**self._values_of_table(), **own})
+            started_with = {p.name: self._values.get(p.name, p.default) for p in LOCAL_PARAMETERS}
+            self._detector.configure({**started_with, **own})
             image = read_image(request, self._detector.max_image_pixels)
             faces = self._detector(image)
         except (ImageError, ParameterError) as error:
@@ -62,9 +63,6 @@ class TritonPythonModel:
         return backend.InferenceResponse(
             to_tensors(faces, 0 if overrun is None else overrun.found - overrun.kept)
         )
-
-    def _values_of_table(self) -> dict[str, Any]:
-        return {p.name: self._values.get(p.name, p.default) for p in LOCAL_PARAMETERS}
 
 
 def read_parameters(text: str) -> dict[str, Any]:

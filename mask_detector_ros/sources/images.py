@@ -196,9 +196,9 @@ def scan_folder(directory: Path, recursive: bool = False) -> ImageFolder:
     subfolders = 0
     for folder, folders, files in os.walk(directory, onerror=fail):
         visible = [name for name in folders if not name.startswith(".")]
-        folders[:] = sorted(visible, key=_natural_order) if recursive else []
+        folders[:] = sorted(visible, key=natural_order) if recursive else []
         subfolders += 0 if recursive else len(visible)
-        for name in sorted(files, key=_natural_order):
+        for name in sorted(files, key=natural_order):
             path = Path(folder) / name
             if is_image(path):
                 images.append(path)
@@ -232,7 +232,8 @@ def require_file(path: Path) -> None:
         raise SourceError(f"you may not read {path}; change its permissions")
 
 
-def _natural_order(name: str) -> list[tuple[int, str]]:
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key of a file name: frame_10 comes after frame_9."""
     parts = re.split(r"(\d+)", name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 

@@ -138,7 +138,7 @@ def start(
             wanted.setdefault((candidate, case.threads), set()).add(case.min_face_size)
     processes: dict[tuple[Candidate, int], Process] = {}
     bar: Iterable[tuple[tuple[Candidate, int], set[int]]] = tqdm(
-        wanted.items(), desc="start", leave=False, disable=not sys.stderr.isatty()
+        wanted.items(), desc="start", leave=False, disable=None
     )
     for (candidate, threads), sizes in bar:
         try:

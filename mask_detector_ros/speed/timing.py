@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -89,8 +88,7 @@ def measure_runs(
         timings.versions = {candidate.name: p.versions for (candidate, _), p in processes.items()}
         steps = sum(len(names[source_of(case)]) for case, _ in runs)
         total = (WARM_UP_ROUNDS + rounds) * steps
-        hidden = not sys.stderr.isatty()
-        progress = stack.enter_context(tqdm(total=total, unit="frame", disable=hidden))
+        progress = stack.enter_context(tqdm(total=total, unit="frame", disable=None))
         for case, candidates in runs:
             progress.set_postfix_str(str(case))
             present = {

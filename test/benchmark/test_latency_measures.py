@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.latency_measures import (
-    DROP_LIMIT,
-    fairness,
-    match_frames,
-    percentiles,
-    search_rate,
-)
+from benchmark.latency_measures import DROP_LIMIT, fairness, match_frames, percentiles, search_rate
 
 MS = 10**6
 NODE_PARTS = ("wait", "inference")

@@ -11,11 +11,7 @@ import numpy as np
 import pytest
 
 from mask_detector_ros.errors import ImageError
-from mask_detector_ros.imaging.encodings import (
-    READABLE_ENCODINGS,
-    decode_compressed,
-    decode_image,
-)
+from mask_detector_ros.imaging.encodings import READABLE_ENCODINGS, decode_compressed, decode_image
 
 END = b"\xff\xd9"
 FORMS = {

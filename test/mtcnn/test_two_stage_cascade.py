@@ -210,6 +210,23 @@ def test_a_file_without_its_metadata_is_named_with_what_it_lacks(networks, stage
         load_cascade({**networks, stage: model.SerializeToString()}, "onnxruntime")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", '["mask", "mask"]'),
+        ("labels", '"mask"'),
+        ("labels", "[" * 100_000),
+        ("margin", "nan"),
+        ("margin", "-1"),
+    ],
+)
+def test_labels_and_margin_must_make_sense(networks, key, value):
+    model = onnx.load_from_string(networks["decision"])
+    next(p for p in model.metadata_props if p.key == key).value = value
+    with pytest.raises(ModelError, match="decision lacks labels and margin"):
+        load_cascade({**networks, "decision": model.SerializeToString()}, "onnxruntime")
+
+
 def test_networks_in_the_wrong_order_are_rejected(networks):
     sessions = [create_session(networks[s], s, "onnxruntime") for s in ("decision", "proposal")]
     with pytest.raises(ModelError, match="lacks"):

@@ -25,10 +25,7 @@ from rclpy.node import Node
 
 from mask_detector_ros.ros import run_node as run_node_module
 from mask_detector_ros.ros.parameter_files import unmatched_files
-from mask_detector_ros.ros.shared_memory import (
-    avoid_full_shared_memory,
-    private_shared_memory_hint,
-)
+from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory, private_shared_memory_hint
 from mask_detector_ros.ros.start_errors import explain_start_error
 
 

@@ -8,11 +8,7 @@ from mask_detector_ros.speed.arithmetic_floor import MATRIX_MACS
 from mask_detector_ros.speed.case_candidates import PEERS, four_way, ours
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.report import build_rows, fit_cost_lines, peak, summarise
-from mask_detector_ros.speed.text_tables import (
-    build_tables,
-    four_way_table,
-    thread_table,
-)
+from mask_detector_ros.speed.text_tables import build_tables, four_way_table, thread_table
 from mask_detector_ros.speed.timing import Times, Timings
 
 OURS, OTHER = ours(DETECT, "onnxruntime"), PEERS["facenet-pytorch"][DETECT]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 
 from mask_detector_ros import __version__
 from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.imaging.image_size import MAX_IMAGE_PIXELS
 from mask_detector_ros.inference.options import ServerOptions
 from mask_detector_ros.inference.session import TensorInfo
 from mask_detector_ros.inference.triton.connection import Connection, NotFoundError
-from mask_detector_ros.label_roles import read_labels, read_roles
+from mask_detector_ros.label_roles import read_labels
 
 IMAGE, JPEG = "image", "jpeg"
 """Inputs: (H, W, 3) BGR pixels, or a whole JPEG file."""
-
-MAX_PIXELS = 50_000_000
-"""Of the images that a model demands, as of those that the detector accepts by default."""
 
 OUTPUTS = ("boxes", "scores", "landmarks", "probabilities")
 
@@ -121,15 +118,14 @@ def read_config(config: Any, model: str, called: str) -> ServedModel:
             " mask-detector export triton"
         )
     assert image is not None
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+    if image.shape[0] * image.shape[1] > MAX_IMAGE_PIXELS:
         raise ModelError(
-            f"{called} takes images of more than {MAX_PIXELS:,} pixels; make it smaller"
+            f"{called} takes images of more than {MAX_IMAGE_PIXELS:,} pixels; make it smaller"
         )
     says = {key: value.string_value for key, value in config.parameters.items()}
     try:
-        labels = read_labels(says["labels"])
-        roles = read_roles(labels, json.loads(says.get("roles", "null")))
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        labels, roles = read_labels(says)
+    except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{called} does not name its labels ({error!r}); its config.pbtxt needs the parameters"
             " that mask-detector export triton writes"

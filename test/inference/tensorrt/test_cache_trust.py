@@ -8,10 +8,7 @@ import os
 import pytest
 from stored_engines import KEY, PLAN
 
-from mask_detector_ros.inference.tensorrt.cache import (
-    HASH,
-    EngineMisfitError,
-)
+from mask_detector_ros.inference.tensorrt.cache import HASH, EngineMisfitError
 from mask_detector_ros.inference.tensorrt.trust import (
     create_own_file,
     keyed_hash,

@@ -8,13 +8,8 @@ from gpu_stand_in import network
 from stored_engines import open_session
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.inference.tensorrt.cache import (
-    HASH,
-    _signed,
-)
-from mask_detector_ros.inference.tensorrt.trust import (
-    keyed_hash,
-)
+from mask_detector_ros.inference.tensorrt.cache import HASH, _signed
+from mask_detector_ros.inference.tensorrt.trust import keyed_hash
 
 
 def test_a_stored_engine_is_used_again(any_gpu, tmp_path):
