@@ -77,9 +77,7 @@ def test_a_wrong_value_is_refused_before_any_model_is_read():
 def test_an_explicit_backend_that_is_not_installed_fails_with_the_way_to_install_it(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        inference.importlib.util,
-        "find_spec",
-        lambda name: None if name == "openvino" else find(name),
+        importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name)
     )
     with pytest.raises(
         BackendError, match=r"openvino is not installed; do: pip install .*openvino"
