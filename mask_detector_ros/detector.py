@@ -239,7 +239,8 @@ class FaceStream:
         self._frames += 1
         self._stamp = stamp
         tracked = self._active_tracker.update(faces, stamp)
-        self._last_boxes = np.concatenate([faces.boxes, self._active_tracker.missed_boxes()])
+        missed = self._active_tracker.unseen_boxes(people_only=True)
+        self._last_boxes = np.concatenate([faces.boxes, missed])
         return tracked if self._tracking else faces
 
     def see(self, image: NDArray[np.uint8], stamp: float) -> Faces:

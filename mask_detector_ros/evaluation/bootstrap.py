@@ -41,15 +41,20 @@ def draw_images(images: int, rounds: int = ROUNDS, seed: int = SEED) -> NDArray[
     return rng.multinomial(images, np.full(images, 1 / images), size=rounds).astype(np.uint16)
 
 
-def estimate(metric: Callable[[Weights], Values], draws: NDArray[np.uint16]) -> Estimate:
+def estimate(
+    metric: Callable[[Weights], Values],
+    draws: NDArray[np.uint16],
+    images: NDArray[np.int64] | slice = slice(None),
+) -> Estimate:
     """Compute a metric on all images, with its bootstrap interval from the draws.
 
     Args:
-        metric: maps (R, images) weights of the images to (R,) values.
+        metric: maps (R, N) weights of N rows to (R,) values.
+        images: (N,) the image of each row; by default the rows are the images.
     """
-    value = metric(np.ones((1, draws.shape[1])))[0]
+    value = metric(np.ones((1, draws.shape[1]))[:, images])[0]
     parts = [
-        metric(draws[start : start + ROUNDS_AT_ONCE].astype(np.float64))
+        metric(draws[start : start + ROUNDS_AT_ONCE].astype(np.float64)[:, images])
         for start in range(0, len(draws), ROUNDS_AT_ONCE)
     ]
     # A draw without a rare class has no value and is left out.

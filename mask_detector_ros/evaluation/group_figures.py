@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ def group_figures(
     images = predictions.truth_images
 
     def share(values: NDArray[np.bool_], rows: Mask) -> Estimate:
-        return estimate(lambda weights: mean(values[rows], weights[:, images[rows]]), draws)
+        return estimate(partial(mean, values[rows]), draws, images[rows])
 
     figures = []
     for name, rows in groups_of(predictions):
@@ -111,10 +112,9 @@ def false_faces(predictions: Predictions, draws: NDArray[np.uint16]) -> list[Fal
 
     def rate(rows: Mask, per: NDArray[np.float64]) -> Estimate:
         def metric(weights: Weights) -> Values:
-            chosen = weights[:, rows]
-            return ratio(chosen @ counts[rows], chosen @ per[rows])
+            return ratio(weights @ counts[rows], weights @ per[rows])
 
-        return estimate(metric, draws)
+        return estimate(metric, draws, np.flatnonzero(rows))
 
     groups = {LABELLED: ~predictions.negatives & ~cut_out, NEGATIVES: predictions.negatives}
     return [

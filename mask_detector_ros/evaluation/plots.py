@@ -7,7 +7,7 @@ import io
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEPARATE_SIZES = [size for size in SIZES if size not in ("all sizes", HEADLINE)]
+
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+"""The place of a legend beside the bars, not on them."""
 
 
 def require_matplotlib() -> None:
@@ -71,9 +74,7 @@ def plot_precision_recall(predictions: Predictions) -> str:
             at = accepted[-1]
             axes.plot(recall[at], precision[at], "o", color=line.get_color())
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title("Detection by size; dot: the chosen threshold")
-    axes.legend(loc="lower left")
-    return to_svg(figure)
+    return finish(figure, axes, "Detection by size; dot: the chosen threshold", loc="lower left")
 
 
 def plot_threshold(predictions: Predictions, summary: Summary) -> str:
@@ -90,9 +91,7 @@ def plot_threshold(predictions: Predictions, summary: Summary) -> str:
         label = f"precision {point.precision}"
         axes.axvline(point.threshold, color="gray", linestyle=":", label=label)
     axes.set(xlabel="threshold of the last stage", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(f"Detection, {HEADLINE}")
-    axes.legend(loc="lower left")
-    return to_svg(figure)
+    return finish(figure, axes, f"Detection, {HEADLINE}", loc="lower left")
 
 
 def plot_recall(summary: Summary) -> str:
@@ -108,9 +107,7 @@ def plot_recall(summary: Summary) -> str:
         _bars(axes, number, len(LABELS), [row.recall for row in rows], words(label))
     axes.set_xticks(range(len(SEPARATE_SIZES)), SEPARATE_SIZES)
     axes.set(ylabel="recall", ylim=(0, 1.02))
-    axes.set_title("Detection by size and mask state, 95 % intervals")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
-    return to_svg(figure)
+    return finish(figure, axes, "Detection by size and mask state, 95 % intervals", **BESIDE)
 
 
 def plot_end_to_end(summary: Summary) -> str:
@@ -121,9 +118,7 @@ def plot_end_to_end(summary: Summary) -> str:
         _bars(axes, number, len(summary.models), shares, name)
     axes.set_xticks(range(len(LABELS)), [words(label) for label in LABELS])
     axes.set(ylabel="right box and right label", ylim=(0, 1.02))
-    axes.set_title(f"End to end, {HEADLINE}, 95 % intervals")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
-    return to_svg(figure)
+    return finish(figure, axes, f"End to end, {HEADLINE}, 95 % intervals", **BESIDE)
 
 
 def plot_confusion(summary: Summary) -> str:
@@ -160,9 +155,9 @@ def plot_calibration(predictions: Predictions) -> str:
         axes.scatter(x, y, s=4 + 2 * np.sqrt(counts), color=line.get_color())
     axes.set(xlabel="probability of the predicted label", ylabel="share that is right")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.set_title(f"Calibration, {HEADLINE}; larger dots: more faces")
-    axes.legend(loc="upper left")
-    return to_svg(figure)
+    return finish(
+        figure, axes, f"Calibration, {HEADLINE}; larger dots: more faces", loc="upper left"
+    )
 
 
 def _curve(
@@ -196,6 +191,13 @@ def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
 
     figure = Figure(figsize=(7 if panels == 1 else 4.5 * panels, 4.5), layout="constrained")
     return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+
+
+def finish(figure: Figure, axes: Axes, title: str, **legend: Any) -> str:
+    """Add the title and a legend; return the figure as SVG."""
+    axes.set_title(title)
+    axes.legend(**legend)
+    return to_svg(figure)
 
 
 def to_svg(figure: Figure) -> str:

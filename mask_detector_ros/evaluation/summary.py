@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +192,9 @@ def detection_figures(
     accepted = rows & predictions.accepted
     right = accepted & (predictions.matches >= 0)
 
+    def share(values: NDArray[Any], images: NDArray[np.int64]) -> Estimate:
+        return estimate(partial(mean, values), draws, images)
+
     def ap(weights: Weights) -> Values:
         positives = weights[:, predictions.truth_images[truth]].sum(axis=1)
         hits = predictions.matches[rows] >= 0
@@ -202,12 +206,10 @@ def detection_figures(
         size,
         ANY_STATE if state is None else LABELS[state],
         int(truth.sum()),
-        estimate(
-            _mean_of(predictions.found_by[truth] >= 0, predictions.truth_images[truth]), draws
-        ),
-        estimate(_mean_of(predictions.matches[accepted] >= 0, predictions.images[accepted]), draws),
+        share(predictions.found_by[truth] >= 0, predictions.truth_images[truth]),
+        share(predictions.matches[accepted] >= 0, predictions.images[accepted]),
         estimate(ap, draws),
-        estimate(_mean_of(predictions.overlaps[right], predictions.images[right]), draws),
+        share(predictions.overlaps[right], predictions.images[right]),
     )
 
 
@@ -219,7 +221,8 @@ def precision_point(predictions: Predictions, draws: NDArray[np.uint16]) -> Prec
     for state in (None, *range(len(LABELS))):
         truth, _ = detection_rows(predictions, HEADLINE, state)
         name = ANY_STATE if state is None else LABELS[state]
-        recall[name] = estimate(_mean_of(found[truth], predictions.truth_images[truth]), draws)
+        images = predictions.truth_images[truth]
+        recall[name] = estimate(partial(mean, found[truth]), draws, images)
     return PrecisionPoint(HEADLINE, WANTED_PRECISION, threshold, recall)
 
 
@@ -247,19 +250,16 @@ def classification_figures(
     two = labels != WORN_INCORRECTLY
     mask_share = masked_share(probabilities[two])
     binary_prediction = np.where(mask_share >= 0.5, WITH_MASK, WITHOUT_MASK)
-    binary = partial(balanced_accuracy, labels[two], binary_prediction)
-    auc = partial(roc_auc, mask_share, labels[two] == WITH_MASK)
-    three = partial(balanced_accuracy, labels, predicted)
     error = partial(calibration_error, probabilities.max(axis=1), predicted == labels)
     bare = labels == WITHOUT_MASK
     return ClassificationFigures(
         size,
         int(rows.sum()),
-        estimate(lambda weights: binary(weights[:, images[two]]), draws),
-        estimate(lambda weights: three(weights[:, images]), draws),
-        estimate(lambda weights: auc(weights[:, images[two]]), draws),
-        estimate(lambda weights: error(weights[:, images]), draws),
-        estimate(_mean_of(predicted[bare] == WORN_INCORRECTLY, images[bare]), draws),
+        estimate(partial(balanced_accuracy, labels[two], binary_prediction), draws, images[two]),
+        estimate(partial(balanced_accuracy, labels, predicted), draws, images),
+        estimate(partial(roc_auc, mask_share, labels[two] == WITH_MASK), draws, images[two]),
+        estimate(error, draws, images),
+        estimate(partial(mean, predicted[bare] == WORN_INCORRECTLY), draws, images[bare]),
         confusion_matrix(labels, predicted, len(LABELS)).tolist(),
     )
 
@@ -280,7 +280,7 @@ def end_to_end_figures(
 ) -> EndToEndFigures:
     truth, _ = detection_rows(predictions, size, label)
     right = labelled_right(predictions, model)[truth]
-    share = estimate(_mean_of(right, predictions.truth_images[truth]), draws)
+    share = estimate(partial(mean, right), draws, predictions.truth_images[truth])
     return EndToEndFigures(size, LABELS[label], int(truth.sum()), share)
 
 
@@ -290,8 +290,3 @@ def labelled_right(predictions: Predictions, model: str) -> Mask:
     predicted = np.append(predictions.probabilities[model].argmax(axis=1), -1)[predictions.found_by]
     right: Mask = predicted == predictions.truth_labels
     return right
-
-
-def _mean_of(values: NDArray[np.generic], images: NDArray[np.int64]) -> Callable[[Weights], Values]:
-    """The mean of per-face values as a function of image weights."""
-    return lambda weights: mean(values, weights[:, images])

@@ -40,7 +40,8 @@ def as_bgr(image: Any, rgb: bool = False, max_pixels: int = MAX_IMAGE_PIXELS) ->
         from mask_detector_ros.sources import file_path, read_image
 
         return read_image(file_path(image), max_pixels)
-    if _is_pillow(image):
+    # A PIL image, known without importing PIL.
+    if any(kind.__module__ == "PIL.Image" for kind in type(image).__mro__):
         from PIL import ImageOps
 
         require_pixels(image.width, image.height, max_pixels)
@@ -51,11 +52,6 @@ def as_bgr(image: Any, rgb: bool = False, max_pixels: int = MAX_IMAGE_PIXELS) ->
         raise ImageError(f"{NEED}, got {image.dtype} {image.shape}{_advice_for_array(image)}")
     require_pixels(image.shape[1], image.shape[0], max_pixels)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8) if rgb else image
-
-
-def _is_pillow(image: Any) -> bool:
-    """Whether it is a PIL image, without importing PIL."""
-    return any(kind.__module__ == "PIL.Image" for kind in type(image).__mro__)
 
 
 def _advice_for_object(image: Any) -> str:

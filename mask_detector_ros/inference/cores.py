@@ -22,7 +22,9 @@ def usable_cores() -> int:
 def fastest_processors(count: int) -> set[int]:
     """Choose `count` of the processors that this process may run on: highest clock first, and one
     per core before the second of any core."""
-    by_clock = sorted(os.sched_getaffinity(0), key=lambda processor: -_highest_clock(processor))
+    by_clock = sorted(
+        os.sched_getaffinity(0), key=lambda p: -int(_read(p, "cpufreq/cpuinfo_max_freq") or 0)
+    )
     first_of = {_core_of(processor): processor for processor in reversed(by_clock)}
     firsts = set(first_of.values())
     return set(sorted(by_clock, key=lambda processor: processor not in firsts)[:count])
@@ -30,10 +32,6 @@ def fastest_processors(count: int) -> set[int]:
 
 def _core_of(processor: int) -> str:
     return _read(processor, "topology/thread_siblings_list") or str(processor)
-
-
-def _highest_clock(processor: int) -> int:
-    return int(_read(processor, "cpufreq/cpuinfo_max_freq") or 0)
 
 
 def _read(processor: int, what: str) -> str:

@@ -25,7 +25,7 @@ from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
 from mask_detector_ros.inference.options import EngineOptions
 from mask_detector_ros.inference.session import GPU_BATCH, Array, Session
-from mask_detector_ros.inference.tensorrt.profile import make_profile, parity_shapes
+from mask_detector_ros.inference.tensorrt.profile import fill_up, make_profile, parity_shapes
 
 GRAPH_LIMIT = 32
 """Maximum number of input shapes per network with a CUDA graph, since ONNX Runtime keeps a graph as
@@ -109,6 +109,7 @@ class CudaSession(Session):
         self.name, self.metadata = reference.name, reference.metadata
         self.inputs, self.outputs = reference.inputs, reference.outputs
         self.device = f"{gpu.name} (ONNX Runtime {ort.__version__})"
+        self._profile = make_profile(self.inputs)
         self._number = gpu.number
         self._thread = gpu_thread(gpu.number)
         self._buffers: dict[tuple[tuple[int, ...], ...], _Buffers] = {}
@@ -148,7 +149,8 @@ class CudaSession(Session):
         batch = max((len(arrays[t.name]) for t in self.inputs if t.shape[0] == -1), default=-1)
         if batch == 0 and self._row_shapes:
             return {t.name: np.empty((0, *self._row_shapes[t.name]), t.dtype) for t in self.outputs}
-        shapes = {t.name: _fill_up(arrays[t.name].shape, t.shape) for t in self.inputs}
+        profile = self._profile
+        shapes = {t.name: fill_up(arrays[t.name].shape, profile.get(t.name)) for t in self.inputs}
         try:
             values = self._thread.submit(self._run_filled, arrays, shapes).result()
         except _RUN_ERRORS as error:
@@ -202,16 +204,6 @@ class CudaSession(Session):
         else:
             advice = "check the GPU with nvidia-smi and dmesg (Xid), then start again"
         return BackendError(f"{self.name} failed on {self.device}: {reason}; {advice}")
-
-
-def _fill_up(shape: tuple[int, ...], free: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape to run: batches of crops are padded to powers of two.
-
-    That limits the number of shapes, each of which has a CUDA graph.
-    """
-    if free[0] != -1 or -1 in free[1:]:
-        return shape
-    return (1 << (max(shape[0], 1) - 1).bit_length(), *shape[1:])
 
 
 class _Buffers:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mask_detector_ros.evaluation.plots import new_figure, to_svg
+from mask_detector_ros.evaluation.plots import finish, new_figure
 
 _UNITS = {"faces": "ms per face", "megapixels": "ms per megapixel"}
 
@@ -39,6 +39,5 @@ def plot_cost(lines: Sequence[dict[str, Any]], axis: str) -> str:
         label = f"{kind}: {line['slope_ms']:.2f} {_UNITS[axis]}, R² {line['r2']:.3f}"
         axes.plot(ends, fitted, color=points[0].get_color(), label=label)
     axes.set(xlabel=f"{axis} in the frame", ylabel="ms per frame", xlim=(0, None), ylim=(0, None))
-    axes.set_title("Detection and labels, ours; lines by least squares")
-    axes.legend(loc="upper left", fontsize="small")
-    return to_svg(figure)
+    title = "Detection and labels, ours; lines by least squares"
+    return finish(figure, axes, title, loc="upper left", fontsize="small")

@@ -124,17 +124,13 @@ class Tracker:
         seen = self._gone + Counter(t.label for t in self._tracks if t.is_person)
         return [seen[k] for k in range(label_count)]
 
-    def missed_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) predicted boxes of counted tracks whose face was not found in the last frame."""
-        boxes = [t.box for t in self._tracks if t.last_seen != self._stamp and t.is_person]
-        return np.array(boxes, np.float32).reshape(-1, 4)
+    def unseen_boxes(self, people_only: bool = False) -> NDArray[np.float32]:
+        """(M, 4) predicted boxes of tracks whose face was not found in the last frame.
 
-    def unseen_boxes(self) -> NDArray[np.float32]:
-        """(M, 4) predicted boxes of all tracks whose face was not found in the last frame.
-
-        Includes unconfirmed tracks: privacy must not wait for confirmation.
+        Includes unconfirmed tracks by default: privacy must not wait for confirmation.
         """
-        boxes = [t.box for t in self._tracks if t.last_seen != self._stamp]
+        unseen = (t for t in self._tracks if t.last_seen != self._stamp)
+        boxes = [t.box for t in unseen if t.is_person or not people_only]
         return np.array(boxes, np.float32).reshape(-1, 4)
 
     def raise_alerts(self, label_ids: set[int], after: float) -> list[tuple[int, float]]:

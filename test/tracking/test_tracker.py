@@ -119,9 +119,9 @@ def test_whoever_is_missed_is_foretold_where_they_walk():
     tracker = Tracker()
     for i in range(20):
         tracker.update(faces((100 + 10 * i, 100)), i / 10)
-    assert len(tracker.missed_boxes()) == 0
+    assert len(tracker.unseen_boxes(people_only=True)) == 0
     tracker.update(faces(), 2.0)
-    ((x1, y1, x2, y2),) = tracker.missed_boxes()
+    ((x1, y1, x2, y2),) = tracker.unseen_boxes(people_only=True)
     assert (x1 + x2) / 2 == pytest.approx(300, abs=4)
     assert (y2 - y1, x2 - x1) == pytest.approx((40, 40), abs=2)
 

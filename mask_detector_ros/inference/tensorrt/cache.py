@@ -112,7 +112,10 @@ class EngineCache:
                     "%s is on a file system without locks: two programs may build the same engine",
                     self.folder,
                 )
-            self._sweep(key)
+            # Leftovers of a killed writer of this engine.
+            for partial in self.folder.glob(f"{key.file_name}.*.partial"):
+                with contextlib.suppress(OSError):
+                    partial.unlink()
             yield
 
     def read(self, key: EngineKey) -> bytes | None:
@@ -169,12 +172,6 @@ class EngineCache:
 
     def _path(self, key: EngineKey, suffix: str = "") -> Path:
         return self.folder / f"{key.file_name}{suffix}"
-
-    def _sweep(self, key: EngineKey) -> None:
-        """Remove leftovers of a killed writer of this engine; the caller holds the lock."""
-        for partial in self.folder.glob(f"{key.file_name}.*.partial"):
-            with contextlib.suppress(OSError):
-                partial.unlink()
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:

@@ -60,9 +60,8 @@ def fill_up(shape: tuple[int, ...], shapes: Shapes | None) -> tuple[int, ...]:
     """
     if shapes is None:
         return shape
-    most = shapes[2][0]
     batch = 1 << (max(shape[0], 1) - 1).bit_length()
-    return (min(batch, most), *shape[1:])
+    return (max(min(batch, shapes[2][0]), shape[0]), *shape[1:])
 
 
 def parity_shapes(
@@ -76,9 +75,7 @@ def parity_shapes(
     fixed = {tensor.name: tensor.shape for tensor in inputs}
     if not profile:
         return [fixed]
-    usual = {name: shapes[1] for name, shapes in profile.items()}
-    least = {name: shapes[0] for name, shapes in profile.items()}
-    most = {name: shapes[2] for name, shapes in profile.items()}
+    least, usual, most = ({name: s[index] for name, s in profile.items()} for index in range(3))
     steps = [usual, least]
     is_batched = any(shapes[0][0] != shapes[2][0] for shapes in profile.values())
     if is_batched:

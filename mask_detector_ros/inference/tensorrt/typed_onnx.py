@@ -113,7 +113,9 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
         elif node.op_type == "MatMul" and node.input[0] in weights:
             replaced, constants = _mixing(node, weights[node.input[0]][:, :, None, None], index)
         elif matrix is not None and _is_scaling(node, matrix):
-            replaced, constants = _multiplication(node, matrix.reshape(-1, 1, 1), index)
+            factors = f"factors{index}"
+            replaced = [helper.make_node("Mul", [node.input[0], factors], list(node.output))]
+            constants = {factors: matrix.reshape(-1, 1, 1)}
         nodes += replaced
         for key, values in constants.items():
             tensor = numpy_helper.from_array(np.ascontiguousarray(values), key)
@@ -162,11 +164,6 @@ def _mixing(node: onnx.NodeProto, kernel: NDArray[Any], index: int) -> Replaceme
         helper.make_node("Squeeze", [result, axis], list(node.output)),
     ]
     return nodes, {axis: np.array([3], np.int64), weight: kernel}
-
-
-def _multiplication(node: onnx.NodeProto, factors: NDArray[Any], index: int) -> Replacement:
-    name = f"factors{index}"
-    return [helper.make_node("Mul", [node.input[0], name], list(node.output))], {name: factors}
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
