@@ -38,7 +38,7 @@ help:
 	@echo "make fleet-check  one server and three robots through faults and load, 2 minutes (options: ARGS)"
 	@echo "make engine-builds  how large engines get and how long they take, in .venv/tensorrt (options: ARGS)"
 	@echo "make gpu-check   on a machine with an NVIDIA GPU: compare with the CPU and time, 4 minutes (options: ARGS)"
-	@echo "make tensorrt-names  write down the names in NVIDIA's bindings anew, for the tests"
+	@echo "make tensorrt-names  update the list of names in NVIDIA's bindings, for the tests"
 	@echo "make clean    remove .venv and everything that was made"
 	@echo "All of them take PYTHON=python3.x, the interpreter to build on, and ROS_WHEELS=kilted,"
 	@echo "which installs ROS 2 Kilted into .venv-kilted instead of Jazzy into .venv."

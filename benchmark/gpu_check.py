@@ -4,7 +4,7 @@
     python -m benchmark.gpu_check [--backends cuda tensorrt] [--rounds N] [--out FILE]
 
 Prints one line per check, then JSON; exits with 1 if a check failed. A backend that does not work
-here is left out with the reason. Engines go to a separate cache, so all are built anew.
+here is left out with the reason. Engines go to a separate cache, so all are built again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the networks in float16 with float32 on photographs.
 
-    python -m benchmark.half_precision DATASET [--split val] [--pictures N] [--json]
+    python -m benchmark.half_precision DATASET [--split val] [--photographs N] [--json]
 
 Needs no GPU. ONNX Runtime computes float16 networks in float32 on most processors and leaves the
 rounding between layers out; here every value that a float16 network keeps is rounded.
@@ -154,7 +154,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         networks["classifier"] = find_classifier(values["classifier_model"])
     last_stage = "decision" if "decision" in networks else "onet"
     paths = [image.path for image in read_dataset(Path(options.dataset), options.split).images]
-    step = max(1, len(paths) // options.pictures) if options.pictures else 1
+    step = max(1, len(paths) // options.photographs) if options.photographs else 1
     images = [read_image(path) for path in paths[::step]]
 
     def load(model: bytes, name: str) -> Session:
@@ -250,7 +250,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", metavar="DATASET", help="data set as for mask-detector evaluate")
     parser.add_argument("--split", help="only this split of the data set, such as val")
     parser.add_argument(
-        "--pictures",
+        "--photographs",
         type=int,
         default=200,
         metavar="N",

@@ -246,9 +246,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"written: {arguments.out}")
     if "rates" in results:
-        picture = arguments.out.with_suffix(".svg")
-        picture.write_text(plot(results["rates"]), encoding="utf-8")
-        print(f"written: {picture}")
+        figure = arguments.out.with_suffix(".svg")
+        figure.write_text(plot(results["rates"]), encoding="utf-8")
+        print(f"written: {figure}")
     return 0
 
 

@@ -77,14 +77,14 @@ class SwingingScene(SampleScene):
         super().__init__(SWING_WIDTH, 480)
 
     def render(self, index: int) -> tuple[NDArray[np.uint8], Faces]:
-        picture, faces = super().render(index)
+        image, faces = super().render(index)
         swing = math.sin(2 * math.pi * index / RATE_HZ / SWING_PERIOD)
         left = round((SWING_WIDTH - 640) / 2 * (1 + swing))
         boxes = faces.boxes - np.float32([left, 0, left, 0])
         seen = Faces(boxes, faces.scores, faces.landmarks, faces.probabilities,
                      faces.label_names, track_ids=faces.track_ids)  # fmt: skip
         inside = (boxes[:, 0] >= 0) & (boxes[:, 2] <= 640)
-        return np.ascontiguousarray(picture[:, left : left + 640]), seen[inside]
+        return np.ascontiguousarray(image[:, left : left + 640]), seen[inside]
 
 
 SCENES = {

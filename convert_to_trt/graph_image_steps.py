@@ -118,14 +118,14 @@ def pyramid_level(g: GraphBuilder, level: Level, height: int, width: int) -> str
     return g.reshape(to_channels_first(g, halve(g, double).value), 1, 3, height, width)
 
 
-def squares(g: GraphBuilder, boxes: str, margin: float, size: int, halvings: int) -> str:
+def squares(g: GraphBuilder, boxes: str, margin: float, size: int, top_level: int) -> str:
     """`square_slices` as ONNX nodes: (K, 4) squares around (K, 4) boxes, in whole pixels of a
     pyramid level up to the given one."""
     low, high = g.many("Split", [boxes], 2, axis=1)
     longer = g.add("ReduceMax", g.add("Sub", high, low), axes=[1], keepdims=1)
     side = g.add("Round", g.add("Mul", longer, g.constant(1 + 2 * margin)))
-    level = _level(g, side, size, halvings)
-    pixel = g.add("Gather", g.constant(2.0 ** np.arange(halvings + 1)), level, axis=0)
+    level = _level(g, side, size, top_level)
+    pixel = g.add("Gather", g.constant(2.0 ** np.arange(top_level + 1)), level, axis=0)
     whole = g.add("Floor", g.add("Div", side, pixel))
     twice = g.add("Sub", g.add("Div", g.add("Add", low, high), pixel), whole)
     start = g.add("Round", g.add("Mul", twice, g.constant(0.5)))
@@ -133,9 +133,9 @@ def squares(g: GraphBuilder, boxes: str, margin: float, size: int, halvings: int
     return g.add("Mul", ends, pixel)
 
 
-def _level(g: GraphBuilder, side: str, size: int, halvings: int) -> str:
+def _level(g: GraphBuilder, side: str, size: int, top_level: int) -> str:
     """(K, 1) int64 how often (K, 1) sides can be halved and still be no smaller than size."""
-    limits = g.constant(size * 2.0 ** np.arange(1, halvings + 1)[None] - 0.5)
+    limits = g.constant(size * 2.0 ** np.arange(1, top_level + 1)[None] - 0.5)
     above = g.add("Cast", g.add("Greater", side, limits), to=1)
     return g.add("Cast", g.add("ReduceSum", above, g.shape(1), keepdims=1), to=7)
 

@@ -74,14 +74,14 @@ def _forbid_sockets() -> bool:
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
     audit, socket, io_uring = _MACHINES[platform.machine()]
-    allow, refuse = 0x7FFF0000, 0x00050000 | 13
+    allow, deny = 0x7FFF0000, 0x00050000 | 13
     # Berkeley packet filter: operation, jump where true, jump where false, value. The data is
     # struct seccomp_data: number at 0, architecture at 4, first argument at 16.
     load, equal, larger, answer = 0x20, 0x15, 0x35, 0x06
     program = [
         (load, 0, 0, 4),
         (equal, 1, 0, audit),
-        (answer, 0, 0, refuse),
+        (answer, 0, 0, deny),
         (load, 0, 0, 0),
         (larger, 5, 0, 0x40000000),  # the x32 numbers of x86-64
         (equal, 4, 0, io_uring),
@@ -89,7 +89,7 @@ def _forbid_sockets() -> bool:
         (load, 0, 0, 16),
         (equal, 2, 0, _UNIX),
         (equal, 1, 0, _NETLINK),
-        (answer, 0, 0, refuse),
+        (answer, 0, 0, deny),
         (answer, 0, 0, allow),
     ]
     code = b"".join(struct.pack("HBBI", *step) for step in program)

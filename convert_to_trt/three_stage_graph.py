@@ -94,22 +94,22 @@ class _Composer:
             offsets = g.add("Transpose", g.reshape(maps["offsets"], 4, n), perm=[1, 0])
             sides = source.height, source.width
             scale_y, scale_x = np.divide(sides, (height, width)) * 2**power
-            windows = g.constant(_windows(rows, columns, scale_x, scale_y))
+            proposals = g.constant(_proposal_boxes(rows, columns, scale_x, scale_y))
             before = len(self._lost)
             slots = min(s.level_slots, n)
-            scores, (windows, offsets) = self._keep(scores, n, slots, windows, offsets)
+            scores, (proposals, offsets) = self._keep(scores, n, slots, proposals, offsets)
             lost += self._lost[before:]
             del self._lost[before:]
-            scores = parts.suppress(g, windows, scores, parts.ranks(g, slots), NEIGHBOURS_OVERLAP)
-            found.append((scores, windows, offsets))
+            scores = parts.suppress(g, proposals, scores, parts.ranks(g, slots), NEIGHBOURS_OVERLAP)
+            found.append((scores, proposals, offsets))
             total += slots
         self._lost.append(g.add("Sum", *lost))
-        scores, windows, offsets = (
+        scores, proposals, offsets = (
             g.add("Concat", *values, axis=0) for values in zip(*found, strict=True)
         )
         slots = min(s.window_slots, total)
-        scores, (windows, offsets) = self._keep(scores, total, slots, windows, offsets)
-        boxes = parts.regress(g, windows, offsets)
+        scores, (proposals, offsets) = self._keep(scores, total, slots, proposals, offsets)
+        boxes = parts.regress(g, proposals, offsets)
         scores = parts.suppress(g, boxes, scores, parts.ranks(g, slots), MOVED_OVERLAP)
         self._refined = min(s.refine_slots, slots)
         self._scores, (boxes,) = self._keep(scores, slots, self._refined, boxes)
@@ -212,7 +212,7 @@ def compose_cascade(
 
     Outputs, all float32, for the F slots of faces: `boxes` (F, 4), `scores` (F,), 0 where a
     slot is empty, `landmarks` (F, 5, 2), `probabilities` (F, K), and `dropped` (5,): how many
-    candidates found no slot after the levels' windows, all windows, P-Net, R-Net and O-Net.
+    candidates found no slot after each level's proposals, all proposals, P-Net, R-Net and O-Net.
 
     Args:
         stages: pnet, rnet and onet, serialised.
@@ -249,7 +249,7 @@ def _map_size(size: int) -> int:
     return -(-(size - 2) // 2) - 4
 
 
-def _windows(rows: int, columns: int, scale_x: float, scale_y: float) -> np.ndarray:
+def _proposal_boxes(rows: int, columns: int, scale_x: float, scale_y: float) -> np.ndarray:
     y, x = np.mgrid[0:rows, 0:columns].reshape(2, -1).astype(np.float32) * STRIDE
     scale = np.float32([scale_x, scale_y, scale_x, scale_y])
     return np.stack([x, y, x + WINDOW, y + WINDOW], axis=1) * scale

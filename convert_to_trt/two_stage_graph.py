@@ -216,11 +216,11 @@ class _Composer:
             return images.crops(g, flat_image, squares, size)
 
         height, width = self.settings.height, self.settings.width
-        halvings = 0
-        while -(-min(height, width) // 2**halvings) >= size:
-            halvings += 1
-        squares = images.squares(g, boxes, self._margin, size, halvings)
-        if not halvings:
+        top_level = 0
+        while -(-min(height, width) // 2**top_level) >= size:
+            top_level += 1
+        squares = images.squares(g, boxes, self._margin, size, top_level)
+        if not top_level:
             return squares, of_image()
         large = images.are_larger(g, squares, size)
         return squares, g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))

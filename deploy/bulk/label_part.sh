@@ -5,7 +5,7 @@
 # names. OPTIONs go to mask-detector, such as --server grpc://gpu:8001 --server-patience 600.
 #
 # Give the same command again after an interruption: finished files are left out, a bag goes on where
-# it stopped, a video starts anew. A file that fails does not stop the others; the exit code is then 1.
+# it stopped, a video starts over. A file that fails does not stop the others; the exit code is then 1.
 set -uo pipefail
 if (($# < 4)); then
   echo "usage: label_part.sh PART PARTS LIST OUT [OPTION...]" >&2

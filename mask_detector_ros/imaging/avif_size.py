@@ -133,7 +133,7 @@ def _sequence_size(header: bytes) -> Size:
             raise IndexError
         return int(bits[place - count : place] or "0", 2)
 
-    number(3 + 1)  # profile, still picture
+    number(3 + 1)  # profile, still_picture
     if number(1):  # reduced header
         number(5)
     else:

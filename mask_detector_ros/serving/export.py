@@ -123,7 +123,7 @@ def describe_graph(
                         # Networks that place faces lose accuracy in half precision.
                         {"key": "precision_mode", "value": "FP32"},
                         {"key": "max_workspace_size_bytes", "value": str(WORKSPACE_MB << 20)},
-                        # Else every start of the server builds the engine anew.
+                        # Without these, every start of the server builds the engine again.
                         {"key": "trt_engine_cache_enable", "value": "true"},
                         {"key": "trt_engine_cache_path", "value": f"/tmp/{name}_engines"},
                     ],

@@ -51,7 +51,7 @@ def place_people_in_frame(size: Size, faces: int, room: int) -> list[Person]:
     height = float(min(_FACE_IN_CELL * stretch / stretch.min() * (across, down)))
     cells = np.sort(random.choice(columns * rows, faces, replace=False))
     people = []
-    for cell, look in zip(cells.tolist(), random.permutation(faces).tolist(), strict=True):
+    for cell, person in zip(cells.tolist(), random.permutation(faces).tolist(), strict=True):
         row, column = divmod(cell, columns)
         period, phase, nearer, turn = random.uniform(size=4).tolist()
         # Lower in the frame is nearer: larger, and drawn over people behind.
@@ -59,7 +59,7 @@ def place_people_in_frame(size: Size, faces: int, room: int) -> list[Person]:
         x, y = (column + 0.5) * across, (row + 0.5) * down
         people.append(
             replace(
-                PEOPLE[look % len(PEOPLE)],
+                PEOPLE[person % len(PEOPLE)],
                 x=Wave(x, _SWAY * across, 5 + 10 * period, phase),
                 size=Wave(face),
                 # `Person.pose` moves larger faces down; undo that, since each has its cell.

@@ -18,7 +18,7 @@ from mask_detector_ros.sources import read_image
 from training.mtcnn_augmentation import paint_masks
 from training.two_stage.photographs import Photograph
 
-HALVINGS = 4
+LEVELS = 4
 """Number of pyramid levels per image: a crop reads the smallest level that is large enough, as in
 `mask_detector_ros`."""
 
@@ -32,8 +32,8 @@ class ImageStore:
 
     Attributes:
         pixels: (T, 3) uint8 BGR, the pixels of all levels of all images.
-        offsets: (N, HALVINGS) int64, row of `pixels` at which each level begins.
-        sizes: (N, HALVINGS, 2) int64, width and height of each level.
+        offsets: (N, LEVELS) int64, row of `pixels` at which each level begins.
+        sizes: (N, LEVELS, 2) int64, width and height of each level.
         boxes: (N, G, 4) float32, xmin, ymin, xmax, ymax in pixels of level 0.
         kinds: (N, G) int64, index into `LABELS`, `IGNORE`, or `NOTHING`.
         landmarks: (N, G, 5, 2) float32 pixels, NaN where unknown.
@@ -107,8 +107,8 @@ def load_store(
     sizes = [level.shape[1::-1] for image in loaded for level in image.levels]
     return ImageStore(
         torch.from_numpy(np.concatenate(levels)),
-        torch.from_numpy(starts).reshape(-1, HALVINGS),
-        torch.tensor(sizes).reshape(-1, HALVINGS, 2),
+        torch.from_numpy(starts).reshape(-1, LEVELS),
+        torch.tensor(sizes).reshape(-1, LEVELS, 2),
         boxes,
         kinds,
         landmarks,
@@ -125,7 +125,7 @@ def _load(job: tuple[Photograph, float, int]) -> _Loaded:
         rng = np.random.default_rng(seed)
         image, kinds = paint_masks(image, photo.boxes, kinds, painted_share, rng)
     pyramid = ImagePyramid(image)
-    return _Loaded([pyramid[level] for level in range(HALVINGS)], kinds)
+    return _Loaded([pyramid[level] for level in range(LEVELS)], kinds)
 
 
 def cut_views(
@@ -179,4 +179,4 @@ def cut_views(
 def levels_for(scale: Tensor) -> Tensor:
     """(B,) int64, the level of a store's image to read for a view whose pixels cover `scale` image
     pixels."""
-    return scale.clamp(min=1).log2().floor().long().clamp(max=HALVINGS - 1)
+    return scale.clamp(min=1).log2().floor().long().clamp(max=LEVELS - 1)

@@ -88,7 +88,7 @@ class Engine:
         for tensor in (*self.inputs, *self.outputs):
             moved |= self._buffers[tensor.name].reserve(shaped.size(tensor))
         for other in self._contexts.values() if moved else (shaped,):
-            other.place(self._buffers, self._name, anew=moved)
+            other.place(self._buffers, self._name, moved=moved)
 
     def _execute(self, shaped: _Shaped, stream: Any) -> None:
         if shaped.graph is not None:
@@ -154,9 +154,9 @@ class _Shaped:
         """Bytes of a tensor of the engine at these input shapes."""
         return tensor.dtype.itemsize * int(np.prod(self.shapes[tensor.name]))
 
-    def place(self, buffers: Mapping[str, Buffer], name: str, anew: bool) -> None:
+    def place(self, buffers: Mapping[str, Buffer], name: str, moved: bool) -> None:
         """Set the tensor addresses in the engine's execution context."""
-        if self._is_placed and not anew:
+        if self._is_placed and not moved:
             return
         self.free()
         self.runs = 0

@@ -22,7 +22,7 @@ def draw_hall(width: int, height: int) -> NDArray[np.uint8]:
     wall, floor = _wall(x, y), _floor(x, y)
     image = np.where((y < _SKIRTING)[..., None], wall, floor)
     canvas = np.clip(image, 0, 255).astype(np.uint8)
-    _hang_pictures(canvas)
+    _hang_paintings(canvas)
     texture = _cloudy(width, height, seed=3)
     vignette = 1 - 0.25 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     out = canvas * (vignette * (1 + 0.05 * texture))[..., None]
@@ -59,8 +59,8 @@ def _floor(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.where(on_carpet, carpet, stone), np.float32)
 
 
-def _hang_pictures(canvas: NDArray[np.uint8]) -> None:
-    """Draw a door, a window and two framed pictures onto the wall."""
+def _hang_paintings(canvas: NDArray[np.uint8]) -> None:
+    """Draw a door, a window and two framed paintings onto the wall."""
     height, width = canvas.shape[:2]
 
     def box(x0: float, y0: float, x1: float, y1: float, colour: tuple[int, int, int]) -> None:
