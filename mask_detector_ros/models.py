@@ -209,15 +209,16 @@ def find_classifier(classifier_model: str) -> bytes:
     Raises:
         ModelError: there is no such model, or its file is missing or damaged.
     """
-    classifier_model = classifier_name(classifier_model)
-    entry = read_manifest().get(classifier_model)
-    if entry is not None and entry.labels and entry.name not in TWO_STAGES:
-        return read_model(entry)
-    path = Path(classifier_model).expanduser()
-    names = ", ".join(
-        e.name for e in read_manifest().values() if e.labels and e.name not in TWO_STAGES
-    )
-    content = _read(path, f"classifier_model takes the path of an ONNX file, or one of: {names}")
+    name = classifier_name(classifier_model)
+    manifest = read_manifest().values()
+    known = {
+        entry.name: entry for entry in manifest if entry.labels and entry.name not in TWO_STAGES
+    }
+    if name in known:
+        return read_model(known[name])
+    path = Path(name).expanduser()
+    hint = f"classifier_model takes the path of an ONNX file, or one of: {', '.join(known)}"
+    content = _read(path, hint)
     if problem := _find_mistake(path, content[:4096]):
         raise ModelError(f"{path} is not an ONNX file: {problem}")
     return content

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
-from mask_detector_ros.cli.serve import MIN_INSTANCES, add_load_options, require_in_range
+from mask_detector_ros.cli.serve import LOAD_PARAMETERS, MIN_INSTANCES
 from mask_detector_ros.parameters import LOCAL_PARAMETERS
 
 FIXED = detector_parameters(
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     )
     triton.add_argument("directory", type=Path, metavar="DIR", help="the model repository")
     triton.add_argument("--image", default="640x480", metavar="WxH", help="default: 640x480")
-    add_load_options(triton, "on each GPU. Default: 2.")
+    add_options(triton, "load", LOAD_PARAMETERS)
     add_options(triton, "detector", FIXED)
     triton.set_defaults(run=run)
 
@@ -43,23 +43,23 @@ def run(arguments: argparse.Namespace) -> int:
     # Only now: the other commands need none of it.
     from mask_detector_ros.serving.export import export_cascade
 
-    require_in_range(arguments)
     values = option_values(arguments, LOCAL_PARAMETERS)
+    load = option_values(arguments, LOAD_PARAMETERS)
     options = [f"--image={arguments.image}"]
     for parameter in FIXED:
         if parameter.name in vars(arguments):
             value = getattr(arguments, parameter.name)
             several = value if isinstance(value, list) else [value]
             options += [f"--{parameter.name.replace('_', '-')}", *map(str, several)]
-    instances = arguments.instances or MIN_INSTANCES
+    instances = load["instances"] or MIN_INSTANCES
     model = export_cascade(
         arguments.directory.expanduser(),
         values,
         options,
-        name=arguments.model_name,
+        name=load["model_name"],
         instances=instances,
-        queue_size=arguments.queue_size or 2 * instances,
-        queue_limit=arguments.queue_limit,
+        queue_size=load["queue_size"] or 2 * instances,
+        queue_limit=load["queue_limit"],
     )
     print(
         f"wrote {model}; serve it with: docker run --rm --gpus all --shm-size 1g"

@@ -94,7 +94,8 @@ def add_options(parser: argparse.ArgumentParser, title: str, table: Iterable[Par
             f"--{parameter.name.replace('_', '-')}",
             dest=parameter.name,
             default=argparse.SUPPRESS,
-            help=f"{parameter.description.replace('%', '%%')} Default: {shown}.",
+            help=parameter.description.replace("%", "%%")
+            + ("" if shown == "" else f" Default: {shown}."),
             **options,
         )
 

@@ -17,16 +17,59 @@ from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import GPU_BACKENDS, SERVER_BACKENDS
 from mask_detector_ros.inference.cores import usable_cores
 from mask_detector_ros.models import hash_networks
+from mask_detector_ros.parameter_type import Parameter
 from mask_detector_ros.parameters import LOCAL_PARAMETERS
 
-DEFAULT_QUEUE_LIMIT = 0.1
 MIN_INSTANCES = 2
 """With a single instance Triton's batcher sometimes misses that it became free, and a request waits
 for 0.5 s (1 in 100 where each client sends its next request at once). With two it never did."""
 WATCH_INTERVAL = 0.5
 
 _TOKEN = r"[A-Za-z0-9._~+/=-]{16,}"
-_NAME = r"[A-Za-z0-9._-]{1,100}"
+
+ADDRESS_PARAMETERS = (
+    Parameter("address", "127.0.0.1", "Address of gRPC; 0.0.0.0 accepts other machines."),
+    Parameter(
+        "http_address",
+        "127.0.0.1",
+        "Address of HTTP, health checks and metrics, never encrypted.",
+    ),
+    *(
+        Parameter(f"{kind.lower()}_port", port, f"Port of {kind}.", limits=(1, 65535))
+        for kind, port in (("gRPC", 8001), ("HTTP", 8000), ("metrics", 8002))
+    ),
+)
+LOAD_PARAMETERS = (
+    Parameter(
+        "instances",
+        0,
+        "Number of parallel detectors, each a process with one thread, or in a container on each "
+        "GPU; 0 means two on a GPU, and one per core of a CPU, but at least two.",
+        limits=(0, 256),
+    ),
+    Parameter(
+        "queue_size",
+        0,
+        "Maximum number of waiting requests; further ones are rejected at once. 0 means two per "
+        "instance.",
+        limits=(0, 10_000),
+    ),
+    Parameter(
+        "queue_limit",
+        0.1,
+        "Maximum time that a request waits before it is rejected.",
+        limits=(0.001, 60.0),
+        unit="s",
+    ),
+    Parameter(
+        "model_name",
+        "mask_detector",
+        "Name of the model for clients.",
+        pattern=r"[A-Za-z0-9._-]{1,100}",
+        rule="up to 100 letters, digits and ._-",
+    ),
+)
+"""The model on the server: its instances, queue and name."""
 
 
 def add_parser(commands: Any) -> None:
@@ -37,70 +80,24 @@ def add_parser(commands: Any) -> None:
         " Inference Protocol (KServe v2) over gRPC and HTTP, with health checks and Prometheus"
         " metrics. A node uses it with server_url. Needs: make serve-env.",
     )
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--address",
-        default="127.0.0.1",
-        help="address of gRPC; 0.0.0.0 accepts other machines. Default: 127.0.0.1.",
-    )
-    network.add_argument(
-        "--http-address",
-        default="127.0.0.1",
-        help="address of HTTP, health checks and metrics, never encrypted. Default: 127.0.0.1.",
-    )
-    for kind, port in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
-        network.add_argument(
-            f"--{kind}-port", type=int, default=port, metavar="PORT", help=f"default: {port}"
-        )
-    network.add_argument(
+    add_options(parser, "network", ADDRESS_PARAMETERS)
+    access = parser.add_argument_group("access")
+    access.add_argument(
         "--tls-cert", default="", metavar="PEM", help="certificate of the server; enables TLS"
     )
-    network.add_argument("--tls-key", default="", metavar="PEM", help="its private key")
-    network.add_argument(
+    access.add_argument("--tls-key", default="", metavar="PEM", help="its private key")
+    access.add_argument(
         "--tls-client-ca",
         default="",
         metavar="PEM",
         help="accept only clients with a certificate of this authority",
     )
-    network.add_argument(
+    access.add_argument(
         "--token-file", default="", metavar="FILE", help="accept only clients that send this token"
     )
-    add_load_options(
-        parser,
-        "each a process with one thread. Default: one per core, at least two; on a GPU two.",
-    )
+    add_options(parser, "load", LOAD_PARAMETERS)
     add_options(parser, "detector", LOCAL_PARAMETERS)
     parser.set_defaults(run=run)
-
-
-def add_load_options(parser: argparse.ArgumentParser, how: str) -> None:
-    """Add the options of `mask-detector serve` for the served model: its name, instances (`how`
-    says more of them) and queue."""
-    load = parser.add_argument_group("load")
-    load.add_argument(
-        "--instances", type=int, metavar="N", help=f"number of parallel detectors, {how}"
-    )
-    load.add_argument(
-        "--queue-size",
-        type=int,
-        metavar="N",
-        help="maximum number of waiting requests; further ones are rejected at once. Default: "
-        "two per instance.",
-    )
-    load.add_argument(
-        "--queue-limit",
-        type=float,
-        default=DEFAULT_QUEUE_LIMIT,
-        metavar="S",
-        help="maximum seconds that a request waits before it is rejected. Default: "
-        f"{DEFAULT_QUEUE_LIMIT}.",
-    )
-    load.add_argument(
-        "--model-name",
-        default="mask_detector",
-        metavar="NAME",
-        help="name of the model for clients. Default: mask_detector.",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -111,8 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     from mask_detector_ros.serving.triton_server import TritonServer
 
     find_triton()
-    require_in_range(arguments)
     values = option_values(arguments, LOCAL_PARAMETERS)
+    serving = option_values(arguments, (*ADDRESS_PARAMETERS, *LOAD_PARAMETERS))
     if values["backend"] in SERVER_BACKENDS:
         raise ParameterError(
             f"--backend {values['backend']} is for clients; the server runs the networks itself"
@@ -128,17 +125,11 @@ def run(arguments: argparse.Namespace) -> int:
         where = "on a GPU" if is_switching else f"{detector.backend} on {detector.device}"
     if not on_gpu and "threads" not in vars(arguments):
         values["threads"] = 1
-    instances = arguments.instances or max(MIN_INSTANCES, 0 if on_gpu else usable_cores())
+    least = MIN_INSTANCES if on_gpu else max(MIN_INSTANCES, usable_cores())
+    serving["instances"] = instances = serving["instances"] or least
+    serving["queue_size"] = serving["queue_size"] or 2 * instances
     options = ServingOptions(
-        model_name=arguments.model_name,
-        address=arguments.address,
-        http_address=arguments.http_address,
-        grpc_port=arguments.grpc_port,
-        http_port=arguments.http_port,
-        metrics_port=arguments.metrics_port,
-        instances=instances,
-        queue_size=arguments.queue_size or 2 * instances,
-        queue_limit=arguments.queue_limit,
+        **serving,
         certificate=certificate,
         key=key,
         client_authority=find_file(arguments.tls_client_ca, "--tls-client-ca"),
@@ -175,28 +166,6 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("stopped")
     return 0
-
-
-def require_in_range(arguments: argparse.Namespace) -> None:
-    """Check the options of `mask-detector serve` that no parameter table checks.
-
-    Raises:
-        ParameterError: one is out of its range.
-    """
-    for name, low, high in (
-        ("instances", 1, 256),
-        ("queue_size", 1, 10_000),
-        ("queue_limit", 0.001, 60),
-        *((f"{kind}_port", 1, 65535) for kind in ("grpc", "http", "metrics")),
-    ):
-        value = getattr(arguments, name, None)
-        if value is not None and not low <= value <= high:
-            option = name.replace("_", "-")
-            raise ParameterError(f"--{option} must be from {low} to {high}, got {value}")
-    if not re.fullmatch(_NAME, arguments.model_name):
-        raise ParameterError(
-            f"--model-name takes letters, digits and ._-, got {arguments.model_name!r}"
-        )
 
 
 def read_certificate(arguments: argparse.Namespace) -> tuple[str, str]:

@@ -43,11 +43,11 @@ def test_where_triton_has_no_wheel_it_says_what_else_serves(capsys, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--instances", "0"], "--instances must be from 1 to 256, got 0"),
-        (["--queue-size", "0"], "--queue-size must be from 1"),
-        (["--queue-limit", "nan"], "--queue-limit must be from 0.001 to 60, got nan"),
-        (["--grpc-port", "70000"], "--grpc-port must be from 1 to 65535"),
-        (["--model-name", "a/b"], "--model-name takes letters"),
+        (["--instances", "257"], "instances must be an integer from 0 to 256, got 257"),
+        (["--queue-size", "-1"], "queue_size must be an integer from 0"),
+        (["--queue-limit", "nan"], "queue_limit must be a number from 0.001 to 60, got nan"),
+        (["--grpc-port", "70000"], "grpc_port must be an integer from 1 to 65535"),
+        (["--model-name", "a/b"], "model_name must be up to 100 letters, digits and ._-"),
         (["--tls-cert", "c.pem"], "belong together"),
         (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "c.pem is no file that can be read"),
         (["--tls-client-ca", "ca.pem"], "needs --tls-cert"),
