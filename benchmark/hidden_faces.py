@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros import MaskDetector
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.evaluation.dataset import read_dataset
 from mask_detector_ros.imaging.annotate import hide_faces
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
@@ -52,12 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--threshold", type=float, default=0.5, help="score threshold of YuNet")
     options = parser.parse_args(arguments)
-    try:
-        images = list(read_dataset(options.dataset, "val").images)
-        detector, other = MaskDetector.load(), YuNet(options.yunet, 1)
-    except MaskDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return run_command(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Hide the faces and search them again; return the exit code."""
+    images = list(read_dataset(options.dataset, "val").images)
+    detector, other = MaskDetector.load(), YuNet(options.yunet, 1)
     np.random.default_rng(0).shuffle(images)
     settings = DetectionSettings(20, 0.709, (0.6, 0.7, options.threshold), 100)
     counts = dict.fromkeys(("faces", "before", *WAYS), 0)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from benchmark.processes import Lost, happens, wait_for
+from benchmark.processes import Lost, descendants, happens, wait_for
 from mask_detector_ros.serving.triton_environment import MAKE, find_obstacle, is_ready
 from mask_detector_ros.serving.triton_server import remove_leftovers
 
@@ -36,16 +36,6 @@ def free_ports(count: int) -> list[int]:
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             found.append(port)
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """The ids of a process and of all its descendants, itself first."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += map(int, task.read_text().split())
     return found
 
 

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from mask_detector_ros.msg import MaskSummary
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.latency_measures import Frames, match_frames
-from benchmark.processes import LIMIT, Lost, Processes, wait_for
+from benchmark.processes import LIMIT, Lost, ProcessStatus, wait_for
+from benchmark.ros_client import RosClient
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.messages import nanoseconds
 
@@ -47,15 +46,7 @@ class Measurement:
     cpu: dict[str, float]
 
 
-def cpu_seconds(stat: str) -> float:
-    """Processor seconds of a process so far, from the text of /proc/PID/stat."""
-    # The name in parentheses may itself contain spaces and parentheses.
-    fields = stat.rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")
-
-
-class LatencyGraph(Processes):
+class LatencyGraph(RosClient):
     """Starts cameras and a node, and measures the latency of their images.
 
     Args:
@@ -65,21 +56,14 @@ class LatencyGraph(Processes):
     """
 
     def __init__(self, folder: Path, size: tuple[int, int], cameras: Sequence[str] = ("",)) -> None:
-        super().__init__(folder)
+        super().__init__(folder, "watcher")
         self._lock = threading.Lock()
         self._received: dict[str, dict[int, int]] = {name: {} for name in cameras}
         self._times: dict[str, dict[int, dict[str, int]]] = {name: {} for name in cameras}
         self._last = 0.0
         self._named: dict[str, subprocess.Popen[Any]] = {}
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        node = rclpy.create_node("watcher", context=self._context)
         for name in cameras:
-            self._watch(node, name)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+            self._watch(name)
         for name in cameras:
             topic = f"{'/' if name else ''}{name}/image_raw"
             arguments = ("camera", topic, *map(str, size))
@@ -142,15 +126,13 @@ class LatencyGraph(Processes):
 
     def close(self) -> None:
         """End all processes of the latency graph."""
-        self._context.try_shutdown()
-        self._thread.join()
         for camera in self._cameras:
             # It may already have ended.
             with contextlib.suppress(BrokenPipeError):
                 camera.stdin.close()
         super().close()
 
-    def _watch(self, node: Any, name: str) -> None:
+    def _watch(self, name: str) -> None:
         received, times = self._received[name], self._times[name]
 
         def on_detections(message: Detection2DArray) -> None:
@@ -165,8 +147,8 @@ class LatencyGraph(Processes):
                 times[nanoseconds(message.header.stamp)] = parts
 
         place = f"{'/' if name else ''}{name}/mask_detector"
-        node.create_subscription(Detection2DArray, f"{place}/detections", on_detections, 100)
-        node.create_subscription(MaskSummary, f"{place}/summary", on_summary, 100)
+        self.node.create_subscription(Detection2DArray, f"{place}/detections", on_detections, 100)
+        self.node.create_subscription(MaskSummary, f"{place}/summary", on_summary, 100)
 
     def _wait_for_the_last(self, stamps: list[int]) -> None:
         """Wait until each camera's last image has its result, or results cease."""
@@ -192,11 +174,4 @@ class LatencyGraph(Processes):
     def _cpu(self) -> dict[str, float]:
         pids = {name: process.pid for name, process in self._named.items()}
         pids["watcher"] = os.getpid()
-        return {
-            name: cpu_seconds(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
-            for name, pid in pids.items()
-        }
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        return {name: ProcessStatus(pid).cpu_seconds() for name, pid in pids.items()}

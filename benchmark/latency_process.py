@@ -23,12 +23,10 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from mask_detector_ros.ros.conversions import image_to_message
+from benchmark.ros_client import scene_messages
 from mask_detector_ros.ros.messages import nanoseconds
-from mask_detector_ros.sources.sample_scene import SampleScene
 
 SCENE_FRAMES = 20
 """Number of frames rendered in advance: 120 MB of messages at 1920x1080."""
@@ -39,11 +37,7 @@ def camera(topic: str, width: str, height: str) -> None:
     just before."""
     node = rclpy.create_node("camera", namespace=topic.rpartition("/")[0] or "/")
     images = node.create_publisher(Image, topic, QoSProfile(depth=5))
-    scene = SampleScene(int(width), int(height))
-    messages = [
-        image_to_message(scene.render(5 * i)[0], Header(frame_id="camera"))
-        for i in range(SCENE_FRAMES)
-    ]
+    messages = scene_messages(int(width), int(height), SCENE_FRAMES)
     print("ready", flush=True)
     for line in sys.stdin:
         rate, seconds = map(float, line.split())

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark.latency_graph import Measurement
 from benchmark.latency_measures import Frames, fairness, percentiles
+from benchmark.reporting import table
 from mask_detector_ros.result_messages import LATENCY_PARTS
 
 ALL_PARTS = (*LATENCY_PARTS, "delivery")
@@ -43,17 +44,18 @@ def _stream(frames: Frames) -> Row:
 
 def rates_table(rows: Sequence[Row]) -> str:
     """Report table of the latency and its parts by rate, p50 / p99, and of the goal."""
-    lines = _table("images", "node", "Hz", "lost", "total", "less inference", *ALL_PARTS, "CPU")
+    head = ("images", "node", "Hz", "lost", "total", "less inference", *ALL_PARTS, "CPU")
+    lines = []
     for row in rows:
         stream = row["streams"][0]
         parts = [_pair(stream["parts"].get(name)) for name in ALL_PARTS]
         cpu = f"{row['cpu']['node']:.0%}"
         totals = (_pair(stream["total"]), _pair(stream["without_inference"]))
         size = "x".join(map(str, row["size"]))
-        lines += _table_row(size, row["subject"], _hz(row), _lost(stream), *totals, *parts, cpu)
+        lines.append((size, row["subject"], _hz(row), _lost(stream), *totals, *parts, cpu))
         if (row["subject"], tuple(row["size"]), row["asked"]) == ("detector", (640, 480), "30"):
             goal = stream
-    text = "Milliseconds, p50 / p99\n\n" + "\n".join(lines)
+    text = f"Milliseconds, p50 / p99\n\n{table(head, lines)}"
     values = ", ".join(
         f"{name} {goal['without_inference'][name]:.1f} ms (goal {limit:g})"
         for name, limit in GOALS.items()
@@ -63,30 +65,32 @@ def rates_table(rows: Sequence[Row]) -> str:
 
 def overload_table(rows: Sequence[Row]) -> str:
     """Report table of the latency under overload."""
-    lines = _table(
+    head = (
         "Hz", "min face", "processed Hz", "lost", "total",
         "p50 of the first third", "of the last", "slope, ms per minute",
     )  # fmt: skip
+    lines = []
     for row in rows:
         s = row["streams"][0]
-        lines += _table_row(
+        lines.append((
             f"{row['rate']:.0f}", row["min_face_size"], f"{s['received_rate']:.1f}", _lost(s),
             _pair(s["total"]), f"{s['drift']['first']:.1f}", f"{s['drift']['last']:.1f}",
             f"{s['drift']['slope']:+.0f} ± {2 * s['drift']['error']:.0f}",
-        )  # fmt: skip
-    return "\n".join(lines)
+        ))  # fmt: skip
+    return table(head, lines)
 
 
 def cameras_table(rows: Sequence[Row]) -> str:
     """Report table of the rate and latency of each camera, and of their fairness."""
-    lines = _table("cameras", "way", "Hz asked", "Hz of each", "fairness", "total of each", "CPU")
+    head = ("cameras", "way", "Hz asked", "Hz of each", "fairness", "total of each", "CPU")
+    lines = []
     for row in rows:
         rates = ", ".join(f"{s['received_rate']:.1f}" for s in row["streams"])
         totals = ", ".join(_pair(s["total"]) for s in row["streams"])
         nodes = sum(share for name, share in row["cpu"].items() if name.startswith("node"))
         cells = (f"{row['asked']:g}", rates, f"{row['fairness']:.2f}", totals, f"{nodes:.0%}")
-        lines += _table_row(row["cameras"], row["way"], *cells)
-    return "\n".join(lines)
+        lines.append((row["cameras"], row["way"], *cells))
+    return table(head, lines)
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
@@ -146,11 +150,3 @@ def _hz(row: Row, unit: str = "") -> str:
 
 def _lost(stream: Row) -> str:
     return f"{stream['lost']} of {stream['published']}"
-
-
-def _table(*names: str) -> list[str]:
-    return [*_table_row(*names), "|" + "---|" * len(names)]
-
-
-def _table_row(*cells: Any) -> list[str]:
-    return ["| " + " | ".join(map(str, cells)) + " |"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import sys
@@ -26,17 +25,18 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 from tqdm import tqdm
 from vision_msgs.msg import Detection2DArray
 
 from benchmark import memory_bound
+from benchmark.processes import ProcessStatus
+from benchmark.reporting import table, write_report
+from benchmark.ros_client import scene_messages
+from mask_detector_ros.cli.benchmark import read_size
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import CPU_BACKENDS, is_installed
-from mask_detector_ros.ros.conversions import image_to_message
 from mask_detector_ros.ros.demo.graph import graph_environment, node
-from mask_detector_ros.sources.sample_scene import SampleScene
-from mask_detector_ros.speed.machine import describe_machine
 
 WARM_UP_FRAMES = 500
 SAMPLE_EVERY = 50
@@ -49,20 +49,6 @@ FIRST_ASK = 1.0
 
 SILENCE_LIMIT = 60.0
 """Seconds without a result after which the run fails."""
-
-
-def resident_memory(status: str) -> dict[str, float]:
-    """Resident memory in megabytes (2**20 bytes) by kind, from the text of /proc/PID/status.
-
-    `VmRSS` is the sum of the next three; `VmHWM` is its maximum.
-    """
-    kinds = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmHWM")
-    lines = (line.split() for line in status.splitlines())
-    return {
-        words[0].rstrip(":"): int(words[1]) / 1024
-        for words in lines
-        if words and words[0].rstrip(":") in kinds
-    }
 
 
 def growth(samples: Sequence[tuple[int, float]]) -> float:
@@ -95,11 +81,7 @@ class Feeder:
     def __init__(self, rate: float, width: int, height: int) -> None:
         self.node = rclpy.create_node("feeder")
         self.processed = self.published = self.faces = 0
-        scene = SampleScene(width, height)
-        self._messages = [
-            image_to_message(scene.render(5 * i)[0], Header(frame_id="camera"))
-            for i in range(SCENE_FRAMES)
-        ]
+        self._messages = scene_messages(width, height, SCENE_FRAMES)
         self._images = self.node.create_publisher(Image, "image_raw", 1)
         self.node.create_subscription(
             Detection2DArray, "mask_detector/detections", self._receive, 100
@@ -143,7 +125,7 @@ def watch(
     """
     samples: Samples = []
     with node("mask_detector_node", parameters, dict(os.environ)) as detector:
-        feeder = Feeder(*feed)
+        status, feeder = ProcessStatus(detector.pid), Feeder(*feed)
         executor = SingleThreadedExecutor()
         executor.add_node(feeder.node)
         started = alive = time.monotonic()
@@ -158,8 +140,7 @@ def watch(
                     alive = time.monotonic()
                     progress.update(feeder.processed - progress.n)
                     if feeder.processed % SAMPLE_EVERY == 0:
-                        status = Path(f"/proc/{detector.pid}/status").read_text(encoding="utf-8")
-                        samples.append((feeder.processed, resident_memory(status)))
+                        samples.append((feeder.processed, status.memory()))
                 elif time.monotonic() - alive > SILENCE_LIMIT:
                     raise MaskDetectorError(f"no result for {SILENCE_LIMIT:.0f} s; see above")
         executor.shutdown()
@@ -181,19 +162,18 @@ def summarise(samples: Samples, counts: dict[str, int], seconds: float) -> dict[
     }
 
 
-def print_table(runs: dict[str, dict[str, Any]]) -> None:
-    """Print one line of memory figures per backend, in megabytes."""
-    print("\n| backend | steady | of it shared with DDS | peak | growth | frames | |")
-    print("|---|---|---|---|---|---|---|")
+def memory_table(runs: dict[str, dict[str, Any]]) -> str:
+    """Table of the memory figures: one line per backend, in megabytes."""
+    rows = []
     for backend, run in runs.items():
         stable, gained = run["steady_mb"], run["growth_mb"]["VmRSS"]
+        cells = [f"{mb:.0f} MB" for mb in (stable["VmRSS"], stable["RssShmem"], run["peak_mb"])]
+        growth = f"{gained:+.2f} MB from frame {WARM_UP_FRAMES} to {run['frames_processed']}"
+        work = f"{run['frames_published']} published, {run['faces_found']} faces"
         verdict = "flat" if gained < MAX_GROWTH_MB else f"NOT flat ({MAX_GROWTH_MB:g} MB)"
-        print(
-            f"| {backend} | {stable['VmRSS']:.0f} MB | {stable['RssShmem']:.0f} MB"
-            f" | {run['peak_mb']:.0f} MB | {gained:+.2f} MB from frame {WARM_UP_FRAMES}"
-            f" to {run['frames_processed']} | {run['frames_published']} published,"
-            f" {run['faces_found']} faces, {run['seconds']:.0f} s | {verdict} |"
-        )
+        rows.append((backend, *cells, growth, f"{work}, {run['seconds']:.0f} s", verdict))
+    head = ("backend", "steady", "of it shared with DDS", "peak", "growth", "frames", "")
+    return table(head, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -214,7 +194,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=int, default=0, help="threads of the networks; 0: all cores"
     )
-    parser.add_argument("--size", default="640x480", metavar="WxH", help="of the images")
+    parser.add_argument(
+        "--size", type=read_size, default=(640, 480), metavar="WxH", help="of the images"
+    )
     parser.add_argument(
         "--bound",
         action="store_true",
@@ -224,9 +206,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.frames < 2 * WARM_UP_FRAMES or arguments.rate < 0:
         parser.error(f"--frames must be {2 * WARM_UP_FRAMES} or more, and --rate 0 or more")
-    width, cross, height = arguments.size.partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        parser.error(f"--size must have the form 640x480, got {arguments.size!r}")
+    return run_command(lambda: run(arguments))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure every backend; return 1 if the memory of one grew."""
     if arguments.bound:
         return memory_bound.run(memory_bound.SIZES, arguments.backends, arguments.threads or 1)
     # Both processes must join the same graph, and DDS reads the profile at start.
@@ -237,24 +221,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for backend in arguments.backends:
             options = {name: getattr(arguments, name) for name in ("min_face_size", "threads")}
             parameters = {**options, "backend": backend}
-            feed = (arguments.rate, int(width), int(height))
+            feed = (arguments.rate, *arguments.size)
             watched = watch(parameters, feed, arguments.frames, arguments.minutes)
             runs[backend] = summarise(*watched)
-    except MaskDetectorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     finally:
         rclpy.try_shutdown()
-    print_table(runs)
-    result = {
-        "machine": describe_machine(),
-        "min_face_size": arguments.min_face_size,
-        "size": arguments.size,
-        "backends": runs,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {arguments.out}")
+    print(f"\n{memory_table(runs)}")
+    size = "x".join(map(str, arguments.size))
+    write_report(arguments.out, min_face_size=arguments.min_face_size, size=size, backends=runs)
     return 1 if any(run["growth_mb"]["VmRSS"] >= MAX_GROWTH_MB for run in runs.values()) else 0
 
 

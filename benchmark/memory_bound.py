@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.adversarial_images import KINDS, adversarial
+from benchmark.processes import ProcessStatus
+from benchmark.reporting import table_head, table_row
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 
@@ -48,7 +50,7 @@ def measure(width: int, height: int, backend: str, threads: int) -> dict[str, An
     usual = adversarial("faces", 480, 640, 14)
     for _ in range(WARM_UP):
         detector(usual)
-    base = _memory("VmRSS")
+    base = ProcessStatus().memory()["VmRSS"]
     Path("/proc/self/clear_refs").write_text("5")
     seconds = {}
     for kind in KINDS:
@@ -57,23 +59,22 @@ def measure(width: int, height: int, backend: str, threads: int) -> dict[str, An
         detector(image)
         seconds[kind] = round(time.monotonic() - start, 3)
         del image
-    peak = _memory("VmHWM")
+    peak = ProcessStatus().memory()["VmHWM"]
     for _ in range(WARM_UP):
         detector(usual)
-    return {"base": base, "peak": peak, "after": _memory("VmRSS"), "seconds": seconds}
-
-
-def _memory(kind: str) -> float:
-    from benchmark.memory import resident_memory
-
-    return resident_memory(Path("/proc/self/status").read_text(encoding="ascii"))[kind]
+    return {
+        "base": base,
+        "peak": peak,
+        "after": ProcessStatus().memory()["VmRSS"],
+        "seconds": seconds,
+    }
 
 
 def run(sizes: Sequence[str], backends: Sequence[str], threads: int) -> int:
     """Measure memory and time for all image sizes and print a table; return 1 if an image exceeded
     the bound."""
-    print("| backend | images | warm | peak | of one image | bound | left after | slowest |")
-    print("|---|---|---|---|---|---|---|---|")
+    names = ("warm", "peak", "of one image", "bound", "left after", "slowest")
+    print(table_head("backend", "images", *names))
     broken = False
     for backend in backends:
         for size in sizes:
@@ -86,13 +87,12 @@ def run(sizes: Sequence[str], backends: Sequence[str], threads: int) -> int:
             taken, limit = found["peak"] - found["base"], bound_mb(width, height)
             kind = max(found["seconds"], key=found["seconds"].get)
             broken |= taken > limit
-            print(
-                f"| {backend} | {size} | {found['base']:.0f} MB | {found['peak']:.0f} MB"
-                f" | {taken:.0f} MB | {limit:.0f} MB{' BROKEN' if taken > limit else ''}"
-                f" | {found['after'] - found['base']:+.0f} MB"
-                f" | {found['seconds'][kind]:.2f} s ({kind}) |",
-                flush=True,
-            )
+            cells = [f"{mb:.0f} MB" for mb in (found["base"], found["peak"], taken, limit)]
+            if taken > limit:
+                cells[-1] += " BROKEN"
+            left = f"{found['after'] - found['base']:+.0f} MB"
+            slowest = f"{found['seconds'][kind]:.2f} s ({kind})"
+            print(table_row(backend, size, *cells, left, slowest), flush=True)
     return int(broken)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import sys
@@ -26,9 +25,9 @@ from typing import Any
 from benchmark.latency_graph import LatencyGraph, Measurement
 from benchmark.latency_measures import search_rate
 from benchmark.latency_report import TABLES, plot, to_row
-from benchmark.processes import Lost
+from benchmark.reporting import write_report
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.ros.demo.graph import graph_environment
-from mask_detector_ros.speed.machine import describe_machine
 
 SMALL, LARGE = (640, 480), (1920, 1080)
 SUBJECTS = ("copy", "detector", "annotated")
@@ -221,30 +220,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = arguments.seconds or (3.0 if arguments.quick else 7.0)
     if seconds < MIN_SECONDS:
         parser.error(f"--seconds must be {MIN_SECONDS:g} or more, got {seconds:g}")
+    return run_command(lambda: run(arguments, seconds))
+
+
+def run(arguments: argparse.Namespace, seconds: float) -> int:
+    """Measure the sections; return the exit code."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="node_latency_") as folder:
         # All processes must join the same graph, and DDS reads the profile at start.
         os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
         parameters = {"backend": arguments.backend}
         bench = Bench(Path(folder), seconds, parameters, arguments.min_face_size, arguments.quick)
-        try:
-            for section in arguments.only:
-                results[section] = SECTIONS[section](bench)
-                print(f"\n{TABLES[section](results[section])}\n", flush=True)
-        except Lost as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    result = {
-        "machine": describe_machine(),
-        "versions": versions(),
-        "seconds": seconds,
-        "min_face_size": arguments.min_face_size,
-        "backend": arguments.backend,
-        **results,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {arguments.out}")
+        for section in arguments.only:
+            results[section] = SECTIONS[section](bench)
+            print(f"\n{TABLES[section](results[section])}\n", flush=True)
+    settings = {"min_face_size": arguments.min_face_size, "backend": arguments.backend}
+    write_report(arguments.out, versions=versions(), seconds=seconds, **settings, **results)
     if "rates" in results:
         figure = arguments.out.with_suffix(".svg")
         figure.write_text(plot(results["rates"]), encoding="utf-8")

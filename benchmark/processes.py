@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start, watch and end the processes of a benchmark, and wait for conditions."""
+"""Start, watch, measure and end the processes of a benchmark, and wait for conditions."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mask_detector_ros.errors import MaskDetectorError
+
 LIMIT = float(os.environ.get("BENCHMARK_TIME_LIMIT", "60"))
 """Seconds that anything may take; an overloaded machine needs more."""
 
 
-class Lost(Exception):  # noqa: N818
+class Lost(MaskDetectorError):  # noqa: N818
     """A condition was not met in time; the message names it."""
 
 
@@ -125,3 +128,61 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class ProcessStatus:
+    """What the kernel counts for a running process.
+
+    Args:
+        pid: its number; by default this process.
+    """
+
+    def __init__(self, pid: int | str = "self") -> None:
+        self._folder = Path("/proc") / str(pid)
+
+    def cpu_seconds(self) -> float:
+        """Processor seconds so far."""
+        return cpu_seconds(self._read("stat"))
+
+    def memory(self) -> dict[str, float]:
+        """Resident memory by kind; see `resident_memory`."""
+        return resident_memory(self._read("status"))
+
+    def threads(self) -> int:
+        """Number of threads."""
+        return len(os.listdir(self._folder / "task"))
+
+    def descriptors(self) -> int:
+        """Number of open files."""
+        return len(os.listdir(self._folder / "fd"))
+
+    def _read(self, name: str) -> str:
+        return (self._folder / name).read_text(encoding="utf-8", errors="replace")
+
+
+def cpu_seconds(stat: str) -> float:
+    """Processor seconds of a process so far, from the text of /proc/PID/stat."""
+    # The name in parentheses may itself contain spaces and parentheses.
+    fields = stat.rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_memory(status: str) -> dict[str, float]:
+    """Resident memory of a process in megabytes (2**20 bytes) by kind, from /proc/PID/status.
+
+    `VmRSS` is the sum of the next three; `VmHWM` is its maximum.
+    """
+    kinds = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmHWM")
+    lines = (line.partition(":") for line in status.splitlines())
+    return {kind: int(value.split()[0]) / 1024 for kind, _, value in lines if kind in kinds}
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that one started, and those that these started, itself first."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, task.read_text().split())
+    return found

@@ -12,7 +12,6 @@ a new face is found.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmark.reporting import write_report
 from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.errors import ParameterError
@@ -34,7 +34,6 @@ from mask_detector_ros.parameters import (
     check_parameters,
 )
 from mask_detector_ros.sources.sample_scene import RATE_HZ
-from mask_detector_ros.speed.machine import describe_machine
 
 DEFAULT_DETECTOR = check_parameters(DETECTOR_PARAMETERS, {})["detector_model"]
 
@@ -128,10 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{r['share_of_time']:>13.2f}{r['newcomers_s']:>15.2f} s"
         )
     settings: dict[str, Any] = {k: v for k, v in vars(arguments).items() if k != "out"}
-    report = {"machine": describe_machine(), "settings": settings, "results": results}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {arguments.out}")
+    write_report(arguments.out, settings=settings, results=results)
     return 0
 
 

@@ -12,7 +12,6 @@ code 1 when it did not recover, leaked a thread or a descriptor, or grew.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -25,16 +24,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmark.processes import Lost
+from benchmark.reporting import write_report
 from benchmark.soak_faults import FAULTS
-from benchmark.soak_rig import (
-    ACTIVATE,
-    CLEANUP,
-    CONFIGURE,
-    DEACTIVATE,
-    Rig,
-)
+from benchmark.soak_rig import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Rig
 from mask_detector_ros.ros.demo.graph import graph_environment
-from mask_detector_ros.speed.machine import describe_machine
 
 STEADY_SECONDS = 10.0
 """Seconds of images at full speed after each round, before the process is measured."""
@@ -197,7 +190,8 @@ def cycle(rig: Rig, count: int) -> Report:
 
 def _examine(rig: Rig, start: float, out: Callable[[str], object] = print) -> Sample:
     """One whole lifecycle cycle: the process at work and without models."""
-    threads, descriptors, working = rig.threads(), rig.descriptors(), rig.memory()
+    threads, descriptors = rig.process.threads(), rig.process.descriptors()
+    working = rig.memory()
     rig.change_state(DEACTIVATE, CLEANUP)
     idle = rig.memory()
     rig.change_state(CONFIGURE, ACTIVATE)
@@ -249,17 +243,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         f" {report.growth:+.1f} MB in the floor of its memory,"
         f" {report.frames} frames processed"
     )
-    result = {
-        "machine": describe_machine(),
-        "seconds": round(seconds, 1),
-        "recoveries": report.recoveries,
-        "lost": report.lost,
-        "rounds": [asdict(sample) for sample in report.rounds],
-        "passed": report.passed,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {arguments.out}")
+    write_report(
+        arguments.out,
+        seconds=round(seconds, 1),
+        recoveries=report.recoveries,
+        lost=report.lost,
+        rounds=[asdict(sample) for sample in report.rounds],
+        passed=report.passed,
+    )
     return 0 if report.passed else 1
 
 

@@ -8,7 +8,6 @@ import resource
 import signal
 import struct
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,7 +123,7 @@ def no_descriptors_left(rig: Rig, scale: float) -> None:
     """Hostile soak fault: prevent the process from opening files for a while; images continue."""
     pid = rig.detector.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    used = rig.process.descriptors()
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
     try:
         end = time.monotonic() + 5 * scale

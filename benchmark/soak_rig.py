@@ -5,28 +5,23 @@ it."""
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from benchmark.adversarial_images import KINDS, adversarial
-from benchmark.memory import resident_memory
-from benchmark.processes import LIMIT, Lost, Processes, happens, wait_for
+from benchmark.processes import Lost, ProcessStatus, happens, wait_for
+from benchmark.ros_client import RosClient
 from mask_detector_ros.ros.conversions import image_to_message
 
 PARAMETERS = {"min_face_size": 40, "threads": 1, "image_timeout": 1.0}
@@ -36,7 +31,7 @@ CLEANUP, CONFIGURE = Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIG
 SIZES = ((1, 1), (48, 64), (240, 320), (480, 640), (720, 1280), (1080, 1920), (3, 2000), (2000, 3))
 
 
-class Rig(Processes):
+class Rig(RosClient):
     """A detector node under the soak test, fed and watched.
 
     Args:
@@ -45,14 +40,7 @@ class Rig(Processes):
     """
 
     def __init__(self, folder: Path, backend: str = "auto") -> None:
-        super().__init__(folder)
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self.node = rclpy.create_node("soak", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        super().__init__(folder, "soak")
         self.frames = 0
         self._answered: set[str] = set()
         self._images = 0
@@ -63,6 +51,7 @@ class Rig(Processes):
         )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.detector = self.start("mask_detector_node", backend=backend, **PARAMETERS)
+        self.process = ProcessStatus(self.detector.pid)
         self.camera = self.node.create_publisher(Image, "/image_raw", 1)
         self.recover()
 
@@ -98,16 +87,6 @@ class Rig(Processes):
         wait_for(seen, "the result of a fresh image")
         self._answered.clear()
         return time.monotonic() - start
-
-    def safely(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        """Create or destroy a part of the soak test's client between two iterations of its
-        executor.
-
-        Doing so in this thread would interrupt the executor in the middle of an iteration.
-        """
-        task = self._executor.create_task(change, *arguments)
-        wait_for(task.done, "the client's own executor")
-        return task.result()
 
     def recover_for(self, seconds: float) -> None:
         """Let the node recover: publish small images one after the other, and wait for the results.
@@ -159,31 +138,13 @@ class Rig(Processes):
         finally:
             self.camera = self.safely(self.node.create_publisher, Image, "/image_raw", 1)
 
-    def descriptors(self) -> int:
-        """Number of open files of the soak test's detector process."""
-        return len(os.listdir(f"/proc/{self.detector.pid}/fd"))
-
-    def threads(self) -> int:
-        """Number of threads of the soak test's detector process."""
-        status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
-        match = re.search(r"Threads:\s+(\d+)", status)
-        assert match
-        return int(match[1])
-
     def memory(self) -> float:
         """Resident megabytes of the soak test's detector process.
 
         Without the segments that DDS shares with its peers, 64 MB each, which come and go.
         """
-        status = Path(f"/proc/{self.detector.pid}/status").read_text(encoding="ascii")
-        kinds = resident_memory(status)
+        kinds = self.process.memory()
         return kinds["VmRSS"] - kinds["RssShmem"]
-
-    def close(self) -> None:
-        """End all processes of the rig."""
-        self._context.try_shutdown()
-        self._thread.join(LIMIT)
-        super().close()
 
     def _header(self) -> Header:
         self._images += 1
@@ -191,10 +152,6 @@ class Rig(Processes):
         header.stamp.sec, tenths = divmod(self._images, 10)
         header.stamp.nanosec = 10**8 * tenths
         return header
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
 
     def _on_detections(self, message: Detection2DArray) -> None:
         self.frames += 1

@@ -14,7 +14,6 @@ new id: a return.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmark.reporting import write_report
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
@@ -33,7 +33,6 @@ from mask_detector_ros.sources.sample_scene import RATE_HZ, SampleScene
 from mask_detector_ros.sources.sample_scene.masks import Mask
 from mask_detector_ros.sources.sample_scene.people import Person, Wave
 from mask_detector_ros.sources.sample_scene.portraits import ASTRONAUT, HOPPER
-from mask_detector_ros.speed.machine import describe_machine
 from mask_detector_ros.tracking.tracker import Tracker
 
 MIN_OVERLAP = 0.5
@@ -203,18 +202,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = account(observed, rate, arguments.smoothing)
             results[f"{name} {rate:g} Hz"] = result
     print_report(results)
-    report = {
-        "machine": describe_machine(),
-        "seconds": arguments.seconds,
-        "smoothing": arguments.smoothing,
-        "results": {
-            name: {k: v for k, v in asdict(r).items() if k not in ("ids", "labels", "seen")}
-            for name, r in results.items()
-        },
+    counts = {
+        name: {k: v for k, v in asdict(r).items() if k not in ("ids", "labels", "seen")}
+        for name, r in results.items()
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {arguments.out}")
+    write_report(
+        arguments.out, seconds=arguments.seconds, smoothing=arguments.smoothing, results=counts
+    )
     return 0
 
 

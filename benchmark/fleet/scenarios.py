@@ -16,7 +16,7 @@ from benchmark.fleet.robot_processes import SERVER, Figures, Robots, measure
 from benchmark.fleet.simulated_robot import sample_frames
 from benchmark.fleet.slow_network import Proxy, find_obstacle, namespace
 from benchmark.inference_server import InferenceServer
-from benchmark.processes import Lost, wait_for
+from benchmark.processes import Lost, ProcessStatus, wait_for
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 
@@ -174,14 +174,11 @@ def _processor(row: Row, server: InferenceServer, robots: Robots) -> Iterator[No
 
 
 def _cpu(server: InferenceServer, robots: Robots) -> tuple[float, float]:
-    pids = robots.pids
-    return sum(map(_seconds, server.processes())), sum(map(_seconds, pids)) / len(pids)
-
-
-def _seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    served, robot = (
+        [ProcessStatus(pid).cpu_seconds() for pid in pids]
+        for pids in (server.processes(), robots.pids)
+    )
+    return sum(served), sum(robot) / len(robot)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from benchmark.memory import WARM_UP_FRAMES, growth, resident_memory, steady, summarise
+from benchmark.memory import WARM_UP_FRAMES, growth, steady, summarise
+from benchmark.processes import resident_memory
 
 STATUS = "Name:\tpython\nVmPeak:\t 900000 kB\nVmRSS:\t 204800 kB\nRssAnon:\t 102400 kB\n"
 

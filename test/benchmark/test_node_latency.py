@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
-from benchmark.latency_graph import LatencyGraph, cpu_seconds
+from benchmark.latency_graph import LatencyGraph
 from benchmark.latency_report import TABLES, plot, to_row
 from benchmark.node_latency import main
+from benchmark.processes import cpu_seconds
 from mask_detector_ros.result_messages import LATENCY_PARTS
 from mask_detector_ros.ros.demo.graph import graph_environment
 

@@ -120,13 +120,13 @@ import gc, json, os, sys
 from pathlib import Path
 import numpy as np
 from benchmark.adversarial_images import adversarial
-from benchmark.memory import resident_memory
+from benchmark.processes import ProcessStatus
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.heap import trim_heap
 
 def look():
-    status = Path("/proc/self/status").read_text()
-    return len(os.listdir("/proc/self/task")), resident_memory(status)["VmRSS"]
+    process = ProcessStatus()
+    return process.threads(), process.memory()["VmRSS"]
 
 chance = np.random.default_rng(0)
 rounds = []
