@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,8 +12,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from mask_detector_ros.ros.dds_environment import profile_variable
 from mask_detector_ros.ros.distribution import ClockType
-from mask_detector_ros.ros.shared_memory import private_shared_memory_hint
+from mask_detector_ros.ros.shared_memory import shared_memory_hint
 
 MATCH_PERIOD = 0.5
 """Seconds between two checks of the publishers."""
@@ -108,7 +110,7 @@ class ImageSubscription:
                     for p in publishers
                 )
                 + f"; subscribed {self._choice.reliability.name.lower()}"
-                + (f"; {hint}" if (hint := private_shared_memory_hint()) else "")
+                + (f"; {hint}" if (hint := self._hint()) else "")
             )
         others = sorted({p.topic_type for p in publishers})
         there = f"it has the type {', '.join(others)}" if others else "nobody publishes it"
@@ -119,6 +121,17 @@ class ImageSubscription:
         self._node.destroy_timer(self._timer)
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
+
+    def _hint(self) -> str:
+        """Why images may not arrive although somebody publishes them; empty if nothing is known."""
+        if hint := shared_memory_hint():
+            return hint
+        if self._choice.is_raw and self._choice.reliability == ReliabilityPolicy.BEST_EFFORT:
+            return (
+                "large images are lost unless their publisher was started with "
+                f"{profile_variable(os.environ)} (config/shared_memory.xml)"
+            )
+        return ""
 
     def _suggest(self) -> str:
         if self._transport == "raw" and self._published(self._compressed, COMPRESSED):

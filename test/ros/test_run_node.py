@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,6 @@ from rclpy.node import Node
 
 from mask_detector_ros.ros import run_node as run_node_module
 from mask_detector_ros.ros.parameter_files import unmatched_files
-from mask_detector_ros.ros.shared_memory import avoid_full_shared_memory, private_shared_memory_hint
 from mask_detector_ros.ros.start_errors import explain_start_error
 
 
@@ -183,25 +180,6 @@ def test_only_errors_of_rcl_itself_end_the_process(
     kind = "RCLError: a bug" if is_rcl else "KeyError: 'a bug'"
     assert f"a callback failed (1 so far): {kind}; continuing" in written
     assert ("error: ROS could not start: a bug" in written) is is_rcl
-
-
-def test_without_room_in_shared_memory_udp_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    environment = {"FASTDDS_DEFAULT_PROFILES_FILE": "profile.xml"}
-    status = SimpleNamespace(f_bavail=10, f_frsize=2**20)
-    monkeypatch.setattr(os, "statvfs", lambda path: status)
-    said = avoid_full_shared_memory(environment, tmp_path)
-    assert said.startswith(f"{tmp_path} has 10 MB free and shared memory takes 72 MB: using UDP")
-    assert environment == {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
-    status.f_bavail = 100
-    assert avoid_full_shared_memory(environment, tmp_path) == ""
-
-
-def test_a_container_with_shared_memory_of_its_own_gets_a_hint(tmp_path: Path) -> None:
-    assert private_shared_memory_hint(tmp_path) == ""
-    (tmp_path / ".dockerenv").touch()
-    assert "--ipc=host" in private_shared_memory_hint(tmp_path)
 
 
 def test_a_signal_while_a_node_starts_is_neither_an_error_nor_a_traceback(graph: Any) -> None:
