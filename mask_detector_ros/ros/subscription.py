@@ -32,6 +32,7 @@ TRANSPORTS = ("auto", "raw", "compressed")
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 COMPRESSED_SUFFIX = "/compressed"
+UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
 TOPICS_NAMED = 4
 """Maximum number of topics listed in a message."""
 
@@ -105,8 +106,7 @@ class ImageSubscription:
             return (
                 "published by "
                 + ", ".join(
-                    f"{p.node_namespace.rstrip('/')}/{p.node_name} ({p.topic_type},"
-                    f" {p.qos_profile.reliability.name.lower()})"
+                    f"{_full_name(p)} ({p.topic_type}, {p.qos_profile.reliability.name.lower()})"
                     for p in publishers
                 )
                 + f"; subscribed {self._choice.reliability.name.lower()}"
@@ -143,10 +143,7 @@ class ImageSubscription:
             topic
             for topic, types in self._node.get_topic_names_and_types()
             if {IMAGE, COMPRESSED} & set(types)
-            and any(
-                f"{p.node_namespace.rstrip('/')}/{p.node_name}" != name
-                for p in self._node.get_publishers_info_by_topic(topic)
-            )
+            and any(_full_name(p) != name for p in self._node.get_publishers_info_by_topic(topic))
         ]
         if not found:
             return "no node publishes images: is the camera running, with the same ROS_DOMAIN_ID?"
@@ -220,3 +217,10 @@ class ImageSubscription:
             if old is not None:
                 self._node.destroy_subscription(old)
             self._choice, self._subscription = wanted, subscription
+
+
+def _full_name(publisher: Any) -> str:
+    """The full name of a publisher's node; ROS may know the publisher before its node."""
+    if publisher.node_name == UNKNOWN_NODE:
+        return "an unknown node"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
