@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
-from convert_to_trt.output_file import write_file
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
 from mask_detector_ros.detector import MaskDetector
@@ -37,6 +36,7 @@ from mask_detector_ros.models import (
 )
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
+from mask_detector_ros.output_file import write_output
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.sources import list_images, read_image
 
@@ -173,7 +173,7 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
                 f"the graph misses {agreement.missing} and adds {agreement.extra} of"
                 f" {agreement.faces} faces; give it more slots; nothing was written"
             )
-    write_file(options.output, content)
+    write_output(options.output, content)
     return report
 
 

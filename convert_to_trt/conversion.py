@@ -53,12 +53,12 @@ from convert_to_trt.onnx_models import (
     require_standard_operations,
     set_metadata,
 )
-from convert_to_trt.output_file import write_file
 from convert_to_trt.output_head import Head, choose_head, require_probabilities
 from convert_to_trt.tool_of_origin import Origin, find_origin
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.session import Array
+from mask_detector_ros.output_file import write_output
 
 
 def convert(options: argparse.Namespace) -> Report:
@@ -148,7 +148,7 @@ def _convert(options: argparse.Namespace, container: Container) -> Report:
     parity.require(_parity_limit(prepared))
     _step(4, f"writing {options.output}")
     set_metadata(folded, {"converted_from": f"{options.input.name}, {network.framework}"})
-    write_file(options.output, folded.SerializeToString())
+    write_output(options.output, folded.SerializeToString())
     return Report(
         output=options.output,
         framework=network.framework,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from mask_detector_ros import virtual_environments
+from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.virtual_environments import clean_variables, python_of
 
@@ -66,15 +67,8 @@ def change_into(module: str, arguments: list[str], environment: Path = ENVIRONME
 
 def main(names: list[str]) -> int:
     """Make the environment `convert` or `tensorrt`; return the exit code."""
-    try:
-        if names == ["tensorrt"]:
-            make(TENSORRT_ENVIRONMENT, TENSORRT_REQUIREMENTS)
-        else:
-            make()
-    except (BackendError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+    tensorrt = (TENSORRT_ENVIRONMENT, TENSORRT_REQUIREMENTS)
+    return run_command(lambda: make(*(tensorrt if names == ["tensorrt"] else ())) or 0)
 
 
 if __name__ == "__main__":

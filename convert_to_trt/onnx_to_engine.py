@@ -17,7 +17,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from convert_to_trt.output_file import write_file
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
 from mask_detector_ros.errors import ModelError, ParameterError
@@ -28,6 +27,7 @@ from mask_detector_ros.inference.tensorrt.builder import BuildRequest, build_in_
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.profile import make_profile
 from mask_detector_ros.models import find_networks
+from mask_detector_ros.output_file import write_output
 
 PARAMETERS = detector_parameters("detector_model", "classifier_model", "engine_cache_dir", "device")
 
@@ -130,7 +130,7 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
         ((name, model),) = models.items()
         content, cost = quantise(model, name, options.crops.expanduser())
         target = Path(name).with_suffix(".int8.onnx")
-        write_file(target, content)
+        write_output(target, content)
         models = {str(target): content}
         reports.append({"model": str(target), "int8": cost.to_record(), "text": cost.describe()})
         if missing_packages():
@@ -182,7 +182,7 @@ def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[st
     )
     with tqdm(total=1.0, desc=f"building {name}", bar_format="{l_bar}{bar} [{elapsed}]") as bar:
         plan = build_in_process(request, model, lambda share: bar.update((share or bar.n) - bar.n))
-    write_file(options.output, plan)
+    write_output(options.output, plan)
     where = f"for {options.target}" if options.target else "for this GPU"
     kind = "fp16" if request.half else "fp32"
     text = f"{options.output}: {len(plan) / 1e6:.1f} MB, {kind}, {where}; not compared"

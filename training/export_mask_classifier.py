@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -39,7 +39,6 @@ def export_classifier(
     temperature: float,
     labels: Sequence[str],
     margin: float,
-    properties: Mapping[str, str],
 ) -> None:
     """Export the trained mask classifier to ONNX: uint8 crops to probabilities.
 
@@ -50,7 +49,6 @@ def export_classifier(
         temperature: divides the logits.
         labels: names of the columns of the output `probabilities`, float32 (batch, K).
         margin: context on each side that crops must have.
-        properties: further metadata, such as title and source.
     """
     write_onnx(
         _ExportedClassifier(network, temperature),
@@ -58,5 +56,9 @@ def export_classifier(
         torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8),
         inputs={"crops": {0: "batch"}},
         outputs={"probabilities": {0: "batch"}},
-        metadata={**crop_metadata(labels, margin), **properties},
+        metadata={
+            "title": "Mask classifier: a small residual network on crops of faces",
+            "source": "training/train_mask_classifier.py",
+            **crop_metadata(labels, margin),
+        },
     )

@@ -207,10 +207,6 @@ def write_network(network: nn.Module, settings: DecisionSettings, args: argparse
             crop_size=settings.crop_size,
             margin=settings.margin,
             calibration=calibration,
-            properties={
-                "title": "Decision network: face, box, landmarks and mask label of a crop",
-                "source": "training/train_decision.py",
-            },
         )
     print(f"wrote {args.output}")
 

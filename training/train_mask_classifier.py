@@ -99,10 +99,6 @@ def calibrate_and_export(
         temperature=temperature,
         labels=LABELS,
         margin=settings.margin,
-        properties={
-            "title": "Mask classifier: a small residual network on crops of faces",
-            "source": "training/train_mask_classifier.py",
-        },
     )
     print(f"wrote {path}, temperature {temperature:.3f}")
 

@@ -105,10 +105,6 @@ def train(args: argparse.Namespace) -> None:
         args.output,
         face_range=(settings.smallest_face, settings.largest_face),
         operating_point=settings.operating_point,
-        properties={
-            "title": "Proposal network: YuNet, fine-tuned for faces with masks",
-            "source": "training/train_proposal.py",
-        },
     )
     print(f"wrote {args.output}")
 

@@ -37,7 +37,6 @@ def path(network, tmp_path_factory):
         temperature=TEMPERATURE,
         labels=["a", "b", "c"],
         margin=0.25,
-        properties={"title": "toy"},
     )
     return path
 
@@ -63,7 +62,7 @@ def test_the_metadata_say_how_to_feed_it(path):
     metadata = {p.key: p.value for p in onnx.load(path).metadata_props}
     assert json.loads(metadata["labels"]) == ["a", "b", "c"]
     assert float(metadata["margin"]) == 0.25
-    assert metadata["title"] == "toy"
+    assert metadata["license"] == "Apache-2.0"
 
 
 def test_the_fitted_temperature_undoes_a_scale_of_the_logits():

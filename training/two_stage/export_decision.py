@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +101,6 @@ def export_decision(
     crop_size: int,
     margin: float,
     calibration: Calibration,
-    properties: Mapping[str, str],
 ) -> None:
     """Write the decision network as one ONNX graph.
 
@@ -116,5 +115,9 @@ def export_decision(
         torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8),
         inputs={"crops": {0: "batch"}},
         outputs={name: {0: "batch"} for name in NAMES},
-        metadata={**crop_metadata(LABELS, margin), **properties},
+        metadata={
+            "title": "Decision network: face, box, landmarks and mask label of a crop",
+            "source": "training/train_decision.py",
+            **crop_metadata(LABELS, margin),
+        },
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -71,7 +70,6 @@ def export_proposal(
     *,
     face_range: tuple[int, int],
     operating_point: float,
-    properties: Mapping[str, str],
 ) -> None:
     """Write the proposal network as one ONNX graph from uint8 frames to proposals.
 
@@ -85,7 +83,6 @@ def export_proposal(
         path: the file to write.
         face_range: smallest and largest face that it was trained to find, in input pixels.
         operating_point: score that is mapped to the default threshold.
-        properties: further metadata, such as title, licence and source.
     """
     sides = {0: "batch", 1: "height", 2: "width"}
     write_onnx(
@@ -100,6 +97,7 @@ def export_proposal(
             "largest_face": str(face_range[1]),
             "color": "BGR",
             "layout": "NHWC",
-            **properties,
+            "title": "Proposal network: YuNet, fine-tuned for faces with masks",
+            "source": "training/train_proposal.py",
         },
     )

@@ -174,7 +174,6 @@ def test_the_file_computes_what_the_network_does(tmp_path, crop_size):
         crop_size=crop_size,
         margin=0.25,
         calibration=calibration,
-        properties={"license": "some"},
     )
     crops = np.random.default_rng(0).integers(0, 256, (3, crop_size, crop_size, 3), np.uint8)
     session = onnxruntime.InferenceSession(tmp_path / "decision.onnx")

@@ -88,7 +88,6 @@ def test_the_file_computes_what_the_network_does(tmp_path, variant, size):
         tmp_path / "proposal.onnx",
         face_range=(16, 448),
         operating_point=0.6,
-        properties={"title": "some"},
     )
     frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     session = onnxruntime.InferenceSession(tmp_path / "proposal.onnx")
@@ -109,7 +108,7 @@ def test_the_operating_point_becomes_the_default_threshold(tmp_path):
     found = {}
     for point in (0.6, 0.2):
         path = tmp_path / f"{point}.onnx"
-        export_proposal(network, path, face_range=(16, 448), operating_point=point, properties={})
+        export_proposal(network, path, face_range=(16, 448), operating_point=point)
         session = onnxruntime.InferenceSession(path)
         found[point] = session.run(["scores_8"], {"images": frames})[0]
     np.testing.assert_allclose(found[0.2], found[0.6] ** (math.log(0.6) / math.log(0.2)), rtol=1e-4)
@@ -122,11 +121,10 @@ def test_the_file_says_how_to_feed_it(tmp_path):
         path,
         face_range=(16, 448),
         operating_point=0.2,
-        properties={"title": "some"},
     )
     model = onnx.load(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(metadata["strides"]) == [8, 16, 32]
     assert (metadata["smallest_face"], metadata["largest_face"]) == ("16", "448")
-    assert metadata["title"] == "some"
+    assert metadata["license"] == "Apache-2.0"
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
