@@ -30,7 +30,7 @@ from convert_to_trt.conversion_report import Report
 from convert_to_trt.face_crops import FaceCrops, read_crops
 from convert_to_trt.input_form import InputForm, require_single_scaling
 from convert_to_trt.loaded_network import Network, Run, in_steps
-from convert_to_trt.model_bundles import Container, open_container
+from convert_to_trt.model_bundles import ModelBundle, open_bundle
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFLITE
 from convert_to_trt.onnx_inputs_outputs import (
     choose_output,
@@ -74,8 +74,8 @@ def convert(options: argparse.Namespace) -> Report:
     """
     # Report a failure in one line, without the log of the library's C++ code.
     ort.set_default_logger_severity(4)
-    with open_container(options.input) as container:
-        return _convert(options, container)
+    with open_bundle(options.input) as bundle:
+        return _convert(options, bundle)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Prepared:
     origin: Origin | None
 
 
-def prepare(options: argparse.Namespace, container: Container) -> Prepared:
+def prepare(options: argparse.Namespace, bundle: ModelBundle) -> Prepared:
     """Prepare a conversion: load the network, determine its preprocessing, make its output
     probabilities.
 
@@ -111,16 +111,16 @@ def prepare(options: argparse.Namespace, container: Container) -> Prepared:
         ParameterError: an option is missing or does not fit the model.
     """
     name = str(options.input)
-    network = load(options, container)
+    network = load(options, bundle)
     own = get_metadata(network.model)
     model = free_names(network.model)
     form = find_form(model, options.size, name)
     origin = find_origin(network.model, form)
     told = {**(origin.metadata() if origin else {}), **read_windows_metadata(own)}
-    known = {**container.metadata, **told, **network.metadata, **own}
+    known = {**bundle.metadata, **told, **network.metadata, **own}
     settings = settle_pixels(options, known, model, form)
     head = choose_head(model, _sample(network.run, form, settings), options.logits, name)
-    _require_columns(head, settings, name, container)
+    _require_columns(head, settings, name, bundle)
     if (batch := batch_of(model)) > 0:
         free_batch(model, batch)
     form.declare(model)
@@ -128,10 +128,10 @@ def prepare(options: argparse.Namespace, container: Container) -> Prepared:
     return Prepared(network, model, form, head, known, settings, origin)
 
 
-def _convert(options: argparse.Namespace, container: Container) -> Report:
+def _convert(options: argparse.Namespace, bundle: ModelBundle) -> Report:
     name = str(options.input)
-    _step(1, f"loading {name} ({container.kind})")
-    prepared = prepare(options, container)
+    _step(1, f"loading {name} ({bundle.kind})")
+    prepared = prepare(options, bundle)
     network, model, form = prepared.network, prepared.model, prepared.form
     _step(2, "folding constants and batch normalisation")
     crops = None
@@ -158,7 +158,7 @@ def _convert(options: argparse.Namespace, container: Container) -> Report:
         parity=parity,
         verdict=verdict,
         conflict=prepared.origin.conflict(settings) if prepared.origin else "",
-        notes=_notes(options, container, prepared, settings),
+        notes=_notes(options, bundle, prepared, settings),
     )
 
 
@@ -187,13 +187,13 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def load(options: argparse.Namespace, container: Container) -> Network:
+def load(options: argparse.Namespace, bundle: ModelBundle) -> Network:
     """Load the network to convert as ONNX, together with the original.
 
     Raises:
         ModelError: it cannot be loaded or translated, or carries code.
     """
-    path, kind, name = container.path, container.kind, str(options.input)
+    path, kind, name = bundle.path, bundle.kind, str(options.input)
     if kind == ONNX:
         model = read_onnx(path)
         choose_output(model, options.outputs, name)
@@ -216,7 +216,7 @@ def load(options: argparse.Namespace, container: Container) -> Network:
         ends = [[end] if end else [] for end in (options.inputs, options.outputs)]
         original = saved_models.load_frozen_graph(path, options.trust, *ends)
     else:
-        original = keras_models.load_keras(container, options.trust, options.size, options.outputs)
+        original = keras_models.load_keras(bundle, options.trust, options.size, options.outputs)
     model = tensorflow_to_onnx.translate(original, OPSET, name)
     return Network(model, original.run, original.framework)
 
@@ -228,9 +228,9 @@ def _sample(run: Run, form: InputForm, settings: Settings) -> Array:
     return run(form.to_network(pixels, settings))
 
 
-def _require_columns(head: Head, settings: Settings, name: str, container: Container) -> None:
+def _require_columns(head: Head, settings: Settings, name: str, bundle: ModelBundle) -> None:
     if max(head.columns, 2) != len(settings.labels):
-        source = container.sources.get("labels", "--labels")
+        source = bundle.sources.get("labels", "--labels")
         raise ParameterError(
             f"{name} has {head.columns} output{'s' * (head.columns != 1)},"
             f" {source} names {len(settings.labels)}: {', '.join(settings.labels)}"
@@ -260,20 +260,16 @@ def _compare(
 
 
 def _notes(
-    options: argparse.Namespace, container: Container, prepared: Prepared, settings: Settings
+    options: argparse.Namespace, bundle: ModelBundle, prepared: Prepared, settings: Settings
 ) -> tuple[str, ...]:
     network, form, head = prepared.network, prepared.form, prepared.head
     notes = [head.note] if head.note else []
-    if options.labels is None and "labels" in container.sources:
-        notes.append(f"labels from {container.sources['labels']}")
-    if (
-        options.preprocess is None
-        and options.scale is None
-        and ("preprocessing" in container.sources)
-    ):
-        notes.append(f"preprocessing of {container.sources['preprocessing']}")
+    if options.labels is None and "labels" in bundle.sources:
+        notes.append(f"labels from {bundle.sources['labels']}")
+    if options.preprocess is None and options.scale is None and ("preprocessing" in bundle.sources):
+        notes.append(f"preprocessing of {bundle.sources['preprocessing']}")
     if prepared.origin and not (
-        options.preprocess or options.scale or "preprocessing" in container.sources
+        options.preprocess or options.scale or "preprocessing" in bundle.sources
     ):
         notes.append(f"preprocessing of {prepared.origin.tool}, by the names of its layers")
     if form.is_pixels and (options.scale is not None or options.preprocess not in (None, "none")):

@@ -21,7 +21,7 @@ from convert_to_trt.keras_files import (
     read_keras_hdf5,
     read_keras_json,
 )
-from convert_to_trt.model_bundles import Container
+from convert_to_trt.model_bundles import ModelBundle
 from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS
 from convert_to_trt.tensorflow_js import assign_weights, read_tensorflow_js
 from convert_to_trt.tensorflow_models import (
@@ -35,12 +35,12 @@ from convert_to_trt.tensorflow_models import (
 
 
 def load_keras(
-    container: Container, trust: bool, size: int | None, output: str | None = None
+    bundle: ModelBundle, trust: bool, size: int | None, output: str | None = None
 ) -> Original:
     """Load a Keras model to convert, whichever file format it has.
 
     Args:
-        container: the model and, for one in JSON, its weights.
+        bundle: the model and, for one in JSON, its weights.
         trust: load it even if it carries code.
         size: height and width of the input, if the model leaves them open.
         output: name of the output, if the model has several.
@@ -48,15 +48,15 @@ def load_keras(
     Raises:
         ModelError: it carries code, or cannot be loaded.
     """
-    path = container.path
-    description = _describe(container)
+    path = bundle.path
+    description = _describe(bundle)
     if not trust:
         reject_keras_code(description.config, str(path))
     library = _keras_library(description.major)
     framework = f"Keras {description.major}"
     try:
         with tempfile.TemporaryDirectory() as folder:
-            model = _load(container, description, library, trust, Path(folder))
+            model = _load(bundle, description, library, trust, Path(folder))
         inputs, outputs = model.inputs or [], model.outputs or []
         names = [tensor.name for tensor in inputs], list(getattr(model, "output_names", []))
     except LOAD_ERRORS as error:
@@ -77,41 +77,41 @@ def load_keras(
     except LOAD_ERRORS as error:
         raise unrunnable(path, error) from error
     version = f"{framework} ({library.__name__} {library.__version__})"
-    if container.kind == TFJS:
+    if bundle.kind == TFJS:
         version = f"TensorFlow.js, in {version}"
     return freeze(path, concrete, version, call)
 
 
-def _describe(container: Container) -> KerasFile:
-    if container.kind == HDF5:
-        return read_keras_hdf5(container.path)
-    if container.kind == KERAS_JSON:
-        return read_keras_json(container.path)
-    if container.kind == TFJS:
-        return read_tensorflow_js(container.path)
-    return read_keras_archive(container.path)
+def _describe(bundle: ModelBundle) -> KerasFile:
+    if bundle.kind == HDF5:
+        return read_keras_hdf5(bundle.path)
+    if bundle.kind == KERAS_JSON:
+        return read_keras_json(bundle.path)
+    if bundle.kind == TFJS:
+        return read_tensorflow_js(bundle.path)
+    return read_keras_archive(bundle.path)
 
 
 def _load(
-    container: Container, description: KerasFile, library: Any, trust: bool, folder: Path
+    bundle: ModelBundle, description: KerasFile, library: Any, trust: bool, folder: Path
 ) -> Any:
     # MobileNet of Keras 2.1 uses an activation that is not registered.
     known = {"relu6": tf.nn.relu6}
-    if container.kind in (KERAS_JSON, TFJS):
+    if bundle.kind in (KERAS_JSON, TFJS):
         model = library.models.model_from_json(json.dumps(description.config), known)
-        if container.weights is None:
-            assign_weights(model, container.path)
+        if bundle.weights is None:
+            assign_weights(model, bundle.path)
         else:
-            named = folder / _weights_name(container.weights)
-            named.symlink_to(container.weights.resolve())
+            named = folder / _weights_name(bundle.weights)
+            named.symlink_to(bundle.weights.resolve())
             model.load_weights(named)
         return model
     # Keras identifies a file by its suffix.
-    named = folder / ("model.h5" if container.kind == HDF5 else "model.keras")
+    named = folder / ("model.h5" if bundle.kind == HDF5 else "model.keras")
     if description.major == 1:
-        _write_as_keras2(container.path, description, named)
+        _write_as_keras2(bundle.path, description, named)
     else:
-        named.symlink_to(container.path.resolve())
+        named.symlink_to(bundle.path.resolve())
     return library.models.load_model(
         named, custom_objects=known, compile=False, safe_mode=not trust
     )

@@ -26,7 +26,7 @@ from convert_to_trt.classifier_settings import (
     settle,
 )
 from convert_to_trt.converter_environments import change_into
-from convert_to_trt.model_bundles import open_container
+from convert_to_trt.model_bundles import open_bundle
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX
 from convert_to_trt.process_limits import MEMORY_LIMIT_GB, TIME_LIMIT, limit_process
 from mask_detector_ros.cli.command import Parser, run_command
@@ -138,15 +138,15 @@ def check(options: argparse.Namespace) -> tuple[str, ...]:
         raise ParameterError(f"--size must be 1 or more, got {options.size}")
     if options.crops is not None and not options.crops.expanduser().is_dir():
         raise ParameterError(f"--crops must be a folder of face crops, got {options.crops}")
-    with open_container(options.input) as container:
-        if container.kind != FROZEN_GRAPH and options.inputs:
-            raise ParameterError(f"--inputs applies to a frozen .pb; this is a {container.kind}")
-        if container.kind != ONNX and options.settings != AUTO:
+    with open_bundle(options.input) as bundle:
+        if bundle.kind != FROZEN_GRAPH and options.inputs:
+            raise ParameterError(f"--inputs applies to a frozen .pb; this is a {bundle.kind}")
+        if bundle.kind != ONNX and options.settings != AUTO:
             # Before the long work, check everything that does not need the model's content.
-            _settle_early(options, container.metadata)
+            _settle_early(options, bundle.metadata)
         elif options.labels is not None:
             read_labels(options.labels)
-    return ("onnx",) if container.kind == ONNX else ("tensorflow", "tf2onnx", "h5py")
+    return ("onnx",) if bundle.kind == ONNX else ("tensorflow", "tf2onnx", "h5py")
 
 
 def _settle_early(options: argparse.Namespace, metadata: dict[str, str]) -> None:

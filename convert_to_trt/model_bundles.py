@@ -33,7 +33,7 @@ PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset"
 
 
 @dataclass(frozen=True)
-class Container:
+class ModelBundle:
     """A model as the user provides it: a file, a folder or a zip.
 
     Attributes:
@@ -53,7 +53,7 @@ class Container:
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[Container]:
+def open_bundle(path: Path) -> Iterator[ModelBundle]:
     """Find the model and its other files in a file, a zip or a folder; a zip stays unpacked until
     the end.
 
@@ -127,7 +127,7 @@ def _is_plain(name: str) -> bool:
     return ".." not in parts and not name.startswith("/") and "__MACOSX" not in parts
 
 
-def _describe(path: Path, archive: str) -> Container:
+def _describe(path: Path, archive: str) -> ModelBundle:
     kind = find_kind(path)
     weights = _find_weights(path) if kind == KERAS_JSON else None
     metadata, sources = {}, {}
@@ -143,7 +143,7 @@ def _describe(path: Path, archive: str) -> Container:
     if _is_teachable_machine(path, kind):
         metadata.update(PIXELS_OF_TEACHABLE_MACHINE)
         sources["preprocessing"] = "Teachable Machine, which always uses x/127.5-1 in RGB"
-    return Container(path, kind, weights, metadata, sources)
+    return ModelBundle(path, kind, weights, metadata, sources)
 
 
 def _is_teachable_machine(path: Path, kind: str) -> bool:

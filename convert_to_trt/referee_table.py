@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from convert_to_trt.classifier_settings import PRESETS, Settings
 from convert_to_trt.converter_environments import change_into
 from convert_to_trt.keras_to_onnx import build_parser
-from convert_to_trt.model_bundles import open_container
+from convert_to_trt.model_bundles import open_bundle
 from convert_to_trt.process_limits import limit_process
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import ParameterError
@@ -83,8 +83,8 @@ def judge_model(row: dict[str, str], crops_folder: Path | None) -> dict[str, Any
         words += [f"--{name}", row[name]] if row.get(name) else []
     words += ["--logits"] if row.get("logits") else []
     options = build_parser().parse_args(words)
-    with open_container(options.input) as container:
-        prepared = prepare(options, container)
+    with open_bundle(options.input) as bundle:
+        prepared = prepare(options, bundle)
         given, form = prepared.settings, prepared.form
         own = read_crops(crops_folder, given.labels, given.roles) if crops_folder else None
         evidence = gather(own)

@@ -34,7 +34,7 @@ from mask_detector_ros import MaskDetector
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.evaluation.dataset import LABELS, LabelledImage, read_dataset
 from mask_detector_ros.evaluation.matching import MIN_OVERLAP
-from mask_detector_ros.evaluation.report_tables import Table, words
+from mask_detector_ros.evaluation.report_tables import Table, label_words
 from mask_detector_ros.evaluation.run_networks import Networks, predict
 from mask_detector_ros.evaluation.summary import (
     HEADLINE,
@@ -103,8 +103,8 @@ def print_table(args: argparse.Namespace) -> int:
         f"frame of {TIMED_SIZE[0]}x{TIMED_SIZE[1]}, {args.threads} thread(s), interleaved; each "
         f"at its threshold of precision {WANTED_PRECISION:g}"
     )
-    found = [f"found, {words(label)}" for label in ("all", *LABELS)]
-    ends = [f"and labelled right, {words(label)}" for label in LABELS]
+    found = [f"found, {label_words(label)}" for label in ("all", *LABELS)]
+    ends = [f"and labelled right, {label_words(label)}" for label in LABELS]
     header = ("detector", "ms", *found, *ends, "average precision", "false per negative")
     print(Table(title, header, rows).to_text())
     return 0

@@ -22,7 +22,12 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
-from mask_detector_ros.cli.result_files import Results, add_result_options, name_record, output_path
+from mask_detector_ros.cli.result_files import (
+    ResultFiles,
+    add_result_options,
+    name_record,
+    output_path,
+)
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.output_file import check_output, write_output
@@ -68,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     # The bar would mix with the result lines if both go to one terminal.
     hide_bar = len(files) < 2 or sys.stdout.isatty() or None
     others = filter(None, targets)
-    with Results(arguments, inputs, detector.label_names, others) as results:
+    with ResultFiles(arguments, inputs, detector.label_names, others) as results:
         bar = tqdm(inputs, unit="image", disable=hide_bar)
         for path, target in zip(bar, targets, strict=True):
             try:

@@ -36,7 +36,7 @@ def add_result_options(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
 
 
-class Results:
+class ResultFiles:
     """Writes the faces of each image to the result files that the options name.
 
     Args:
@@ -93,7 +93,7 @@ class Results:
             for file in self._files:
                 file.close()
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> ResultFiles:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -22,7 +22,7 @@ from mask_detector_ros.cli.options import (
     load_detector,
     option_values,
 )
-from mask_detector_ros.cli.result_files import Results, add_result_options, output_path
+from mask_detector_ros.cli.result_files import ResultFiles, add_result_options, output_path
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.video_encoders import VIDEO_SUFFIXES, encoder_note
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         with stop.interrupting():
             source = stack.enter_context(open_input(arguments))
         results = stack.enter_context(
-            Results(arguments, [film] if film else [], detector.label_names, others)
+            ResultFiles(arguments, [film] if film else [], detector.label_names, others)
         )
         reader = FrameReader(source, stop, arguments.frames)
         writer = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mask_detector_ros.evaluation.dataset import LABELS
 from mask_detector_ros.evaluation.matching import NO_MATCH
 from mask_detector_ros.evaluation.predictions import Predictions
-from mask_detector_ros.evaluation.report_tables import words
+from mask_detector_ros.evaluation.report_tables import label_words
 from mask_detector_ros.imaging.boxes import intersection_over_union
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
 from mask_detector_ros.sources import read_image
@@ -68,7 +68,9 @@ def worst_errors(predictions: Predictions) -> dict[str, list[WrongFace]]:
         wrong = predicted != predictions.truth_labels
         errors[f"Wrong labels of {name} on known boxes, the surest first"] = [
             _known(
-                predictions, row, f"taken for {words(LABELS[predicted[row]])} {confidence[row]:.3f}"
+                predictions,
+                row,
+                f"taken for {label_words(LABELS[predicted[row]])} {confidence[row]:.3f}",
             )
             for row in _largest(wrong, confidence)
         ]
@@ -89,7 +91,7 @@ def best_overlap(predictions: Predictions, row: int) -> float:
 
 
 def _known(predictions: Predictions, row: int, what: str) -> WrongFace:
-    caption = f"{words(LABELS[predictions.truth_labels[row]])}, {what}"
+    caption = f"{label_words(LABELS[predictions.truth_labels[row]])}, {what}"
     return WrongFace(
         predictions.paths[predictions.truth_images[row]], predictions.truth_boxes[row], caption
     )

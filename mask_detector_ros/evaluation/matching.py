@@ -70,7 +70,7 @@ def match_by_score(
 
 
 @dataclass
-class Score:
+class MatchCounts:
     """Counts of matched faces of one label, over images.
 
     Attributes:
@@ -112,9 +112,9 @@ def match_faces(found: Faces, truth: Faces, min_overlap: float = MIN_OVERLAP) ->
     return matches
 
 
-def score_faces(
+def count_matches(
     pairs: Iterable[tuple[Faces, Faces]], min_side: float = 0.0, min_overlap: float = MIN_OVERLAP
-) -> dict[str, Score]:
+) -> dict[str, MatchCounts]:
     """Count matches of detected faces with known ones, by the known label.
 
     Args:
@@ -122,14 +122,14 @@ def score_faces(
         min_side: known faces whose longer side is shorter than this, in pixels, do not count.
         min_overlap: minimum intersection over union of a match.
     """
-    scores: dict[str, Score] = {}
+    scores: dict[str, MatchCounts] = {}
     for found, truth in pairs:
         matches = match_faces(found, truth, min_overlap)
         sides = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1, initial=0)
         for label, match, side in zip(truth.labels, matches, sides, strict=True):
             if side < min_side:
                 continue
-            score = scores.setdefault(label, Score())
+            score = scores.setdefault(label, MatchCounts())
             score.present += 1
             if match >= 0:
                 score.found += 1

@@ -22,7 +22,7 @@ from mask_detector_ros.evaluation.metrics import (
     ratio,
 )
 from mask_detector_ros.evaluation.predictions import Predictions
-from mask_detector_ros.evaluation.report_tables import words
+from mask_detector_ros.evaluation.report_tables import label_words
 from mask_detector_ros.evaluation.summary import HEADLINE, SIZES, Summary, detection_rows, in_range
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plot_threshold(predictions: Predictions, summary: Summary) -> str:
     axes.plot(thresholds, precision, "k--", label="precision")
     for state, label in enumerate(LABELS):
         thresholds, _, recall = _curve(predictions, HEADLINE, state)
-        axes.plot(thresholds, recall, label=f"recall, {words(label)}")
+        axes.plot(thresholds, recall, label=f"recall, {label_words(label)}")
     axes.axvline(predictions.threshold, color="gray", label="chosen")
     point = summary.at_precision
     if point.threshold is not None:
@@ -104,7 +104,7 @@ def plot_recall(summary: Summary) -> str:
             for row in summary.detection
             if (row.size, row.state) == (size, label)
         ]
-        _bars(axes, number, len(LABELS), [row.recall for row in rows], words(label))
+        _bars(axes, number, len(LABELS), [row.recall for row in rows], label_words(label))
     axes.set_xticks(range(len(SEPARATE_SIZES)), SEPARATE_SIZES)
     axes.set(ylabel="recall", ylim=(0, 1.02))
     return finish(figure, axes, "Detection by size and mask state, 95 % intervals", **BESIDE)
@@ -116,7 +116,7 @@ def plot_end_to_end(summary: Summary) -> str:
     for number, (name, model) in enumerate(summary.models.items()):
         shares = [row.share for row in model.end_to_end if row.size == HEADLINE]
         _bars(axes, number, len(summary.models), shares, name)
-    axes.set_xticks(range(len(LABELS)), [words(label) for label in LABELS])
+    axes.set_xticks(range(len(LABELS)), [label_words(label) for label in LABELS])
     axes.set(ylabel="right box and right label", ylim=(0, 1.02))
     return finish(figure, axes, f"End to end, {HEADLINE}, 95 % intervals", **BESIDE)
 
@@ -131,7 +131,7 @@ def plot_confusion(summary: Summary) -> str:
         for (row, column), count in np.ndenumerate(counts):
             shade = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=shade)
-        names = [words(label).replace("mask worn", "mask worn\n") for label in LABELS]
+        names = [label_words(label).replace("mask worn", "mask worn\n") for label in LABELS]
         axes.set_xticks(range(len(LABELS)), names)
         axes.set_yticks(range(len(LABELS)), names)
         axes.set(xlabel="predicted", ylabel="true")

@@ -111,7 +111,7 @@ def detection_table(figures: Iterable[DetectionFigures], min_overlap: float) -> 
         ("faces", "count", "recall", "precision", "average precision", "mean IoU"),
         [
             (
-                row.size if row.state == ANY_STATE else f"{row.size}, {words(row.state)}",
+                row.size if row.state == ANY_STATE else f"{row.size}, {label_words(row.state)}",
                 *(row.faces, row.recall, row.precision, row.average_precision, row.mean_iou),
             )
             for row in figures
@@ -126,7 +126,7 @@ def precision_table(point: PrecisionPoint) -> Table:
     return Table(
         f"{title} (threshold of the last stage {point.threshold:.3f})",
         ("faces", "recall"),
-        [(words(state), recall) for state, recall in point.recall.items()],
+        [(label_words(state), recall) for state, recall in point.recall.items()],
     )
 
 
@@ -158,7 +158,7 @@ def end_to_end_table(summary: Summary, sizes: list[str]) -> Table:
             rows.append((f"{name}, {size}", *shares))
     return Table(
         "End to end: share of the faces with the right box and the right label",
-        ("model, faces", *map(words, LABELS)),
+        ("model, faces", *map(label_words, LABELS)),
         rows,
     )
 
@@ -168,8 +168,11 @@ def confusion_tables(summary: Summary) -> list[Table]:
     return [
         Table(
             f"Confusion matrix of {name}, {row.size}, true label by row",
-            ("", *map(words, LABELS)),
-            [(words(label), *counts) for label, counts in zip(LABELS, row.confusion, strict=True)],
+            ("", *map(label_words, LABELS)),
+            [
+                (label_words(label), *counts)
+                for label, counts in zip(LABELS, row.confusion, strict=True)
+            ],
         )
         for name, model in summary.models.items()
         for row in model.classification
@@ -177,6 +180,6 @@ def confusion_tables(summary: Summary) -> list[Table]:
     ]
 
 
-def words(label: str) -> str:
+def label_words(label: str) -> str:
     """A label as words, for a table of the evaluation report."""
     return label.replace("_", " ")

@@ -23,7 +23,7 @@ from mask_detector_ros.imaging.annotate import annotate, hide_faces
 from mask_detector_ros.imaging.encodings import decode_message
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
-from mask_detector_ros.ros.camera_geometry import Geometry
+from mask_detector_ros.ros.camera_geometry import CameraGeometry
 from mask_detector_ros.ros.camera_topics import assign_topics, results_namespace
 from mask_detector_ros.ros.diagnostics import (
     WARNING_PERIOD,
@@ -35,7 +35,7 @@ from mask_detector_ros.ros.diagnostics import (
 from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown, find_clock_fault
 from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS, nanoseconds
 from mask_detector_ros.ros.node_parameters import split_names
-from mask_detector_ros.ros.result_publishers import Results
+from mask_detector_ros.ros.result_publishers import ResultPublishers
 from mask_detector_ros.ros.subscription import ImageSubscription
 from mask_detector_ros.ros.worker import Work
 
@@ -85,9 +85,9 @@ class Camera:
         self._activation = 0
         self.statistics = FrameStatistics()
         self._stream = detector.stream()
-        self._results = Results(node, results_namespace(node, name))
+        self._results = ResultPublishers(node, results_namespace(node, name))
         try:
-            self._geometry = Geometry(
+            self._geometry = CameraGeometry(
                 node,
                 node.resolve_topic_name(self._topic),
                 depth_topic,

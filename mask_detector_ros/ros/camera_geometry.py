@@ -23,7 +23,7 @@ MAX_OFFSET = 50_000_000
 """Maximum nanoseconds between the stamps of a colour image and its depth."""
 
 
-class Geometry:
+class CameraGeometry:
     """Subscribes to `camera_info` beside an image topic, and to a depth topic.
 
     Args:

@@ -38,7 +38,7 @@ DEPTH, IMAGE_DEPTH = 10, 2
 """Queue length of the publishers."""
 
 
-class Results:
+class ResultPublishers:
     """The publishers of the results of one camera.
 
     Args:

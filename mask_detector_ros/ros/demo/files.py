@@ -43,7 +43,7 @@ class DemoFiles:
 
 
 @dataclass(frozen=True)
-class Source:
+class DemoSource:
     """The source that the demo plays.
 
     Attributes:
@@ -68,7 +68,7 @@ class Source:
         return self.path is None
 
 
-def inspect_source(name: str, duration: float | None) -> Source:
+def inspect_source(name: str, duration: float | None) -> DemoSource:
     """Open the demo's source once, to report a wrong name early and with its cause.
 
     Raises:
@@ -76,7 +76,7 @@ def inspect_source(name: str, duration: float | None) -> Source:
     """
     shown = without_password(name)
     if name == SAMPLE:
-        return Source(name, shown, None, False, False, RATE, duration or ENDLESS_DURATION)
+        return DemoSource(name, shown, None, False, False, RATE, duration or ENDLESS_DURATION)
     live, path = is_live(name), source_path(name)
     with open_source(name) as source:
         source.read()
@@ -86,4 +86,4 @@ def inspect_source(name: str, duration: float | None) -> Source:
         rate = PHOTOGRAPH_RATE if folder else source.rate or RATE
     if duration is None and live and source.frame_count is None:
         duration = ENDLESS_DURATION
-    return Source(name, shown, path, live, folder, min(rate, MAX_VIDEO_RATE), duration)
+    return DemoSource(name, shown, path, live, folder, min(rate, MAX_VIDEO_RATE), duration)

@@ -22,7 +22,7 @@ from mask_detector_ros.ros.demo.files import (
     PHOTOGRAPH_SIZE,
     RATE,
     DemoFiles,
-    Source,
+    DemoSource,
 )
 from mask_detector_ros.sources import SAMPLE
 
@@ -39,7 +39,7 @@ FIRST_FRAME_TIMEOUT = 15.0
 """Seconds allowed for the first frame, in addition to the duration."""
 
 
-def run_graph(source: Source, files: DemoFiles, view: bool = False) -> None:
+def run_graph(source: DemoSource, files: DemoFiles, view: bool = False) -> None:
     """Run the demo's three nodes until the source has ended and the last frame is recorded."""
     files.log.unlink(missing_ok=True)
     is_sample = source.name == SAMPLE

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.evaluation.matching import score_faces
+from mask_detector_ros.evaluation.matching import count_matches
 from mask_detector_ros.faces import Faces
 
 MIN_SCORED_SIDE = 40.0
@@ -55,7 +55,7 @@ def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
         f"\nagainst the ground truth of {len(pairs)} frames, faces of {MIN_SCORED_SIDE:.0f} px up"
     )
     print(f"  {'label':<24}{'known':>6}{'found':>8}{'label right':>14}")
-    for label, score in sorted(score_faces(pairs, MIN_SCORED_SIDE).items()):
+    for label, score in sorted(count_matches(pairs, MIN_SCORED_SIDE).items()):
         found, right = f"{score.recall:.1%}", f"{score.label_accuracy:.1%}"
         print(f"  {label:<24}{score.present:>6}{found:>8}{right:>14}")
 

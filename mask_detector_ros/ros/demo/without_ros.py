@@ -15,7 +15,7 @@ from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.video_writer import VideoWriter
 from mask_detector_ros.live_view import LiveView
 from mask_detector_ros.output_file import OutputFile, writing
-from mask_detector_ros.ros.demo.files import PHOTOGRAPH_SIZE, DemoFiles, Source
+from mask_detector_ros.ros.demo.files import PHOTOGRAPH_SIZE, DemoFiles, DemoSource
 from mask_detector_ros.sources import open_source
 
 FRAME_ID = "camera"
@@ -23,7 +23,7 @@ LONGEST_STILL = 10.0
 """Maximum length in the video of a gap in a live source, in seconds."""
 
 
-def run_library(source: Source, files: DemoFiles, view: bool = False) -> None:
+def run_library(source: DemoSource, files: DemoFiles, view: bool = False) -> None:
     """Run the demo without ROS: play the source through the library and write `files`. Raises
     SourceError on failure."""
     detector = MaskDetector.load()
