@@ -26,7 +26,7 @@ INPUTS = {"proposal": (480, 640, 3), "decision": (80, 80, 3)}
 def main() -> int:
     """Print the ratio of times of each network."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=8, help="frames in a batch")
+    parser.add_argument("--count", type=int, default=8, help="number of frames in a batch")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

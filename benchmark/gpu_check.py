@@ -224,12 +224,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gpu_check", description=__doc__)
     parser.add_argument("--backends", nargs="+", choices=GPU_BACKENDS, default=list(GPU_BACKENDS))
     parser.add_argument(
-        "--precision", nargs="+", choices=("fp32", "fp16"), default=["fp32"], help="of TensorRT"
+        "--precision",
+        nargs="+",
+        choices=("fp32", "fp16"),
+        default=["fp32"],
+        help="precision of TensorRT engines",
     )
     parser.add_argument("--device", type=int, default=0, help="index of the GPU")
     parser.add_argument("--detector-model", default=DEFAULTS["detector_model"])
-    parser.add_argument("--detection-thresholds", nargs=3, type=float, help="of the detector")
-    parser.add_argument("--rounds", type=int, default=2000, help="frames per timing")
+    parser.add_argument(
+        "--detection-thresholds", nargs=3, type=float, help="detection thresholds of the detector"
+    )
+    parser.add_argument("--rounds", type=int, default=2000, help="number of frames per timing")
     parser.add_argument(
         "--seconds", type=float, default=240, help="seconds after which no further check begins"
     )

@@ -187,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rate", type=float, default=60.0, help="published frames per second; 0: full speed"
     )
-    parser.add_argument("--min-face-size", type=int, default=40, help="of the detector")
+    parser.add_argument(
+        "--min-face-size", type=int, default=40, help="minimum face size of the detector, in px"
+    )
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="maximum minutes per backend"
     )
@@ -195,7 +197,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--threads", type=int, default=0, help="threads of the networks; 0: all cores"
     )
     parser.add_argument(
-        "--size", type=read_size, default=(640, 480), metavar="WxH", help="of the images"
+        "--size",
+        type=read_size,
+        default=(640, 480),
+        metavar="WxH",
+        help="size of the published images",
     )
     parser.add_argument(
         "--bound",

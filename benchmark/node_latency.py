@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--min-face-size", type=int, default=80, help="minimum face in px for an image of 480 lines"
     )
-    parser.add_argument("--backend", default="onnxruntime", help="of the detector")
+    parser.add_argument("--backend", default="onnxruntime", help="backend of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/node_latency.json"))
     arguments = parser.parse_args(argv)
     seconds = arguments.seconds or (3.0 if arguments.quick else 7.0)

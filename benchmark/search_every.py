@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write a JSON file."""
     parser = argparse.ArgumentParser(prog="search_every", description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, nargs="+", default=[2, 3, 5, 10], metavar="N")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of the scene")
+    parser.add_argument("--seconds", type=float, default=30.0, help="seconds of the scene")
     parser.add_argument("--scene", choices=sorted(SCENES), default="sample")
     parser.add_argument("--min-face-size", type=int, default=20, metavar="PX")
     parser.add_argument("--backend", default="onnxruntime")

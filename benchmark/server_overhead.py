@@ -174,12 +174,21 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the measurement; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.server_overhead")
-    parser.add_argument("--server", metavar="URL", help="a running server instead of an own one")
-    parser.add_argument("--frames", type=int, default=300, metavar="N", help="default: 300")
     parser.add_argument(
-        "--quality", type=int, nargs="+", default=[90, 75], metavar="Q", help="of JPEG, 1 to 100"
+        "--server", metavar="URL", help="use this running server instead of starting one"
     )
-    parser.add_argument("--out", metavar="FILE", help="write the figures there as JSON")
+    parser.add_argument(
+        "--frames", type=int, default=300, metavar="N", help="number of frames, default 300"
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        nargs="+",
+        default=[90, 75],
+        metavar="Q",
+        help="JPEG qualities to measure, 1 to 100",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the figures to this JSON file")
     options = parser.parse_args(arguments)
     return run_command(lambda: run(options))
 

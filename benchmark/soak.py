@@ -208,12 +208,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Soak, print, and write a JSON file."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, default=10.0, help="of faults")
-    length.add_argument("--cycles", type=int, help="whole lifecycle cycles, instead of faults")
-    parser.add_argument(
-        "--every", type=float, default=0.0, help="seconds from fault to fault; 0: no pause"
+    length.add_argument("--minutes", type=float, default=10.0, help="minutes of faults")
+    length.add_argument(
+        "--cycles", type=int, help="run this many lifecycle cycles instead of faults"
     )
-    parser.add_argument("--backend", default="auto", help="of the detector")
+    parser.add_argument(
+        "--every", type=float, default=0.0, help="seconds between faults; 0: no pause"
+    )
+    parser.add_argument("--backend", default="auto", help="backend of the detector")
     parser.add_argument("--out", type=Path, default=Path("out/soak.json"))
     arguments = parser.parse_args(argv)
     if arguments.cycles is not None and arguments.cycles < 1:

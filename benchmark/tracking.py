@@ -188,8 +188,13 @@ def account(observed: Sequence[tuple[Faces, Faces]], rate: float, smoothing: flo
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write a JSON file."""
     parser = argparse.ArgumentParser(prog="tracking", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each scene")
-    parser.add_argument("--smoothing", type=float, default=1.0, help="the parameter, seconds")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of each scene")
+    parser.add_argument(
+        "--smoothing",
+        type=float,
+        default=1.0,
+        help="value of the parameter `smoothing`, in seconds",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/benchmark_tracking.json"))
     arguments = parser.parse_args(argv)
     detector = MaskDetector.load(min_face_size=MIN_FACE_SIZE)

@@ -45,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help=".h5, .model, .keras, .json, .tflite, .pb, .onnx, a zip of one, or a folder",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT.onnx", help="default: MODEL.onnx")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT.onnx", help="output file, default MODEL.onnx"
+    )
     parser.add_argument(
         "--labels",
         metavar="A,B,C",
@@ -70,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="preprocessing in training: mobilenet_v2 (x/127.5-1), unit (x/255), none, imagenet "
         "(torchvision's), all RGB; caffe (Keras's VGG and ResNet50), BGR",
     )
-    parser.add_argument("--color", choices=("BGR", "RGB"), help="order of the channels")
+    parser.add_argument("--color", choices=("BGR", "RGB"), help="colour order of the input")
     parser.add_argument("--scale", type=read_number, help="input = pixel * SCALE + OFFSET")
     parser.add_argument("--offset", type=read_number, help="see --scale")
     parser.add_argument(

@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="*",
         metavar="MODEL.onnx",
-        help="default: the models that the node runs",
+        help="ONNX files; default: the models that the node runs",
     )
     parser.add_argument(
         "--precision",
@@ -50,9 +50,18 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         help="int8 first writes MODEL.int8.onnx, with scales from --crops",
     )
-    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face crops, for int8")
     parser.add_argument(
-        "--workspace", type=int, default=WORKSPACE_MB, metavar="MB", help="memory for building"
+        "--crops",
+        type=Path,
+        metavar="FOLDER",
+        help="face crops that int8 is calibrated and measured on",
+    )
+    parser.add_argument(
+        "--workspace",
+        type=int,
+        default=WORKSPACE_MB,
+        metavar="MB",
+        help="scratch memory of the build",
     )
     parser.add_argument(
         "--build-only",
@@ -65,7 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SM86",
         help="with --build-only and TensorRT-RTX: GPU architecture to build for",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="PLAN", help="of --build-only")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PLAN", help="output file of --build-only"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_options(parser, "as the node", PARAMETERS)
     return parser

@@ -44,7 +44,12 @@ def build_table_parser() -> argparse.ArgumentParser:
     """Make the argument parser of `convert_to_trt.referee_table`."""
     parser = Parser(prog="referee_table", description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, metavar="MODELS.csv")
-    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="default: rendered faces")
+    parser.add_argument(
+        "--crops",
+        type=Path,
+        metavar="FOLDER",
+        help="face crops to judge on; default: rendered faces",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     return parser
 

@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--checkpoint", type=Path, help="default: out/NAME.ckpt with the name of the settings"
     )
-    parser.add_argument("--save-every", type=int, default=200, help="steps")
+    parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
     args = parser.parse_args(argv)
     args.checkpoint = args.checkpoint or OUT / f"{args.settings.stem}.ckpt"
     return run_training(train, args)

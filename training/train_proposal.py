@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = training_parser(__doc__, SETTINGS_FILE, REPOSITORY / "models" / "proposal.onnx")
     parser.add_argument("--published", type=Path, default=OUT / "yunet")
     parser.add_argument("--checkpoint", type=Path, default=OUT / "proposal.ckpt")
-    parser.add_argument("--save-every", type=int, default=200, help="steps")
+    parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
     return run_training(train, parser.parse_args(argv))
 
 

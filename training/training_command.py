@@ -33,7 +33,9 @@ def training_parser(
     parser.add_argument("--settings", type=Path, default=settings)
     parser.add_argument("--output", type=Path, default=output)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="number of threads of torch"
+    )
     parser.add_argument(
         "--workers", type=int, default=1, help="number of processes that read photographs"
     )

@@ -55,10 +55,16 @@ def run(load: Load, names: Sequence[str]) -> Iterator[Row]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scenarios; return the exit code."""
     parser = argparse.ArgumentParser(prog="fleet-check", description=__doc__)
-    parser.add_argument("--robots", type=int, default=3, help="default: 3")
-    parser.add_argument("--rate", type=float, default=15.0, help="frames a second; default: 15")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of a period; default: 8")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--robots", type=int, default=3, help="number of robots, default 3")
+    parser.add_argument(
+        "--rate", type=float, default=15.0, help="frames per second of each robot, default 15"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="seconds of each period, default 8"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to this JSON file"
+    )
     parser.add_argument(
         "--only", nargs="+", default=[], choices=[s.__name__ for s in SCENARIOS], metavar="SCENARIO"
     )

@@ -50,7 +50,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT", required=True, help="folder of the new bag"
     )
-    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
+    parser.add_argument(
+        "--topics", nargs="+", default=[], metavar="TOPIC", help="process only these topics"
+    )
     parser.add_argument(
         "--no-images", action="store_true", help="leave the annotated images out of the new bag"
     )

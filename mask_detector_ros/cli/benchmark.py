@@ -60,13 +60,21 @@ def add_parser(commands: Any) -> None:
         "images", nargs="*", metavar="IMAGE", help="your own images, as additional cases"
     )
     what = parser.add_argument_group("what to measure; separate several values by commas")
-    what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="of the frames")
+    what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="frame sizes")
     what.add_argument(
-        "--min-faces", type=listed(number(12, 2000)), metavar="PX,..", help="smallest faces"
+        "--min-faces",
+        type=listed(number(12, 2000)),
+        metavar="PX,..",
+        help="minimum face sizes in px",
     )
-    what.add_argument("--faces", type=listed(number(0, 50)), metavar="N,..", help="in a frame")
     what.add_argument(
-        "--threads", type=listed(number(1, 256)), metavar="N,..", help="of each candidate"
+        "--faces", type=listed(number(0, 50)), metavar="N,..", help="numbers of faces in a frame"
+    )
+    what.add_argument(
+        "--threads",
+        type=listed(number(1, 256)),
+        metavar="N,..",
+        help="numbers of threads of each candidate",
     )
     what.add_argument(
         "--full",
@@ -86,7 +94,10 @@ def add_parser(commands: Any) -> None:
         "every backend that works here, including GPUs",
     )
     what.add_argument(
-        "--backends", type=listed(read_backend), metavar="B,..", help="default: the installed"
+        "--backends",
+        type=listed(read_backend),
+        metavar="B,..",
+        help="backends to measure; default: all installed CPU backends",
     )
     what.add_argument(
         "--peers",
@@ -102,9 +113,11 @@ def add_parser(commands: Any) -> None:
         help="yunet_n_dynamic.onnx of ShiqiYu/libfacedetection.train: adds its detection alone",
     )
     what.add_argument(
-        "--frames", type=number(1, 1000), default=4, metavar="N", help="a case, default 4"
+        "--frames", type=number(1, 1000), default=4, metavar="N", help="frames per case, default 4"
     )
-    what.add_argument("--rounds", type=number(1, 10000), default=8, metavar="N", help="default 8")
+    what.add_argument(
+        "--rounds", type=number(1, 10000), default=8, metavar="N", help="rounds per case, default 8"
+    )
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="write report.md, report.json and plots/ there"
     )

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         description="Print a script that makes a shell complete commands and options. "
         + "; ".join(f"{shell}: {line}" for shell, line in HOW_TO.items()),
     )
-    parser.add_argument("shell", choices=tuple(HOW_TO), help="the shell")
+    parser.add_argument("shell", choices=tuple(HOW_TO), help="the shell to print the script for")
     parser.set_defaults(run=run)
 
 

@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "xmin, ymin, xmax, ymax, label; optionally split) and images/, or labels in "
         "PASCAL VOC XML, COCO JSON or YOLO format.",
     )
-    parser.add_argument("dataset", metavar="DATASET", help="the folder")
+    parser.add_argument("dataset", metavar="DATASET", help="folder of the data set")
     parser.add_argument(
         "-o",
         "--output",

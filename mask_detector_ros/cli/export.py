@@ -32,8 +32,12 @@ def add_parser(commands: Any) -> None:
         " one ONNX file for images of one size, run by ONNX Runtime with TensorRT on GPUs. Needs"
         " the source tree and the package onnx.",
     )
-    triton.add_argument("directory", type=Path, metavar="DIR", help="the model repository")
-    triton.add_argument("--image", default="640x480", metavar="WxH", help="default: 640x480")
+    triton.add_argument(
+        "directory", type=Path, metavar="DIR", help="folder of the model repository"
+    )
+    triton.add_argument(
+        "--image", default="640x480", metavar="WxH", help="size of the images, default 640x480"
+    )
     add_options(triton, "load", LOAD_PARAMETERS)
     add_options(triton, "detector", FIXED)
     triton.set_defaults(run=run)

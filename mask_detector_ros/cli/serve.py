@@ -85,7 +85,9 @@ def add_parser(commands: Any) -> None:
     access.add_argument(
         "--tls-cert", default="", metavar="PEM", help="certificate of the server; enables TLS"
     )
-    access.add_argument("--tls-key", default="", metavar="PEM", help="its private key")
+    access.add_argument(
+        "--tls-key", default="", metavar="PEM", help="private key of the server's certificate"
+    )
     access.add_argument(
         "--tls-client-ca",
         default="",

@@ -84,7 +84,9 @@ def add_parser(commands: Any) -> None:
         help="show image, boxes and counts live in a web page (needs rerun-sdk)",
     )
     parser.add_argument(
-        "--rrd", metavar="FILE.rrd", help="write them to a file that `rerun` shows later"
+        "--rrd",
+        metavar="FILE.rrd",
+        help="write image, boxes and counts to a file that `rerun` shows later",
     )
     add_result_options(parser, "per frame")
     add_file_detector_options(parser)

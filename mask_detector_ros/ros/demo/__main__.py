@@ -25,11 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("--source", default=SAMPLE, help="sample, file, folder, device or URL")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results")
-    parser.add_argument("--duration", type=float, help="seconds; a file plays to its end")
+    parser.add_argument("--duration", type=float, help="seconds to play; a file plays to its end")
     parser.add_argument(
         "--without-ros", action="store_true", help="run only the library, without ROS"
     )
-    parser.add_argument("--view", action="store_true", help="show it in a web page meanwhile")
+    parser.add_argument("--view", action="store_true", help="show the run in a web page")
     arguments = parser.parse_args(argv)
     if arguments.duration is not None and arguments.duration <= 0:
         parser.error(f"--duration must be more than 0 seconds, got {arguments.duration:g}")
