@@ -72,6 +72,16 @@ _READABLE = {
     **{f"{name}16": _Encoding(1, 2, code) for name, code in _BAYER.items()},
 }
 
+_ALIASES = {
+    **{"R8G8B8": "rgb8", "B8G8R8": "bgr8", "L8": "mono8", "16UC3": "bgr16", "16UC4": "bgra16"},
+    **{"YUYV": "yuyv", "YUY2": "yuyv", "UYVY": "uyvy", "NV12": "nv12", "NV21": "nv21"},
+    **{"NV24": "nv24", "YU12": "i420", "yuv420p": "i420"},
+}
+"""What Gazebo, OpenCV, V4L2 and FFmpeg call encodings."""
+
+_VIDEO_FORMATS = ("h264", "h.264", "avc", "h265", "hevc", "vp8", "vp9", "av1", "mpeg4")
+"""Formats of video streams, whose frames depend on earlier ones."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_MISSING = 128
 """The value in all channels that libjpeg gives to missing pixels."""
@@ -113,20 +123,16 @@ def decode_image(msg: ImageMessage, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArr
     """
     if msg.width == 0 or msg.height == 0:
         raise ImageError(f"the image is {msg.width}x{msg.height}; the camera sent no pixels")
-    if msg.encoding in PLANAR_ENCODINGS:
+    name = _ALIASES.get(msg.encoding, msg.encoding)
+    if name in PLANAR_ENCODINGS:
         require_pixels(msg.width, msg.height, max_pixels)
-        return decode_planar(msg.data, msg.width, msg.height, msg.step, msg.encoding)
-    encoding = _READABLE.get(msg.encoding)
+        return decode_planar(msg.data, msg.width, msg.height, msg.step, name)
+    encoding = _READABLE.get(name)
     if encoding is None:
         depth = " (depth, not a colour image)" if msg.encoding in DEPTH_ENCODINGS else ""
         raise ImageError(
             f"cannot read the encoding {msg.encoding!r}{depth}; supported are "
             f"{', '.join(READABLE_ENCODINGS)}"
-        )
-    if len(msg.data) != msg.step * msg.height:
-        raise ImageError(
-            f"the image has {len(msg.data)} bytes, but step {msg.step} x height {msg.height} is "
-            f"{msg.step * msg.height}; the publisher must fill step and data to match"
         )
     pixels = _pixels(msg, encoding)
     require_pixels(msg.width, msg.height, max_pixels)
@@ -148,10 +154,13 @@ def decode_compressed(
 
     Raises:
         ImageError: the data is not a whole image that OpenCV can decode, its header says more
-            than `max_pixels`, or it is a depth image.
+            than `max_pixels`, or it is a depth image or a frame of a video.
     """
     if depth := depth_of_format(image_format):
         raise ImageError(f"the image holds distances ({depth}); subscribe to a colour image")
+    if video := next((n for n in _VIDEO_FORMATS if n in image_format.lower()), ""):
+        advice = "decode the stream first, for example with image_transport's republish"
+        raise ImageError(f"the image is a frame of a {video} video; {advice}")
     data = bytes(data)
     is_jpeg = data.startswith(_JPEG_START)
     if is_jpeg and not data.endswith(_JPEG_END):
@@ -166,7 +175,21 @@ def decode_compressed(
         ) from error
     if is_jpeg and (image[-_JPEG_BLOCK:, -_JPEG_BLOCK:] == _JPEG_MISSING).all():
         _require_whole_jpeg(data, image, max_pixels)
-    return image
+    return _demosaic(image, image_format)
+
+
+def _demosaic(image: NDArray[np.uint8], image_format: str) -> NDArray[np.uint8]:
+    """The colours of a Bayer pattern that image_transport compressed as a gray image.
+
+    It then writes "bayer_rggb8; jpeg compressed ", but names bgr8 at the end of a colour image.
+    """
+    name, _, compression = image_format.partition(";")
+    encoding = _READABLE.get(name.strip())
+    if encoding is None or encoding.to_bgr not in _BAYER.values() or min(image.shape[:2]) < 3:
+        return image
+    if compression.rstrip().endswith(("bgr8", "rgb8")) or (image[..., :1] != image).any():
+        return image
+    return np.asarray(cv2.cvtColor(image[..., 0], encoding.to_bgr), np.uint8)
 
 
 def depth_of_format(image_format: str) -> str:
@@ -236,21 +259,28 @@ def _pixels(msg: ImageMessage, encoding: _Encoding) -> NDArray[Any]:
         raise ImageError(
             f"a {msg.encoding} image needs an even width, got {msg.width}: two pixels share chroma"
         )
-    if msg.encoding.startswith("bayer_") and min(msg.width, msg.height) < 3:
+    if encoding.to_bgr in _BAYER.values() and min(msg.width, msg.height) < 3:
         raise ImageError(
             f"a {msg.encoding} image of {msg.width}x{msg.height} holds no whole pattern; "
             "it must be 3x3 or larger"
         )
     pixel_bytes = encoding.channels * encoding.bytes_per_channel
     row_bytes = msg.width * pixel_bytes
-    if msg.step < row_bytes:
+    # Some publishers leave step at 0, and some leave out the padding of the last row.
+    step = msg.step or (row_bytes if len(msg.data) == row_bytes * msg.height else 0)
+    if len(msg.data) not in (step * msg.height, step * (msg.height - 1) + row_bytes):
         raise ImageError(
-            f"step is {msg.step} bytes, but {msg.width} pixels of {msg.encoding} need "
+            f"the image has {len(msg.data)} bytes, but step {step} x height {msg.height} is "
+            f"{step * msg.height}; the publisher must fill step and data to match"
+        )
+    if step < row_bytes:
+        raise ImageError(
+            f"step is {step} bytes, but {msg.width} pixels of {msg.encoding} need "
             f"{row_bytes}; the publisher must set step to the bytes of a row"
         )
     order = ">" if msg.is_bigendian else "<"
     shape: tuple[int, ...] = (msg.height, msg.width)
-    strides: tuple[int, ...] = (msg.step, pixel_bytes)
+    strides: tuple[int, ...] = (step, pixel_bytes)
     if encoding.channels > 1:
         shape, strides = (*shape, encoding.channels), (*strides, encoding.bytes_per_channel)
     pixels: NDArray[Any] = np.ndarray(
