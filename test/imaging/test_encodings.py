@@ -153,5 +153,5 @@ def test_colours_that_were_made_of_a_bayer_pattern_stay() -> None:
 
 @pytest.mark.parametrize("form", ["h264", "hevc", "bgr8; h265", "vp9"])
 def test_a_frame_of_a_video_is_named_as_such(form: str) -> None:
-    with pytest.raises(ImageError, match="is a frame of a .* video; decode the stream first"):
+    with pytest.raises(ImageError, match=r"is a frame of a .* video; decode the stream first"):
         decode_compressed(b"\0\0\0\1\x67" + bytes(99), form)
