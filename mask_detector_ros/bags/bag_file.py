@@ -140,8 +140,10 @@ class BagFile(ABC):
 
 def image_kind(type_name: str) -> str | None:
     """`IMAGE`, `COMPRESSED`, or None for another message type of a bag file, in the notation of ROS
-    1 or 2."""
-    package, _, rest = type_name.partition("/")
+    1, ROS 2 or DDS."""
+    # Recorders of DDS write sensor_msgs::msg::dds_::Image_.
+    name = re.sub(r"::msg::dds_::(\w+)_$", r"/\1", type_name)
+    package, _, rest = name.partition("/")
     kind = f"{package}/msg/{rest.removeprefix('msg/')}"
     return kind if kind in (IMAGE, COMPRESSED) else None
 

@@ -185,11 +185,12 @@ def _demosaic(image: NDArray[np.uint8], image_format: str) -> NDArray[np.uint8]:
     """
     name, _, compression = image_format.partition(";")
     encoding = _READABLE.get(name.strip())
-    if encoding is None or encoding.to_bgr not in _BAYER.values() or min(image.shape[:2]) < 3:
+    code = None if encoding is None else encoding.to_bgr
+    if code is None or code not in _BAYER.values() or min(image.shape[:2]) < 3:
         return image
     if compression.rstrip().endswith(("bgr8", "rgb8")) or (image[..., :1] != image).any():
         return image
-    return np.asarray(cv2.cvtColor(image[..., 0], encoding.to_bgr), np.uint8)
+    return np.asarray(cv2.cvtColor(image[..., 0], code), np.uint8)
 
 
 def depth_of_format(image_format: str) -> str:

@@ -8,7 +8,7 @@ pytest.importorskip("rosbags", reason="needs the bag extra: pip install rosbags"
 
 from bag_maker import START, BagMaker
 
-from mask_detector_ros.bags.bag_file import COMPRESSED, IMAGE, Channel
+from mask_detector_ros.bags.bag_file import COMPRESSED, IMAGE, Channel, image_kind
 from mask_detector_ros.bags.reading import open_bag
 from mask_detector_ros.bags.topics import choose_topics, find_depth_topics, name_results
 from mask_detector_ros.errors import ParameterError
@@ -100,3 +100,18 @@ def test_depth_is_told_by_its_content(tmp_path):
         "/x": "16UC1",
         "/y": "16UC1",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sensor_msgs/Image", "sensor_msgs/msg/Image"),
+        ("sensor_msgs/msg/Image", "sensor_msgs/msg/Image"),
+        ("sensor_msgs::msg::dds_::Image_", "sensor_msgs/msg/Image"),
+        ("sensor_msgs::msg::dds_::CompressedImage_", "sensor_msgs/msg/CompressedImage"),
+        ("sensor_msgs::msg::dds_::CameraInfo_", None),
+        ("std_msgs/Image", None),
+    ],
+)
+def test_a_type_may_have_the_name_of_ros_1_ros_2_or_dds(name, kind):
+    assert image_kind(name) == kind
