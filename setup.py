@@ -15,14 +15,14 @@ HOT = ("imaging/boxes.py", "imaging/crops.py", "faces.py", "classifier.py", "mtc
 
 
 def shared(directory: str) -> tuple[str, list[str]]:
-    """For the installation: the files of a source directory, for
+    """List the files of a source directory that setup.py installs in
     share/mask_detector_ros/<directory>."""
     files = sorted(p for p in (ROOT / directory).glob("*") if p.is_file())
     return f"share/mask_detector_ros/{directory}", [str(p.relative_to(ROOT)) for p in files]
 
 
 def compiled() -> dict[str, Any]:
-    """For the installation: the hot modules as extensions, compiled from the same source files."""
+    """The hot modules that setup.py compiles as extensions, from the same source files."""
     if os.environ.get("MASK_DETECTOR_CYTHON", "0") in ("", "0"):
         return {}
     # An option of setup() that pip asks for before it builds; importing Cython comes after.

@@ -24,7 +24,7 @@ from mask_detector_ros.sources.sample_scene import SampleScene
 BATCHES = (1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 64, 100, 128)
 
 Parameters = Mapping[str, Any]
-"""Of `MaskDetector.load`."""
+"""Parameters of `MaskDetector.load`."""
 
 
 def networks(detector_model: str) -> dict[str, bytes]:

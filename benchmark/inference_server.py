@@ -46,7 +46,7 @@ class InferenceServer:
         client = Client(server.url)
 
     Args:
-        options: of `mask-detector serve`.
+        options: options of `mask-detector serve`.
         prefix: a command that starts it, such as in a network namespace.
 
     Attributes:

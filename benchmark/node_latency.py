@@ -63,8 +63,8 @@ class Bench:
         folder: folder for logs.
         seconds: length of each measurement.
         parameters: parameters of the detector.
-        min_face_size: in pixels, for an image of 480 lines. It scales with the image, so that
-            inference costs the same and only the transport differs.
+        min_face_size: minimum face size in pixels, for an image of 480 lines. It scales with the
+            image, so that inference costs the same and only the transport differs.
         quick: whether to leave out most rates, large images, and more than two cameras.
     """
 

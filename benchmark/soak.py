@@ -49,7 +49,7 @@ class Sample:
     Attributes:
         seconds: since the start.
         frames: processed so far.
-        working_mb, threads, descriptors: at work, with models.
+        working_mb, threads, descriptors: while the node is active, with models.
         idle_mb: without models, after cleanup.
     """
 
@@ -67,7 +67,7 @@ class Report:
 
     Attributes:
         recoveries: seconds that each recovery took, by fault.
-        lost: what did not recover, by fault.
+        lost: failed recoveries, by fault.
         rounds: the process after each round.
     """
 
@@ -119,7 +119,7 @@ def soak(rig: Rig, minutes: float, scale: float = 1.0, every: float = 0.0) -> Re
     Args:
         rig: the node under test.
         minutes: after this time no other round begins.
-        scale: how much of each fault.
+        scale: factor on the length of each fault.
         every: seconds between two faults; 0 for one after another.
     """
     report, order = Report(), random.Random(0)

@@ -66,7 +66,7 @@ class Rig(RosClient):
         """Publish images until a new one has its result; return the seconds that the recovery took.
 
         Args:
-            publisher: by default that of the rig.
+            publisher: publisher to use; by default the rig's.
             make: returns the next image; by default `image`.
             pause: seconds to wait for a result before the next image.
 

@@ -75,7 +75,7 @@ class Settings:
 
         Args:
             layout: `NHWC` or `NCHW`.
-            side: of the crops in pixels.
+            side: side of the crops in pixels.
         """
         roles = {"roles": json.dumps([role or None for role in self.roles])}
         return {

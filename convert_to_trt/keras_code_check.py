@@ -110,7 +110,7 @@ def reject_keras_code(config: dict[str, Any], name: str) -> None:
     than compute.
 
     Args:
-        config: as `keras_files.KerasFile.config`.
+        config: the architecture, as in `keras_files.KerasFile.config`.
         name: the model's name in the error.
 
     Raises:

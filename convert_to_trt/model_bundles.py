@@ -105,8 +105,8 @@ def _find_model(folder: Path, source: Path) -> Path:
     """The one model below a folder.
 
     Args:
-        folder: where to search.
-        source: what the user gave, for errors.
+        folder: folder to search.
+        source: the path that the user gave, for errors.
     """
     saved = [p.parent for p in folder.rglob("saved_model.pb")]
     found = saved or sorted(

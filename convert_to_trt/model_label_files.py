@@ -51,7 +51,7 @@ def parse_labels(content: bytes, name: str) -> tuple[str, ...]:
 
     Args:
         content: the bytes.
-        name: of the file, which tells its format.
+        name: name of the file, whose suffix gives the format.
 
     Raises:
         ParameterError: it holds no labels.

@@ -88,7 +88,7 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
     Args:
         model: the network.
         size: the side, for a network that takes any.
-        name: what to call the model in errors.
+        name: name of the model in errors.
 
     Raises:
         ModelError: the input is not a batch of images, or its size is unknown.

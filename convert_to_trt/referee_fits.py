@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the referee: how well a model fits the known faces under one setting, and which of two fits
+"""How well a model fits the referee's faces under one setting, and which of two settings fits
 better.
 
 The measure is the mean log-likelihood of the right labels, with masked and bare faces counted

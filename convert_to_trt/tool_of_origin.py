@@ -25,7 +25,7 @@ class Origin:
 
     Attributes:
         tool: its name.
-        preset: of `classifier_settings.PRESETS`: how it feeds every network that it makes.
+        preset: key of `classifier_settings.PRESETS`: the preprocessing of its networks.
     """
 
     tool: str
@@ -64,7 +64,7 @@ def find_origin(model: onnx.ModelProto, form: InputForm) -> Origin | None:
 
     Args:
         model: the network with the names of the framework that it came from.
-        form: of its crops; whole numbers have no range, which leaves nothing to know.
+        form: input form of its crops; integer input has no range to recognise.
     """
     names = (*names_of(model.graph), *(node.name for node in model.graph.node))
     is_teachable = form.side == _TEACHABLE_SIDE and any(map(_TEACHABLE_LAYER.search, names))

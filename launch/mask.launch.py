@@ -283,8 +283,8 @@ def parameter_value(name: str, text: str) -> bool | ParameterValue:
 
 
 def restrict_discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """With the launch argument local:=true, the environment variable that limits discovery to this
-    machine."""
+    """The environment variable that limits discovery to this machine, if the launch argument
+    local:=true is given."""
     if context.launch_configurations["local"].lower() != "true":
         return []
     if os.environ.get("ROS_DISTRO") == "humble":

@@ -43,7 +43,7 @@ class AnnotationMessages:
         """Make an ImageAnnotations: a box, landmarks, and a label on a strip for each face.
 
         Args:
-            faces: in image pixels; boxes and landmarks that are not finite are left out.
+            faces: the faces in image pixels; boxes and landmarks that are not finite are left out.
             header: the image's header; the annotations use its stamp.
             size: width and height of the image.
         """

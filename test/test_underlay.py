@@ -21,7 +21,7 @@ UPSTREAM_HASHES = {
         "RIHS01_47c6c0891ba263ec1b20d9b785c4261d4bc41051cbcc01668130e36aa2dcaee3"
     ),
 }
-"""Of vision_msgs 4.1.1 and foxglove_msgs 3.1.0, from their own unchanged files."""
+"""Type hashes of vision_msgs 4.1.1 and foxglove_msgs 3.1.0, from their own unchanged files."""
 
 
 def type_description(package: str, name: str) -> dict[str, Any]:

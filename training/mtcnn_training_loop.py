@@ -124,8 +124,8 @@ def loss_of(outputs: Tensor, batch: Batch, settings: Settings, quality: bool = F
 
 
 def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """For MTCNN's box loss: (N,) generalised intersection over union of the boxes given by two (N,
-    4) offsets.
+    """(N,) generalised intersection over union, MTCNN's box loss, of the boxes given by two (N, 4)
+    offsets.
 
     Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes; below 0, down to
     -1, for distant boxes.
@@ -136,7 +136,7 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
-    """For MTCNN's training loop: (N,) intersection over union of the boxes given by two (N, 4)
+    """(N,) intersection over union, in MTCNN's training loop, of the boxes given by two (N, 4)
     offsets."""
     shared, union, _ = _areas(a, b)
     return shared / union

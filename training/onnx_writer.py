@@ -40,7 +40,7 @@ def write_onnx(
         path: the file to write.
         example: an input of the network.
         inputs, outputs: names in the graph, with the dynamic dimensions of each.
-        metadata: of the file, such as title and source; the licence is Apache-2.0.
+        metadata: metadata of the file, such as title and source; the licence is Apache-2.0.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():

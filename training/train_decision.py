@@ -67,7 +67,7 @@ class Teacher:
     """A trained teacher of the decision network.
 
     Attributes:
-        network: in evaluation mode.
+        network: the network in evaluation mode.
         crop_size: side of its crops in pixels.
     """
 

@@ -22,7 +22,7 @@ def training_parser(
     """Make an argument parser with the options that all training commands have.
 
     Args:
-        description: of the command.
+        description: description of the command.
         settings: the default settings file.
         output: the default output file or folder.
     """

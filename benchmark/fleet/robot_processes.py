@@ -34,10 +34,10 @@ class Robots:
     """The processes of several simulated robots with the same parameters.
 
     Args:
-        count: how many.
+        count: number of robots.
         rate: frames a second of each.
         prefix: a command that starts them, such as in a network namespace.
-        parameters: of their detectors.
+        parameters: parameters of their detectors.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ RETURN_LIMIT = 30.0
 """Seconds in which all robots must have gone back to a server that answers again."""
 
 DELAY, LOSS = 0.05, 0.02
-"""Of the slow network: seconds each way, and the share of packets."""
+"""Delay of the slow network in seconds each way, and fraction of lost packets."""
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Row:
     """The result of one fleet scenario, as a line of the table.
 
     Attributes:
-        name: what happened.
-        figures: what the robots did meanwhile; None where there were none.
+        name: name of the event.
+        figures: statistics of the robots during it; None without robots.
         cpu: processor seconds a second of the server and of a robot.
-        remark: what else was seen.
-        faults: what should not have been.
+        remark: other observations.
+        faults: violated expectations.
     """
 
     name: str

@@ -30,10 +30,10 @@ class SlowNetwork:
     """The address of this machine behind the slow link, and the command that runs a robot there.
 
     Attributes:
-        kind: what makes it slow, in words.
-        address: where the server must listen.
+        kind: the mechanism that slows it down, in words.
+        address: address on which the server must listen.
         host: the name of this machine for the robots.
-        prefix: what starts a robot.
+        prefix: command that starts a robot.
     """
 
     kind: str

@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe_file(name: str) -> dict[str, Any]:
-    """For `mask-detector models`: describe a mask classifier from the metadata of its ONNX file.
+    """Describe a mask classifier from the metadata of its ONNX file, as `mask-detector models`
+    prints it.
 
     Raises:
         ModelError: it cannot be read, or is not a mask classifier.
@@ -96,7 +97,8 @@ def _name_labels(labels: Sequence[str], roles: Sequence[str]) -> str:
 
 
 def find_problem(entry: ModelEntry) -> str:
-    """For `mask-detector models`: the problem with the file of an entry; empty if it is intact."""
+    """The problem that `mask-detector models` reports for the file of an entry; empty if it is
+    intact."""
     try:
         read_model(entry)
     except ModelError as error:

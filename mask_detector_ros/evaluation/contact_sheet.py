@@ -78,7 +78,7 @@ def worst_errors(predictions: Predictions) -> dict[str, list[WrongFace]]:
 
 
 def best_overlap(predictions: Predictions, row: int) -> float:
-    """For the contact sheet: the largest intersection over union of a known face with an accepted
+    """Largest intersection over union of a known face on the contact sheet with an accepted
     detection.
 
     It distinguishes a misplaced box from a missed face.

@@ -48,7 +48,7 @@ def to_data_set_labels(
 
     Args:
         probabilities: (N, K) of the model's labels.
-        columns: of `label_columns`.
+        columns: the result of `label_columns`.
 
     Returns:
         (N, 3); 0 for labels that the model lacks.

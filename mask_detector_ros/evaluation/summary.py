@@ -160,15 +160,15 @@ def summarise(
 
 
 def in_range(sides: NDArray[np.float32], size: str) -> Mask:
-    """For the summary: (N,) whether each side lies in a range of `SIZES`."""
+    """(N,) whether each side lies in a size range of the summary."""
     low, high = SIZES[size]
     chosen: Mask = (sides >= low) & (sides < high)
     return chosen
 
 
 def detection_rows(predictions: Predictions, size: str, state: int | None) -> tuple[Mask, Mask]:
-    """For the summary: the (T,) known faces and (D,) detections that count for a size range and
-    mask state.
+    """The (T,) known faces and (D,) detections that the summary counts for a size range and mask
+    state.
 
     A matched detection counts where its known face does. A false detection counts in the range
     of its own size and for every state, since it has none. Photographs without a face have a
@@ -227,8 +227,8 @@ def precision_point(predictions: Predictions, draws: NDArray[np.uint16]) -> Prec
 
 
 def found_at_precision(predictions: Predictions, precision: float) -> tuple[float | None, Mask]:
-    """For the summary: the lowest threshold with this precision, and the (T,) known faces found at
-    it."""
+    """The lowest threshold at which the summary has this precision, and the (T,) known faces found
+    at it."""
     _, rows = detection_rows(predictions, HEADLINE, None)
     hits = predictions.matches[rows] >= 0
     threshold = threshold_at_precision(predictions.scores[rows], hits, precision)
@@ -265,7 +265,7 @@ def classification_figures(
 
 
 def masked_share(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For the summary: (N,) probability of mask against no mask, from (N, 3) probabilities; 0.5 if
+    """(N,) probability of mask against no mask in the summary, from (N, 3) probabilities; 0.5 if
     both are 0."""
     mask, bare = probabilities[:, WITH_MASK], probabilities[:, WITHOUT_MASK]
     total = mask + bare
@@ -285,7 +285,7 @@ def end_to_end_figures(
 
 
 def labelled_right(predictions: Predictions, model: str) -> Mask:
-    """For the summary: (T,) whether each known face was found and labelled correctly."""
+    """(T,) whether the summary counts each known face as found and labelled correctly."""
     # The extra last row stands for missed faces.
     predicted = np.append(predictions.probabilities[model].argmax(axis=1), -1)[predictions.found_by]
     right: Mask = predicted == predictions.truth_labels

@@ -45,7 +45,8 @@ def annotate(
 
     Args:
         image: (H, W, 3) uint8 BGR; it is not changed.
-        faces: in image pixels; drawing is clipped to the image, non-finite faces are left out.
+        faces: the faces in image pixels; drawing is clipped to the image, and non-finite faces
+            are left out.
         privacy: one of `PRIVACY`; whether and how faces are hidden.
         missed: (M, 4) further boxes to hide: tracked faces not found in this image.
 

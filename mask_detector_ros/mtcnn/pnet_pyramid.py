@@ -73,7 +73,7 @@ class PackedPyramid:
     A call has an overhead of 50 to 300 microseconds, as much as several small levels.
 
     Attributes:
-        height, width: of the packed image, even.
+        height, width: size of the packed image, even.
         corners: (L, 2) x and y of each level's top left pixel, even.
         shapes: (height, width) of each level.
         tile_pixels: approximate number of pixels per tile.
@@ -164,7 +164,7 @@ def lay_out(shapes: Shapes, threads: int = 1) -> tuple[PackedPyramid, ...]:
     level gets its own.
 
     Args:
-        threads: how many threads their tiles are for.
+        threads: number of threads that share the tiles.
     """
     pixels = sum(height * width for height, width in shapes)
     return (_lay_out if pixels <= CACHED_PIXELS else _lay_out.__wrapped__)(shapes, threads)

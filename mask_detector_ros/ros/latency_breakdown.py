@@ -15,7 +15,7 @@ class LatencyBreakdown:
     """The time that an image spends in each processing step, in nanoseconds.
 
     Args:
-        transport: from the image's stamp until now.
+        transport: time from the image's stamp until now.
         clock_fault: the stamp's fault, from `find_clock_fault`.
 
     Attributes:

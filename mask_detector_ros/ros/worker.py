@@ -16,7 +16,7 @@ class Work(NamedTuple):
     """The item in progress in a worker thread.
 
     Attributes:
-        sender, item: as submitted.
+        sender, item: the arguments of `submit`.
         since: `time.monotonic()` at its start.
     """
 

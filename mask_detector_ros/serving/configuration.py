@@ -32,8 +32,8 @@ class ServingOptions:
 
     Attributes:
         model_name: the name under which clients ask for it.
-        address: where gRPC listens.
-        http_address: where HTTP, health and metrics listen; they are never encrypted.
+        address: address on which gRPC listens.
+        http_address: address of HTTP, health and metrics; they are never encrypted.
         grpc_port, http_port, metrics_port: the ports.
         instances: detectors, each a process.
         queue_size: maximum number of waiting requests; further ones are rejected at once.
@@ -73,8 +73,8 @@ def build_command(
     """Build the command line of `tritonserver` from the server's configuration.
 
     Args:
-        folder: with the folders `models` and `backends`.
-        prefix: of the names of its shared memory.
+        folder: folder with the folders `models` and `backends`.
+        prefix: prefix of the names of its shared memory.
     """
     # Nobody knows this token.
     closed, own = f"={secrets.token_urlsafe(24)}", [*NEVER]

@@ -39,7 +39,7 @@ _FOLDER = re.compile(rf"{_PREFIX}(\d+)_\w+")
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _NOISE = ("NVML", "DCGM", "pinned_memory_manager", "CudaDriverHelper", "libdcgm")
-"""Of a machine without an NVIDIA GPU."""
+"""Lines that Triton prints on a machine without an NVIDIA GPU."""
 
 
 class TritonServer:

@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")
-"""Of a file that is one JPEG after the other, as a camera's stream was saved."""
+"""Suffixes of files with one JPEG after the other, a saved camera stream."""
 
 SAMPLE_RATE = 15.0
 """Frames per second at which the sample scene moves naturally."""

@@ -77,7 +77,7 @@ class ImagesSource(FrameSource):
 
 
 def read_image(path: Path, max_pixels: int = MAX_IMAGE_PIXELS) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 BGR.
+    """Read an image file, as the sources of images do, as (H, W, 3) uint8 BGR.
 
     Alpha is dropped, gray spread to three channels, 16 bits reduced to 8, and the EXIF orientation
     applied. An animation gives its first frame, with a warning in the log. Formats that OpenCV

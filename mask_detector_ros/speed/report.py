@@ -94,8 +94,8 @@ def compare(ours: Times, theirs: Times) -> list[float]:
 
 
 def peak(timings: Timings, case: Case) -> float:
-    """For the speed report: multiply-adds per second of the matrix product, between the frames of a
-    case.
+    """The machine's peak for the speed report: multiply-adds per second of the matrix product,
+    between the frames of a case.
 
     By processor time, like everything compared with the floor: load does not affect it.
     """

@@ -62,7 +62,7 @@ def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, floa
     """Measure of the speed report: fit a line by least squares; return slope, intercept and R².
 
     Args:
-        x, y: of equal length; at least two different x.
+        x, y: values of equal length; at least two different x.
     """
     slope, intercept = np.polyfit(x, y, 1)
     rest = np.asarray(y) - (slope * np.asarray(x) + intercept)

@@ -48,7 +48,7 @@ class Timings:
     """The timings of all candidates.
 
     Attributes:
-        times: by case and candidate name.
+        times: the times by case and candidate name.
         peak: times of the matrix product, by case.
         versions: versions of each candidate's packages, by name.
         absent: why a candidate is missing, by name.
@@ -74,7 +74,7 @@ def measure_runs(
     """Time all candidates over the frames of their cases, interleaved.
 
     Args:
-        frames: by source, see `benchmark_frames.source_of`.
+        frames: the frames by source, see `benchmark_frames.source_of`.
         rounds: rounds over the frames of each case, after the warm-up rounds.
 
     Raises:

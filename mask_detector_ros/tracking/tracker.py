@@ -77,7 +77,7 @@ class Tracker:
         smoothed `probabilities` and labels.
 
         Args:
-            faces: of one image, in source pixels.
+            faces: the faces of one image, in source pixels.
             stamp: time of the image, in seconds of any clock. Stamps that do not advance count as
                 15 images per second; a jump back or ahead ends all tracks.
         """

@@ -18,7 +18,7 @@ that better boxes get higher scores."""
 
 
 def predicted_boxes(offsets: Tensor) -> Tensor:
-    """For the decision loss: convert (B, 4) offsets from the crop's edges to boxes relative to the
+    """Convert (B, 4) offsets of the decision loss, from the crop's edges, to boxes relative to the
     crop's side."""
     return offsets + offsets.new_tensor([0.0, 0.0, 1.0, 1.0])
 

@@ -128,7 +128,7 @@ class CropMaker:
         and keep the mean label probabilities.
 
         Args:
-            teacher: in evaluation mode, on the store's device; see `DecisionTeacher`.
+            teacher: the teacher in evaluation mode, on the store's device; see `DecisionTeacher`.
             side: side of its crops in pixels.
             batch_size: crops per batch.
         """

@@ -79,7 +79,7 @@ def export_proposal(
     * s.
 
     Args:
-        network: in evaluation mode, on the CPU; it is not modified.
+        network: the network in evaluation mode, on the CPU; it is not modified.
         path: the file to write.
         face_range: smallest and largest face that it was trained to find, in input pixels.
         operating_point: score that is mapped to the default threshold.

@@ -68,7 +68,7 @@ def harvest(
     """Harvest proposals: run the proposal network on images of a store.
 
     Args:
-        network: in evaluation mode, on the store's device.
+        network: the network in evaluation mode, on the store's device.
         store: the images.
         candidates: (K,) indices of the images.
         threshold: score threshold.

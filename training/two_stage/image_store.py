@@ -78,7 +78,7 @@ def load_store(
     """Load photographs into an image store, and additional copies of some with painted masks.
 
     Args:
-        photographs: in the order of the store.
+        photographs: the photographs in the order of the store.
         sources: the names that the store's `sources` indexes.
         painted: indices of photographs to add again, with masks painted on bare faces.
         painted_share: fraction of the bare faces in these that get a mask.

@@ -47,7 +47,7 @@ class DemoSource:
     """The source that the demo plays.
 
     Attributes:
-        name: as given; it may contain a password, unlike `shown`.
+        name: the name as given; it may contain a password, unlike `shown`.
         path: the file or folder; None for the scene, a camera or a stream.
         is_live, is_folder: the kind of source; a single image counts as a folder.
         rate: frame rate of the video in Hz.

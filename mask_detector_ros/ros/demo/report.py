@@ -61,8 +61,8 @@ def print_report(records: list[dict[str, Any]], timed: bool = True) -> None:
 
 
 def to_faces(records: list[dict[str, Any]]) -> Faces:
-    """For the demo's report: the faces in the records of one line, with the labels that occur in
-    them."""
+    """The faces in the records of one line of the demo, with the labels that occur in them, for its
+    report."""
     names = tuple(sorted({record["label"] for record in records}))
     if not records:
         return Faces.empty()

@@ -22,7 +22,7 @@ class Mask:
 
     Attributes:
         cut: pleated (surgical), folded (KN95: a seam down the middle) or plain (cloth).
-        colour: of the fabric, BGR, 0 to 255.
+        colour: colour of the fabric, BGR, 0 to 255.
         dots: colour of a pattern of dots, BGR; None for plain fabric.
         nose_out: worn below the nose, hence incorrectly.
     """

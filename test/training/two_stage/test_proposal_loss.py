@@ -26,7 +26,7 @@ def views(faces, kinds, ignored=()):
 
 
 def outputs(confidence=-4.0):
-    """Of a network that sees nothing, and whose boxes are three strides wide."""
+    """Outputs of a network that sees nothing, and whose boxes are three strides wide."""
     count = len(PRIORS)
     logits = torch.full((1, count, 1), confidence)
     return {
