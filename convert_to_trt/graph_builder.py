@@ -42,14 +42,37 @@ class GraphBuilder:
     ) -> str:
         """Add an ONNX If; both branches add their nodes and return their value's name, of one
         shape."""
-        nodes, branches = self.nodes, []
+        nodes, tensors, branches = self.nodes, self._tensors, []
+        constants, parts = self._constants, self._parts
         for make in (then, otherwise):
-            self.nodes = []
+            # Constants of a branch stay in it: ONNX Runtime rearranges the weights of a graph only.
+            self.nodes, self._tensors = [], []
+            self._constants, self._parts = dict(constants), dict(parts)
             value = helper.make_tensor_value_info(make(), TensorProto.FLOAT, None)
-            branches.append(helper.make_graph(self.nodes, name, [], [value]))
-        self.nodes = nodes
+            branches.append(helper.make_graph(self.nodes, name, [], [value], self._tensors))
+        self.nodes, self._tensors = nodes, tensors
+        self._constants, self._parts = constants, parts
         first, second = branches
         return self.add("If", condition, then_branch=first, else_branch=second, name=name)
+
+    def repeat(self, times: str, make: Callable[[str], str]) -> str:
+        """Add a Loop and stack its float32 results.
+
+        Args:
+            times: () int64 number of rounds.
+            make: adds the nodes of a round, from its () int64 number; returns its result's name.
+        """
+        nodes, self.nodes = self.nodes, []
+        number, on = self.unique("number"), self.unique("on")
+        result = helper.make_tensor_value_info(make(number), TensorProto.FLOAT, None)
+        still = helper.make_tensor_value_info(self.add("Identity", on), TensorProto.BOOL, ())
+        feeds = [
+            helper.make_tensor_value_info(number, TensorProto.INT64, ()),
+            helper.make_tensor_value_info(on, TensorProto.BOOL, ()),
+        ]
+        body = helper.make_graph(self.nodes, self.unique("round"), feeds, [still, result])
+        self.nodes = nodes
+        return self.add("Loop", times, self.constant(True, np.bool_), body=body)
 
     def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
         """Return the name of a constant of the graph; equal ones are stored once."""

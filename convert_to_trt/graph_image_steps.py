@@ -225,6 +225,31 @@ def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
     return g.reshape(g.add("Add", *both), -1, size, size, 3)
 
 
+def crops_one_by_one(g: GraphBuilder, image: Level, boxes: str, size: int) -> str:
+    """What `crops` computes from the image alone, a square at a time.
+
+    On a CPU it takes less than half the time, but TensorRT has no such loops.
+    """
+    shown = _drawable(g, boxes, _sides(image))
+    is_shown = g.add("Greater", g.reshape(shown, -1, 1), g.constant(0.0))
+    whole = g.add("Cast", g.add("Where", is_shown, boxes, g.constant([0.0, 0.0, 1.0, 1.0])), to=7)
+    # What to add above, left, below and right of the image; a negative number cuts off.
+    sides = g.add("Gather", whole, g.shape(1, 0, 0, 3, 2, 0), axis=1)
+    sides = g.add("Mul", sides, g.shape(-1, -1, 0, 1, 1, 0))
+    pads = g.add("Sub", sides, g.shape(0, 0, 0, image.height, image.width, 0))
+
+    def crop(number: str) -> str:
+        row = g.add("Gather", pads, number, axis=0)
+        patch = g.add("Unsqueeze", g.add("Pad", image.value, row), g.shape(0))
+        mode = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        scaled = g.add("Resize", patch, "", "", g.shape(1, size, size, 3), **mode)
+        return g.reshape(scaled, size, size, 3)
+
+    count = g.add("Gather", g.add("Shape", pads), g.constant(0, np.int64), axis=0)
+    found = g.repeat(count, crop)
+    return g.add("Mul", found, g.reshape(shown, -1, 1, 1, 1))
+
+
 def _drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
     """(K, 1, 1) 1 for squares with enough area inside the image, 0 for others."""
     height, width = image

@@ -163,14 +163,22 @@ class _Composer:
     ) -> dict[str, tuple[str, tuple[int, ...]]]:
         g, s = self.g, self.settings
         slots, labels = self._decide_slots, len(self.labels)
-        number = parts.used(g, chances)
-        boxes = parts.cut(g, boxes, number)
-        squares, crops = self._crop(levels, boxes)
-        out = g.embed(self._models["decision"], "decision", {"crops": crops})
-        # One value that holds all outputs is refilled.
+        # One value holds all outputs.
         widths = {"scores": 1, "offsets": 4, "landmarks": 10, "probabilities": labels}
-        columns = [g.reshape(out[name], -1, width) for name, width in widths.items()]
-        rows = parts.refill(g, g.add("Concat", squares, *columns, axis=1), number, slots)
+
+        def of_crops() -> str:
+            number = parts.used(g, chances)
+            squares, crops = self._crop(levels, parts.cut(g, boxes, number))
+            out = g.embed(self._models["decision"], "decision", {"crops": crops})
+            columns = [g.reshape(out[name], -1, width) for name, width in widths.items()]
+            return parts.refill(g, g.add("Concat", squares, *columns, axis=1), number, slots)
+
+        def of_nothing() -> str:
+            return g.add("Identity", g.constant(np.zeros((slots, 4 + sum(widths.values())))))
+
+        most = g.add("ReduceMax", chances, axes=[0], keepdims=0)
+        any_face = g.add("Greater", most, g.constant(0.0))
+        rows = g.choose(any_face, of_crops, of_nothing, name=g.unique(FREE_SLOTS))
         squares, *columns = g.many("Split", [rows, g.shape(4, *widths.values())], 5, axis=1)
         out = dict(zip(widths, columns, strict=True))
         scores = parts.reach(g, g.reshape(out["scores"], slots), s.detection_thresholds[2])
@@ -201,11 +209,8 @@ class _Composer:
         }
 
     def _crop(self, levels: list[images.Level], boxes: str) -> tuple[str, str]:
-        """(K, 4) squares and their (K, S, S, 3) crops; without large faces from the image alone."""
+        """(K, 4) squares and their (K, S, S, 3) crops; without large faces one by one."""
         g, size = self.g, self._side
-
-        # Outside the branches, where it takes no copy.
-        flat_image = images.flatten(g, levels[:1])
 
         def of_all_levels() -> str:
             # The largest square, of the whole image, is read from the last level.
@@ -213,15 +218,13 @@ class _Composer:
             return images.crops(g, whole, squares, size)
 
         def of_image() -> str:
-            return images.crops(g, flat_image, squares, size)
+            return images.crops_one_by_one(g, levels[0], squares, size)
 
         height, width = self.settings.height, self.settings.width
         top_level = 0
         while -(-min(height, width) // 2**top_level) >= size:
             top_level += 1
         squares = images.squares(g, boxes, self._margin, size, top_level)
-        if not top_level:
-            return squares, of_image()
         large = images.are_larger(g, squares, size)
         return squares, g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))
 

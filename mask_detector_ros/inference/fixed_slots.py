@@ -34,16 +34,21 @@ def to_fixed_slots(model: bytes, name: str) -> bytes:
             " --fixed-slots"
         ) from error
     network = onnx.load_from_string(model)
-    nodes: list[onnx.NodeProto] = []
-    for node in network.graph.node:
+    waiting, nodes = list(network.graph.node), []
+    while waiting:
+        node = waiting.pop(0)
         if node.name.startswith(FREE_SLOTS):
             kept = node.input[0]
             if node.op_type == "If":
                 branch = next(a.g for a in node.attribute if a.name == "then_branch")
-                nodes.extend(branch.node)
+                network.graph.initializer.extend(branch.initializer)
                 kept = branch.output[0].name
-            node = onnx.helper.make_node("Identity", [kept], list(node.output))
-        nodes.append(node)
+            same = onnx.helper.make_node("Identity", [kept], list(node.output))
+            # A branch may hold such nodes, too.
+            waiting[:0] = [*branch.node, same] if node.op_type == "If" else [same]
+        else:
+            nodes.append(node)
     del network.graph.node[:]
     network.graph.node.extend(nodes)
-    return bytes(network.SerializeToString())
+    content: bytes = network.SerializeToString()
+    return content

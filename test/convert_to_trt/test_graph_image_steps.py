@@ -99,3 +99,18 @@ def test_crops_differ_by_rounding_only(astronaut, side):
     # Black where the square shows too little of itself, and only there.
     black = expected.max(axis=(1, 2, 3)) == 0
     assert ((found["crops"].max(axis=(1, 2, 3)) == 0) == black).all()
+
+
+def test_crops_one_by_one_are_those_of_the_image(astronaut):
+    image, side = np.ascontiguousarray(astronaut[:383, :511]), 48
+    boxes = square_slices(random_boxes(np.random.default_rng(1), 200, 512, 384), 0.0, side)
+    # Larger ones are read from a level above the image. One has no area, one lies outside.
+    boxes = boxes[(boxes[:, 2] - boxes[:, 0] < 2 * side)]
+    squares = np.concatenate([boxes, [[5, 5, 5, 5], [-90, -90, -10, -10]]]).astype(np.float32)
+    g = GraphBuilder()
+    crops = images.crops_one_by_one(g, images.base_level(g, "image", 383, 511), "squares", side)
+    outputs = {"crops": (crops, (len(squares), side, side, 3))}
+    found = run(g, {"image": image, "squares": squares}, outputs)["crops"]
+    assert len(boxes) > 50
+    assert_similar(found, crop_squares(image, squares, side, 0.0))
+    assert found[-2:].max() == 0

@@ -188,3 +188,13 @@ def test_the_command_writes_fixed_slots_on_request(folder):
     code, path = make(folder, "--classifier-model", "auto", "--fixed-slots")
     assert code == 0
     assert not has_free_slots(path.read_bytes())
+
+
+def test_a_frame_without_candidates_skips_the_decision_network(graphs):
+    def has_decision(kind):
+        nodes = onnx.load_from_string(graphs[kind]).graph.node
+        return any(name.startswith("decision_") for node in nodes for name in node.output)
+
+    # It is in a branch of an If, where there is one.
+    assert has_decision("fixed")
+    assert not has_decision("free")
