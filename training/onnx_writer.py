@@ -13,8 +13,6 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from training.shorten_onnx import shorten
-
 OPSET = 17
 IR_VERSION = 8
 """The oldest usable opset and IR versions, so that old runtimes on robots can read the file."""
@@ -57,7 +55,10 @@ def write_onnx(
             dynamo=False,
         )
     model = onnx.load(path)
-    shorten(model)
+    for node in [node for node in model.graph.node if node.op_type == "Constant"]:
+        node.attribute[0].t.name = node.output[0]
+        model.graph.initializer.append(node.attribute[0].t)
+        model.graph.node.remove(node)
     model.ir_version = IR_VERSION
     model.producer_name = "mask_detector_ros"
     onnx.helper.set_model_props(model, {**metadata, "license": "Apache-2.0"})

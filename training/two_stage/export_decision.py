@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -82,16 +85,24 @@ class _Exported(nn.Module):
 
     def __init__(self, network: DecisionNetwork, calibration: Calibration) -> None:
         super().__init__()
-        self.stages, self.head = fold_pixel_scale(network.stages), network.head
-        self.calibration = calibration
-        self.register_buffer("biases", torch.tensor([calibration.label_biases]))
+        self.stages, self.head = fold_pixel_scale(network.stages), copy.deepcopy(network.head)
+        # The calibration goes into the last layer, and the landmarks into its order: five x, then
+        # five y become pairs.
+        tasks = self.head.tasks
+        weight, bias = tasks.weight.data, cast(Tensor, tasks.bias).data
+        score, landmarks, labels = np.r_[:1], np.r_[5:15], np.r_[15 : len(bias)]
+        bias[score] += calibration.score_addend
+        weight[labels] /= calibration.temperature
+        bias[labels] /= calibration.temperature
+        bias[labels] += torch.tensor(calibration.label_biases)
+        order = np.r_[:5, landmarks.reshape(2, 5).T.ravel(), labels]
+        tasks.weight.data, cast(Tensor, tasks.bias).data = weight[order], bias[order]
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         raw = split_outputs(self.head(self.stages(crops.float().permute(0, 3, 1, 2))))
-        scores = (raw["scores"].flatten() + self.calibration.score_addend).sigmoid()
-        landmarks = raw["landmarks"].unflatten(1, (2, 5)).transpose(1, 2)
-        labels = raw["labels"] / self.calibration.temperature + self.biases
-        return scores, raw["offsets"], landmarks, labels.softmax(dim=1)
+        landmarks = raw["landmarks"].reshape(-1, 5, 2)
+        scores, labels = raw["scores"].reshape(-1).sigmoid(), raw["labels"].softmax(dim=1)
+        return scores, raw["offsets"], landmarks, labels
 
 
 def export_decision(

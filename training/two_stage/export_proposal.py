@@ -7,7 +7,7 @@ import copy
 import json
 import math
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +41,22 @@ class _Exported(nn.Module):
         maps = self.neck(self.backbone(images.float().permute(0, 3, 1, 2)))
         if self.shared is not None:
             maps = [conv(x) for conv, x in zip(cast(nn.ModuleList, self.shared), maps, strict=True)]
-        rows = [conv(x).flatten(2) for conv, x in zip(self.branches, maps, strict=True)]
-        scores = [(r[:, 0].sigmoid() * r[:, 1].sigmoid()).pow(self.power) for r in rows]
-        boxes = [r[:, 2:].transpose(1, 2) for r in rows]
-        return (*scores, *boxes)
+        rows = [_Flat.apply(conv(x)) for conv, x in zip(self.branches, maps, strict=True)]
+        logits, moves = zip(*(row.split([2, 4], dim=1) for row in rows), strict=True)
+        scores = [values.sigmoid().prod(dim=1).pow(self.power) for values in logits]
+        return (*scores, *(values.transpose(1, 2) for values in moves))
+
+
+class _Flat(torch.autograd.Function):
+    """(N, C, H, W) to (N, C, H * W) by one operation; torch would compute the shape by several."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        return maps.flatten(2)
+
+    @staticmethod
+    def symbolic(g: Any, maps: Any) -> Any:
+        return g.op("Reshape", maps, g.op("Constant", value_t=torch.tensor([0, 0, -1])))
 
 
 def _power(operating_point: float) -> float:
