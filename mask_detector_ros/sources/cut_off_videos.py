@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +28,7 @@ def is_cut_off(path: Path) -> bool:
         start = file.read(12)
         file.seek(0)
         if start[4:8] in _MOVIE_BOXES:
-            return _movie_end(file, size) > size
+            return any(end > size for _, _, end in movie_boxes(file, size))
         if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
             return 8 + int.from_bytes(start[4:8], "little") > size
         if int.from_bytes(start[:4], "big") == _EBML:
@@ -64,21 +65,24 @@ def _ends_inside_page(tail: bytes) -> bool:
     return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
-def _movie_end(file: BinaryIO, size: int) -> int:
-    """End of the last box that begins inside the file (ISO/IEC 14496-12, 4.2)."""
-    end = 0
-    while end < size:
-        file.seek(end)
+def movie_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Type, begin and end of each box of an MP4 or QuickTime file (ISO/IEC 14496-12, 4.2).
+
+    The last one may end after the file.
+    """
+    place = 0
+    while place < size:
+        file.seek(place)
         header = file.read(16)
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
         if len(header) < 8:
-            return size + 1
-        if length < 8:  # 0 means up to the end of the file
-            return size
-        end += length
-    return end
+            length = 8
+        elif length < 8:  # 0 means up to the end of the file
+            length = size - place
+        yield header[4:8], place, place + length
+        place += length
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mask_detector_ros.sources.cut_off_videos import movie_boxes
+
 HEAD_BYTES = 1 << 16
 """Bytes in which a container names its tracks; MP4 does so in a box of its own."""
 
@@ -46,15 +48,8 @@ def holds_only_sound(path: Path) -> bool:
 def _movie_box(path: Path) -> bytes:
     """The box of an MP4 or QuickTime file that describes its tracks; empty if there is none."""
     with path.open("rb") as file:
-        place = 0
-        while len(header := file.read(16)) >= 8:
-            length = int.from_bytes(header[:4], "big")
-            if length == 1:
-                length = int.from_bytes(header[8:16], "big")
-            if header[4:8] == b"moov":
-                return header + file.read(min(length, MAX_MOVIE_BOX) - len(header))
-            if length < 8:
-                break
-            place += length
-            file.seek(place)
+        for kind, begin, end in movie_boxes(file, path.stat().st_size):
+            if kind == b"moov":
+                file.seek(begin)
+                return file.read(min(end - begin, MAX_MOVIE_BOX))
     return b""

@@ -68,3 +68,10 @@ def test_a_video_is_none(tmp_path, suffix, video, sound):
 def test_what_is_unknown_is_no_sound(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     assert not holds_only_sound(tmp_path / "a")
+
+
+def test_only_the_movie_box_names_the_tracks(tmp_path):
+    """Data behind it is not read, even if the box is empty."""
+    media = b"hdlr" + bytes(8) + b"soun"
+    (tmp_path / "a").write_bytes(b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x18mdat" + media)
+    assert not holds_only_sound(tmp_path / "a")
