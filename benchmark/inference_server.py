@@ -125,7 +125,7 @@ class InferenceServer:
         """Stop the inference server properly; return its exit code.
 
         Raises:
-            Lost: it goes on.
+            Lost: it keeps running.
         """
         process = self._process
         assert process is not None

@@ -3,10 +3,10 @@
 
     python -m benchmark.soak [--minutes M | --cycles N] [--every SECONDS] [--out FILE]
 
-With `--every`, one fault in so many seconds, and between them images of changing sizes as fast as
-they are processed; the process is then examined after each fault rather than after each round.
-With `--cycles`, whole lifecycle cycles instead: models freed and loaded again each time. Exit
-code 1 when it did not recover, leaked a thread or a descriptor, or grew.
+With `--every`, the test injects one fault per interval, and in between publishes images of changing
+sizes as fast as they are processed. It then examines the process after each fault, not after each
+round. With `--cycles`, it runs whole lifecycle cycles instead, which free and load the models. The
+exit code is 1 if a recovery failed, a thread or a descriptor leaked, or memory grew.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _survives(rig: Rig, fault: Callable[[Rig, float], None], scale: float, repor
 def _work(
     rig: Rig, seconds: float, start: float, report: Report, feed: Callable[[float], None]
 ) -> None:
-    """Feed the node for so many seconds, then examine it."""
+    """Feed the node for some seconds, then examine it."""
     try:
         feed(seconds)
         report.rounds.append(_examine(rig, start))

@@ -22,8 +22,8 @@ MAX_SCANS = 100
 as decoding the whole image."""
 
 MAX_FULL_SCANS = 20
-"""The same for an image of `max_image_pixels`: all scans together take as long as decoding so many
-of the largest images."""
+"""The same limit for an image of `max_image_pixels`: all scans together take as long as decoding
+this many of the largest images."""
 
 MAX_SEGMENTS = 1000
 """Maximum number of segments before a JPEG's frame header: metadata in pieces of 64 kB."""

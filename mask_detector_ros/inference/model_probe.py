@@ -99,7 +99,7 @@ def _fill(tensor: TensorInfo, highest: int, metadata: Any) -> Array:
 
 
 def _limit_memory(more: int) -> None:
-    """Limit what this process may allocate to so many bytes more, where the system can do that."""
+    """Limit further allocations of this process to this many bytes, if the system can."""
     status = Path("/proc/self/status")
     if not status.exists():
         return

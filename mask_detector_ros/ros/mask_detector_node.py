@@ -153,7 +153,7 @@ class MaskDetectorNode(LifecycleNode):
     def _free(self) -> None:
         """Drop models and publishers; a frame in progress has `STOP_TIMEOUT` to finish.
 
-        Called again after an error, it goes on with what is left.
+        Called again after an error, it continues with the remaining parts.
         """
         self._abandoned = [worker for worker in self._abandoned if not worker.stop(0)]
         if self._worker is not None and not self._worker.stop(STOP_TIMEOUT):

@@ -35,7 +35,7 @@ STOP_LIMIT = 2.0 * EXIT_LIMIT
 
 _PREFIX = "mask_detector_serve_"
 _FOLDER = re.compile(rf"{_PREFIX}(\d+)_\w+")
-"""The name of a server's folder, which begins that of its shared memory and tells its process."""
+"""The name of a server's folder, with its process id; the names of its shared memory begin so."""
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _NOISE = ("NVML", "DCGM", "pinned_memory_manager", "CudaDriverHelper", "libdcgm")
@@ -96,7 +96,7 @@ class TritonServer:
     def require_whole(self) -> None:
         """Check that the Triton server and all its instances still run.
 
-        Triton does not replace an instance that was killed, such as for want of memory: every
+        Triton does not replace an instance that was killed, for example from lack of memory: every
         request that it hands to that one would fail.
 
         Raises:

@@ -31,7 +31,7 @@ def animation_format(head: bytes) -> str:
     """The format of an animation (GIF, WebP, ...) from a file's first `HEAD_BYTES`; empty for one
     image.
 
-    A GIF's second frame may come later: only the whole file tells.
+    A GIF's second frame may come later: it needs the whole file.
     """
     if head[:4] == b"GIF8":
         return "GIF" if _has_two_frames(head) else ""

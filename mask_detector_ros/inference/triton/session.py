@@ -146,7 +146,7 @@ class TritonSession(Session):
             try:
                 return finish().config
             except BackendError:
-                # The frame has its answer; the next check will tell.
+                # The frame has its answer; the next check finds the lost connection.
                 return self._model.config
 
         return check
