@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from benchmark.processes import Lost, descendants, happens, wait_for
 from mask_detector_ros.serving.triton_environment import MAKE, find_obstacle, is_ready
@@ -140,12 +139,7 @@ class InferenceServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
             self.kill()
         # What a killed server leaves; its successor would remove it.

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -48,6 +49,29 @@ class RosClient(Processes):
         task = self._executor.create_task(change, *arguments)
         wait_for(task.done, "the client's own executor")
         return task.result()
+
+    @contextlib.contextmanager
+    def publishing(self, kind: type, topic: str, qos: QoSProfile | int = 1) -> Iterator[Any]:
+        """Context with a publisher of the node."""
+        publisher = self.safely(self.node.create_publisher, kind, topic, qos)
+        try:
+            yield publisher
+        finally:
+            self.safely(self.node.destroy_publisher, publisher)
+
+    @contextlib.contextmanager
+    def hearing(self, topics: Mapping[str, type]) -> Iterator[list[Any]]:
+        """Context with the list of the messages that come on topics of these types."""
+        heard: list[Any] = []
+        subscriptions = [
+            self.safely(self.node.create_subscription, kind, topic, heard.append, 10)
+            for topic, kind in topics.items()
+        ]
+        try:
+            yield heard
+        finally:
+            for subscription in subscriptions:
+                self.safely(self.node.destroy_subscription, subscription)
 
     def close(self) -> None:
         """End the node and all running processes."""

@@ -10,13 +10,10 @@ from __future__ import annotations
 import random
 import signal
 import time
-from typing import Any
 
 import numpy as np
 import rclpy
 from mask_detector_ros.msg import FaceArray
-from rcl_interfaces.msg import Parameter, ParameterValue
-from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
@@ -97,9 +94,8 @@ def qos_changes(rig: Rig, scale: float) -> None:
     with rig.silent_camera():
         for reliability in (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE):
             qos = QoSProfile(depth=1, reliability=reliability)
-            publisher = rig.safely(rig.node.create_publisher, Image, "/image_raw", qos)
-            rig.recover(publisher)
-            rig.safely(rig.node.destroy_publisher, publisher)
+            with rig.publishing(Image, "/image_raw", qos) as publisher:
+                rig.recover(publisher)
 
 
 def clock_jumps(rig: Rig, scale: float) -> None:
@@ -115,25 +111,17 @@ def clock_jumps(rig: Rig, scale: float) -> None:
 
 def subscribers_come_and_go(rig: Rig, scale: float) -> None:
     """Soak fault: subscribers come and go, including those of annotated images."""
-    topics: list[tuple[type, str]] = [
-        (Detection2DArray, "detections"),
-        (FaceArray, "faces"),
-        (Image, "image_annotated"),
-        (CompressedImage, "image_annotated/compressed"),
-    ]
+    topics = {
+        "/mask_detector/detections": Detection2DArray,
+        "/mask_detector/faces": FaceArray,
+        "/mask_detector/image_annotated": Image,
+        "/mask_detector/image_annotated/compressed": CompressedImage,
+    }
     for _ in range(max(1, round(5 * scale))):
-        heard: list[Any] = []
-        subscriptions = [
-            rig.safely(
-                rig.node.create_subscription, kind, f"/mask_detector/{topic}", heard.append, 1
+        with rig.hearing(topics) as heard:
+            wait_for(
+                lambda heard=heard: rig.camera.publish(rig.image()) or len(heard) > 3, "all results"
             )
-            for kind, topic in topics
-        ]
-        wait_for(
-            lambda heard=heard: rig.camera.publish(rig.image()) or len(heard) > 3, "all results"
-        )
-        for subscription in subscriptions:
-            rig.safely(rig.node.destroy_subscription, subscription)
 
 
 def activation_cycles(rig: Rig, scale: float) -> None:
@@ -156,41 +144,33 @@ def parameters_change(rig: Rig, scale: float) -> None:
     chance = random.Random(rig.frames)
     for _ in range(max(1, round(30 * scale))):
         size = chance.choice([40, 60, 200, -1])
-        change = Parameter(name="min_face_size", value=ParameterValue(type=2, integer_value=size))
-        request = SetParametersAtomically.Request(parameters=[change])
-        service = "/mask_detector/set_parameters_atomically"
         rig.camera.publish(rig.image())
-        result = rig.call(SetParametersAtomically, service, request).result
+        result = rig.set_parameter("min_face_size", size)
         assert result.successful == (size > 0), result.reason
         rig.call(Trigger, "/mask_detector/reset", Trigger.Request())
 
 
 def node_killed(rig: Rig, scale: float) -> None:
     """Soak fault: kill a second detector in the middle of a frame, and restart it."""
-    results: list[Any] = []
-    topic = "/victim/mask_detector/detections"
-    subscription = rig.safely(
-        rig.node.create_subscription, Detection2DArray, topic, results.append, 10
-    )
     # A participant of its own: for a while after a kill, Fast DDS gives no image of more than 64 kB
     # from the victim's publisher, nor from others of its participant, to anyone.
     context = rclpy.Context()
     rclpy.init(context=context)
     camera = rclpy.create_node("victims_camera", context=context)
     publisher = camera.create_publisher(Image, "/victim/image_raw", 1)
-    for how in (signal.SIGKILL, signal.SIGTERM):
-        results.clear()
-        victim = rig.start("mask_detector_node", "-r", "__ns:=/victim", threads=1)
-        wait_for(lambda: publisher.publish(rig.image()) or results, "the second node's results")
-        noise = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
-        message = rig.image(1080, 1920)
-        message.data[:] = type(message.data)("B", noise.tobytes())
-        publisher.publish(message)
-        code = rig.end(victim, how)
-        assert code == (-signal.SIGKILL if how is signal.SIGKILL else 0), code
+    with rig.hearing({"/victim/mask_detector/detections": Detection2DArray}) as results:
+        for how in (signal.SIGKILL, signal.SIGTERM):
+            results.clear()
+            victim = rig.start("mask_detector_node", "-r", "__ns:=/victim", threads=1)
+            wait_for(lambda: publisher.publish(rig.image()) or results, "the second node's results")
+            noise = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+            message = rig.image(1080, 1920)
+            message.data[:] = type(message.data)("B", noise.tobytes())
+            publisher.publish(message)
+            code = rig.end(victim, how)
+            assert code == (-signal.SIGKILL if how is signal.SIGKILL else 0), code
     camera.destroy_node()
     context.try_shutdown()
-    rig.safely(rig.node.destroy_subscription, subscription)
 
 
 FAULTS = (

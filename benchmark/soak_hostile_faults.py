@@ -11,8 +11,6 @@ import time
 from typing import Any
 
 import numpy as np
-from rcl_interfaces.msg import Parameter, ParameterValue
-from rcl_interfaces.srv import SetParametersAtomically
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -38,21 +36,13 @@ def adversarial_images(rig: Rig, scale: float) -> None:
 def everything_is_a_face(rig: Rig, scale: float) -> None:
     """Hostile soak fault: set all thresholds to 0, so that every cell of an image gives a
     candidate."""
-
-    def set_thresholds(*values: float) -> None:
-        value = ParameterValue(type=8, double_array_value=values)
-        change = Parameter(name="detection_thresholds", value=value)
-        request = SetParametersAtomically.Request(parameters=[change])
-        service = "/mask_detector/set_parameters_atomically"
-        assert rig.call(SetParametersAtomically, service, request).result.successful
-
-    set_thresholds(0.0, 0.0, 0.0)
+    assert rig.set_parameter("detection_thresholds", [0.0, 0.0, 0.0]).successful
     try:
         for _ in range(max(1, round(5 * scale))):
             rig.camera.publish(rig.image(720, 1280))
             rig.recover()
     finally:
-        set_thresholds(0.6, 0.7, 0.7)
+        assert rig.set_parameter("detection_thresholds", [0.6, 0.7, 0.7]).successful
 
 
 def compressed_bombs(rig: Rig, scale: float) -> None:
@@ -61,10 +51,8 @@ def compressed_bombs(rig: Rig, scale: float) -> None:
     chance = random.Random(rig.frames)
     good = image_to_compressed(np.zeros((48, 64, 3), np.uint8), Header(frame_id="jpeg"))
     data = bytes(good.data)
-    with rig.silent_camera():
-        publisher = rig.safely(
-            rig.node.create_publisher, CompressedImage, "/image_raw/compressed", 1
-        )
+    topic = "/image_raw/compressed"
+    with rig.silent_camera(), rig.publishing(CompressedImage, topic) as publisher:
         _expect_more(rig, publisher, good)
         for _ in range(round(50 * scale)):
             spoilt = bytearray(data)
@@ -79,7 +67,6 @@ def compressed_bombs(rig: Rig, scale: float) -> None:
             publisher.publish(message)
             time.sleep(0.005)
         _expect_more(rig, publisher, good)
-        rig.safely(rig.node.destroy_publisher, publisher)
 
 
 def _expect_more(rig: Rig, publisher: Any, message: CompressedImage) -> None:
@@ -95,28 +82,25 @@ def _expect_more(rig: Rig, publisher: Any, message: CompressedImage) -> None:
 
 def time_runs_backwards(rig: Rig, scale: float) -> None:
     """Hostile soak fault: run a second detector on a clock that goes below 0 and jumps."""
-    results: list[Any] = []
-    topic = "/timeless/mask_detector/detections"
-    subscription = rig.safely(
-        rig.node.create_subscription, Detection2DArray, topic, results.append, 10
-    )
-    images = rig.safely(rig.node.create_publisher, Image, "/timeless/image_raw", 1)
-    clock = rig.safely(rig.node.create_publisher, Clock, "/clock", 10)
-    victim = rig.start("mask_detector_node", "-r", "__ns:=/timeless", threads=1, use_sim_time=True)
-    for sec in (5, -5, 2**31 - 1, -(2**31), 1, 0):
-        message = Clock()
-        message.clock.sec = sec
-        results.clear()
-        wait_for(
-            lambda message=message: (
-                (clock.publish(message), images.publish(rig.image())) and results
-            ),
-            "results despite the clock",
-        )
-    assert rig.end(victim, signal.SIGINT) == 0
-    for publisher in (images, clock):
-        rig.safely(rig.node.destroy_publisher, publisher)
-    rig.safely(rig.node.destroy_subscription, subscription)
+    with (
+        rig.hearing({"/timeless/mask_detector/detections": Detection2DArray}) as results,
+        rig.publishing(Image, "/timeless/image_raw") as images,
+        rig.publishing(Clock, "/clock", 10) as clock,
+    ):
+        namespace = ("-r", "__ns:=/timeless")
+        victim = rig.start("mask_detector_node", *namespace, threads=1, use_sim_time=True)
+
+        def answered() -> bool:
+            clock.publish(message)
+            images.publish(rig.image())
+            return bool(results)
+
+        for sec in (5, -5, 2**31 - 1, -(2**31), 1, 0):
+            message = Clock()
+            message.clock.sec = sec
+            results.clear()
+            wait_for(answered, "results despite the clock")
+        assert rig.end(victim, signal.SIGINT) == 0
 
 
 def no_descriptors_left(rig: Rig, scale: float) -> None:

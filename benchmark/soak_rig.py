@@ -15,6 +15,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
@@ -121,6 +123,13 @@ class Rig(RosClient):
             return future.result()
         finally:
             self.safely(self.node.destroy_client, client)
+
+    def set_parameter(self, name: str, value: Any) -> Any:
+        """Set a parameter of the detector; return the result, which may be a rejection."""
+        parameters = [Parameter(name, value=value).to_parameter_msg()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        service = "/mask_detector/set_parameters_atomically"
+        return self.call(SetParametersAtomically, service, request).result
 
     def change_state(self, *transitions: int) -> None:
         """Take the soak test's node through lifecycle transitions."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -46,13 +45,8 @@ class Robots:
         self.rate = rate
         self._folder = tempfile.TemporaryDirectory(prefix="fleet_check_")
         self._logs = [Path(self._folder.name) / f"{number}.log" for number in range(count)]
-        command = [
-            *prefix,
-            sys.executable,
-            "-m",
-            "benchmark.fleet.simulated_robot",
-            f"--rate={rate}",
-        ]
+        module = "benchmark.fleet.simulated_robot"
+        command = [*prefix, sys.executable, "-m", module, f"--rate={rate}"]
         command += [f"{name}={value}" for name, value in parameters.items()]
         self._processes = []
         for log in self._logs:
@@ -97,12 +91,7 @@ class Robots:
     def __enter__(self) -> Robots:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()

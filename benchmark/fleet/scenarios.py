@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import cv2
@@ -152,25 +152,20 @@ def faults_of_the_server(load: Load) -> Iterator[Row]:
 
 
 def _steady(server: InferenceServer, robots: Robots, load: Load) -> Row:
-    row = Row("steady")
-    start = time.monotonic()
-    with _processor(row, server, robots):
-        time.sleep(load.seconds)
-    figures = row.figures = measure(robots, start)
+    row, figures = _work("steady", server, robots, load)
     row.require(figures.rate >= 0.8 * load.robots * load.rate, "robots get too few results")
     row.require(figures.served >= 0.9, f"only {figures.served:.0%} came from the server")
     row.require(figures.fairness >= 0.9, "the server is unfair")
     return row
 
 
-@contextmanager
-def _processor(row: Row, server: InferenceServer, robots: Robots) -> Iterator[None]:
+def _work(name: str, server: InferenceServer, robots: Robots, load: Load) -> tuple[Row, Figures]:
+    """Let the robots work for a period, and measure them and the processors."""
     start, before = time.monotonic(), _cpu(server, robots)
-    yield
-    row.cpu = tuple(  # type: ignore[assignment]
-        (after - then) / (time.monotonic() - start)
-        for after, then in zip(_cpu(server, robots), before, strict=True)
-    )
+    time.sleep(load.seconds)
+    used, passed = np.subtract(_cpu(server, robots), before), time.monotonic() - start
+    figures = measure(robots, start)
+    return Row(name, figures, tuple(used / passed)), figures
 
 
 def _cpu(server: InferenceServer, robots: Robots) -> tuple[float, float]:
@@ -188,8 +183,7 @@ def _fault(name: str, robots: Robots, load: Load) -> Iterator[Row]:
     start = time.monotonic()
     yield row
     time.sleep(load.seconds / 2)
-    row.figures = measure(robots, start)
-    row.require(row.figures.gap <= MAX_GAP, f"a robot saw nothing for {row.figures.gap:.2f} s")
+    _require_no_gap(row, measure(robots, start))
 
 
 @contextmanager
@@ -204,8 +198,12 @@ def _return(name: str, robots: Robots) -> Iterator[Row]:
         row.remark = f"all back after {time.monotonic() - ready:.1f} s"
     except Lost:
         row.faults.append(f"a robot was not back after {RETURN_LIMIT:.0f} s")
-    row.figures = measure(robots, start)
-    row.require(row.figures.gap <= MAX_GAP, f"a robot saw nothing for {row.figures.gap:.2f} s")
+    _require_no_gap(row, measure(robots, start))
+
+
+def _require_no_gap(row: Row, figures: Figures) -> None:
+    row.figures = figures
+    row.require(figures.gap <= MAX_GAP, f"a robot saw nothing for {figures.gap:.2f} s")
 
 
 def wrong_models(load: Load) -> Iterator[Row]:
@@ -234,11 +232,7 @@ def overload(load: Load) -> Iterator[Row]:
         options = {"backend": SERVER, "server_url": server.address, "server_deadline": 2.0}
         with Robots(2 * load.robots, 8 * load.rate, **options) as robots:
             robots.wait_until_ready()
-            start = time.monotonic()
-            row = Row("overload")
-            with _processor(row, server, robots):
-                time.sleep(load.seconds)
-            figures = row.figures = measure(robots, start)
+            row, figures = _work("overload", server, robots, load)
             row.require(figures.failed > 0, "no frame was rejected: is this an overload?")
             row.require(
                 figures.failure_time <= MAX_REJECTION,
@@ -251,39 +245,23 @@ def overload(load: Load) -> Iterator[Row]:
 
 def slow_network(load: Load) -> Iterator[Row]:
     """Scenario: robots behind a slow network keep getting results, from the server or locally."""
-    obstacle = find_obstacle()
-    name = f"{DELAY * 1e3:.0f} ms, {LOSS:.0%} loss"
-    options = {"backend": "auto", "server_image_format": "jpeg", "server_deadline": 0.5}
-    if not obstacle:
-        with (
-            namespace(DELAY, LOSS) as link,
-            InferenceServer(host=link.address) as server,
-        ):
-            url = server.address.replace(link.address, link.host)
-            yield _far(
-                name,
-                "netem",
-                Robots(load.robots, load.rate, link.prefix, **options, server_url=url),
-                load,
-            )
-        return
-    with InferenceServer() as server, Proxy(server.address, DELAY, LOSS) as proxy:
-        remark = f"by a proxy ({obstacle})"
-        yield _far(
-            name, remark, Robots(load.robots, load.rate, **options, server_url=proxy.address), load
-        )
-
-
-def _far(name: str, remark: str, robots: Robots, load: Load) -> Row:
-    row = Row(name, remark=remark)
-    with robots:
-        robots.wait_until_ready()
-        start = time.monotonic()
-        time.sleep(load.seconds)
-        figures = row.figures = measure(robots, start)
-        row.require(figures.gap <= MAX_GAP, f"a robot saw nothing for {figures.gap:.2f} s")
+    obstacle, prefix = find_obstacle(), ()
+    with ExitStack() as stack:
+        if obstacle:
+            server = stack.enter_context(InferenceServer())
+            url = stack.enter_context(Proxy(server.address, DELAY, LOSS)).address
+        else:
+            link = stack.enter_context(namespace(DELAY, LOSS))
+            server = stack.enter_context(InferenceServer(host=link.address))
+            url, prefix = server.address.replace(link.address, link.host), link.prefix
+        options = {"backend": "auto", "server_image_format": "jpeg", "server_deadline": 0.5}
+        robots = Robots(load.robots, load.rate, prefix, **options, server_url=url)
+        stack.enter_context(robots).wait_until_ready()
+        row, figures = _work(f"{DELAY * 1e3:.0f} ms, {LOSS:.0%} loss", server, robots, load)
+        row.remark = f"by a proxy ({obstacle})" if obstacle else "netem"
+        _require_no_gap(row, figures)
         row.require(figures.served > 0.5, f"only {figures.served:.0%} came from the server")
-    return row
+        yield row
 
 
 SCENARIOS: tuple[Callable[[Load], Iterator[Row]], ...] = (

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 import rclpy
 from detector_client import make_image
+from fault_injection import SHORTAGES, fail_at
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import LoggingSeverity
 from rclpy.qos import ReliabilityPolicy
@@ -21,7 +22,6 @@ from ros_domains import reserve_domain
 from sensor_msgs.msg import Image
 from waiting import wait_until
 
-from benchmark.fault_injection import SHORTAGES, fail_at
 from mask_detector_ros.ros.camera import Arrival
 from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown
 from mask_detector_ros.ros.mask_detector_node import MaskDetectorNode

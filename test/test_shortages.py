@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from fault_injection import SHORTAGES, every_call, fail_at
 
-from benchmark.fault_injection import SHORTAGES, every_call, fail_at
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.faces import Faces
