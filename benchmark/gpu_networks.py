@@ -58,8 +58,8 @@ def check_network(model: bytes, name: str, backend: str, options: EngineOptions)
 
 
 def sequence(scene: SampleScene) -> Iterator[NDArray[np.uint8]]:
-    """Test frames with one face, many, none, many: the sequence in which MTCNN on TensorRT 7 lost
-    faces."""
+    """Test frames for the networks on a GPU with one face, many, none, many: the sequence in which
+    MTCNN on TensorRT 7 lost faces."""
     many, faces = scene.render(0)
     x1, y1, x2, y2 = faces.boxes[0].astype(int)
     one = np.zeros_like(many)

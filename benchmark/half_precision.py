@@ -54,8 +54,8 @@ Find = Callable[[NDArray[np.uint8]], Faces]
 
 
 def round_values(model: bytes) -> bytes:
-    """Make a float32 network that rounds to float16 every value that a typed network stores in
-    float16.
+    """Half precision in a float32 network: round to float16 every value that a typed network stores
+    in float16.
 
     Two differences from a GPU remain: sums of products are exact, as with tensor cores, although a
     GPU may also add in float16; and TensorRT rounds fused layers only once.
@@ -110,7 +110,7 @@ class Twin(Session):
 
 
 def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
-    """Make the detector over these float32 or float16 networks."""
+    """Make the detector over these networks, in half or single precision."""
     stages = {name: session for name, session in sessions.items() if name != "classifier"}
     cascade, settings = assemble_cascade(stages), DetectionSettings.of(values)
     if "classifier" not in sessions:
@@ -122,7 +122,7 @@ def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
 def trace_outlier(
     expected: Faces, face: int, score: np.float32, last_stage: Twin
 ) -> dict[str, float]:
-    """The float32 score of the candidate that the float16 networks chose for a face.
+    """The float32 score of the candidate that the networks in half precision chose for a face.
 
     The cascade takes the best of many candidates. If float32 scores both choices nearly equal, they
     were a tie.
@@ -143,7 +143,7 @@ def trace_outlier(
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure all differences between float16 and float32 on photographs; return the report.
+    """Measure all differences between half and single precision on photographs; return the report.
 
     Raises:
         MaskDetectorError: a model or the data set cannot be used.

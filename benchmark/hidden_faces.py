@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hide the faces and search them again; return the exit code."""
+    """Hide the faces of photographs and search them again with another detector; return the exit
+    code."""
     images = list(read_dataset(options.dataset, "val").images)
     detector, other = MaskDetector.load(), YuNet(options.yunet, 1)
     np.random.default_rng(0).shuffle(images)

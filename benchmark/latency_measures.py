@@ -108,14 +108,16 @@ def percentiles(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def fairness(rates: Sequence[float]) -> float:
-    """Fairness between cameras: the lowest rate divided by the highest; 1 is fair."""
+    """Measure of the latency report: fairness between cameras, the lowest rate divided by the
+    highest; 1 is fair."""
     return min(rates) / max(rates) if max(rates) > 0 else 0.0
 
 
 def search_rate(
     drop: Callable[[float], float], low: float, high: float, precision: float = 0.04
 ) -> float:
-    """Find by bisection the highest rate at which at most `DROP_LIMIT` of the frames are lost.
+    """Find by bisection the highest rate at which at most `DROP_LIMIT` of the frames are lost, for
+    the latency report.
 
     Args:
         drop: returns the fraction of frames lost at a rate.

@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure every backend; return 1 if the memory of one grew."""
+    """Measure the memory of the node with every backend; return 1 if the memory of one grew."""
     if arguments.bound:
         return memory_bound.run(memory_bound.SIZES, arguments.backends, arguments.threads or 1)
     # Both processes must join the same graph, and DDS reads the profile at start.

@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace, seconds: float) -> int:
-    """Measure the sections; return the exit code."""
+    """Measure the sections of the node's latency benchmark; return the exit code."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="node_latency_") as folder:
         # All processes must join the same graph, and DDS reads the profile at start.

@@ -141,19 +141,19 @@ class ProcessStatus:
         self._folder = Path("/proc") / str(pid)
 
     def cpu_seconds(self) -> float:
-        """Processor seconds so far."""
+        """Processor seconds that a process has used so far."""
         return cpu_seconds(self._read("stat"))
 
     def memory(self) -> dict[str, float]:
-        """Resident memory by kind; see `resident_memory`."""
+        """Resident memory of a process by kind; see `resident_memory`."""
         return resident_memory(self._read("status"))
 
     def threads(self) -> int:
-        """Number of threads."""
+        """Number of threads of a process."""
         return len(os.listdir(self._folder / "task"))
 
     def descriptors(self) -> int:
-        """Number of open files."""
+        """Number of open files of a process."""
         return len(os.listdir(self._folder / "fd"))
 
     def _read(self, name: str) -> str:

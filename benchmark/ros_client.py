@@ -42,7 +42,8 @@ class RosClient(Processes):
         self._thread.start()
 
     def safely(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        """Create or destroy a part of the node between two iterations of its executor.
+        """Create or destroy a part of the benchmark's ROS client between two iterations of its
+        executor.
 
         Doing so in this thread would interrupt the executor in the middle of an iteration.
         """
@@ -74,7 +75,7 @@ class RosClient(Processes):
                 self.safely(self.node.destroy_subscription, subscription)
 
     def close(self) -> None:
-        """End the node and all running processes."""
+        """End the ROS client of a benchmark and all running processes."""
         self._context.try_shutdown()
         self._thread.join(LIMIT)
         super().close()
@@ -85,7 +86,8 @@ class RosClient(Processes):
 
 
 def scene_messages(width: int, height: int, count: int) -> list[Image]:
-    """Render `count` frames of the sample scene in advance, so that publishing costs little."""
+    """Render `count` frames of the sample scene as messages for a benchmark's ROS client to
+    publish, in advance, so that publishing costs little."""
     scene = SampleScene(width, height)
     return [
         image_to_message(scene.render(5 * index)[0], Header(frame_id="camera"))

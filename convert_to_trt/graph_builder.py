@@ -56,7 +56,7 @@ class GraphBuilder:
         return self.add("If", condition, then_branch=first, else_branch=second, name=name)
 
     def repeat(self, times: str, make: Callable[[str], str]) -> str:
-        """Add a Loop and stack its float32 results.
+        """Add an ONNX Loop to the graph and stack its float32 results.
 
         Args:
             times: () int64 number of rounds.

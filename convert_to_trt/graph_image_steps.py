@@ -226,7 +226,7 @@ def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
 
 
 def crops_one_by_one(g: GraphBuilder, image: Level, boxes: str, size: int) -> str:
-    """What `crops` computes from the image alone, a square at a time.
+    """`crops` as an ONNX loop that cuts one square at a time, from the image alone.
 
     On a CPU it takes less than half the time, but TensorRT has no such loops.
     """

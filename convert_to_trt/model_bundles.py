@@ -34,7 +34,7 @@ PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset"
 
 @dataclass(frozen=True)
 class ModelBundle:
-    """A model as the user provides it: a file, a folder or a zip.
+    """A model as the user provides it: a file, a folder or a zip with its labels.
 
     Attributes:
         path: path of the model.
@@ -54,8 +54,8 @@ class ModelBundle:
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[ModelBundle]:
-    """Find the model and its other files in a file, a zip or a folder; a zip stays unpacked until
-    the end.
+    """Open a bundle: find the model and its other files in a file, a zip or a folder; a zip stays
+    unpacked until the end.
 
     Raises:
         ModelError: there is no model, or several.

@@ -105,7 +105,8 @@ _INITIAL = ("saved_model_main_op", "legacy_init_op", "saved_model_train_op")
 
 
 def reject_graph(operations: Iterable[str], name: str) -> None:
-    """Raise ModelError if an untrusted TensorFlow graph has operations that do more than compute.
+    """Check the code of an untrusted TensorFlow graph: raise ModelError if it has operations that
+    do more than compute.
 
     Raises:
         ModelError: there are some; the message names them.
@@ -119,13 +120,15 @@ def reject_graph(operations: Iterable[str], name: str) -> None:
 
 
 def graph_operations(graph: Any) -> set[str]:
-    """List the operation types of an untrusted GraphDef and its functions."""
+    """List the operation types of an untrusted TensorFlow GraphDef and its functions, to check its
+    code."""
     functions = (node.op for function in graph.library.function for node in function.node_def)
     return {*(node.op for node in graph.node), *functions} - _function_names(graph.library)
 
 
 def saved_operations(saved: Any) -> set[str]:
-    """List the operation types of an untrusted SavedModel that run when it is loaded or called.
+    """List the operation types of an untrusted TensorFlow SavedModel that run when it is loaded or
+    called, to check its code.
 
     The file also contains functions that write checkpoints, but nothing here calls them.
     """

@@ -46,7 +46,7 @@ class Original:
 
 
 def freeze(path: Path, concrete: Any, framework: str, call: Callable[[Any], Any]) -> Original:
-    """Freeze a concrete TensorFlow function: turn its variables into constants.
+    """Freeze a TensorFlow model's concrete function: turn its variables into constants.
 
     Args:
         path: path of the model, for errors.

@@ -13,7 +13,8 @@ _ARG_START, _ARG_END = 48, 49
 
 
 def hide_secrets_in_process_list() -> None:
-    """Overwrite the arguments of this process that hold secrets; nothing where /proc is missing.
+    """Overwrite the secrets in this process's title, its arguments in the process list; nothing
+    where /proc is missing.
 
     Linux shows the memory in which the process was given its arguments.
     """

@@ -80,9 +80,8 @@ _HEADER = re.compile(
 
 
 def without_password(name: str) -> str:
-    """The name of a source for logs: a URL without user, password, stream key and the secrets of
-    its query; of a GStreamer pipeline, those of its properties.
-    """
+    """Redact the name of a source for logs: a URL without user, password, stream key and the
+    secrets of its query; of a GStreamer pipeline, those of its properties."""
     match = URL.fullmatch(name)
     if match is None:
         return hide_passwords(name)
@@ -103,7 +102,8 @@ def without_password(name: str) -> str:
 
 
 def hide_passwords(text: str) -> str:
-    """A message for logs: its URLs without passwords, and no password, token or header with one."""
+    """Redact a message for logs: its URLs without passwords, and no password, token or header with
+    one."""
     shown, place = "", 0
     for found in _URL_IN_TEXT.finditer(text):
         shown += _hide_settings(text[place : found.start()]) + without_password(found[0])
@@ -112,7 +112,8 @@ def hide_passwords(text: str) -> str:
 
 
 def split_user(rest: str) -> tuple[str | None, str]:
-    """Split what follows `://`: the part before the host, and the rest from the host on."""
+    """Split what follows `://`, to redact it: the part before the host, and the rest from the host
+    on."""
     user, at, after = rest.rpartition("@")
     # Without a colon before its first separator, an `@` behind that is part of the path.
     if not at or (re.search(r"[/?#]", user) and not re.match(r"[^/?#]*[:@]", user)):

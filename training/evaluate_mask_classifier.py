@@ -70,20 +70,20 @@ def mask_or_bare(
 def calibration_error(
     labels: Labels, probabilities: Probabilities, weights: metrics.Weights
 ) -> metrics.Values:
-    """Expected calibration error of the most probable label."""
+    """Expected calibration error of the evaluated mask classifier's most probable label."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     return metrics.calibration_error(confidence, probabilities.argmax(axis=1) == labels, weights)
 
 
 def classify(session: Session, crops: NDArray[np.uint8]) -> Probabilities:
-    """(N, K) probabilities of a model that takes uint8 crops."""
+    """(N, K) probabilities of the mask classifier to evaluate, which takes uint8 crops."""
     (tensor,) = session.inputs
     batches = np.split(crops, range(256, len(crops), 256))
     return np.concatenate([next(iter(session.run(**{tensor.name: b}).values())) for b in batches])
 
 
 def format_report(session: Session, rows: list[FaceRow], crops: NDArray[np.uint8]) -> str:
-    """The figures of a model on `rows`, as text."""
+    """Format the evaluation of a mask classifier on `rows` as text."""
     probabilities = classify(session, crops)
     labels = np.array([row.label for row in rows])
     sides = np.array([row.side for row in rows])

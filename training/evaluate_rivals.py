@@ -85,7 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_table(args: argparse.Namespace) -> int:
-    """Evaluate the peers and print a row for each detector; return the exit code."""
+    """Evaluate the peer detectors and print a row for each; return the exit code of
+    `evaluate_rivals`."""
     dataset = read_dataset(args.dataset, args.split, sources=args.source)
     candidates, times = load_candidates(args)
     images = [image for image in dataset.images if not image.is_whole_image]
@@ -111,7 +112,7 @@ def print_table(args: argparse.Namespace) -> int:
 
 
 def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
-    """Load the peers to evaluate, and the detectors to time, by name."""
+    """Load the peers that `evaluate_rivals` evaluates, and the detectors that it times, by name."""
     default = check_parameters(DETECTOR_PARAMETERS, {"threads": args.threads})
     candidates: dict[str, Networks] = {}
     times: dict[str, Find] = {}
@@ -132,14 +133,14 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
 
 
 def as_detector(peer: PeerDetector, settings: DetectionSettings) -> Find:
-    """A peer at a score threshold of 0.5, as it is timed."""
+    """A peer detector at a score threshold of 0.5, as `evaluate_rivals` times it."""
     chosen = replace(settings, detection_thresholds=(0.5, 0.5, 0.5))
     return lambda image: peer(image, chosen)
 
 
 def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
-    """Median milliseconds per frame of our detector and the peers, interleaved on each
-    photograph."""
+    """Median milliseconds per frame of our detector and the peers, for the table of
+    `evaluate_rivals`, interleaved on each photograph."""
     step = max(1, len(images) // TIMED_IMAGES)
     spent: dict[str, list[float]] = {name: [] for name in candidates}
     for labelled in [images[0], *images[::step]]:
@@ -153,7 +154,7 @@ def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> d
 
 
 def table_row(name: str, milliseconds: float, summary: Summary) -> tuple[str, ...]:
-    """One line of the table that compares the peers."""
+    """One line of the table that `evaluate_rivals` prints."""
     point, (model,) = summary.at_precision.recall, summary.models.values()
     recalls = [str(point[label]) if point else "-" for label in ("any", *LABELS)]
     (average,) = (

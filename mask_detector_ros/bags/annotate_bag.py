@@ -19,8 +19,9 @@ from mask_detector_ros.bags.bag_file import Damage, DamageError, RawMessage
 from mask_detector_ros.bags.journal import Journal
 from mask_detector_ros.bags.message_writer import DRAWING, MessageWriter, message_types
 from mask_detector_ros.bags.reading import Bag
-from mask_detector_ros.detector import FaceStream, MaskDetector
+from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
+from mask_detector_ros.face_stream import FaceStream
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.imaging.encodings import decode_message

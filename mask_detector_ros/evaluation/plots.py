@@ -194,7 +194,7 @@ def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
 
 
 def finish(figure: Figure, axes: Axes, title: str, **legend: Any) -> str:
-    """Add the title and a legend; return the figure as SVG."""
+    """Finish a plot: add the title and a legend; return it as SVG."""
     axes.set_title(title)
     axes.legend(**legend)
     return to_svg(figure)

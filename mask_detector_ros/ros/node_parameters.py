@@ -181,7 +181,7 @@ def _unknown_overrides(node: Node) -> set[str]:
 
 
 def given_parameters(node: Node) -> dict[str, rclpy.parameter.Parameter]:
-    """The parameters given at start, by name."""
+    """The node parameters given at start, by name."""
     # rclpy has no public name for them.
     return getattr(node, "_parameter_overrides", {})
 

@@ -55,7 +55,8 @@ def avoid_full_shared_memory(
 
 
 def remove_leftovers(folder: Path = SHARED_MEMORY) -> int:
-    """Remove the segments of killed programs, as `fastdds shm clean` does; return their number.
+    """Remove the shared memory segments of killed programs, as `fastdds shm clean` does; return
+    their number.
 
     A living program holds a lock on the file beside its segment.
     """
@@ -85,7 +86,8 @@ def _free(folder: Path) -> float:
 
 
 def shared_memory_hint(root: Path = Path("/"), user: int | None = None) -> str:
-    """Advice for a subscriber that discovers publishers but receives nothing; empty if none fits.
+    """Advice on shared memory for a subscriber that discovers publishers but receives nothing;
+    empty if none fits.
 
     Args:
         root: the file system's root.

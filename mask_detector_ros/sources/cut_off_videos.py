@@ -66,7 +66,8 @@ def _ends_inside_page(tail: bytes) -> bool:
 
 
 def movie_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Type, begin and end of each box of an MP4 or QuickTime file (ISO/IEC 14496-12, 4.2).
+    """To find where a video was cut off: type, begin and end of each box of an MP4 or QuickTime
+    file (ISO/IEC 14496-12, 4.2).
 
     The last one may end after the file.
     """

@@ -233,7 +233,7 @@ def require_file(path: Path) -> None:
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
-    """Sort key of a file name: frame_10 comes after frame_9."""
+    """Sort key for the names of image files: frame_10 comes after frame_9."""
     parts = re.split(r"(\d+)", name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 

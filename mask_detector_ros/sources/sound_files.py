@@ -32,7 +32,7 @@ _TRACKS = (
 
 
 def holds_only_sound(path: Path) -> bool:
-    """Whether a file is known to hold sound without video."""
+    """Whether a file is known to hold only sound, without video."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if _SOUND.match(head):

@@ -58,7 +58,7 @@ ONET = (
 
 
 def network_macs(layers: tuple[Layer, ...], height: int, width: int) -> int:
-    """Count the multiply-adds of a network over one image of this size."""
+    """Arithmetic of a network: count the multiply-adds over one image of this size."""
     total = 0
     for layer in layers:
         down, across = (layer.kernel, layer.kernel) if layer.kernel else (height, width)
@@ -70,7 +70,7 @@ def network_macs(layers: tuple[Layer, ...], height: int, width: int) -> int:
 
 
 def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, int]:
-    """Count the multiply-adds of each stage of the cascade.
+    """Arithmetic of the cascade: count the multiply-adds of each stage.
 
     Args:
         shapes: (height, width) of each level of the pyramid.

@@ -125,7 +125,8 @@ class Tracker:
         return [seen[k] for k in range(label_count)]
 
     def unseen_boxes(self, people_only: bool = False) -> NDArray[np.float32]:
-        """(M, 4) predicted boxes of tracks whose face was not found in the last frame.
+        """(M, 4) predicted boxes of the tracker's tracks whose face was not found in the last
+        frame.
 
         Includes unconfirmed tracks by default: privacy must not wait for confirmation.
         """

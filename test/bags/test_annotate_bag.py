@@ -12,8 +12,8 @@ from rosbags.highlevel import AnyReader
 from mask_detector_ros.bags.annotate_bag import process_bag
 from mask_detector_ros.bags.reading import open_bag
 from mask_detector_ros.bags.topics import choose_topics, name_results
-from mask_detector_ros.detector import FaceStream
 from mask_detector_ros.errors import ParameterError, SourceError
+from mask_detector_ros.face_stream import FaceStream
 
 TRACKING = {"tracking": True, "smoothing": 1.0, "search_every": 1}
 

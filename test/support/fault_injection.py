@@ -28,8 +28,8 @@ SHORTAGES: dict[str, Callable[[], Exception]] = {
 
 
 def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
-    """Run some work and inject an error at its call number `number`; return the number of calls
-    that it made.
+    """Inject a fault: run some work with an error at its call number `number`; return the number of
+    calls that it made.
 
     Exceptions of the work are raised, including the injected error.
     """
@@ -54,7 +54,7 @@ def fail_at(number: int, error: Exception, work: Callable[[], Any]) -> int:
 def every_call(
     make: Callable[[], Exception], work: Callable[[], Any], step: int = 1
 ) -> Iterator[Exception | None]:
-    """Run some work repeatedly, injecting an error at each `step`-th call; yield the outcome of
+    """Inject a fault at each `step`-th call of some work, in one run each; yield the outcome of
     each run."""
     number = 1
     while True:

@@ -91,7 +91,7 @@ def check_all(here: Surroundings, venv: Path) -> None:
 
 
 def wheels_exist(python: tuple[int, int], implementation: str, system: str, machine: str) -> bool:
-    """Whether there are ROS wheels for this Python and machine."""
+    """Whether there are ROS wheels for the surroundings, this Python and machine."""
     return (
         python in WHEEL_PYTHONS
         and implementation == "CPython"
@@ -101,7 +101,8 @@ def wheels_exist(python: tuple[int, int], implementation: str, system: str, mach
 
 
 def check_sourced_ros(here: Surroundings) -> None:
-    """Raise SetupError unless the sourced ROS was built for this interpreter."""
+    """Check the surroundings: raise SetupError unless the sourced ROS was built for this
+    interpreter."""
     found = subprocess.run(
         [str(here.python), "-c", "import rclpy"], capture_output=True, check=False
     )
@@ -114,7 +115,8 @@ def check_sourced_ros(here: Surroundings) -> None:
 
 
 def check_apt_packages(builds_messages: bool = True) -> None:
-    """Raise SetupError with every apt package that a bare Debian or Ubuntu lacks for the set-up.
+    """Check the surroundings: raise SetupError with every apt package that a bare Debian or Ubuntu
+    lacks.
 
     Args:
         builds_messages: whether headers and a compiler are needed.
@@ -137,7 +139,8 @@ def check_apt_packages(builds_messages: bool = True) -> None:
 
 
 def check_cv_bridge_packages() -> None:
-    """Raise SetupError naming the packages that cv_bridge is compiled with."""
+    """Check the surroundings: raise SetupError naming the missing packages that cv_bridge is
+    compiled with."""
     version = f"{sys.version_info[0]}{sys.version_info[1]}"
     if not find_library(f"boost_python{version}") or not OPENCV_HEADER.exists():
         raise SetupError(
@@ -148,7 +151,8 @@ def check_cv_bridge_packages() -> None:
 
 
 def check_disk(venv: Path) -> None:
-    """Raise SetupError if the disk has too little space for the environment."""
+    """Check the surroundings: raise SetupError if the disk has too little space for the
+    environment."""
     free = shutil.disk_usage(venv.parent).free
     if free < NEEDED_DISK_BYTES and not (venv / "pyvenv.cfg").exists():
         raise SetupError(

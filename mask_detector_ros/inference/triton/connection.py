@@ -63,7 +63,8 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Parse a server address: `HOST`, `grpc://HOST:PORT` or `grpcs://HOST:PORT`.
+        """Parse the address of a connection to a server: `HOST`, `grpc://HOST:PORT` or
+        `grpcs://HOST:PORT`.
 
         Raises:
             ParameterError: it is nothing of that kind.
@@ -81,8 +82,8 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server address is this machine; names are not looked up, which may take
-        long."""
+        """Whether a connection's server address is this machine; names are not looked up, which may
+        take long."""
         if self.host == "localhost":
             return True
         try:

@@ -32,7 +32,7 @@ class Wave:
     phase: float = 0.0
 
     def at(self, seconds: float) -> float:
-        """The value of a person's motion at a time in seconds."""
+        """The value of the motion of one of the scene's people at a time in seconds."""
         angle = 2 * math.pi * (seconds / self.period + self.phase)
         return self.mean + self.amplitude * math.sin(angle)
 
@@ -71,14 +71,14 @@ class Person:
 
     @property
     def label(self) -> str:
-        """The label of a person of the sample scene, one of `LABEL_NAMES`."""
+        """The label of one of the scene's people, one of `LABEL_NAMES`."""
         if self.mask is None:
             return "without_mask"
         return "mask_worn_incorrectly" if self.mask.nose_out else "with_mask"
 
     def pose(self, seconds: float, width: int, height: int) -> NDArray[np.float64]:
-        """The pose of a person at a time: the (2, 3) affine transform from portrait pixels to a
-        frame of width x height."""
+        """The pose of one of the scene's people at a time: the (2, 3) affine transform from
+        portrait pixels to a frame of width x height."""
         size = self.size.at(seconds)
         # The camera points down from above: nearer people appear larger and lower.
         y = 45 + 3 * (size - 26) + self.drop + 0.03 * size * math.sin(7 * seconds)
