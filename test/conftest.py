@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images and detectors that many tests share."""
 
+import gc
 import logging
 import os
 import signal
@@ -30,6 +31,9 @@ def restore_signals():
         signal.signal(number, kind)
 
 
+# Collection makes hundreds of thousands of objects that live until the end.
+gc.disable()
+
 # No suite hears another one, nor a robot that the user's shell is set up for.
 domain, domain_lock = reserve_domain()
 os.environ["ROS_DOMAIN_ID"] = str(domain)
@@ -37,8 +41,9 @@ os.environ["ROS_DOMAIN_ID"] = str(domain)
 # Fixtures of a module or session start processes before those of a test are set up.
 restore_signals()
 
-# Many tests have a scene of their own, whose people take half a second to draw.
+# Many tests have a scene of their own, whose people and hall take half a second to draw.
 scene.draw_sprites = lru_cache(scene.draw_sprites)
+scene.draw_hall = lru_cache(scene.draw_hall)
 
 # A busy machine is no failure.
 settings.register_profile("no deadline", deadline=None)
@@ -64,6 +69,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if {"graph", "rig"} & set(item.fixturenames) or item.path.parent.name == "launch":
             item.add_marker("graph")
+
+
+def pytest_collection_finish():
+    """What collection made stays: no garbage collection has to visit it again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

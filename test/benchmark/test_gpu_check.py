@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from functools import cache
 
 import pytest
 
@@ -21,7 +22,7 @@ def own_models(tmp_path, monkeypatch):
     repeatedly, and a checkout may change meanwhile."""
     copy = shutil.copytree(models.models_directory(), tmp_path / "models")
     monkeypatch.setattr(models, "models_directory", lambda: copy)
-    monkeypatch.setattr(models, "read_manifest", models.read_manifest.__wrapped__)
+    monkeypatch.setattr(models, "read_manifest", cache(models.read_manifest.__wrapped__))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def run(own_models, quick, capsys, tmp_path, monkeypatch):
         library = FakeLibcuda()
         monkeypatch.setattr(cuda, "load_libcuda", lambda: library)
         report = tmp_path / "report.json"
-        common = ["--detector-model", "mtcnn_masked", "--rounds", "1", "--seconds", "1000"]
+        common = ["--rounds", "1", "--seconds", "1000"]
         code = gpu_check.main([*common, *options, "--out", str(report)])
         result = json.loads(report.read_text())
         assert json.loads(capsys.readouterr().out) == result
@@ -87,7 +88,7 @@ def test_cuda_runs_through_and_tensorrt_is_left_out_with_the_reason(bare_gpu, ru
     assert checks["tensorrt"]["left_out"] == reason
     cameras = checks["cuda: eight cameras, step by step"]["result"]
     assert len(cameras["frames_by_camera"]) == 8
-    assert checks["cuda: rnet"]["result"]["largest_difference"] == 0
+    assert checks["cuda: decision"]["result"]["largest_difference"] == 0
 
 
 def test_the_wrapper_is_checked_by_content(gpu, quick, monkeypatch):

@@ -174,7 +174,7 @@ import sys
 import numpy as np
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.imaging.video_writer import VideoWriter
-frames = np.random.default_rng(0).integers(0, 256, (20, 240, 320, 3), np.uint8)
+frames = np.random.default_rng(0).integers(0, 256, (5, 240, 320, 3), np.uint8)
 try:
     with VideoWriter(__import__("pathlib").Path(sys.argv[1]), 10) as writer:
         for frame in frames:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def age_of(image: Any, now: float) -> float:
     return ((level_at(now) - level) % 200 + 10) % 200 / 10 - 1
 
 
+@cache
 def missing_server() -> str:
     """Why no server can be started; empty if one can."""
     code = (
