@@ -197,7 +197,7 @@ def test_a_full_disk_is_an_error_and_the_older_file_stays(encoder, suffix, tmp_p
         program = "import shutil\nshutil.which = lambda n: None\n" + program
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)],
-        preexec_fn=limit_files(20_000),
+        preexec_fn=limit_files(2_000),
         capture_output=True,
         text=True,
         check=False,

@@ -47,7 +47,7 @@ def playing(server: RtspServer, **options: Any) -> Iterator[LiveSource]:
     limit = time.monotonic() + LIMIT
     while True:
         with open_source(server.url(), **options) as source:
-            wait_until(lambda: source._waiting or source._ended)  # noqa: B023
+            wait_until(lambda: source._waiting or source._ended)
             if source._waiting or time.monotonic() > limit:
                 yield source
                 return
