@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Box = NDArray[np.float32]
+Points = NDArray[np.float64]
 
 COMMON_COLORS = (
     (245, 245, 245),
@@ -25,13 +30,7 @@ ON_CHIN_TOP = (0.83, 0.90)
 from hairline to chin the tip of the nose is at about 0.62 and the mouth at 0.80."""
 
 
-def paint_mask(
-    image: NDArray[np.uint8],
-    box: NDArray[np.float32],
-    rng: np.random.Generator,
-    *,
-    incorrectly: bool = False,
-) -> NDArray[np.uint8]:
+def paint_mask(image: Image, box: Box, rng: Generator, *, incorrectly: bool = False) -> Image:
     """Paint a synthetic mask on a bare, roughly upright face.
 
     Args:
@@ -62,7 +61,7 @@ def paint_mask(
     return np.asarray(np.rint(painted), np.uint8)
 
 
-def _outline(box: NDArray[np.float32], top: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def _outline(box: Box, top: float, rng: Generator) -> Points:
     """(P, 2) corners in pixels, clockwise from the upper edge's left end."""
     middle = 0.5 + rng.normal(0, 0.05)
     half = rng.uniform(0.36, 0.52)
@@ -87,12 +86,7 @@ def _outline(box: NDArray[np.float32], top: float, rng: np.random.Generator) -> 
     return np.asarray(box[:2] + relative * (box[2:] - box[:2]), np.float64)
 
 
-def _draw_straps(
-    packing: NDArray[np.uint8],
-    outline: NDArray[np.float64],
-    box: NDArray[np.float32],
-    rng: np.random.Generator,
-) -> None:
+def _draw_straps(packing: Image, outline: Points, box: Box, rng: Generator) -> None:
     width = float(box[2] - box[0])
     ear_y = box[1] + rng.uniform(0.3, 0.5) * (box[3] - box[1])
     color = tuple(rng.integers(0, 256, 3).tolist()) if rng.random() < 0.3 else (235, 235, 235)
@@ -103,12 +97,7 @@ def _draw_straps(
             cv2.line(packing, start, (round(ear_x), round(ear_y)), color, thickness, cv2.LINE_AA)
 
 
-def _cloth(
-    image: NDArray[np.uint8],
-    box: NDArray[np.float32],
-    outline: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
+def _cloth(image: Image, box: Box, outline: Points, rng: Generator) -> NDArray[np.float32]:
     """(H, W, 3) float32: colour, pattern and shading of the cloth over the whole image."""
     height, width = image.shape[:2]
     if rng.random() < 0.65:
@@ -138,11 +127,11 @@ def _cloth(
 
 
 def _shading(
-    image: NDArray[np.uint8],
-    box: NDArray[np.float32],
-    outline: NDArray[np.float64],
+    image: Image,
+    box: Box,
+    outline: Points,
     grid: tuple[NDArray[np.float32], NDArray[np.float32]],
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> NDArray[np.float32]:
     """(H, W) shading factors: the light on the face, and the curve of the cloth."""
     size = float(box[3] - box[1])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -62,54 +61,22 @@ def make_network(settings: DecisionSettings, pretrained: bool = True) -> nn.Modu
     raise ModelError(f"network {settings.network!r} is neither residual nor {TEACHER}")
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A trained teacher of the decision network.
+def load_teacher(path: Path, device: str) -> tuple[nn.Module, int]:
+    """Load a decision teacher that `train` wrote: the network, and the side of its crops.
 
-    Attributes:
-        network: the network in evaluation mode.
-        crop_size: side of its crops in pixels.
+    Raises:
+        ModelError: there is no such file.
     """
-
-    network: nn.Module
-    crop_size: int
-
-    @classmethod
-    def load(cls, path: Path, device: str) -> Teacher:
-        """Read a teacher of the decision network that `train` wrote.
-
-        Raises:
-            ModelError: there is no such file.
-        """
-        if not path.is_file():
-            raise ModelError(
-                f"{path} does not exist; make it first: python -m training.train_decision"
-                f" --settings training/decision_teacher.yaml --output {path} --data DIR"
-            )
-        state = torch.load(path, map_location=device, weights_only=True)
-        network = DecisionTeacher(
-            size=state["size"], crop_size=state["crop_size"], pretrained=False
+    if not path.is_file():
+        raise ModelError(
+            f"{path} does not exist; make it first: python -m training.train_decision"
+            f" --settings training/decision_teacher.yaml --output {path} --data DIR"
         )
-        network.load_state_dict(state["network"])
-        network.to(device).eval().requires_grad_(False)
-        return cls(network, state["crop_size"])
-
-
-class DecisionTraining:
-    """Trains the decision network or its teacher on one device."""
-
-    def __init__(self, maker: CropMaker, settings: DecisionSettings, device: str) -> None:
-        self._maker, self._settings, self._device = maker, settings, torch.device(device)
-        torch.manual_seed(settings.seed)
-        self.run = TrainingRun(make_network(settings), settings, device, freeze=False)
-
-    def loss(self, step: int) -> Tensor:
-        """The decision network's loss at the step with this number."""
-        settings = self._settings
-        crops = self._maker.draw(settings.batch_size, settings.crop_size)
-        with mixed_precision(self._device):
-            outputs = self.run.network(crops.pixels.contiguous(memory_format=LAYOUT))
-        return decision_loss(outputs, crops, settings, step / self.run.steps)
+    state = torch.load(path, map_location=device, weights_only=True)
+    side = state["crop_size"]
+    network = DecisionTeacher(size=state["size"], crop_size=side, pretrained=False)
+    network.load_state_dict(state["network"])
+    return network.to(device).eval().requires_grad_(False), side
 
 
 def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMaker:
@@ -154,12 +121,19 @@ def train(args: argparse.Namespace) -> None:
     settings = read_settings(DecisionSettings, args.settings)
     maker = load_crops(args, settings)
     if settings.teacher_share > 0:
-        teacher = Teacher.load(args.teacher, args.device)
-        maker.learn_from(teacher.network, teacher.crop_size)
-    training = DecisionTraining(maker, settings, args.device)
-    training.run.run(training.loss, args.checkpoint, args.save_every)
-    network = training.run.average.cpu()
-    network.load_state_dict(training.run.result())
+        maker.learn_from(*load_teacher(args.teacher, args.device))
+    torch.manual_seed(settings.seed)
+    run = TrainingRun(make_network(settings), settings, args.device, freeze=False)
+
+    def loss(step: int) -> Tensor:
+        crops = maker.draw(settings.batch_size, settings.crop_size)
+        with mixed_precision(torch.device(args.device)):
+            outputs = run.network(crops.pixels.contiguous(memory_format=LAYOUT))
+        return decision_loss(outputs, crops, settings, step / run.steps)
+
+    run.run(loss, args.checkpoint, args.save_every)
+    network = run.average.cpu()
+    network.load_state_dict(run.result())
     write_network(network, settings, args)
 
 

@@ -61,43 +61,31 @@ def load_views(folder: Path, settings: ProposalSettings, workers: int) -> ImageS
     )
 
 
-class ProposalTraining:
-    """Trains the proposal network on one device."""
-
-    def __init__(
-        self, store: ImageStore, published: ProposalNetwork, settings: ProposalSettings, device: str
-    ) -> None:
-        self._settings, self._device = settings, torch.device(device)
-        self._maker = ViewMaker(store.to(device), settings)
-        self._published = published.to(device).eval().requires_grad_(False)
-        network = ProposalNetwork(settings.variant)
-        network.load_state_dict(published.state_dict())
-        self.run = TrainingRun(network, settings, device, freeze=True)
-        self._priors = {s: make_priors(s, s, device) for s in settings.view_sides}
-
-    def loss(self, step: int) -> Tensor:
-        """The proposal network's loss at the step with this number."""
-        settings = self._settings
-        turn = step % len(settings.view_sides)
-        side = settings.view_sides[turn]
-        views = self._maker.draw(settings.batch_sizes[turn], side)
-        pixels = views.pixels.contiguous(memory_format=LAYOUT)
-        with mixed_precision(self._device):
-            outputs = self.run.network(pixels)
-            with torch.no_grad():
-                published = self._published(pixels)
-        return proposal_loss(outputs, published, self._priors[side], views, settings)
-
-
 def train(args: argparse.Namespace) -> None:
     """Train the proposal network, interpolate its weights, export it."""
     settings = read_settings(ProposalSettings, args.settings)
     published = load_published(args.published / f"yunet_{settings.variant}.pth", settings.variant)
     start = {name: value.clone() for name, value in published.state_dict().items()}
-    store = load_views(args.data, settings, args.workers)
-    training = ProposalTraining(store, published, settings, args.device)
-    training.run.run(training.loss, args.checkpoint, args.save_every)
-    tuned = {name: value.cpu() for name, value in training.run.result().items()}
+    maker = ViewMaker(load_views(args.data, settings, args.workers).to(args.device), settings)
+    priors = {side: make_priors(side, side, args.device) for side in settings.view_sides}
+    network = ProposalNetwork(settings.variant)
+    network.load_state_dict(start)
+    published.to(args.device).eval().requires_grad_(False)
+    run = TrainingRun(network, settings, args.device, freeze=True)
+
+    def loss(step: int) -> Tensor:
+        turn = step % len(settings.view_sides)
+        side = settings.view_sides[turn]
+        views = maker.draw(settings.batch_sizes[turn], side)
+        pixels = views.pixels.contiguous(memory_format=LAYOUT)
+        with mixed_precision(torch.device(args.device)):
+            outputs = run.network(pixels)
+            with torch.no_grad():
+                known = published(pixels)
+        return proposal_loss(outputs, known, priors[side], views, settings)
+
+    run.run(loss, args.checkpoint, args.save_every)
+    tuned = {name: value.cpu() for name, value in run.result().items()}
     network = ProposalNetwork(settings.variant).eval()
     network.load_state_dict(interpolate_weights(start, tuned, settings.interpolation))
     export_proposal(
