@@ -17,6 +17,7 @@ import pytest
 
 from benchmark.adversarial_images import adversarial
 from benchmark.memory_bound import bound_mb
+from mask_detector_ros.cli.serve import LOAD_PARAMETERS
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, SourceError
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
@@ -28,7 +29,7 @@ LIMITS = ROW.findall((ROOT / "docs" / "reference" / "limits.md").read_text(encod
 
 
 def parameter_default(name: str) -> Any:
-    table = list(DETECTOR_PARAMETERS)
+    table = [*DETECTOR_PARAMETERS, *LOAD_PARAMETERS]
     if find_spec("rclpy"):
         from mask_detector_ros.ros.node_parameters import NODE_PARAMETERS
 
