@@ -127,6 +127,8 @@ def test_without_ros_nothing_is_built_and_no_compiler_is_asked_for(
     surroundings.check_all(here, tmp_path / ".venv")
     monkeypatch.undo()
     assert surroundings.inspect_machine({"ROS_WHEELS": "none"}, tmp_path / ".venv").without_ros
+    assert "as ROS_WHEELS=none asks" in run_steps.why_without_ros({"ROS_WHEELS": "none"})
+    assert "none is sourced" in run_steps.why_without_ros({})
     sourced = surroundings.inspect_machine({"ROS_DISTRO": "rolling"}, tmp_path / ".venv")
     assert not sourced.without_ros
 

@@ -8,7 +8,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,6 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def why_without_ros(environ: Mapping[str, str]) -> str:
+    """The line that says why the set-up runs its steps without ROS."""
+    if environ.get("ROS_WHEELS") == "none":
+        return "setting up without ROS 2, as ROS_WHEELS=none asks"
+    return (
+        "no ROS 2: none is sourced, and there are wheels only for CPython 3.10 to 3.13 on "
+        "x86-64 Linux; setting up without it (with another Python: make setup PYTHON=python3.11)"
+    )
+
+
 def set_up(venv: Path, ros_tools: bool = False) -> None:
     """Run the steps of the set-up whose stamp is missing or outdated."""
     here = inspect_machine(os.environ, venv)
@@ -49,12 +59,7 @@ def set_up(venv: Path, ros_tools: bool = False) -> None:
         return
     check_all(here, venv)
     if here.without_ros:
-        print(
-            "no ROS 2: none is sourced, and there are wheels only for CPython 3.10 to 3.13 on "
-            "x86-64 Linux; setting up without it (with another Python: make setup "
-            "PYTHON=python3.11)",
-            flush=True,
-        )
+        print(why_without_ros(os.environ), flush=True)
     if pending[0] is steps[0]:
         pending = steps
         for step in steps:
