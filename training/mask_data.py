@@ -60,17 +60,22 @@ def read_faces(folder: Path, split: str) -> list[FaceRow]:
         SourceError: there is no labels.csv, or it has no such split.
     """
     path = folder / "labels.csv"
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; give the folder with labels.csv and images/")
-    with path.open(newline="") as file:
-        rows = [
-            _parse(row, folder)
-            for row in csv.DictReader(file)
-            if row["split"] == split and row["label"] != "ignore"
-        ]
+    rows = [_parse(row, folder) for row in read_rows(path, split) if row["label"] != "ignore"]
     if not rows:
         raise SourceError(f"{path} has no rows of split {split!r}")
     return rows
+
+
+def read_rows(path: Path, split: str) -> list[dict[str, str]]:
+    """Read the rows of one split of a table of photographs.
+
+    Raises:
+        SourceError: there is no such file.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; give the folder with labels.csv and images/")
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]
 
 
 def _parse(row: dict[str, str], folder: Path) -> FaceRow:

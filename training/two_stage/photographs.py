@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.errors import SourceError
-from training.mask_data import LABELS, LABELS_ONLY
+from training.mask_data import LABELS, LABELS_ONLY, read_rows
 
 IGNORE = len(LABELS)
 """Kind of an ignored box, neither face nor background; the other kinds index `LABELS`."""
@@ -57,7 +56,7 @@ def read_photographs(folder: Path, split: str) -> list[Photograph]:
     Raises:
         SourceError: there is no labels.csv, or it has no such split.
     """
-    rows = _read_rows(folder / "labels.csv", split)
+    rows = read_rows(folder / "labels.csv", split)
     if not rows:
         raise SourceError(f"{folder}/labels.csv has no rows of split {split!r}")
     by_file: dict[str, list[dict[str, str]]] = defaultdict(list)
@@ -82,13 +81,6 @@ def read_photographs(folder: Path, split: str) -> list[Photograph]:
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int8)
         photographs += [
             Photograph(folder / "images" / row["file"], f"negatives {row['source']}", *nothing)
-            for row in _read_rows(negatives, split)
+            for row in read_rows(negatives, split)
         ]
     return photographs
-
-
-def _read_rows(path: Path, split: str) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; give the folder with labels.csv and images/")
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["split"] == split]
