@@ -71,8 +71,8 @@ class Load:
 
 
 def compare_with_local(load: Load) -> Iterator[Row]:
-    """Scenario: process the same frames here and through the server; compare results, time and
-    bytes."""
+    """Scenario of the fleet check: process the same frames here and through the server; compare
+    results, time and bytes."""
     frames = sample_frames()
     with InferenceServer() as server:
         local = MaskDetector.load(threads=1)
@@ -124,7 +124,8 @@ def _median_time(detector: MaskDetector, frames: list[np.ndarray]) -> float:
 
 
 def faults_of_the_server(load: Load) -> Iterator[Row]:
-    """Scenario: kill, stop and restart the server under the same robots, and change its weights."""
+    """Scenario of the fleet check: kill, stop and restart the server under the same robots, and
+    change its weights."""
     with InferenceServer() as server:
         parameters = {"backend": "auto", "server_url": server.address}
         with Robots(load.robots, load.rate, **parameters) as robots:
@@ -207,8 +208,8 @@ def _require_no_gap(row: Row, figures: Figures) -> None:
 
 
 def wrong_models(load: Load) -> Iterator[Row]:
-    """Scenario: an explicit choice of a wrong model fails at once, and the message names the right
-    ones."""
+    """Scenario of the fleet check: an explicit choice of a wrong model fails at once, and the
+    message names the right ones."""
     with InferenceServer("--instances", "1") as server:
         for name, parameters, words in (
             ("wrong model", {"server_model": "faces"}, "mask_detector:1"),
@@ -227,7 +228,8 @@ def wrong_models(load: Load) -> Iterator[Row]:
 
 
 def overload(load: Load) -> Iterator[Row]:
-    """Scenario: robots request several times the frame rate that one instance can process."""
+    """Scenario of the fleet check: robots request several times the frame rate that one instance
+    can process."""
     with InferenceServer("--instances", "1") as server:
         options = {"backend": SERVER, "server_url": server.address, "server_deadline": 2.0}
         with Robots(2 * load.robots, 8 * load.rate, **options) as robots:
@@ -244,7 +246,8 @@ def overload(load: Load) -> Iterator[Row]:
 
 
 def slow_network(load: Load) -> Iterator[Row]:
-    """Scenario: robots behind a slow network keep getting results, from the server or locally."""
+    """Scenario of the fleet check: robots behind a slow network keep getting results, from the
+    server or locally."""
     obstacle, prefix = find_obstacle(), ()
     with ExitStack() as stack:
         if obstacle:

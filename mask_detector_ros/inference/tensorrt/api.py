@@ -35,18 +35,18 @@ Report = Callable[[str, Any], None]
 
 
 def installed_module() -> str | None:
-    """The import name of the installed TensorRT; None if there is none."""
+    """The import name of the installed TensorRT API; None if there is none."""
     return next((name for name in MODULES if importlib.util.find_spec(name) is not None), None)
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Which of the packages TensorRT and pycuda are not installed."""
+    """Which of the packages with the TensorRT API and pycuda are not installed."""
     tensorrt = () if installed_module() else ("tensorrt",)
     return tensorrt if importlib.util.find_spec("pycuda") else (*tensorrt, "pycuda")
 
 
 def install_hint() -> str:
-    """The command that installs what is missing of TensorRT and pycuda on this machine."""
+    """The command that installs what is missing of the TensorRT API and pycuda on this machine."""
     missing = missing_packages() or ("tensorrt", "pycuda")
     if Path("/etc/nv_tegra_release").exists():
         # On a Jetson TensorRT is part of the system; pip has no matching package.
@@ -94,16 +94,16 @@ class TensorRt:
 
     @property
     def is_rtx(self) -> bool:
-        """Whether this is TensorRT-RTX."""
+        """Whether this API is TensorRT-RTX."""
         return self.flavour == "tensorrt_rtx"
 
     @property
     def is_strongly_typed(self) -> bool:
-        """Whether this TensorRT takes the precision from the types of the ONNX file."""
+        """Whether this TensorRT API takes the precision from the types of the ONNX file."""
         return self.is_rtx or self._number >= STRONGLY_TYPED
 
     def check_gpu(self, gpu: Gpu) -> None:
-        """Check that this TensorRT has kernels for a GPU.
+        """Check that the TensorRT of this API has kernels for a GPU.
 
         Raises:
             BackendError: the GPU is not supported.
@@ -120,19 +120,20 @@ class TensorRt:
 
     @property
     def has_names(self) -> bool:
-        """Whether this TensorRT addresses tensors by name."""
+        """Whether this TensorRT API addresses tensors by name."""
         return self.is_rtx or self._number >= NAMED_TENSORS
 
     # Building
 
     def network_flags(self) -> int:
-        """The flags that this TensorRT needs in `Builder.create_network`."""
+        """The flags that this TensorRT API needs in `Builder.create_network`."""
         flags = self.trt.NetworkDefinitionCreationFlag
         flag = flags.STRONGLY_TYPED if self.is_strongly_typed else flags.EXPLICIT_BATCH
         return 1 << int(flag)
 
     def set_precision(self, config: Any, half: bool, quantised: bool) -> None:
-        """Set this TensorRT's builder flags for the precision, unless the ONNX file sets it."""
+        """Set the builder's precision flags through this TensorRT API, unless the ONNX file sets
+        the precision."""
         flags = self.trt.BuilderFlag
         # TF32 has only FP16's mantissa, so it must not replace FP32.
         config.clear_flag(flags.TF32)
@@ -144,14 +145,15 @@ class TensorRt:
             config.set_flag(flags.INT8)
 
     def set_workspace(self, config: Any, megabytes: int) -> None:
-        """Limit the scratch memory of this TensorRT's builder."""
+        """Limit the builder's scratch memory through this TensorRT API."""
         if hasattr(self.trt, "MemoryPoolType"):
             config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, megabytes << 20)
         else:
             config.max_workspace_size = megabytes << 20
 
     def set_target(self, config: Any, target: str) -> None:
-        """Build for another GPU architecture, such as `SM86`; only TensorRT-RTX supports this.
+        """Set another GPU architecture to build for, such as `SM86`; only the API of TensorRT-RTX
+        supports this.
 
         Raises:
             BackendError: this TensorRT does not support it, or does not know the architecture.
@@ -169,7 +171,7 @@ class TensorRt:
         config.set_compute_capability(known.__members__[target], 0)
 
     def watch(self, config: Any, report: Report) -> None:
-        """Report progress during a build; not possible before TensorRT 10."""
+        """Report progress during a build; the API before TensorRT 10 cannot."""
         if not hasattr(self.trt, "IProgressMonitor"):
             return
 
@@ -196,7 +198,7 @@ class TensorRt:
         config.progress_monitor = self._monitor
 
     def logger(self, report: Report) -> Any:
-        """A TensorRT logger that reports warnings and errors."""
+        """A logger of this TensorRT API that reports warnings and errors."""
         severity = self.trt.ILogger.Severity
         kinds = {
             severity.INTERNAL_ERROR: "error",
@@ -217,16 +219,17 @@ class TensorRt:
     # Running
 
     def tensors(self, engine: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-        """The inputs and outputs of a TensorRT engine."""
+        """The inputs and outputs of an engine, read through this TensorRT API."""
         return engine_tensors(engine, self.trt.TensorIOMode.INPUT if self.has_names else None)
 
     def scratch_size(self, engine: Any) -> int:
-        """Bytes of GPU memory that a TensorRT context needs while it runs."""
+        """Bytes of GPU memory that a context needs while it runs, read through this TensorRT
+        API."""
         has_v2 = hasattr(engine, "device_memory_size_v2")
         return int(engine.device_memory_size_v2 if has_v2 else engine.device_memory_size)
 
     def create_context(self, engine: Any, scratch: int, size: int) -> Any:
-        """Create a TensorRT execution context with the given scratch memory."""
+        """Create an execution context with the given scratch memory through this TensorRT API."""
         if hasattr(self.trt, "ExecutionContextAllocationStrategy"):
             strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
             context = engine.create_execution_context(strategy)
