@@ -40,7 +40,8 @@ def bound_mb(width: int, height: int) -> float:
 
 
 def measure(width: int, height: int, backend: str, threads: int) -> dict[str, Any]:
-    """Measure peak memory and time of images of one size; runs in a separate process.
+    """Measure against the bound: peak memory and time of images of one size; runs in a separate
+    process.
 
     Returns:
         Megabytes: `base` of the warm detector, `peak` over all images, `after` them; and `seconds`

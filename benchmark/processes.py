@@ -169,7 +169,8 @@ def cpu_seconds(stat: str) -> float:
 
 
 def resident_memory(status: str) -> dict[str, float]:
-    """Resident memory of a process in megabytes (2**20 bytes) by kind, from /proc/PID/status.
+    """Resident memory by kind of a benchmark's process, in megabytes (2**20 bytes), from
+    /proc/PID/status.
 
     `VmRSS` is the sum of the next three; `VmHWM` is its maximum.
     """

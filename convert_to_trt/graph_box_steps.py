@@ -22,8 +22,8 @@ wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
 
 
 def overlapping(g: GraphBuilder, boxes: str, threshold: float, of_smaller: bool = False) -> str:
-    """ONNX nodes for (K, K): whether the intersection of two of (K, 4) boxes exceeds a share of
-    their union, or of the smaller box."""
+    """ONNX graph nodes for (K, K): whether the intersection of two of (K, 4) boxes exceeds a share
+    of their union, or of the smaller box."""
     low, high = g.many("Split", [g.add("Transpose", boxes, perm=[1, 0])], 2, axis=0)
     last = g.add("Min", g.reshape(high, 2, -1, 1), g.reshape(high, 2, 1, -1))
     first = g.add("Max", g.reshape(low, 2, -1, 1), g.reshape(low, 2, 1, -1))
@@ -39,14 +39,14 @@ def overlapping(g: GraphBuilder, boxes: str, threshold: float, of_smaller: bool 
 
 
 def ranks(g: GraphBuilder, slots: int) -> str:
-    """ONNX nodes for the (K, 1) numbers of the box slots."""
+    """ONNX graph nodes for the (K, 1) numbers of the box slots."""
     return g.constant(np.arange(slots)[:, None])
 
 
 def suppress(
     g: GraphBuilder, boxes: str, scores: str, ranks: str, threshold: float, of_smaller: bool = False
 ) -> str:
-    """ONNX nodes for non-maximum suppression: scores (K,) of sorted boxes (K, 4) with (K, 1)
+    """ONNX graph nodes for non-maximum suppression: scores (K,) of sorted boxes (K, 4) with (K, 1)
     `ranks`, 0 for suppressed boxes.
 
     Greedy suppression has one solution: a box stays if no better one that stays overlaps it.
@@ -72,9 +72,9 @@ def suppress(
 
 
 def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float) -> str:
-    """ONNX nodes for box voting, like `merge_boxes` for the boxes that suppression keeps: each of
-    (K, 4) boxes becomes the score-weighted mean of itself and those it overlaps by more than the
-    threshold."""
+    """ONNX graph nodes for box voting, like `merge_boxes` for the boxes that suppression keeps:
+    each of (K, 4) boxes becomes the score-weighted mean of itself and those it overlaps by more
+    than the threshold."""
     above = g.add("Cast", overlapping(g, boxes, threshold), to=1)
     near = g.add("Max", above, g.constant(np.eye(slots, dtype=np.float32)))
     weights = g.add("Mul", near, g.reshape(scores, 1, slots))
@@ -86,26 +86,27 @@ def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float
 
 
 def reach(g: GraphBuilder, scores: str, threshold: float) -> str:
-    """ONNX nodes that set box scores below the threshold to 0."""
+    """ONNX graph nodes that set box scores below the threshold to 0."""
     low = g.add("Less", scores, g.constant(threshold))
     return g.add("Where", low, g.constant(0.0), scores)
 
 
 def best(g: GraphBuilder, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
-    """ONNX nodes that select the best `slots` scores, best first, and the same rows of the other
-    values."""
+    """ONNX graph nodes that select the best `slots` scores, best first, and the same rows of the
+    other values."""
     top, index = g.many("TopK", [scores, g.shape(slots)], 2, axis=0)
     return top, [g.add("Gather", other, index, axis=0) for other in others]
 
 
 def count(g: GraphBuilder, scores: str) -> str:
-    """ONNX nodes for the (1,) number of boxes with a score above 0."""
+    """ONNX graph nodes for the (1,) number of boxes with a score above 0."""
     positive = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
     return g.add("ReduceSum", positive, g.shape(0), keepdims=1)
 
 
 def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
-    """`bbox_regression` as ONNX nodes: (K, 4) boxes moved by offsets in units of their sides."""
+    """`bbox_regression` as ONNX graph nodes: (K, 4) boxes moved by offsets in units of their
+    sides."""
     low, high = g.many("Split", [boxes], 2, axis=1)
     sides = g.add("Sub", high, low)
     moves = g.add("Mul", offsets, g.add("Concat", sides, sides, axis=1))
@@ -113,18 +114,18 @@ def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
 
 
 def used(g: GraphBuilder, scores: str) -> str:
-    """ONNX nodes for the (1,) number of box slots up to the last score above 0 of sorted ones, at
-    least 1."""
+    """ONNX graph nodes for the (1,) number of box slots up to the last score above 0 of sorted
+    ones, at least 1."""
     return g.add("Cast", g.add("Max", count(g, scores), g.constant([1.0])), to=7)
 
 
 def cut(g: GraphBuilder, value: str, number: str) -> str:
-    """ONNX nodes that select the first `number` of the K rows of a value."""
+    """ONNX graph nodes that select the first `number` of the K rows of a value."""
     return g.add("Slice", value, g.shape(0), number, g.shape(0), name=g.unique(FREE_SLOTS))
 
 
 def refill(g: GraphBuilder, value: str, number: str, slots: int) -> str:
-    """ONNX nodes that pad a (number, M) value with rows of zeros up to (slots, M)."""
+    """ONNX graph nodes that pad a (number, M) value with rows of zeros up to (slots, M)."""
     missing = g.add("Sub", g.shape(slots), number)
     pads = g.add("Concat", g.shape(0, 0), missing, g.shape(0), axis=0)
     return g.add("Pad", value, pads, g.constant(0.0), name=g.unique(FREE_SLOTS))

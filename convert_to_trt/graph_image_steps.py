@@ -38,12 +38,13 @@ class Level:
 
 
 def base_level(g: GraphBuilder, image: str, height: int, width: int) -> Level:
-    """ONNX nodes for level 0 of the image pyramid, from a (height, width, 3) uint8 image."""
+    """ONNX graph nodes for level 0 of the image pyramid, from a (height, width, 3) uint8 image."""
     return Level(g.add("Cast", image, to=1), height, width)
 
 
 def with_smaller(g: GraphBuilder, levels: list[Level], smallest: int) -> list[Level]:
-    """ONNX nodes that continue the pyramid levels down to one with a side below `smallest`."""
+    """ONNX graph nodes that continue the pyramid levels down to one with a side below
+    `smallest`."""
     levels = list(levels)
     while min(_sides(levels[-1])) >= smallest:
         levels.append(halve(g, levels[-1]))
@@ -51,8 +52,8 @@ def with_smaller(g: GraphBuilder, levels: list[Level], smallest: int) -> list[Le
 
 
 def halve(g: GraphBuilder, level: Level) -> Level:
-    """ONNX nodes for the next pyramid level: half the size, rounded up, each pixel the mean of
-    2x2."""
+    """ONNX graph nodes for the next pyramid level: half the size, rounded up, each pixel the mean
+    of 2x2."""
     value, sides = level.value, [level.height, level.width]
     for axis, side in enumerate(sides):
         if side % 2:
@@ -65,7 +66,8 @@ def halve(g: GraphBuilder, level: Level) -> Level:
 
 
 def resize(g: GraphBuilder, level: Level, height: int, width: int) -> Level:
-    """ONNX nodes that scale a pyramid level to (height, width), like OpenCV's INTER_LINEAR."""
+    """ONNX graph nodes that scale a pyramid level to (height, width), like OpenCV's
+    INTER_LINEAR."""
     vertical, horizontal = _taps(level.height, height), _taps(level.width, width)
     if vertical is None or horizontal is None:
         channels_first = g.reshape(to_channels_first(g, level.value), 1, 3, *_sides(level))
@@ -107,19 +109,19 @@ def _sides(level: Level) -> tuple[int, int]:
 
 
 def to_channels_first(g: GraphBuilder, value: str) -> str:
-    """ONNX nodes that transpose an image from (H, W, 3) to (3, H, W)."""
+    """ONNX graph nodes that transpose an image from (H, W, 3) to (3, H, W)."""
     return g.add("Transpose", value, perm=[2, 0, 1])
 
 
 def pyramid_level(g: GraphBuilder, level: Level, height: int, width: int) -> str:
-    """ONNX nodes for a (1, 3, height, width) level of P-Net's pyramid: sampled at twice that,
+    """ONNX graph nodes for a (1, 3, height, width) level of P-Net's pyramid: sampled at twice that,
     averaged over 2x2."""
     double = resize(g, level, 2 * height, 2 * width)
     return g.reshape(to_channels_first(g, halve(g, double).value), 1, 3, height, width)
 
 
 def squares(g: GraphBuilder, boxes: str, margin: float, size: int, top_level: int) -> str:
-    """`square_slices` as ONNX nodes: (K, 4) squares around (K, 4) boxes, in whole pixels of a
+    """`square_slices` as ONNX graph nodes: (K, 4) squares around (K, 4) boxes, in whole pixels of a
     pyramid level up to the given one."""
     low, high = g.many("Split", [boxes], 2, axis=1)
     longer = g.add("ReduceMax", g.add("Sub", high, low), axes=[1], keepdims=1)
@@ -154,23 +156,24 @@ class FlatLevels:
 
 
 def flatten(g: GraphBuilder, levels: list[Level]) -> FlatLevels:
-    """ONNX nodes that concatenate the pixels of all pyramid levels in one list, the image first."""
+    """ONNX graph nodes that concatenate the pixels of all pyramid levels in one list, the image
+    first."""
     flat = [g.reshape(level.value, level.height * level.width, 3) for level in levels]
     whole = g.add("Concat", *flat, axis=0) if len(flat) > 1 else flat[0]
     return FlatLevels(whole, tuple(map(_sides, levels)))
 
 
 def are_larger(g: GraphBuilder, boxes: str, size: int) -> str:
-    """ONNX nodes for (): whether any of the squares that `squares` made for this size is read from
-    a level above the image."""
+    """ONNX graph nodes for (): whether any of the squares that `squares` made for this size is read
+    from a level above the image."""
     low, high = g.many("Split", [boxes], 2, axis=1)
     largest = g.add("ReduceMax", g.add("Sub", high, low), axes=[0, 1], keepdims=0)
     return g.add("Less", g.constant(2 * size - 0.5), largest)
 
 
 def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
-    """`cut_squares` as ONNX nodes: (K, size, size, 3) crops of (K, 4) squares that `squares` made
-    for this size, from the given levels."""
+    """`cut_squares` as ONNX graph nodes: (K, size, size, 3) crops of (K, 4) squares that `squares`
+    made for this size, from the given levels."""
     low, high = g.many("Split", [g.reshape(boxes, -1, 4, 1)], 2, axis=1)
     extent = g.add("Sub", high, low)
     corner = g.add("Sub", low, g.constant(0.5))

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """The user's cache folder by the XDG base directory specification, which only a trusted owner
-    may write."""
+    """The user's cache folder by the XDG base directory specification; the key of trusted engines
+    lies in it."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     parent = Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()
     return parent / "mask_detector_ros"
