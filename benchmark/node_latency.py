@@ -89,16 +89,11 @@ class Bench:
         """The numbers of cameras with which the node's latency is measured."""
         return (2,) if self.quick else (2, 4)
 
-    @contextlib.contextmanager
     def graph(
         self, size: tuple[int, int], cameras: Sequence[str] = ("",)
-    ) -> Iterator[LatencyGraph]:
+    ) -> contextlib.closing[LatencyGraph]:
         """Make a latency graph with cameras of this image size and no node yet."""
-        graph = LatencyGraph(self.folder, size, cameras)
-        try:
-            yield graph
-        finally:
-            graph.close()
+        return contextlib.closing(LatencyGraph(self.folder, size, cameras))
 
     def detector(self, size: tuple[int, int]) -> dict[str, Any]:
         """Parameters of the measured detector node for images of this size."""

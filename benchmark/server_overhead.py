@@ -32,14 +32,13 @@ from benchmark.inference_server import InferenceServer, missing_server
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import BackendError
-from mask_detector_ros.evaluation.matching import match_faces
+from mask_detector_ros.evaluation.agreement import Agreement
 from mask_detector_ros.evaluation.report_tables import Table
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.sources.sample_scene import SampleScene
 from mask_detector_ros.speed.machine import describe_machine
 
 LOCAL = "in this process"
-MIN_OVERLAP = 0.5
 WARM_UP = 10
 """Frames before the first that counts."""
 
@@ -52,39 +51,31 @@ class Tally:
         self.seconds: list[float] = []
         self.overheads: list[float] = []
         self.bytes = 0
-        self.known = self.again = self.beside = self.same_label = 0
-        self.moved = 0.0
+        self.faces: list[tuple[Faces, Faces]] = []
 
     def add(
         self, found: Faces, expected: Faces, seconds: float, overhead: float, size: int
     ) -> None:
         """Count a frame that was processed locally or through the server."""
-        matches = match_faces(found, expected, MIN_OVERLAP)
-        known = np.flatnonzero(matches >= 0)
         self.seconds.append(seconds)
         self.overheads.append(overhead)
         self.bytes += size
-        self.known += len(expected)
-        self.again += len(known)
-        self.beside += len(found) - len(known)
-        for here, there in zip(known, matches[known], strict=True):
-            self.same_label += found.labels[there] == expected.labels[here]
-            shift = float(np.abs(found.boxes[there] - expected.boxes[here]).max())
-            self.moved = max(self.moved, shift)
+        self.faces.append((expected, found))
 
     def figures(self) -> dict[str, Any]:
         """The overhead figures as JSON-ready values; times in milliseconds."""
-        times = 1e3 * np.array(self.seconds)
+        times, faces = 1e3 * np.array(self.seconds), Agreement.of(self.faces)
+        again = faces.faces - faces.missing
         return {
             "p50_ms": float(np.median(times)),
             "p99_ms": float(np.percentile(times, 99)),
             "overhead_ms": 1e3 * float(np.median(self.overheads)),
             "bytes_per_frame": self.bytes // len(times),
-            "faces": self.known,
-            "found_again": self.again,
-            "found_beside": self.beside,
-            "same_label": int(self.same_label),
-            "largest_shift_px": self.moved,
+            "faces": faces.faces,
+            "found_again": again,
+            "found_beside": faces.extra,
+            "same_label": again - faces.labels,
+            "largest_shift_px": float(faces.boxes.max(initial=0)),
         }
 
 

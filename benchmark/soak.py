@@ -12,6 +12,7 @@ exit code is 1 if a recovery failed, a thread or a descriptor leaked, or memory 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -223,16 +224,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         # Both processes must join the same graph, and DDS reads the profile at start.
         os.environ.update({**graph_environment(), "ROS_LOG_DIR": folder})
-        rig = Rig(Path(folder), arguments.backend)
-        start = time.monotonic()
-        try:
+        with contextlib.closing(Rig(Path(folder), arguments.backend)) as rig:
+            start = time.monotonic()
             report = (
                 cycle(rig, arguments.cycles)
                 if arguments.cycles
                 else soak(rig, arguments.minutes, every=arguments.every)
             )
-        finally:
-            rig.close()
         seconds = time.monotonic() - start
     done = sum(map(len, report.recoveries.values()))
     what = "cycles" if arguments.cycles else "faults"

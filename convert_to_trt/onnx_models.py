@@ -141,11 +141,7 @@ def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(target)
-        try:
-            ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        except (RuntimeError, ValueError, *RUNTIME_ERRORS) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"ONNX Runtime cannot load what {name} became ({reason})") from error
+        _load(model, options, f"what {name} became")
         folded = onnx.load(target)
     used = {node.domain for node in folded.graph.node} | {""}
     kept = [entry for entry in folded.opset_import if entry.domain in used]
@@ -166,13 +162,7 @@ def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
     options = ort.SessionOptions()
     # Threads that wait in a loop cost more than they save where other programs run.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except (RuntimeError, ValueError, *RUNTIME_ERRORS) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"ONNX Runtime cannot load {name} ({reason})") from error
+    session = _load(model, options, name)
     fed = session.get_inputs()[0].name
 
     def run(batch: Array) -> Array:
@@ -183,6 +173,15 @@ def onnx_runner(model: onnx.ModelProto, name: str) -> Run:
             raise not_any_number(name, " ".join(str(error).split())[:300]) from error
 
     return run
+
+
+def _load(model: onnx.ModelProto, options: ort.SessionOptions, what: str) -> ort.InferenceSession:
+    try:
+        content = model.SerializeToString()
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (RuntimeError, ValueError, *RUNTIME_ERRORS) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"ONNX Runtime cannot load {what} ({reason})") from error
 
 
 def not_any_number(name: str, reason: str) -> ModelError:

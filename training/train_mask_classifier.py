@@ -89,7 +89,7 @@ def calibrate_and_export(
     """Calibrate the mask classifier on the logits of labelled rows, and write the shipped file."""
     trusted = torch.tensor([not row.suspect for row in rows])
     labels = torch.tensor([row.label for row in rows])
-    temperature = fit_temperature(logits[trusted].clone(), labels[trusted])
+    temperature, _ = fit_temperature(logits[trusted].clone(), labels[trusted])
     with torch.no_grad():
         network.head.bias += temperature * torch.tensor(settings.label_biases)
     export_classifier(

@@ -13,9 +13,9 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training.mask_data import LABELS
+from training.mask_network import fit_temperature
 from training.onnx_writer import crop_metadata, fold_pixel_scale, write_onnx
 from training.two_stage.decision_network import DecisionNetwork, split_outputs
 
@@ -55,23 +55,11 @@ def calibrate(
         label_biases: added afterwards, to account for the cost of mistakes.
         operating_point: score that is mapped to the default threshold.
     """
-    log_temperature = torch.zeros((), requires_grad=True)
-    biases = torch.zeros(logits.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [log_temperature, biases], max_iter=200, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = functional.cross_entropy(logits / log_temperature.exp() + biases, labels)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    fitted = (biases - biases[0]).detach() + torch.tensor(label_biases)
+    temperature, biases = fit_temperature(logits, labels, biased=True)
+    fitted = biases - biases[0] + torch.tensor(label_biases)
     return Calibration(
         score_addend=_logit(DEFAULT_THRESHOLD) - _logit(operating_point),
-        temperature=float(log_temperature.detach().exp()),
+        temperature=temperature,
         label_biases=tuple(fitted.tolist()),
     )
 
