@@ -168,7 +168,7 @@ def test_a_stream_searches_whole_images_now_and_then(detector, astronaut, noise)
     assert len(stream(shifted(astronaut, 30), 0.4)) == 1
     assert len(stream(shifted(astronaut, 60), 0.5)) == 1
     assert len(stream(noise, 0.6)) == len(stream(astronaut, 0.7)) == 0
-    # Begun anew, and after a leap of the stamps, nothing is known of where faces are.
+    # After a restart, or a jump of the stamps, the last boxes of faces are unknown.
     stream.reset()
     assert len(stream(astronaut, 0.8)) == 1
     assert len(stream(noise, 0.9)) == len(stream(noise, 1.0)) == len(stream(noise, 1.1)) == 0

@@ -13,7 +13,7 @@ NODE_PARTS = ("wait", "inference")
 
 
 @st.composite
-def journeys(draw):
+def latency_records(draw):
     """Return stamps, the times when their detections arrived, and the node's latency parts."""
     stamps = sorted(draw(st.sets(st.integers(10**18, 10**18 + 10**12), max_size=20)))
     arrived = draw(st.lists(st.sampled_from(stamps), unique=True)) if stamps else []
@@ -23,9 +23,9 @@ def journeys(draw):
     return stamps, received, times
 
 
-@given(journeys())
-def test_the_parts_add_up_to_the_whole(journey):
-    frames = match_frames(*journey)
+@given(latency_records())
+def test_the_parts_add_up_to_the_whole(records):
+    frames = match_frames(*records)
     if frames.parts:
         assert tuple(frames.parts) == (*NODE_PARTS, "delivery")
         np.testing.assert_allclose(sum(frames.parts.values()), frames.total, atol=1e-6)
@@ -33,11 +33,11 @@ def test_the_parts_add_up_to_the_whole(journey):
         np.testing.assert_allclose(frames.without_inference, without, atol=1e-6)
 
 
-@given(journeys())
-def test_every_image_either_comes_through_or_is_lost(journey):
-    frames = match_frames(*journey)
-    assert frames.published == len(journey[0])
-    assert frames.lost == len(journey[0]) - len(journey[1])
+@given(latency_records())
+def test_every_image_either_comes_through_or_is_lost(records):
+    frames = match_frames(*records)
+    assert frames.published == len(records[0])
+    assert frames.lost == len(records[0]) - len(records[1])
     assert 0 <= frames.drop <= 1
 
 

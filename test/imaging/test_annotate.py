@@ -121,7 +121,7 @@ def test_a_hidden_face_keeps_a_few_colors_and_the_rest_of_the_image_stays(privac
     inside = hidden[60 : 60 + size, 100 : 100 + size]
     if privacy == "pixelate":
         assert len(np.unique(inside.reshape(-1, 3), axis=0)) <= MOSAIC**2
-    # Whoever has the picture can tell apart no more than the squares' colours.
+    # Only the colours of the squares are left in the image.
     assert inside.std() < image.std() / 2
     margin = round(HIDDEN_MARGIN * size) + 1
     outside = np.ones(image.shape[:2], bool)

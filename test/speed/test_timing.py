@@ -49,7 +49,7 @@ def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_r
     assert list(timings.times) == [(CASE, OURS.name)]
 
 
-def test_contestants_with_as_many_threads_share_their_cores(frames, tmp_path):
+def test_candidates_with_equal_threads_share_their_cores(frames, tmp_path):
     with ExitStack() as stack:
         files = set_up(tmp_path, frames)
         two = replace(CASE, threads=2)

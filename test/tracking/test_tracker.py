@@ -115,7 +115,7 @@ def test_a_false_face_does_not_take_that_of_a_person():
     assert ids(tracker.update(below, 1.1)) == [1, 3]
 
 
-def test_whoever_is_missed_is_foretold_where_they_walk():
+def test_a_missed_person_is_predicted_where_they_walk():
     tracker = Tracker()
     for i in range(20):
         tracker.update(faces((100 + 10 * i, 100)), i / 10)
