@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.reporting import table, table_row
 from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
 from convert_to_trt.converter_environments import (
     REPOSITORY,
@@ -124,18 +125,14 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                 except BackendError as error:
                     row |= {"error": str(error), "s": round(time.monotonic() - start, 1)}
                 rows.append(row)
-                print(describe([row])[-1], file=sys.stderr, flush=True)
+                print(table_row(*describe(row)), file=sys.stderr, flush=True)
                 out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return rows
 
 
-def describe(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Format the engine builds as a Markdown table."""
-    lines = ["| model | in | for | MB | s |", "|---|---|---|---|---|"]
-    for row in rows:
-        size = row.get("error", row.get("MB"))
-        lines.append(f"| {row['model']} | {row['in']} | {row['for']} | {size} | {row['s']} |")
-    return lines
+def describe(row: dict[str, Any]) -> tuple[object, ...]:
+    """The cells of one engine build in the table."""
+    return row["model"], row["in"], row["for"], row.get("error", row.get("MB")), row["s"]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -156,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> int:
         if not is_ready(TENSORRT_ENVIRONMENT, TENSORRT_REQUIREMENTS):
             raise BackendError("TensorRT-RTX is not installed; do: make tensorrt-env")
-        print("\n".join(describe(measure(options))))
+        print(table(("model", "in", "for", "MB", "s"), map(describe, measure(options))))
         return 0
 
     return run_command(run)

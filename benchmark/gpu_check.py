@@ -151,22 +151,22 @@ def check_wrapper(checks: Checks, device: int) -> None:
         checks.run(f"CUDA wrapper: {name}", check, device)
 
 
+def detector_parameters(arguments: argparse.Namespace, backend: str) -> dict[str, Any]:
+    """Parameters of the detector to check, on a backend."""
+    parameters = {"backend": backend, "detector_model": arguments.detector_model}
+    if arguments.detection_thresholds:
+        parameters["detection_thresholds"] = tuple(arguments.detection_thresholds)
+    return {**parameters, "classifier_model": OWN_LABELS}
+
+
 def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, folder: str) -> None:
     """Run all GPU checks of one backend that works here."""
     precisions = arguments.precision if backend == "tensorrt" else ["fp32"]
     for precision in precisions:
         name = f"{backend} {precision}" if backend == "tensorrt" else backend
         options = EngineOptions(precision, folder, arguments.device)
-        common = {
-            "backend": backend,
-            "precision": precision,
-            "engine_cache_dir": folder,
-            "device": arguments.device,
-            "detector_model": arguments.detector_model,
-            "classifier_model": OWN_LABELS,
-        }
-        if arguments.detection_thresholds:
-            common["detection_thresholds"] = tuple(arguments.detection_thresholds)
+        common = detector_parameters(arguments, backend)
+        common |= {"precision": precision, "engine_cache_dir": folder, "device": arguments.device}
         # The file fixes the types, and fp32 keeps them.
         path = Path(folder) / f"cascade-{precision}.onnx"
         write_cascade(path, common, precision == "fp16")
@@ -200,13 +200,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 checks.leave_out(backend, reason)
             else:
                 check_backend(checks, backend, arguments, folder)
-    parameters = {
-        "backend": "onnxruntime",
-        "detector_model": arguments.detector_model,
-        "classifier_model": OWN_LABELS,
-    }
-    if arguments.detection_thresholds:
-        parameters["detection_thresholds"] = tuple(arguments.detection_thresholds)
+    parameters = detector_parameters(arguments, "onnxruntime")
     checks.run("CPU: one camera", time_detector, arguments.rounds // 20 or 1, parameters)
     major, minor = driver_cuda_version()
     return {

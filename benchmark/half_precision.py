@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from tqdm import tqdm
 
+from benchmark.reporting import table
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
@@ -217,18 +218,17 @@ def _throughout(model: bytes) -> bytes:
 
 def describe(report: dict[str, Any]) -> str:
     """Format the report on half precision as text tables."""
-    lines = [
-        f"| against float32 | faces | missing | extra | other label | boxes within {BOX_LIMIT} px |"
-        f" largest | probabilities within {PROBABILITY_LIMIT} | largest |",
-        "|---" * 9 + "|",
-    ]
+    head = ("against float32", "faces", "missing", "extra", "other label")
+    head += (f"boxes within {BOX_LIMIT} px", "largest")
+    head += (f"probabilities within {PROBABILITY_LIMIT}", "largest")
+    rows = []
     for what, row in report["rows"].items():
         box, probability = row["box_px"], row["probability"]
-        lines.append(
-            f"| {what} | {row['faces']} | {row['missing']} | {row['extra']} | {row['labels']} |"
-            f" {box[f'within_{BOX_LIMIT}']:.1%} | {box['100%']:.1f} |"
-            f" {probability[f'within_{PROBABILITY_LIMIT}']:.1%} | {probability['100%']:.3f} |"
-        )
+        counts = (row[name] for name in ("faces", "missing", "extra", "labels"))
+        boxes = (f"{box[f'within_{BOX_LIMIT}']:.1%}", f"{box['100%']:.1f}")
+        within = probability[f"within_{PROBABILITY_LIMIT}"]
+        rows.append((what, *counts, *boxes, f"{within:.1%}", f"{probability['100%']:.3f}"))
+    lines = [table(head, rows)]
     lines += ["", "largest difference of an output in float16, on the same input:"]
     for name, largest in report["same_input"].items():
         told = ", ".join(f"{output} {value:.4f}" for output, value in largest.items())

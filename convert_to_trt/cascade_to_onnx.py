@@ -15,9 +15,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convert_to_trt.cascade_settings import TWO_STAGE_SLOTS, GraphSettings
@@ -26,6 +23,7 @@ from mask_detector_ros.cli.options import add_options, detector_parameters, opti
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.evaluation.agreement import Agreement
+from mask_detector_ros.imaging.scaling import letterbox
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.fixed_slots import to_fixed_slots
 from mask_detector_ros.models import (
@@ -128,15 +126,6 @@ def compose(detector_model: str, classifier_model: str, settings: GraphSettings)
     return compose_two_stage(stages, settings)
 
 
-def fit_image(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Letterbox an image to the (height, width, 3) of the single-file cascade."""
-    scale = min(width / image.shape[1], height / image.shape[0])
-    fitted = cv2.resize(image, None, fx=scale, fy=scale)[:height, :width]
-    letterboxed = np.zeros((height, width, 3), np.uint8)
-    letterboxed[: fitted.shape[0], : fitted.shape[1]] = fitted
-    return letterboxed
-
-
 def convert(options: argparse.Namespace) -> dict[str, Any]:
     """Make the single-file cascade, compare it with the detector, write it; return the report.
 
@@ -165,7 +154,8 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
         fixed = DetectionSettings.of(values)
         detector = MaskDetector.load(**values)
         paths = tqdm(list_images(options.photos), unit="image", disable=not sys.stderr.isatty())
-        images = (fit_image(read_image(p), settings.width, settings.height) for p in paths)
+        size = (settings.width, settings.height)
+        images = (letterbox(read_image(path), size) for path in paths)
         agreement = Agreement.of((detector(i), graph(i, fixed)) for i in images)
         report["agreement"] = agreement.to_record()
         if max(agreement.missing, agreement.extra) > max(MISSING_LIMIT * agreement.faces, 1):

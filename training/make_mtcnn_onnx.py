@@ -222,7 +222,7 @@ def pool_first(
 
 
 def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
-    """Build the clean ONNX form of an MTCNN network: `images` to `scores`, `offsets`, `landmarks`."""
+    """Build the clean ONNX form of an MTCNN network."""
     return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged", prelu)
 
 
@@ -267,8 +267,7 @@ def assemble(
     maps = ["map_height", "map_width"] if side is None else []
     make = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes,
-        name,
+        *(nodes, name),
         [make("images", TensorProto.FLOAT, ["batch", 3, *image])],
         [make(o, TensorProto.FLOAT, ["batch", w, *maps]) for o, w in widths.items()],
         initializers,
