@@ -5,8 +5,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from benchmark.memory import WARM_UP_FRAMES, growth, steady, summarise
+from benchmark import memory_bound
+from benchmark.memory import WARM_UP_FRAMES, growth, main, steady, summarise
 from benchmark.processes import resident_memory
+from mask_detector_ros.errors import MaskDetectorError
 
 STATUS = "Name:\tpython\nVmPeak:\t 900000 kB\nVmRSS:\t 204800 kB\nRssAnon:\t 102400 kB\n"
 
@@ -46,3 +48,12 @@ def test_a_run_tells_its_peak_from_before_the_warm_up_too():
     run = summarise(samples, {"frames_published": 700, "faces_found": 9}, 12.34)
     assert (run["peak_mb"], run["steady_mb"]["VmRSS"], run["growth_mb"]["VmRSS"]) == (340, 300, 0)
     assert (run["frames_processed"], run["frames_published"], run["seconds"]) == (600, 700, 12.3)
+
+
+def test_a_bound_that_cannot_be_measured_is_one_line(monkeypatch, capsys):
+    def fail(*arguments):
+        raise MaskDetectorError("the process of an image was killed")
+
+    monkeypatch.setattr(memory_bound, "run", fail)
+    assert main(["--bound"]) == 1
+    assert capsys.readouterr().err == "error: the process of an image was killed\n"

@@ -90,6 +90,15 @@ def test_it_finds_what_the_cascade_finds(tmp_path, photos, capsys):
     assert agreement["box_px"]["99%"] < 3
 
 
+def test_a_photograph_that_is_one_line_of_pixels_is_compared(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "line.png"), np.zeros((1, 1000, 3), np.uint8))
+    code, path = make(tmp_path, "--photos", str(folder))
+    assert code == 0
+    assert path.is_file()
+
+
 def test_the_shipped_two_stage_cascade_finds_the_same_in_one_graph(tmp_path, photos, capsys):
     path = tmp_path / "cascade.onnx"
     options = ("--detector-model", "mtcnn_two_stage", *SIZE, "--photos", str(photos))
