@@ -53,7 +53,7 @@ def find_kind(path: Path) -> str:
     if head[4:8] == TFLITE_SIGNATURE:
         return TFLITE
     if problem := find_foreign(head):
-        raise ModelError(f"{path} is no model: {problem}")
+        raise ModelError(f"{path} is not a model: {problem}")
     if head.lstrip()[:1] == b"{":
         return _find_json_kind(path)
     if path.name == "saved_model.pb":
@@ -89,7 +89,7 @@ def _find_archive_kind(path: Path) -> str:
     if "config.json" in names and "metadata.json" in names:
         return KERAS_ZIP
     if any(re.search(r"(^|/)data\.pkl$", name) for name in names):
-        raise ModelError(f"{path} is no model that this reads: {PYTORCH}")
+        raise ModelError(f"{path} is not a model that this command reads: {PYTORCH}")
     # Damaged Keras archives lack a part; what is wrong with it is said on reading it.
     if path.suffix.lower() == ".keras":
         return KERAS_ZIP

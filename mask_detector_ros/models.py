@@ -110,7 +110,7 @@ def read_model(entry: ModelEntry) -> bytes:
     if digest != entry.sha256:
         raise ModelError(
             f"{path} is damaged or was replaced: its sha256 is {digest}, models.yaml says"
-            f" {entry.sha256}; {_AGAIN} (to use a model of your own, give its path as a parameter)"
+            f" {entry.sha256}; {_AGAIN} (to use your own model, give its path as a parameter)"
         )
     return content
 

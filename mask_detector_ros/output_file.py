@@ -53,7 +53,7 @@ def require_distinct(outputs: Iterable[Path]) -> None:
         # A link of that name is replaced, but the folder may be reached by one.
         place = path.parent.resolve() / path.name
         if place in seen and not is_special(path):
-            raise ParameterError(f"two outputs are {path}; give each a name of its own")
+            raise ParameterError(f"two outputs are {path}; give each a different name")
         seen.add(place)
 
 

@@ -200,7 +200,7 @@ def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: boo
     named = [name for name in AXES if getattr(arguments, name) is not None]
     if arguments.four_way:
         if arguments.full or named or own_images:
-            raise ParameterError("--four-way has one case of its own: give no other cases with it")
+            raise ParameterError("--four-way has its own case; give no other cases with it")
         return four_way(Case(LABEL, plans.SIZES[0], 6, 40, peers=True), backends)
     if not named and not arguments.full:
         cases = plans.selection(own_images)

@@ -193,7 +193,7 @@ def find_file(name: str, option: str) -> str:
         return ""
     path = Path(name).expanduser().absolute()
     if not path.is_file() or not os.access(path, os.R_OK):
-        raise ParameterError(f"{option}: {path} is no file that can be read")
+        raise ParameterError(f"{option}: {path} is not a readable file")
     return str(path)
 
 

@@ -44,7 +44,7 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(arguments, reason, capsys):
 
 def test_four_way_takes_no_other_cases(capsys):
     assert main(["benchmark", "--four-way", "--faces", "3"]) == 2
-    assert "--four-way has one case of its own" in capsys.readouterr().err
+    assert "--four-way has its own case" in capsys.readouterr().err
 
 
 def test_a_picture_that_is_none_is_named(tmp_path, capsys):

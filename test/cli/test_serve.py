@@ -49,9 +49,9 @@ def test_where_triton_has_no_wheel_it_says_what_else_serves(capsys, monkeypatch)
         (["--grpc-port", "70000"], "grpc_port must be an integer from 1 to 65535"),
         (["--model-name", "a/b"], "model_name must be up to 100 letters, digits and ._-"),
         (["--tls-cert", "c.pem"], "belong together"),
-        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "c.pem is no file that can be read"),
+        (["--tls-cert", "c.pem", "--tls-key", "k.pem"], "c.pem is not a readable file"),
         (["--tls-client-ca", "ca.pem"], "needs --tls-cert"),
-        (["--token-file", "nowhere"], "nowhere is no file"),
+        (["--token-file", "nowhere"], "nowhere is not a readable file"),
         (["--backend", "triton"], "--backend triton is for clients"),
     ],
 )

@@ -103,7 +103,7 @@ def read_config(config: Any, model: str, called: str) -> ServedModel:
     """Read a server's config of the model `NAME` or `NAME:VERSION`.
 
     Raises:
-        ModelError: it is no mask detector, or does not name its labels.
+        ModelError: it is not a mask detector, or does not name its labels.
     """
     name, _, version = model.partition(":")
     inputs, outputs = _tensors(config.input), _tensors(config.output)
@@ -112,8 +112,8 @@ def read_config(config: Any, model: str, called: str) -> ServedModel:
     given = {tensor.name for tensor in outputs if tensor.dtype == np.float32}
     if not fits or not {*OUTPUTS} <= given:
         raise ModelError(
-            f"{called} is no mask detector: it takes {', '.join(map(str, inputs)) or 'nothing'} and"
-            f" gives {', '.join(map(str, outputs)) or 'nothing'}; it must take {IMAGE} uint8"
+            f"{called} is not a mask detector: it takes {', '.join(map(str, inputs)) or 'nothing'}"
+            f" and gives {', '.join(map(str, outputs)) or 'nothing'}; it must take {IMAGE} uint8"
             f" (H, W, 3) and give {', '.join(OUTPUTS)}: run mask-detector serve, or"
             " mask-detector export triton"
         )

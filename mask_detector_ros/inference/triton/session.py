@@ -214,7 +214,7 @@ def read_answer(reply: Any, model: ServedModel, called: str) -> dict[str, Array]
         ):
             out[name] = out[name].reshape(form)
         if not np.isfinite(out[DROPPED]).all():
-            raise ValueError(f"{DROPPED} is no number")
+            raise ValueError(f"{DROPPED} is not a number")
     except (ValueError, KeyError) as error:
         raise ModelError(f"{called} gives a damaged answer ({error!r})") from error
     return out

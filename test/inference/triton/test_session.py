@@ -211,7 +211,7 @@ def test_another_version_of_the_package_is_a_warning(load, server, caplog):
 )
 def test_a_model_of_another_form_is_no_mask_detector(load, server, inputs, outputs):
     server.inputs, server.outputs = inputs, dict(outputs)
-    with pytest.raises(ModelError, match=r"is no mask detector: it takes .* and gives .*it must"):
+    with pytest.raises(ModelError, match=r"not a mask detector: it takes .* and gives .*it must"):
         load()
 
 
