@@ -21,7 +21,8 @@ help:
 	@echo "make demo     run the nodes on the sample scene, or on SOURCE=file|folder|device|URL,"
 	@echo "              into OUT=$(OUT), for DURATION=seconds; VIEW=1 shows it in a web page (pip install rerun-sdk)"
 	@echo "make test     run the tests, for example with ARGS='test/test_faces.py -k empty'"
-	@echo "make test-full  the same with converters, TensorRT-RTX, OpenVINO and ros2 launch installed"
+	@echo "make test-full  the same with all that tests can need but a GPU (9 GB): converters, TensorRT-RTX,"
+	@echo "              Triton, OpenVINO, PyTorch, ros2 launch, cv_bridge"
 	@echo "make lint     check formatting, imports and types"
 	@echo "make docs     build the documentation site into out/site; a broken link fails"
 	@echo "make bench    measure the speed and compare it with others (options: ARGS, FOUR_WAY_ARGS),"
@@ -56,9 +57,8 @@ demo: setup
 test: setup
 	$(PYTEST) $(ARGS)
 
-test-full: convert-env tensorrt-env
-	@$(PYTHON) underlay/setup_environment.py --venv "$(VENV)" --ros-tools
-	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check "openvino>=2024.0"
+test-full: convert-env tensorrt-env serve-env
+	@$(PYTHON) underlay/setup_environment.py --venv "$(VENV)" --full
 	$(PYTEST) $(ARGS)
 
 lint: setup

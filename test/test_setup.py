@@ -233,10 +233,11 @@ def test_sources_are_pinned_and_installed_in_their_order(
     assert sum("fetch --depth=1 file:///mirror/ros2/launch " in c for c in commands) == 1
 
 
-def test_ros_tools_come_only_when_asked_for(tmp_path: Path) -> None:
+def test_what_all_tests_need_comes_only_when_asked_for(tmp_path: Path) -> None:
     environment = steps.Environment(tmp_path, surroundings.inspect_machine({}, tmp_path))
-    assert "ros_tools" not in [step.name for step in environment.steps()]
-    assert environment.steps(ros_tools=True)[-1].name == "ros_tools"
+    names = [step.name for step in environment.steps()]
+    full_names = [step.name for step in environment.steps(full=True)]
+    assert full_names == [*names, "full_packages", "ros_tools"]
 
 
 @pytest.fixture

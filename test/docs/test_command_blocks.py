@@ -68,8 +68,8 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, folder: Path) -> None:
     blocks = [b for b in blocks_of(page) if b.language in ("sh", "python")]
     runnable = [b for b in blocks if b.runnable_code().strip()]
     if not runnable:
-        assert all(len(block.reason.split()) > 3 for block in blocks)
-        pytest.skip(f"each of the {len(blocks)} blocks of {page.name} says why it is not run")
+        assert all(len(block.reason.split()) > 3 for block in blocks), "a block says why not"
+        return
     path = f"{folder / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     for block in runnable:
         shell = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else ["python", "-c"]

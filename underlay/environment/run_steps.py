@@ -22,13 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code."""
     parser = argparse.ArgumentParser(prog="setup_environment.py", description=__doc__)
     parser.add_argument("--venv", type=Path, default=REPOSITORY / ".venv", metavar="DIRECTORY")
-    parser.add_argument("--ros-tools", action="store_true", help="also install `ros2 launch`")
+    parser.add_argument("--full", action="store_true", help="also what `make test-full` needs")
     options = parser.parse_args(arguments)
     venv = Path(os.path.abspath(options.venv))
     try:
         leave_own_venv(venv)
         with lock_directory(venv):
-            set_up(venv, options.ros_tools)
+            set_up(venv, options.full)
     except SetupError as error:
         return print_error(str(error))
     except OSError as error:
@@ -49,11 +49,11 @@ def why_without_ros(environ: Mapping[str, str]) -> str:
     )
 
 
-def set_up(venv: Path, ros_tools: bool = False) -> None:
+def set_up(venv: Path, full: bool = False) -> None:
     """Run the steps of the set-up whose stamp is missing or outdated."""
     here = inspect_machine(os.environ, venv)
     environment = Environment(venv, here)
-    steps = environment.steps(ros_tools)
+    steps = environment.steps(full)
     pending = [step for step in steps if not is_done(step, venv)]
     if not pending:
         return

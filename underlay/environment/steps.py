@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from environment.surroundings import Surroundings, check_cv_bridge_packages
 UNDERLAY = Path(__file__).resolve().parent.parent
 REPOSITORY = UNDERLAY.parent
 EXTRAS = ("dev", "sample")
+FULL_EXTRAS = (*EXTRAS, "test-full")
 INTERFACE_PACKAGES = ("vision_msgs", "foxglove_msgs")
 INSTALLED_DIRECTORIES = ("mask_detector_ros", "launch", "config", "models")
 
@@ -47,11 +48,11 @@ class Environment:
         self.python = venv / "bin" / "python"
         self.log = venv / "setup" / "log.txt"
 
-    def steps(self, ros_tools: bool = False) -> list[Step]:
+    def steps(self, full: bool = False) -> list[Step]:
         """All steps that make the environment, in order.
 
         Args:
-            ros_tools: whether to include the ROS packages without wheels.
+            full: whether to include the ROS packages without wheels and the extra `test-full`.
         """
         base = fingerprint(
             [str(self.venv), str(self.here.python), sys.version, self._ros()],
@@ -89,10 +90,14 @@ class Environment:
             Step("messages", "mask_detector_ros messages", messages, self.build_messages),
             Step("links", "links to the sources", links, self.link_sources),
         ]
-        if ros_tools:
+        if full:
             files = files_below(UNDERLAY / "cv_bridge")
             tools = fingerprint([base], [SOURCES, Path(ros_sources.__file__), *files])
-            steps.append(Step("ros_tools", "ros2 launch and its like", tools, self.add_ros_tools))
+            install = functools.partial(self.install_packages, FULL_EXTRAS)
+            steps += [
+                Step("full_packages", "packages of all tests (5 GB)", packages, install),
+                Step("ros_tools", "ros2 launch and its like", tools, self.add_ros_tools),
+            ]
         return steps
 
     def make_venv(self) -> None:
@@ -107,11 +112,11 @@ class Environment:
         # Read in alphabetical order: after the wheels' own start-up hook, which it completes.
         (site_packages / f"{name}.pth").write_text(f"import {name}\n", encoding="utf-8")
 
-    def install_packages(self) -> None:
+    def install_packages(self, extras: Sequence[str] = EXTRAS) -> None:
         """Step: install the ROS wheels, or with a sourced ROS only the packages that it lacks."""
         reader = UNDERLAY / "environment" / "project_requirements.py"
         listing = subprocess.run(
-            [self.python, reader, REPOSITORY / "pyproject.toml", *EXTRAS],
+            [self.python, reader, REPOSITORY / "pyproject.toml", *extras],
             env=self.environ(),
             stdout=subprocess.PIPE,
             text=True,
