@@ -4,8 +4,8 @@
 # LIST has the path of one bag or video a line; PART counts from 0. Results go to OUT under the same
 # names. OPTIONs go to mask-detector, such as --server grpc://gpu:8001 --server-patience 600.
 #
-# Give the same command again after an interruption: finished files are left out, a bag goes on where
-# it stopped, a video starts over. A file that fails does not stop the others; the exit code is then 1.
+# Give the same command again after an interruption: finished files are left out, a bag continues
+# where it stopped, a video starts over. A file that fails does not stop the others; the exit code is then 1.
 set -uo pipefail
 if (($# < 4)); then
   echo "usage: label_part.sh PART PARTS LIST OUT [OPTION...]" >&2
@@ -14,6 +14,10 @@ fi
 part=$1 parts=$2 list=$3 out=$4
 shift 4
 command=(${MASK_DETECTOR:-mask-detector})
+if ! command -v "${command[0]}" >/dev/null; then
+  echo "there is no command ${command[0]}; set MASK_DETECTOR, such as to .venv/bin/mask-detector" >&2
+  exit 2
+fi
 failed=0 number=0
 
 # A signal to this script reaches the command that it waits for.

@@ -90,3 +90,16 @@ def test_too_few_arguments_are_wrong_use(tmp_path):
     done = subprocess.run([str(SCRIPT), "0"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "usage" in done.stderr
+
+
+def test_a_missing_command_is_one_line_and_marks_nothing(recordings):
+    done = subprocess.run(
+        [str(SCRIPT), "0", "1", "list", "out"],
+        cwd=recordings,
+        env={**os.environ, "MASK_DETECTOR": "no-such-command"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("there is no command no-such-command; set MASK_DETECTOR")
+    assert not (recordings / "out").exists()
