@@ -17,7 +17,7 @@ from convert_to_trt.classifier_settings import AUTO, PRESETS, Settings, settle
 from convert_to_trt.conversion_parity import CROPS_TOGETHER
 from convert_to_trt.face_crops import FaceCrops
 from convert_to_trt.input_form import InputForm, find_own_scaling
-from convert_to_trt.onnx_models import not_any_number, onnx_runner
+from convert_to_trt.onnx_models import not_any_number, onnx_runner, with_output
 from convert_to_trt.referee import Classify, Verdict, judge
 from convert_to_trt.referee_evidence import gather
 from convert_to_trt.referee_fits import Fit
@@ -69,28 +69,31 @@ def settle_by_referee(
         ModelError: the network does not take any number of crops.
         ParameterError: `--settings auto`, and the evidence is not clear.
     """
-    model, form, settings = prepared.model, prepared.form, prepared.settings
-    evidence = gather(crops)
-    classify = make_classify(model, form, evidence.crops, str(options.input))
-    verdict = judge(classify, settings, evidence, varied_parts(form), prepared.origin)
+    settings, evidence = prepared.settings, gather(crops)
+    classify = make_classify(prepared, evidence.crops, str(options.input))
+    varied = varied_parts(prepared.form)
+    verdict = judge(classify, settings, evidence, varied, prepared.origin)
     if options.settings != AUTO:
         return settings, verdict
     return _take_best(options, prepared.known, settings, verdict)
 
 
-def make_classify(model: onnx.ModelProto, form: InputForm, crops: FaceCrops, name: str) -> Classify:
-    """Make a function from a candidate setting to the network's probabilities; each colour and
-    range runs once."""
-    run, pixels = onnx_runner(model, name), crops.at(form.side)
-    known: dict[tuple[object, ...], NDArray[np.float32]] = {}
+def make_classify(prepared: Prepared, crops: FaceCrops, name: str) -> Classify:
+    """Make a function from a setting to the network's probabilities; each colour and range runs
+    once."""
+    model, form, head = prepared.model, prepared.form, prepared.head
+    run = onnx_runner(with_output(model, head.scores) if head.scores else model, name)
+    pixels = crops.at(form.side)
+    known: dict[tuple[object, ...], NDArray[np.float64]] = {}
 
-    def classify(settings: Settings) -> NDArray[np.float32]:
+    def classify(settings: Settings) -> NDArray[np.float64]:
         key = (settings.parts["color"], settings.parts["scale"])
         if key not in known:
             values = form.to_network(pixels, settings)
             starts = range(0, len(values), CROPS_TOGETHER)
             parts = [run(values[i : i + CROPS_TOGETHER]) for i in starts]
-            known[key] = np.concatenate(parts)
+            found = np.concatenate(parts)
+            known[key] = head.from_scores(found) if head.scores else found.astype(np.float64)
             if len(known[key]) != len(values):
                 raise not_any_number(name, f"{len(known[key])} rows for {len(values)} crops")
         return known[key]
@@ -120,7 +123,7 @@ def _take_best(
         for row in (verdict.rows if verdict else ())
         if [row.settings.parts[name] for name in fixed] == wanted
     ]
-    if verdict is None or not rows or rows[0].agreement < verdict.least_agreement:
+    if verdict is None or not rows or rows[0].separation < verdict.least_separation:
         raise ParameterError(
             "--settings auto: the shipped classifier and this model agree under no setting; give"
             " --labels and --preprocess, and --crops with faces like those it was trained on"

@@ -184,6 +184,15 @@ def _load(model: onnx.ModelProto, options: ort.SessionOptions, what: str) -> ort
         raise ModelError(f"ONNX Runtime cannot load {what} ({reason})") from error
 
 
+def with_output(model: onnx.ModelProto, value: str) -> onnx.ModelProto:
+    """A copy of a network that ends at one of its inner values."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    copy.graph.output.append(helper.make_empty_tensor_value_info(value))
+    return copy
+
+
 def not_any_number(name: str, reason: str) -> ModelError:
     return ModelError(
         f"{name} does not take any number of crops ({reason}); export it with a dynamic batch size"

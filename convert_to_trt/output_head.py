@@ -42,11 +42,13 @@ class Head:
         rank: number of dimensions of its output.
         step: `softmax` or `sigmoid` if the network lacks it, `normalise` if it ends in several
             sigmoids, empty if its values are probabilities.
+        scores: name of the values before the final activation; empty if unknown.
     """
 
     columns: int
     rank: int = 2
     step: str = ""
+    scores: str = ""
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Apply the same step as `add_to` to values of the original network.
@@ -65,6 +67,14 @@ class Head:
         if values.shape[1] == 1:
             values = np.hstack([1 - values, values])
         return values.astype(np.float32)
+
+    def from_scores(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """(N, K) probabilities of `scores`, in a precision that keeps them from being 0 or 1."""
+        values = np.asarray(values, np.float64).reshape(len(values), -1)
+        if self.columns == 1:
+            values = np.hstack([0 * values, values])
+        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def add_to(self, model: onnx.ModelProto) -> None:
         """Add the output head to a network in place: `probabilities`, float32 (batch, K)."""
@@ -129,7 +139,7 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
         )
     columns, rank = int(np.prod(values.shape[1:])), values.ndim
     rows = np.asarray(values, np.float64).reshape(len(values), -1)
-    activation = find_activation(model)
+    activation, scores = _find_end(model)
     if not np.isfinite(rows).all():
         raise ModelError(f"{name} gives values that are not finite; check --scale and --offset")
     if activation == "Softmax" and columns == 1:
@@ -147,7 +157,8 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
             f"{name} gives probabilities already, they add up to 1; leave --logits out"
         )
     if logits:
-        return Head(columns, rank, "sigmoid" if columns == 1 else "softmax")
+        step = "sigmoid" if columns == 1 else "softmax"
+        return Head(columns, rank, step, model.graph.output[0].name)
     last = find_last(model)
     if columns == 1 and last in _UNBOUNDED:
         raise ModelError(
@@ -155,21 +166,27 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
             " probability; if it was trained so (from_logits=True), add --logits"
         )
     if columns > 1 and activation in _SIGMOIDS:
-        return Head(columns, rank, "normalise")
+        return Head(columns, rank, "normalise", scores)
     require_probabilities(Head(columns, rank)(values), name)
-    return Head(columns, rank)
+    return Head(columns, rank, scores=scores)
 
 
 def find_activation(model: onnx.ModelProto) -> str:
-    """Find the activation before a network's output: Softmax, Sigmoid, HardSigmoid; empty for
-    none."""
+    """The final activation of a network: Softmax, Sigmoid, HardSigmoid; empty for none."""
+    return _find_end(model)[0]
+
+
+def _find_end(model: onnx.ModelProto) -> tuple[str, str]:
+    """The final activation and the name of its input; empty for none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = _last_node(model, makers)
-    if node is None:
-        return ""
-    if node.op_type == "Div" and all(_is_exponential(source, makers) for source in node.input):
-        return "Softmax"
-    return node.op_type if node.op_type in ("Softmax", *_SIGMOIDS) else ""
+    if node is not None and node.op_type in ("Softmax", *_SIGMOIDS):
+        return node.op_type, node.input[0]
+    if node is not None and node.op_type == "Div":
+        powers = [_exponential(source, makers) for source in node.input]
+        if all(powers):
+            return "Softmax", powers[0].input[0]
+    return "", ""
 
 
 def find_last(model: onnx.ModelProto) -> str:
@@ -190,12 +207,12 @@ def _last_node(model: onnx.ModelProto, makers: dict[str, Any]) -> Any:
     return node
 
 
-def _is_exponential(value: str, makers: dict[str, Any]) -> bool:
-    """Whether a value is exp(x), or the sum of that."""
+def _exponential(value: str, makers: dict[str, Any]) -> Any:
+    """The operation exp(x) that a value is, or is the sum of; None for other values."""
     node = makers.get(value)
     while node is not None and node.op_type in ("ReduceSum", *_PASS):
         node = makers.get(node.input[0])
-    return node is not None and node.op_type == "Exp"
+    return node if node is not None and node.op_type == "Exp" else None
 
 
 def _are_distributions(rows: NDArray[np.float64]) -> bool:

@@ -20,14 +20,20 @@ from numpy.typing import NDArray
 
 from convert_to_trt.classifier_settings import PRESETS, Preset, Settings
 from convert_to_trt.referee_evidence import Evidence
-from convert_to_trt.referee_fits import AGREES, AGREES_RENDERED, Fit, is_clearly_better, measure_fit
+from convert_to_trt.referee_fits import (
+    SEPARATES,
+    SEPARATES_RENDERED,
+    Fit,
+    is_clearly_better,
+    measure_fit,
+)
 from convert_to_trt.tool_of_origin import Origin
 from mask_detector_ros.label_roles import WITH_MASK, WITHOUT_MASK
 
 MOST_LABELS = 4
 """Maximum number of labels of which every order is tried."""
 
-Classify = Callable[[Settings], NDArray[np.float32]]
+Classify = Callable[[Settings], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +42,8 @@ class Verdict:
 
     Attributes:
         evidence: the faces.
-        own: (N,) which of the counted crops are the user's.
+        masked: (N,) which of the counted crops show a mask; the others show none.
+        own: (N,) which of them are the user's.
         given: the given setting.
         rows: every setting tried, best first, including the given one.
         conflict: evidence in the model itself against the given colour and range; may be empty.
@@ -44,6 +51,7 @@ class Verdict:
     """
 
     evidence: Evidence
+    masked: NDArray[np.bool_]
     own: NDArray[np.bool_]
     given: Fit
     rows: tuple[Fit, ...]
@@ -61,7 +69,8 @@ class Verdict:
         none.
 
         Of those that fit about as well as the best, the one with the fewest changes, and a common
-        range rather than a rare one.
+        range rather than a rare one, with the most right labels. Rendered faces may mislead where
+        two parts change at once.
         """
         if self.conflict:
             told = [row for row in self.rows if row.settings.pixels != self.given.settings.pixels]
@@ -69,26 +78,32 @@ class Verdict:
                 row for row in told if row.settings.labels == self.given.settings.labels
             ]
             return told[0] if self.is_clear(told[0], same_order) else same_order
-        able = [row for row in self.rows if self.is_clear(row, self.given)]
-        close = [row for row in able if not self.is_clear(able[0], row)]
         given = self.given.settings
-        return min(
-            close, key=lambda row: (row.settings.count_changes(given), row.is_rare), default=None
-        )
+        most = 1 if self.are_rendered else len(given.parts)
+        able = [
+            row
+            for row in self.rows
+            if row.settings.count_changes(given) <= most and self.is_clear(row, self.given)
+        ]
+        close = [row for row in able if not self.is_clear(able[0], row)]
+        return min(close, key=self._preference, default=None)
+
+    def _preference(self, row: Fit) -> tuple[int, bool, float]:
+        return row.settings.count_changes(self.given.settings), row.is_rare, -row.agreement
 
     @property
     def fits(self) -> bool:
-        """Whether the referee found any setting under which model and faces agree."""
-        return max(row.agreement for row in self.rows) >= self.least_agreement
+        """Whether the model tells masked from bare faces under any setting."""
+        return max(row.separation for row in self.rows) >= self.least_separation
 
     @property
-    def least_agreement(self) -> float:
-        """The minimum agreement that the referee requires of a setting."""
-        return AGREES_RENDERED if self.are_rendered else AGREES
+    def least_separation(self) -> float:
+        """Minimum separation of a setting that fits."""
+        return SEPARATES_RENDERED if self.are_rendered else SEPARATES
 
     def is_clear(self, best: Fit, other: Fit) -> bool:
-        """Whether the referee finds that one setting fits clearly better than another."""
-        return is_clearly_better(best, other, self.own)
+        """Whether one setting fits clearly better than another."""
+        return is_clearly_better(best, other, self.masked, self.own)
 
     @property
     def warning(self) -> str:
@@ -103,15 +118,15 @@ class Verdict:
             else f"another setting fits this model clearly better: {options}"
         )
         return (
-            f"{finding}. With it the model agrees with {self._judges} on {better.agreement:.0%} of"
-            f" {sum(self.evidence.counts)} {self._faces}, as given on {self.given.agreement:.0%}"
-            f"{f', and {symptom}' if symptom else ''}."
+            f"{finding}. With it the model tells masked from bare faces as {self._judges} in"
+            f" {better.separation:.0%} of the pairs of {sum(self.evidence.counts)} {self._faces},"
+            f" as given in {self.given.separation:.0%}{f', and {symptom}' if symptom else ''}."
             " Nothing was changed; if the better one is right, convert again with it"
         )
 
     @property
     def _judges(self) -> str:
-        return "their labels" if self.evidence.known else "the shipped classifier"
+        return "their labels do" if self.evidence.known else "the shipped classifier does"
 
     @property
     def _faces(self) -> str:
@@ -120,13 +135,18 @@ class Verdict:
     def describe(self, limit: int = 5) -> str:
         """The referee's table of settings, best first."""
         masked, bare = self.evidence.counts
-        lines = [f"agreement with {self._judges} on {masked} masked, {bare} bare {self._faces}:"]
+        lines = [
+            f"{masked} masked, {bare} bare {self._faces}, judged as {self._judges}: right labels,"
+            " and pairs of a masked and a bare face in the right order"
+        ]
         shown = [*self.rows[:limit], *([] if self.given in self.rows[:limit] else [self.given])]
         for row in shown:
             mark = f"  <- {self.chosen}" if row is self.given else ""
-            lines.append(f"  {row.agreement:5.0%}  {row.settings.to_options()}{mark}")
+            lines.append(
+                f"  {row.agreement:5.0%} {row.separation:5.0%}  {row.settings.to_options()}{mark}"
+            )
         if not self.fits:
-            lines.append("  no setting makes them agree: the model is weak on these faces")
+            lines.append("  no setting separates them: the model is weak on these faces")
         elif self.are_rendered:
             lines.append("  rendered faces tell little about colour; give --crops for that")
         return "\n".join(lines)
@@ -166,14 +186,15 @@ def judge(
     if not {WITH_MASK, WITHOUT_MASK} <= set(given.roles):
         return None
     used = np.isin(evidence.roles, (WITH_MASK, WITHOUT_MASK))
-    roles, own = evidence.roles[used], (np.arange(len(used)) < evidence.own)[used]
+    masked = evidence.roles[used] == WITH_MASK
+    own = (np.arange(len(used)) < evidence.own)[used]
     fits = []
     for pixels in _pixel_settings(given, varied, origin):
         probabilities = classify(pixels)[used]
         for settings in _label_orders(pixels, varied):
-            fits.append(measure_fit(settings, probabilities, roles, own))
+            fits.append(measure_fit(settings, probabilities, masked, own))
     rows = tuple(sorted(fits, key=lambda fit: -fit.score))
-    return Verdict(evidence, own, fits[0], rows, origin.conflict(given) if origin else "")
+    return Verdict(evidence, masked, own, fits[0], rows, origin.conflict(given) if origin else "")
 
 
 def _pixel_settings(

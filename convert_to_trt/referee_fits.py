@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well a model fits the referee's faces under one setting, and which of two settings fits
-better.
+"""How well a model under one setting tells masked from bare faces, and which of two fits better.
 
-The measure is the mean log-likelihood of the right labels, with masked and bare faces counted
-alike. It falls where labels change, and also where a range that is too large saturates the
-network: all probabilities are then 0 or 1, and each error costs the logarithm of `FLOOR`. A range
-that is too small does the opposite: the network gives much the same for every face, which costs
-little. So settings under which the network does not respond to faces, or is saturated by nearly
-all of them, are penalised.
+Two measures complement each other:
+
+- *Separation*: the share of pairs of a masked and a bare face in which the masked one gets the
+  higher odds of a mask, which is the area under the ROC curve. It does not depend on where the
+  model draws the line between them, so it also judges models that prefer one label.
+- *Likelihood* of the right labels, for settings that agree on most labels. It also tells settings
+  apart that both separate all faces.
+
+Neither suffices where a range multiplies all odds: a network of ReLUs without biases separates as
+well with pixels 255 times too large. The odds themselves show that. A setting is penalised where
+they hardly differ between faces, and where they are all extreme.
 """
 
 from __future__ import annotations
@@ -21,39 +25,28 @@ from numpy.typing import NDArray
 from convert_to_trt.classifier_settings import PRESETS, Settings
 from mask_detector_ros.label_roles import WITH_MASK, WITHOUT_MASK
 
-FLOOR = 1e-6
-"""Smallest probability that counts. A network in float32 that is not saturated stays above it."""
+LEAST_SPREAD, MOST_LEVEL, PENALTY = 1.0, 30.0, 0.08
+"""A network that responds to faces spreads its log-odds of mask against none by a median absolute
+deviation of at least `LEAST_SPREAD`, and their median size is `MOST_LEVEL` at most. Beyond, the
+penalty is `PENALTY` times the logarithm of the ratio. In their own range public networks have a
+spread of 1 to 40 and a level of 1 to 43."""
 
-RESPONSE, RESPONSE_WEIGHT = 1.0, 0.5
-"""A network that responds to faces spreads its log-odds of mask against none by at least
-`RESPONSE`, from the first to the ninth decile. For less, the penalty is `RESPONSE_WEIGHT` times the
-logarithm of the ratio. Networks in their own range spread them by 4 to 30."""
+FLOOR, LIKELIHOOD = 1e-3, 0.25
+"""Smallest probability that counts, and the weight of its logarithm beside separation."""
 
-SATURATED, SATURATED_WEIGHT = 0.95, 0.5
-"""Share of the crops with log-odds at their limit from which a network is saturated, and the
-penalty. In their own range public networks saturate on 0 to 0.9 of the crops, and 0.97 to 1 where
-pixels were divided by 255 in training and are not now."""
+SEPARATES, SEPARATES_RENDERED, AGREES = 0.55, 0.7, 0.75
+"""Minimum separation of a setting that may be recommended, where guessing has 0.5: in general, and
+on rendered faces, which are easier; and minimum agreement where likelihood alone decides."""
 
-AGREES, AGREES_COLOR, AGREES_ORDER, AGREES_RENDERED = 0.6, 0.65, 0.55, 0.77
-"""Minimum agreement of a setting that may be recommended, where guessing has 0.5: in general, for
-another colour alone, for another order alone, and on rendered faces, which are easier. A weak
-model still tells the order of its labels, but may prefer the wrong colour."""
+CLEAR_GAIN, DEVIATIONS, DEVIATIONS_RARE = 0.03, 2.0, 2.5
+"""Minimum gain in one measure by which a setting fits clearly better, which is also the most that
+it may lose in the other; and minimum gain in standard errors: in general, and for the rarer ranges
+`imagenet` and `caffe`. convert_to_trt/README.md tells how these were chosen."""
 
-CLEAR_GAIN = 0.1
-"""Minimum gain in mean log-likelihood by which a setting fits clearly better."""
+RARE_RANGES = tuple(PRESETS[name][1:] for name in ("imagenet", "caffe"))
 
-AGREEMENT_LOSS = 0.1
-"""Agreement that a clearly better setting may lose: less saturated, it may give some labels up."""
-
-DEVIATIONS, DEVIATIONS_RENDERED, DEVIATIONS_RARE = 2.5, 2.8, 3.5
-"""Minimum gain in standard errors of its mean over the crops: in general, with rendered faces
-alone, and for the rarer ranges `imagenet` and `caffe`. All of these were chosen on twelve public
-models and measured on others; see convert_to_trt/README.md."""
-
-RARE_RANGES = tuple(
-    (PRESETS[n].scale, PRESETS[n].offset, PRESETS[n].mean, PRESETS[n].std)
-    for n in ("imagenet", "caffe")
-)
+_TINY = 1e-300
+"""Added to a probability before its logarithm is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,67 +57,59 @@ class Fit:
         settings: the setting.
         agreement: share of the user's crops with the right label, or of the rendered faces where
             there are none; the mean of those with and without mask.
-        right: (N,) whether each crop got the right label, weighted so that the mean counts
-            crops with and without mask alike.
-        gains: (N,) logarithm of the probability of the right label, weighted likewise.
-        response: spread of the log-odds of mask against none, first to ninth decile.
-        saturation: share of the crops with log-odds at their limit.
+        separation: the same faces' share of pairs of a masked and a bare one in the right order.
+        gains: (2, N) of each crop: the share of the faces of the other kind on its right side,
+            and `LIKELIHOOD` times the logarithm of the probability of the right label.
+        spread: median absolute deviation of the log-odds of mask against none.
+        level: median size of these log-odds.
     """
 
     settings: Settings
     agreement: float
-    right: NDArray[np.float64]
+    separation: float
     gains: NDArray[np.float64]
-    response: float
-    saturation: float
-
-    @property
-    def is_saturated(self) -> bool:
-        """Whether nearly all probabilities under a setting are 0 or 1."""
-        return self.saturation >= SATURATED
+    spread: float
+    level: float
 
     @property
     def penalty(self) -> float:
-        """The penalty on a fit whose network does not respond to faces or is saturated; 0 for
-        others."""
-        ratio = RESPONSE / max(self.response, FLOOR)
-        unresponsive = RESPONSE_WEIGHT * max(0.0, float(np.log(ratio)))
-        return unresponsive + SATURATED_WEIGHT * self.is_saturated
+        """For odds that do not respond to faces, or are all extreme; 0 for others."""
+        ratios = LEAST_SPREAD / max(self.spread, _TINY), self.level / MOST_LEVEL
+        return PENALTY * sum(max(0.0, float(np.log(max(ratio, _TINY)))) for ratio in ratios)
 
     @property
     def symptom(self) -> str:
-        """What is wrong with the probabilities under a setting, apart from their labels; empty for
-        nothing."""
-        if self.response < RESPONSE:
+        """What is wrong with the probabilities, apart from their labels; empty for nothing."""
+        if self.spread < LEAST_SPREAD:
             return "its probabilities are much the same for every face"
-        if self.is_saturated:
+        if self.level > MOST_LEVEL:
             return "its probabilities are 0 or 1 for nearly every face"
         return ""
 
     @property
     def score(self) -> float:
-        """Fit score of a setting: mean log-likelihood of the right labels, less the penalty; 0 is
-        perfect."""
-        return float(self.gains.mean()) - self.penalty
+        """Separation and likelihood of all faces, less the penalty; 1 is perfect."""
+        return float(self.gains.sum(axis=0).mean()) - self.penalty
 
     @property
     def is_rare(self) -> bool:
-        """Whether the fitted setting's range is one of `RARE_RANGES`."""
-        return self.settings.parts["scale"] in RARE_RANGES
+        """Whether its range is one of `RARE_RANGES`."""
+        return self.settings.pixels[1:] in RARE_RANGES
 
     def to_record(self) -> dict[str, Any]:
         """The fit of a setting as a JSON-ready dictionary."""
         return {
             "options": self.settings.to_options(),
             "agreement": round(self.agreement, 4),
+            "separation": round(self.separation, 4),
             "score": round(self.score, 4),
         }
 
 
 def measure_fit(
     settings: Settings,
-    probabilities: NDArray[np.float32],
-    roles: NDArray[np.str_],
+    probabilities: NDArray[np.floating[Any]],
+    masked: NDArray[np.bool_],
     own: NDArray[np.bool_],
 ) -> Fit:
     """Measure how well a setting fits the referee's faces.
@@ -132,51 +117,64 @@ def measure_fit(
     Args:
         settings: the setting.
         probabilities: (N, K) of the crops under it.
-        roles: (N,) what the crops show, with or without mask.
+        masked: (N,) whether each crop shows a mask; the others show none.
         own: (N,) which of them are the user's.
     """
     columns = np.array(settings.roles)
-    chances = (probabilities * (columns[None, :] == roles[:, None])).sum(axis=1)
-    weights = np.empty(len(roles))
-    for part in (own, ~own):
-        masked, bare = (part & (roles == role) for role in (WITH_MASK, WITHOUT_MASK))
-        weights[masked] = part.sum() / 2 / max(masked.sum(), 1)
-        weights[bare] = part.sum() / 2 / max(bare.sum(), 1)
-    right = (columns[probabilities.argmax(axis=1)] == roles) * weights
-    gains = np.log(np.clip(chances.astype(np.float64), FLOOR, 1)) * weights
-    agreement = float(right[own if own.any() else ~own].mean())
-    masked, bare = (
-        np.log(np.clip(probabilities[:, columns == role].sum(axis=1), FLOOR, 1))
+    logs = [
+        np.log(probabilities[:, columns == role].sum(axis=1, dtype=np.float64) + _TINY)
         for role in (WITH_MASK, WITHOUT_MASK)
-    )
-    odds = masked - bare
-    low, high = np.quantile(odds, [0.1, 0.9])
-    reach = np.abs(odds)
-    # The limit is `FLOOR`, or what the head adds to several sigmoids.
-    saturation = float(np.mean(reach >= 0.99 * reach.max()))
-    return Fit(settings, agreement, right, gains, float(high - low), saturation)
+    ]
+    likelihood = LIKELIHOOD * np.maximum(np.where(masked, *logs), np.log(FLOOR))
+    odds = logs[0] - logs[1]
+    placements = np.empty(len(odds))
+    for part in (own, ~own):
+        placements[part & masked] = _share_below(odds[part & ~masked], odds[part & masked])
+        placements[part & ~masked] = 1 - _share_below(odds[part & masked], odds[part & ~masked])
+    right = columns[probabilities.argmax(axis=1)] == np.where(masked, WITH_MASK, WITHOUT_MASK)
+    shown = own if own.any() else ~own
+    agreement = (right[shown & masked].mean() + right[shown & ~masked].mean()) / 2
+    spread = float(np.median(np.abs(odds - np.median(odds))))
+    separation, level = float(placements[shown].mean()), float(np.median(np.abs(odds)))
+    gains = np.stack([placements, likelihood])
+    return Fit(settings, float(agreement), separation, gains, spread, level)
 
 
-def is_clearly_better(best: Fit, other: Fit, own: NDArray[np.bool_]) -> bool:
-    """Whether one setting fits clearly better than another, by a paired test over the crops.
+def _share_below(values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the values below each limit; those equal to it count half."""
+    ranked = np.sort(values)
+    below, up_to = (np.searchsorted(ranked, limits, side) for side in ("left", "right"))
+    return (below + up_to) / 2 / max(len(values), 1)
+
+
+def is_clearly_better(
+    best: Fit, other: Fit, masked: NDArray[np.bool_], own: NDArray[np.bool_]
+) -> bool:
+    """Whether one setting fits clearly better than another.
+
+    Gains are compared with their standard errors; for separation these follow E. DeLong, D. DeLong
+    and Clarke-Pearson, "Comparing the areas under two or more correlated ROC curves", 1988.
 
     Args:
         best, other: the two.
-        own: (N,) which of the crops are the user's.
+        masked: (N,) which of the crops show a mask.
+        own: (N,) which of them are the user's.
     """
-    mine, theirs = best.settings.parts, other.settings.parts
-    # Rendered faces show two people only, with few colours: there colour may mislead.
-    is_color = mine["scale"] == theirs["scale"] and mine["labels"] == theirs["labels"]
-    is_order = mine["scale"] == theirs["scale"] and mine["color"] == theirs["color"]
-    used = own if is_color and own.any() else np.ones_like(own)
-    difference = best.gains[used] - other.gains[used]
-    gain = float(difference.mean()) + other.penalty - best.penalty
-    error = float(difference.std(ddof=1)) / len(difference) ** 0.5
-    deviations = DEVIATIONS if own.any() else DEVIATIONS_RENDERED
-    if best.is_rare:
-        deviations = DEVIATIONS_RARE
-    agreement = best.right[used].mean()
-    least = AGREES_ORDER if is_order else AGREES_COLOR if is_color else AGREES
-    agrees = agreement >= (least if own.any() else AGREES_RENDERED)
-    keeps = agreement >= other.right[used].mean() - AGREEMENT_LOSS
-    return bool(agrees and keeps and gain >= max(CLEAR_GAIN, deviations * error))
+    used = np.ones_like(own)
+    if own.any() and best.settings.color != other.settings.color:
+        # Rendered faces show two people only, with few colours: there colour may mislead.
+        used = own
+    kinds = [used & masked, used & ~masked]
+    differences = best.gains - other.gains
+    gains = sum(differences[:, kind].mean(axis=1) for kind in kinds) / 2
+    gains = gains + other.penalty - best.penalty
+    variances = sum(differences[:, kind].var(axis=1, ddof=1) / kind.sum() for kind in kinds)
+    # Both means of the shares are separation; likelihood is the mean of its two means.
+    errors = np.sqrt(variances) * (1.0, 0.5)
+    is_clear = gains >= np.maximum(
+        CLEAR_GAIN, (DEVIATIONS_RARE if best.is_rare else DEVIATIONS) * errors
+    )
+    separation = sum(best.gains[0, kind].mean() for kind in kinds) / 2
+    least = SEPARATES if own.any() else SEPARATES_RENDERED
+    able = np.array([separation >= least, best.agreement >= AGREES])
+    return bool((is_clear & able).any() and gains.min() >= -CLEAR_GAIN)

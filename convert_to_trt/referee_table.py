@@ -93,7 +93,7 @@ def judge_model(row: dict[str, str], crops_folder: Path | None) -> dict[str, Any
         given, form = prepared.settings, prepared.form
         own = read_crops(crops_folder, given.labels, given.roles) if crops_folder else None
         evidence = gather(own)
-        classify = make_classify(prepared.model, form, evidence.crops, row["model"])
+        classify = make_classify(prepared, evidence.crops, row["model"])
         varied = varied_parts(form)
         cases = {"right": given, **dict(_wrong(given, varied))}
         return {

@@ -62,6 +62,25 @@ def test_the_activation_is_found_behind_operations_that_change_nothing(operation
     assert find_activation(network(operation, "Neg")) == ""
 
 
+@pytest.mark.parametrize(("operation", "columns"), [("Softmax", 2), ("Sigmoid", 2), ("Sigmoid", 1)])
+def test_scores_are_the_values_before_the_activation_and_keep_odds_that_saturate(
+    operation, columns
+):
+    rows = np.full((3, columns), 1 / columns, np.float32)
+    head = choose_head(network(operation, "Identity"), rows, False, "mask.h5")
+    assert head.scores == "values"
+    scores = np.array([[-500.0], [500.0]]) if columns == 1 else np.array([[250, -250], [-250, 250]])
+    odds = np.log(head.from_scores(scores))
+    np.testing.assert_allclose(odds[:, 1] - odds[:, 0], [-500, 500])
+
+
+def test_scores_of_a_network_without_its_activation_are_its_output():
+    model = network("Identity", shape=("n", 1))
+    head = choose_head(model, np.zeros((3, 1)), True, "mask.h5")
+    assert head.scores == model.graph.output[0].name
+    assert choose_head(network("Neg"), np.float32([[0.4, 0.6]]), False, "mask.h5").scores == ""
+
+
 @pytest.mark.parametrize("operation", ["Softmax", "Sigmoid"])
 def test_logits_are_refused_where_the_network_has_an_activation(operation):
     with pytest.raises(ModelError, match=f"ends in a {operation.lower()} already"):

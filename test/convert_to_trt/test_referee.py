@@ -2,7 +2,6 @@
 """The referee: wrong settings are warned of with the right ones, and right ones are not."""
 
 import json
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from convert_to_trt.face_crops import SHEET, read_crops, render_sheet, rendered_
 from convert_to_trt.keras_to_onnx import main  # noqa: E402
 from convert_to_trt.referee import Verdict  # noqa: E402
 from convert_to_trt.referee_evidence import Evidence, gather  # noqa: E402
-from convert_to_trt.referee_fits import Fit  # noqa: E402
+from convert_to_trt.referee_fits import Fit, measure_fit  # noqa: E402
 from convert_to_trt.referee_table import main as tabulate  # noqa: E402
 from mask_detector_ros.models import models_directory  # noqa: E402
 
@@ -103,42 +102,80 @@ def test_wrong_settings_are_warned_of_with_the_right_ones_and_not_changed(conver
     assert json.loads(told["labels"]) == {**RIGHT, **wrong}["labels"].split(",")
 
 
-def fit(preset, score, response=5.0, agreement=0.9):
-    """A fit of 40 crops, every second of them certain and the others at twice `score`."""
+MASKED = np.arange(80) % 2 == 0
+
+
+def fit(preset, separation, agreement=0.9, spread=5.0, level=5.0, likelihood=0.0):
+    """A fit of 80 crops of which every second one shows a mask."""
     settings = Settings(("mask", "none"), "RGB", 1, 0, 0, ("with_mask", "without_mask"))
-    gains = np.tile([2.0 * score, 0.0], 20)
-    right = np.full(40, agreement)
-    return Fit(settings.with_pixels(PRESETS[preset]), agreement, right, gains, response, 0.0)
+    gains = np.stack([np.full(80, separation), np.full(80, likelihood)])
+    pixels = settings.with_pixels(PRESETS[preset])
+    return Fit(pixels, agreement, separation, gains, spread, level)
 
 
 def verdict(given, *others):
-    own = np.ones(40, bool)
-    evidence = Evidence(rendered_crops(), np.array(["with_mask", "without_mask"] * 20), 40, False)
-    return Verdict(evidence, own, given, tuple(sorted((given, *others), key=lambda f: -f.score)))
+    roles = np.where(MASKED, "with_mask", "without_mask")
+    evidence = Evidence(rendered_crops(), roles, 80, False)
+    rows = tuple(sorted((given, *others), key=lambda f: -f.score))
+    return Verdict(evidence, MASKED, np.ones(80, bool), given, rows)
+
+
+def better(given, *others):
+    found = verdict(given, *others).better
+    return found and found.settings.to_options().split()[-1]
 
 
 def test_a_common_range_is_recommended_before_a_rare_one():
-    found = verdict(fit("unit", -1.2), fit("imagenet", -0.10), fit("mobilenet_v2", -0.12)).better
-    assert found.settings.to_options().endswith("--preprocess mobilenet_v2")
+    given = fit("unit", 0.6)
+    assert better(given, fit("imagenet", 0.92), fit("mobilenet_v2", 0.9)) == "mobilenet_v2"
 
 
-def test_a_network_that_does_not_respond_is_warned_of_though_its_likelihood_is_better():
-    given = fit("unit", -0.68, response=0.02)
-    found = verdict(given, fit("none", -0.9, response=12.0))
+def test_a_model_that_prefers_one_label_is_judged_by_the_order_of_faces():
+    assert better(fit("unit", 0.7, agreement=0.6), fit("none", 0.85, agreement=0.55)) == "none"
+
+
+def test_settings_that_separate_alike_are_told_apart_by_the_likelihood_of_labels():
+    given = fit("mobilenet_v2", 1.0, likelihood=-0.05)
+    assert better(given, fit("unit", 1.0, agreement=1.0)) == "unit"
+    assert better(given, fit("unit", 1.0, agreement=0.7)) is None
+
+
+@pytest.mark.parametrize(
+    ("odds", "symptom"),
+    [
+        ({"spread": 0.02, "level": 0.5}, "its probabilities are much the same for every face"),
+        ({"spread": 900.0, "level": 800.0}, "its probabilities are 0 or 1 for nearly every face"),
+    ],
+    ids=["unresponsive", "saturated"],
+)
+def test_odds_out_of_range_are_warned_of_though_faces_are_separated_as_well(odds, symptom):
+    found = verdict(fit("unit", 0.9, **odds), fit("none", 0.9))
     assert found.better.settings.to_options().endswith("--preprocess none")
-    assert "its probabilities are much the same for every face" in found.warning
+    assert symptom in found.warning
 
 
-def test_a_saturated_network_is_warned_of_though_it_agrees_as_well():
-    given = replace(fit("none", -0.9), saturation=0.99)
-    found = verdict(given, fit("unit", -0.3))
-    assert found.better.settings.to_options().endswith("--preprocess unit")
-    assert "its probabilities are 0 or 1 for nearly every face" in found.warning
+def test_a_setting_that_does_not_separate_faces_is_never_recommended():
+    assert better(fit("unit", 0.4, agreement=0.5), fit("none", 0.53, agreement=0.6)) is None
 
 
-def test_a_setting_that_agrees_with_too_few_faces_is_never_recommended():
-    weak = fit("mobilenet_v2", -0.3, agreement=0.58)
-    assert verdict(fit("unit", -1.2, agreement=0.5), weak).better is None
+def test_a_difference_within_its_error_is_not_warned_of():
+    given, noisy = fit("unit", 0.8), fit("none", 0.9)
+    noisy.gains[0] += np.tile([0.9, 0.9, -0.9, -0.9], 20)
+    assert better(given, noisy) is None
+
+
+def test_placements_are_the_area_under_the_roc_curve():
+    settings = fit("unit", 0.5).settings
+    chances = np.array([0.9, 0.2, 0.6, 0.6, 0.3, 0.1])
+    fits = measure_fit(
+        settings,
+        np.stack([chances, 1 - chances], axis=1),
+        np.array([True, False, True, False, True, False]),
+        np.ones(6, bool),
+    )
+    # Of nine pairs one is a tie and one is in the wrong order.
+    assert fits.separation == pytest.approx(7.5 / 9)
+    assert fits.agreement == pytest.approx(2 / 3)
 
 
 def test_the_report_shows_a_table_with_the_given_setting(tmp_path, capsys):
