@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import tensorflow as tf
 
 from convert_to_trt.keras1 import translate_keras1
@@ -97,6 +98,9 @@ def _load(
 ) -> Any:
     # MobileNet of Keras 2.1 uses an activation that is not registered.
     known = {"relu6": tf.nn.relu6}
+    if trust:
+        # What Lambda layers call: they keep their code, but not what their program imported.
+        known |= {"tf": tf, "np": np, "keras": library, "K": library.backend}
     if bundle.kind in (KERAS_JSON, TFJS):
         model = library.models.model_from_json(json.dumps(description.config), known)
         if bundle.weights is None:

@@ -22,7 +22,7 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 
 LOAD_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, RuntimeError),
-    *(ImportError, tf.errors.OpError),
+    *(ImportError, NameError, tf.errors.OpError),
 )
 """Exceptions that TensorFlow and Keras raise for a file that they cannot load."""
 
@@ -124,6 +124,12 @@ def unrunnable(path: Path, error: BaseException) -> ModelError:
 
 def unloadable(path: Path, what: str, error: BaseException) -> ModelError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    # Code of a Lambda layer uses what its program defined; Keras 3 then leaves the model unbuilt.
+    if isinstance(error, NameError) or "is not defined" in reason or "no defined inputs" in reason:
+        return ModelError(
+            f"{path} has a layer that does not run outside the program that saved it ({reason});"
+            " load it in that program and export a SavedModel"
+        )
     return ModelError(
         f"{path} cannot be loaded as {what} ({reason}); the file is damaged or uses custom parts: "
         "get it again, or export a SavedModel"

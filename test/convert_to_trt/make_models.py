@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from keras1_models import SIDE, keras1_probabilities, write_keras1
+from lite_metadata import write_normalisation
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from convert_to_trt.keras_to_onnx import main
@@ -53,6 +54,15 @@ def classifier(library, last="softmax", units=2, extra=(), side=SIDE):
     return model
 
 
+def write_lambda_with_a_global(path: Path) -> None:
+    globals()["gain"] = 2.0
+    extra = [tf_keras.layers.Lambda(lambda x: x * gain)]  # noqa: F821
+    classifier(tf_keras, extra=extra).save(path)
+    extra = [tf_keras.layers.Lambda(lambda x: tf.nn.relu(x))]
+    classifier(tf_keras, extra=extra).save(path.with_name("tensorflow2.h5"))
+    del globals()["gain"]
+
+
 def write_models(folder: Path) -> None:
     keras2, keras3 = classifier(tf_keras), classifier(keras)
     keras2.save(folder / "keras2.h5")
@@ -69,6 +79,7 @@ def write_models(folder: Path) -> None:
     for library, name in ((tf_keras, "lambda2.h5"), (keras, "lambda3.keras")):
         extra = [library.layers.Lambda(lambda x: x * 2)]
         classifier(library, extra=extra).save(folder / name)
+    write_lambda_with_a_global(folder / "global2.h5")
     write_frozen_graph(keras2, folder / "frozen.pb")
     write_python_saved_model(folder / "python_saved")
     write_keras1(folder / "keras1.h5")
@@ -204,6 +215,7 @@ def write_lite_faults(folder: Path) -> None:
     """Write a TensorFlow Lite file that contains labels, and one that writes a file."""
     labelled = folder / "labelled.tflite"
     shutil.copyfile(folder / "float.tflite", labelled)
+    write_normalisation(labelled, [127.5], [127.5])
     with zipfile.ZipFile(labelled, "a") as archive:
         archive.writestr("labels.txt", "Sin mascarilla\nCon mascarilla\n")
 

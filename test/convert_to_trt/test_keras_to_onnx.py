@@ -56,6 +56,7 @@ WITH_OPTIONS = {
     "logits": ("logits.h5", "--logits"),
     "free size": ("any_size.keras", "--size", str(SIDE)),
     "trusted Lambda of Keras 2": ("lambda2.h5", "--trust"),
+    "trusted Lambda that calls TensorFlow": ("tensorflow2.h5", "--trust"),
     "trusted Lambda of Keras 3": ("lambda3.keras", "--trust"),
     "named ends": ("frozen.pb", "--inputs", "image", "--outputs", "Identity"),
     "one of two outputs": ("two_outputs.h5", "--outputs", "mask"),
@@ -73,6 +74,10 @@ REFUSED = {
     "size not said": (("any_size.keras",), "--size"),
     "Lambda of Keras 2": (("lambda2.h5",), "Lambda.*--trust"),
     "Lambda of Keras 3": (("lambda3.keras",), "Lambda.*--trust"),
+    "Lambda with a global": (
+        ("global2.h5", "--trust"),
+        "'gain' is not defined.*export a SavedModel",
+    ),
     "Python in a SavedModel": (("python_saved",), "EagerPyFunc.*--trust"),
     "a file written in a SavedModel": (("writing_saved",), "WriteFile.*--trust"),
     "a checkpoint written in a graph": (("saving.pb",), "SaveV2.*--trust"),
@@ -182,13 +187,14 @@ def test_half_precision_may_round_differently(answers, folder):
     np.testing.assert_allclose(classify(output(folder, "half.h5")), exact, atol=0.01)
 
 
-def test_labels_inside_a_tflite_file_need_no_option(answers, folder, tmp_path):
+def test_labels_and_normalisation_inside_a_tflite_file_need_no_option(answers, folder, tmp_path):
     assert answers
     target = tmp_path / "out.onnx"
-    done = run_command(folder / "labelled.tflite", "-o", target, "--preprocess", "unit")
+    done = run_command(folder / "labelled.tflite", "-o", target)
     assert done.returncode == 0, done.stderr
     assert "Sin mascarilla (without_mask), Con mascarilla (with_mask)" in done.stdout
     assert "labels from labels.txt in the model" in done.stdout
+    assert "RGB, pixel * 0.00784314 + -1" in done.stdout
 
 
 def test_a_model_for_the_browser_is_the_same_network(answers, folder):
