@@ -56,7 +56,7 @@ _URL_IN_TEXT = re.compile(
     # In quotes, or with a password that holds spaces, or up to the next space.
     r"(?<=\")[A-Za-z][A-Za-z0-9+.-]*://[^\"\n]*(?=\")"
     r"|(?<=')[A-Za-z][A-Za-z0-9+.-]*://[^'\n]*(?=')"
-    r"|[A-Za-z][A-Za-z0-9+.-]*://[^\s@/:]*:(?!\d+(?:[/?#:\s]|$))[^@\n]*@\S*"
+    r"|[A-Za-z][A-Za-z0-9+.-]*://[^\s@/:]*:(?!\d+(?:[/?#:\s]|$))(?:(?!://)[^@\n])*@\S*"
     r"|[A-Za-z][A-Za-z0-9+.-]*://\S+"
 )
 _LOGIN = re.compile(r"(?<![\w/.])[\w.+-]+:[^\s/@]+@(?=[\w\[])|(?<=/)[\w.+-]+:[^\s/@]+@(?=[\w\[])")

@@ -119,3 +119,11 @@ def test_the_process_list_shows_no_secret():
     shown = [argument.rstrip() for argument in done.stdout.split("\0")]
     hidden = "rtsp://***@cam/live"
     assert shown[-6:-1] == [hidden, "-p", f"source:={hidden}", "--json", "kamera ä"]
+
+
+def test_advice_before_a_url_stays():
+    error = ParameterError(
+        "server_url must be HOST, grpc://HOST:PORT, or grpcs://HOST:PORT for TLS, got"
+        " 'grpc://robot:geheim@host:8001'"
+    )
+    assert str(error).endswith("grpcs://HOST:PORT for TLS, got 'grpc://***@host:8001'")

@@ -32,6 +32,9 @@ TRANSPORTS = ("auto", "raw", "compressed")
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 COMPRESSED_SUFFIX = "/compressed"
+OWN_IMAGES = ("/image_annotated", "/image_private")
+"""Ends of the topics of images that this node or another detector publishes."""
+
 UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
 TOPICS_NAMED = 4
 """Maximum number of topics listed in a message."""
@@ -143,6 +146,7 @@ class ImageSubscription:
             topic
             for topic, types in self._node.get_topic_names_and_types()
             if {IMAGE, COMPRESSED} & set(types)
+            and not topic.removesuffix(COMPRESSED_SUFFIX).endswith(OWN_IMAGES)
             and any(_full_name(p) != name for p in self._node.get_publishers_info_by_topic(topic))
         ]
         if not found:

@@ -124,6 +124,7 @@ def test_a_latched_image_from_before_the_start_is_received(
         ("compressed", Image, "/image_raw", "set image_transport to raw or auto"),
         ("auto", String, "/image_raw", "it has the type std_msgs/msg/String"),
         ("auto", Image, "/color/image", "images are on /color/image: remap image_raw"),
+        ("auto", Image, "/mask_detector/image_annotated", "no node publishes images"),
         ("raw", CompressedImage, "/image_raw", "it has the type sensor_msgs/msg/CompressedImage"),
     ],
 )

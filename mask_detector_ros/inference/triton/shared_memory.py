@@ -7,6 +7,7 @@ import logging
 import uuid
 import weakref
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference.triton.connection import Connection
 
 logger = logging.getLogger(__name__)
+
+PREFIX = "mask_detector_"
+"""Beginning of the names of regions."""
 
 
 class SharedImage:
@@ -52,13 +56,14 @@ class SharedImage:
         return True
 
     def _create(self, size: int, deadline: float) -> None:
-        name = f"mask_detector_{uuid.uuid4().hex}"
+        name = f"{PREFIX}{uuid.uuid4().hex}"
         try:
             self._memory = SharedMemory(name, create=True, size=size)
         except OSError as error:
             self._give_up(error.strerror)
             return
         self._free = weakref.finalize(self, _free, self._memory)
+        self._remove_leftovers(deadline)
         request = service_pb2.SystemSharedMemoryRegisterRequest(
             name=name, key=f"/{name}", byte_size=self._memory.size
         )
@@ -71,6 +76,19 @@ class SharedImage:
             self._give_up(str(error))
             return
         self.name = name
+
+    def _remove_leftovers(self, deadline: float) -> None:
+        """Unregister at the server the regions of clients that were killed."""
+        try:
+            status = self._connection.call(
+                "SystemSharedMemoryStatus", service_pb2.SystemSharedMemoryStatusRequest(), deadline
+            )
+            for name, region in status.regions.items():
+                if name.startswith(PREFIX) and not Path(f"/dev/shm{region.key}").exists():
+                    request = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
+                    self._connection.call("SystemSharedMemoryUnregister", request, deadline)
+        except BackendError as error:
+            logger.debug("leftovers of other clients were not unregistered: %s", error)
 
     def _give_up(self, reason: str | None) -> None:
         self.is_usable = False

@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("tritonclient.grpc", reason="the triton extra is not installed")
 
+import grpc
 from silent_proxy import SilentProxy
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from waiting import wait_until
 
 from benchmark.inference_server import InferenceServer, missing_server
@@ -110,7 +112,16 @@ def test_images_on_this_machine_go_through_shared_memory_that_is_freed(load, ast
     assert regions() == before
 
 
-def test_the_region_of_a_killed_client_is_removed(server, astronaut_file):
+def registered(server):
+    """The names of the regions that the server knows."""
+    channel = grpc.insecure_channel(server.address.removeprefix("grpc://"))
+    with channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        status = stub.SystemSharedMemoryStatus(service_pb2.SystemSharedMemoryStatusRequest())
+    return {name for name in status.regions if name.startswith("mask_detector_")}
+
+
+def test_the_region_of_a_killed_client_is_removed(server, load, astronaut, astronaut_file):
     before = regions()
     code = (
         "import sys; from mask_detector_ros import MaskDetector;"
@@ -122,9 +133,13 @@ def test_the_region_of_a_killed_client_is_removed(server, astronaut_file):
     )
     assert client.stdout.readline() == b"\n"
     assert len(regions() - before) == 1
+    (left,) = regions() - before
     client.kill()
     client.wait()
     wait_until(lambda: regions() == before)
+    assert left in registered(server), "the server keeps it until the next client comes"
+    load()(astronaut)
+    assert left not in registered(server)
 
 
 def test_an_unknown_model_or_version_is_named_with_those_that_exist(load):
