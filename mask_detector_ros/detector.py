@@ -121,6 +121,11 @@ class MaskDetector:
         """Wait until the server can serve the next image; returns whether it can."""
         return self._dispatch.wait_for_server(timeout)
 
+    def offer_jpeg(self, image: NDArray[np.uint8], data: bytes) -> None:
+        """Offer the JPEG that the next image was decoded from: a server that takes JPEG gets it
+        as it is."""
+        self._dispatch.offer_jpeg(image, data)
+
     def close(self) -> None:
         """Close the detector: stop loading networks on a GPU, and close the connection to a
         server."""

@@ -209,6 +209,11 @@ class Dispatch:
         self.networks = local.networks
         return faces
 
+    def offer_jpeg(self, image: NDArray[np.uint8], data: bytes) -> None:
+        """Offer the server a JPEG, see `MaskDetector.offer_jpeg`."""
+        if self._server is not None and (networks := self._server.networks) is not None:
+            networks.session.offer_jpeg(image, data)
+
     def wait_for_engines(self, timeout: float | None) -> None:
         """Wait for the GPU networks, see `MaskDetector.wait_for_engines`."""
         if self._local is not None:

@@ -57,7 +57,10 @@ SERVER_PARAMETERS = (
         choices=("auto", "raw", "jpeg"),
     ),
     Parameter(
-        "server_jpeg_quality", 90, "JPEG quality of the images sent to the server.", limits=(1, 100)
+        "server_jpeg_quality",
+        90,
+        "JPEG quality of the images sent to the server; one that came as JPEG is sent as it is.",
+        limits=(1, 100),
     ),
     Parameter(
         "server_ca", "", "PEM file of the certificates that TLS trusts; empty means the system's."

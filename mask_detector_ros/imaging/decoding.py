@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,9 @@ _DECODER_LINE = re.compile(
     re.MULTILINE,
 )
 """Output of OpenCV's decoders; libjpeg and libpng ignore the log level."""
+
+_EXIF_BYTES = 1 << 16
+"""Beginning of a JPEG in which its orientation stands."""
 
 _stderr = threading.Lock()
 
@@ -56,6 +60,20 @@ def decode(
     if image is None:
         raise ImageError(f"the image is damaged; it must be a whole {FORMATS}")
     return np.asarray(image, np.uint8)
+
+
+def original_jpeg(message: Any) -> bytes | None:
+    """The JPEG of a compressed image message, if every decoder makes the same image of it.
+
+    None for other messages, and for a JPEG that lacks its end marker, holds a Bayer pattern, or
+    names an orientation, which some decoders apply.
+    """
+    image_format = getattr(message, "format", "bayer_")
+    if image_format.startswith("bayer_"):
+        return None
+    data = bytes(message.data)
+    is_whole = data.startswith(b"\xff\xd8\xff") and data.endswith(b"\xff\xd9")
+    return data if is_whole and b"Exif\0" not in data[:_EXIF_BYTES] else None
 
 
 @contextmanager

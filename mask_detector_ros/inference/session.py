@@ -98,6 +98,9 @@ class Session(ABC):
         """Give a session live parameters from now on; only a whole detector on a server uses
         them."""
 
+    def offer_jpeg(self, image: Array, data: bytes) -> None:  # noqa: B027
+        """Offer the JPEG that an image was decoded from; only a connection to a server uses it."""
+
     def close(self) -> None:  # noqa: B027
         """Close a session of any backend, and its connection to a server, if there is one."""
 

@@ -20,6 +20,7 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import ImageError, ServerError
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.annotate import annotate, hide_faces
+from mask_detector_ros.imaging.decoding import original_jpeg
 from mask_detector_ros.imaging.encodings import decode_message
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
@@ -156,6 +157,8 @@ class Camera:
         self._stream.configure(**{p.name: values[p.name] for p in TRACKING_PARAMETERS})
         try:
             image = decode_message(message, values["max_image_pixels"])
+            if self._detector.server_state and (data := original_jpeg(message)) is not None:
+                self._detector.offer_jpeg(image, data)
             breakdown.end("conversion")
             faces = self._stream(image, nanoseconds(message.header.stamp) / 1e9)
         except ImageError as error:

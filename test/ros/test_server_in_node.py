@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,11 +16,13 @@ pytest.importorskip("tritonclient.grpc", reason="the triton extra is not install
 
 from detector_client import NODE, make_image
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from sensor_msgs.msg import Image
+from grpc_detector import GrpcDetector
+from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 from waiting import wait_until
 
 from benchmark.inference_server import InferenceServer, free_ports, missing_server
+from mask_detector_ros import MaskDetector
 
 pytestmark = pytest.mark.skipif(bool(missing_server()), reason=missing_server() or "it is there")
 
@@ -110,3 +113,19 @@ def test_triton_without_its_server_does_not_start_and_says_why(graph: Any) -> No
     wait_until(lambda: node.poll() is not None, what="the end of the node")
     assert node.returncode == 1
     assert "no inference server answers at" in graph.output(node)
+
+
+def test_a_jpeg_of_the_camera_goes_to_the_server_as_it_is(graph: Any) -> None:
+    server = GrpcDetector(MaskDetector.load(threads=1))
+    parameters = {"server_url": server.url, "server_image_format": "jpeg", "server_deadline": 30.0}
+    graph.start("mask_detector_node", backend="triton", image_transport="compressed", **parameters)
+    camera = graph.client().advertise(CompressedImage, "/image_raw/compressed", 10)
+    data = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    message = CompressedImage(format="bgr8; jpeg compressed bgr8", data=data)
+
+    def was_sent() -> bool:
+        camera.publish(message)
+        return any(r.raw_input_contents[0][4:] == data for r in server.requests)
+
+    wait_until(was_sent, what="the camera's own bytes at the server")
+    server.close()

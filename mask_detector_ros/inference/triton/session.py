@@ -57,6 +57,7 @@ class TritonSession(Session):
         self._next_check = time.monotonic() + CHECK_PERIOD
         self._shared: SharedImage | None = None
         self._settings: dict[str, Any] = {}
+        self._offered: tuple[Array, bytes] | None = None
         try:
             self._model = find_model(self._connection, options, self._connect_deadline)
         except BaseException:
@@ -102,6 +103,10 @@ class TritonSession(Session):
             name: value if isinstance(value, int) else json.dumps(value)
             for name, value in settings.items()
         }
+
+    def offer_jpeg(self, image: Array, data: bytes) -> None:
+        """Send this JPEG instead of encoding the image that was decoded from it again."""
+        self._offered = (image, data) if self._sends_jpeg else None
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         self._connection.check()
@@ -168,6 +173,14 @@ class TritonSession(Session):
         return request.inputs.add(name=name, datatype=datatype, shape=(*leading, *shape))
 
     def _add_jpeg(self, request: Any, image: Array) -> None:
+        offered, data = self._offered or (None, b"")
+        self._add_input(request, JPEG, "BYTES", (1,))
+        if offered is not image:
+            data = self._encode(image)
+        # Each element of a BYTES tensor begins with its length.
+        request.raw_input_contents.append(len(data).to_bytes(4, "little") + data)
+
+    def _encode(self, image: Array) -> bytes:
         try:
             data = cv2.imencode(
                 ".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._options.jpeg_quality]
@@ -177,9 +190,7 @@ class TritonSession(Session):
                 f"an image of {image.shape[1]}x{image.shape[0]} cannot be sent as JPEG"
                 f" ({error.err}); set server_image_format to raw"
             ) from error
-        self._add_input(request, JPEG, "BYTES", (1,))
-        # Each element of a BYTES tensor begins with its length.
-        request.raw_input_contents.append(len(data).to_bytes(4, "little") + data.tobytes())
+        return data.tobytes()
 
     def close(self) -> None:
         """Close the session's connection to the server and free the shared memory."""

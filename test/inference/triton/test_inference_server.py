@@ -3,19 +3,16 @@
 
 import shutil
 import subprocess
-import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("tritonclient.grpc", reason="the triton extra is not installed")
 
-import grpc
+from shared_regions import regions
 from silent_proxy import SilentProxy
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 from waiting import wait_until
 
 from benchmark.inference_server import InferenceServer, missing_server
@@ -60,15 +57,6 @@ def load(server):
         detector.close()
 
 
-def regions():
-    return {path.name for path in Path("/dev/shm").glob("mask_detector_*") if is_ours(path.name)}
-
-
-def is_ours(name):
-    # The server's own regions have another prefix.
-    return not name.startswith("mask_detector_serve")
-
-
 def succeeds(detector, image):
     """The faces, or None while the server does not serve."""
     try:
@@ -110,36 +98,6 @@ def test_images_on_this_machine_go_through_shared_memory_that_is_freed(load, ast
     assert first != second
     served.close()
     assert regions() == before
-
-
-def registered(server):
-    """The names of the regions that the server knows."""
-    channel = grpc.insecure_channel(server.address.removeprefix("grpc://"))
-    with channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        status = stub.SystemSharedMemoryStatus(service_pb2.SystemSharedMemoryStatusRequest())
-    return {name for name in status.regions if name.startswith("mask_detector_")}
-
-
-def test_the_region_of_a_killed_client_is_removed(server, load, astronaut, astronaut_file):
-    before = regions()
-    code = (
-        "import sys; from mask_detector_ros import MaskDetector;"
-        f"detector = MaskDetector.load(backend='triton', server_url='{server.address}',"
-        f" server_deadline={DEADLINE}); detector(sys.argv[1]); print(flush=True); input()"
-    )
-    client = subprocess.Popen(
-        [sys.executable, "-c", code, astronaut_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert client.stdout.readline() == b"\n"
-    assert len(regions() - before) == 1
-    (left,) = regions() - before
-    client.kill()
-    client.wait()
-    wait_until(lambda: regions() == before)
-    assert left in registered(server), "the server keeps it until the next client comes"
-    load()(astronaut)
-    assert left not in registered(server)
 
 
 def test_an_unknown_model_or_version_is_named_with_those_that_exist(load):
