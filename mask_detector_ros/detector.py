@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mask_detector_ros.dispatch import Dispatch
 from mask_detector_ros.face_stream import FaceStream
 from mask_detector_ros.faces import Faces
