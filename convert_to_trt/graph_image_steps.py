@@ -174,47 +174,16 @@ def are_larger(g: GraphBuilder, boxes: str, size: int) -> str:
 def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
     """`cut_squares` as ONNX graph nodes: (K, size, size, 3) crops of (K, 4) squares that `squares`
     made for this size, from the given levels."""
-    low, high = g.many("Split", [g.reshape(boxes, -1, 4, 1)], 2, axis=1)
-    extent = g.add("Sub", high, low)
-    corner = g.add("Sub", low, g.constant(0.5))
-    height, width = levels.sizes[0]
-    last: str = g.constant(np.array([width - 1, height - 1])[:, None])
-    stride, first = g.constant(width, np.int32), ""
-    if len(levels.sizes) > 1:
-        side = g.reshape(g.add("Slice", extent, g.shape(0), g.shape(1), g.shape(1)), -1, 1)
-        level = g.reshape(_level(g, side, size, len(levels.sizes) - 1), -1)
-
-        def of_level(values: ArrayLike, dtype: type = np.float32) -> str:
-            return g.add("Gather", g.constant(values, dtype), level, axis=0)
-
-        shrink = of_level(0.5 ** np.arange(len(levels.sizes))[:, None, None])
-        extent, low = g.add("Mul", extent, shrink), g.add("Mul", low, shrink)
-        corner = g.add("Sub", low, g.constant(0.5))
-        last = of_level(np.array([(w - 1, h - 1) for h, w in levels.sizes])[:, :, None])
-        stride = of_level(np.array([w for _, w in levels.sizes])[:, None, None], np.int32)
-        areas = np.cumsum([0, *(h * w for h, w in levels.sizes)])[:-1]
-        first = of_level(areas[:, None, None], np.int32)
-    # (K, 2, S) places, x and y, within the square, as if the image ended there.
-    one, half = g.constant(1.0), g.constant(0.5)
-    steps = g.constant((np.arange(size) + 0.5) / size)
-    along = g.add("Max", g.add("Mul", steps, extent), half)
-    along = g.add("Min", along, g.add("Sub", extent, half))
-    places = g.add("Add", corner, along)
-    before = g.add("Floor", places)
-    share = g.add("Sub", places, before)
-    # (K, 2, 2 S): the pixels before and after each place, and their weights, 0 outside the image.
-    pixels = g.add("Concat", before, g.add("Add", before, one), axis=2)
-    weights = g.add("Concat", g.add("Sub", one, share), share, axis=2)
-    inside = g.add("Min", g.add("Relu", pixels), last)
-    weights = g.add("Mul", weights, g.add("Cast", g.add("Equal", inside, pixels), to=1))
-    columns, rows = g.many("Split", [g.add("Cast", inside, to=6)], 2, axis=1)
+    source = _sources(g, levels, boxes, size)
+    pixels, weights = _neighbours(g, source, size)
+    columns, rows = g.many("Split", [pixels], 2, axis=1)
     across, down = g.many("Split", [weights], 2, axis=1)
-    rows = g.add("Mul", rows, stride)
-    rows = g.reshape(g.add("Add", rows, first) if first else rows, -1, 2 * size, 1)
+    rows = g.add("Add", g.add("Mul", rows, source.stride), source.first)
+    rows = g.reshape(rows, -1, 2 * size, 1)
     down = g.add("Mul", g.reshape(down, -1, 2 * size, 1), _drawable(g, boxes, levels.sizes[0]))
     # Each weight for three channels: long rows of numbers are fast on a CPU.
     across = g.add("Mul", g.reshape(across, -1, 2 * size, 1), g.constant(np.ones(3)))
-    total = ""
+    sides = []
     for column, weight in zip(
         g.many("Split", [columns], 2, axis=2),
         g.many("Split", [across], 2, axis=1),
@@ -222,10 +191,69 @@ def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
     ):
         found = g.add("Gather", levels.value, g.add("Add", rows, column), axis=0)
         found = g.reshape(found, -1, 2 * size, size * 3)
-        mixed = g.add("Mul", found, g.reshape(weight, -1, 1, size * 3))
-        total = g.add("Add", total, mixed) if total else mixed
-    both = g.many("Split", [g.add("Mul", total, down)], 2, axis=1)
-    return g.reshape(g.add("Add", *both), -1, size, size, 3)
+        sides.append(g.add("Mul", found, g.reshape(weight, -1, 1, size * 3)))
+    mixed = g.add("Mul", g.add("Add", *sides), down)
+    return g.reshape(g.add("Add", *g.many("Split", [mixed], 2, axis=1)), -1, size, size, 3)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Where the crop of each square comes from.
+
+    Attributes:
+        corner: (K, 2, 1) x and y of the square's first corner in its level, less half a pixel.
+        extent: (K, 2, 1) its side there.
+        last: (K, 2, 1) column and row of the level's last pixel.
+        stride, first: (K, 1, 1) int32 width of the level, and index of its first pixel.
+    """
+
+    corner: str
+    extent: str
+    last: str
+    stride: str
+    first: str
+
+
+def _sources(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> _Sources:
+    low, high = g.many("Split", [g.reshape(boxes, -1, 4, 1)], 2, axis=1)
+    extent = g.add("Sub", high, low)
+    side = g.add("ReduceMax", extent, axes=[1], keepdims=0)
+    top_level = len(levels.sizes) - 1
+    if not top_level:
+        side = g.add("Mul", side, g.constant(0.0))
+    level = g.reshape(_level(g, side, size, max(top_level, 1)), -1)
+
+    def of_level(values: ArrayLike, dtype: type = np.float32) -> str:
+        return g.add("Gather", g.constant(values, dtype), level, axis=0)
+
+    heights, widths = (np.array(sides)[:, None, None] for sides in zip(*levels.sizes, strict=True))
+    areas = heights * widths
+    shrink = of_level(0.5 ** np.arange(len(areas))[:, None, None])
+    return _Sources(
+        corner=g.add("Sub", g.add("Mul", low, shrink), g.constant(0.5)),
+        extent=g.add("Mul", extent, shrink),
+        last=of_level(np.concatenate([widths, heights], axis=1) - 1),
+        stride=of_level(widths, np.int32),
+        first=of_level(np.cumsum(areas, axis=0) - areas, np.int32),
+    )
+
+
+def _neighbours(g: GraphBuilder, source: _Sources, size: int) -> tuple[str, str]:
+    """(K, 2, 2 S) int32 columns and rows of the pixels before, then after each of S places, and
+    their weights, 0 outside the image."""
+    one, half = g.constant(1.0), g.constant(0.5)
+    steps = g.constant((np.arange(size) + 0.5) / size)
+    # Within the square, as if the image ended there.
+    along = g.add("Max", g.add("Mul", steps, source.extent), half)
+    along = g.add("Min", along, g.add("Sub", source.extent, half))
+    places = g.add("Add", source.corner, along)
+    before = g.add("Floor", places)
+    share = g.add("Sub", places, before)
+    pixels = g.add("Concat", before, g.add("Add", before, one), axis=2)
+    weights = g.add("Concat", g.add("Sub", one, share), share, axis=2)
+    inside = g.add("Min", g.add("Relu", pixels), source.last)
+    weights = g.add("Mul", weights, g.add("Cast", g.add("Equal", inside, pixels), to=1))
+    return g.add("Cast", inside, to=6), weights
 
 
 def crops_one_by_one(g: GraphBuilder, image: Level, boxes: str, size: int) -> str:

@@ -101,6 +101,16 @@ def test_crops_differ_by_rounding_only(astronaut, side):
     assert ((found["crops"].max(axis=(1, 2, 3)) == 0) == black).all()
 
 
+def test_large_crops_of_an_image_without_levels_are_cut_from_it(astronaut):
+    image = np.ascontiguousarray(astronaut[:20, :300])
+    squares = np.float32([[-20, -100, 200, 120], [0, 0, 24, 24]])
+    g = GraphBuilder()
+    flat = images.flatten(g, levels_of(g, 20, 300, 24))
+    crops = images.crops(g, flat, "squares", 24)
+    found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (2, 24, 24, 3))})
+    assert_similar(found["crops"][1:], crop_squares(image, squares[1:], 24, 0.0))
+
+
 def test_crops_one_by_one_are_those_of_the_image(astronaut):
     image, side = np.ascontiguousarray(astronaut[:383, :511]), 48
     boxes = square_slices(random_boxes(np.random.default_rng(1), 200, 512, 384), 0.0, side)
