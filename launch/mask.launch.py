@@ -142,8 +142,7 @@ def require_package(name: str, argument: str) -> None:
     except PackageNotFoundError:
         debian_name = f"ros-$ROS_DISTRO-{name.replace('_', '-')}"
         raise RuntimeError(
-            f"{argument} needs the package {name}, which is not installed; "
-            f"run: sudo apt install {debian_name}"
+            f"{argument} needs the package {name}; run: sudo apt install {debian_name}"
         ) from None
 
 
@@ -218,8 +217,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
 
 def check_names(arguments: dict[str, str]) -> None:
-    """Check the names among the launch arguments; rcl's own error gives a character position, not
-    the argument."""
+    """Check the names among the launch arguments; rcl's own error does not name the argument."""
     names = (ROS_NAMES, "names of letters, digits, _ and /, separated by commas")
     namespace = (f"({ROS_NAME})?/?", "letters, digits and _, with / between parts")
     rules = {"cameras": names, "namespace": namespace, "image": names}
@@ -263,8 +261,8 @@ def join_names(*names: str) -> str:
 
 
 def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
-    """The comma-separated values of a launch argument, one per camera; empty strings if it is
-    empty."""
+    """The comma-separated values of a launch argument, one per camera; empty strings without
+    any."""
     values = arguments[name].split(",") if arguments[name] else [""] * count
     if len(values) != count:
         raise ValueError(f"{name} has {len(values)} values for {count} cameras; give one for each")
@@ -275,16 +273,14 @@ def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
 
 
 def parameter_value(name: str, text: str) -> bool | ParameterValue:
-    """A launch argument in its parameter's type; left to YAML, a source named 0 would be a
-    number."""
+    """A launch argument in its parameter's type; YAML would make a source 0 a number."""
     if name in ("autostart", "use_sim_time"):
         return text.lower() == "true"
     return ParameterValue(text, value_type=str)
 
 
 def restrict_discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """The environment variable that limits discovery to this machine, if the launch argument
-    local:=true is given."""
+    """The variable that limits discovery to this machine, with launch's local:=true."""
     if context.launch_configurations["local"].lower() != "true":
         return []
     if os.environ.get("ROS_DISTRO") == "humble":

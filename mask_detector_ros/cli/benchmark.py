@@ -62,19 +62,13 @@ def add_parser(commands: Any) -> None:
     what = parser.add_argument_group("what to measure; separate several values by commas")
     what.add_argument("--sizes", type=listed(read_size), metavar="WxH,..", help="frame sizes")
     what.add_argument(
-        "--min-faces",
-        type=listed(number(12, 2000)),
-        metavar="PX,..",
-        help="minimum face sizes in px",
+        "--min-faces", type=listed(number(12, 2000)), metavar="PX,..", help="minimum face sizes"
     )
     what.add_argument(
         "--faces", type=listed(number(0, 50)), metavar="N,..", help="numbers of faces in a frame"
     )
     what.add_argument(
-        "--threads",
-        type=listed(number(1, 256)),
-        metavar="N,..",
-        help="numbers of threads of each candidate",
+        "--threads", type=listed(number(1, 256)), metavar="N,..", help="threads of each candidate"
     )
     what.add_argument(
         "--full",
@@ -94,10 +88,7 @@ def add_parser(commands: Any) -> None:
         "every backend that works here, including GPUs",
     )
     what.add_argument(
-        "--backends",
-        type=listed(read_backend),
-        metavar="B,..",
-        help="backends to measure; default: all installed CPU backends",
+        "--backends", type=listed(read_backend), metavar="B,..", help="default: all on the CPU"
     )
     what.add_argument(
         "--peers",
