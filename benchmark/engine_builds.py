@@ -131,7 +131,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def describe(row: dict[str, Any]) -> tuple[object, ...]:
-    """The cells of one engine build in the table."""
+    """The cells of one engine build in the table of engine builds."""
     return row["model"], row["in"], row["for"], row.get("error", row.get("MB")), row["s"]
 
 

@@ -53,7 +53,7 @@ class RosClient(Processes):
 
     @contextlib.contextmanager
     def publishing(self, kind: type, topic: str, qos: QoSProfile | int = 1) -> Iterator[Any]:
-        """Context with a publisher of the node."""
+        """Context with a publisher of the benchmark's ROS client."""
         publisher = self.safely(self.node.create_publisher, kind, topic, qos)
         try:
             yield publisher
@@ -62,7 +62,8 @@ class RosClient(Processes):
 
     @contextlib.contextmanager
     def hearing(self, topics: Mapping[str, type]) -> Iterator[list[Any]]:
-        """Context with the list of the messages that come on topics of these types."""
+        """Context in which the benchmark's ROS client collects the messages on topics of these
+        types in a list."""
         heard: list[Any] = []
         subscriptions = [
             self.safely(self.node.create_subscription, kind, topic, heard.append, 10)

@@ -185,7 +185,7 @@ def _load(model: onnx.ModelProto, options: ort.SessionOptions, what: str) -> ort
 
 
 def with_output(model: onnx.ModelProto, value: str) -> onnx.ModelProto:
-    """A copy of a network that ends at one of its inner values."""
+    """Cut an ONNX model: a copy that ends at one of its inner values."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.output[:]

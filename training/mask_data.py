@@ -67,7 +67,7 @@ def read_faces(folder: Path, split: str) -> list[FaceRow]:
 
 
 def read_rows(path: Path, split: str) -> list[dict[str, str]]:
-    """Read the rows of one split of a table of photographs.
+    """Read the rows of one split of the training data, a table of photographs.
 
     Raises:
         SourceError: there is no such file.

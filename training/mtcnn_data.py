@@ -67,7 +67,8 @@ def join_samples(parts: list[Samples]) -> Samples:
 
 
 def labelled_photographs(folder: Path) -> list[Photograph]:
-    """The photographs of split `train` with faces to find, without their ignored boxes."""
+    """MTCNN's training data: the photographs of split `train` with faces to find, without their
+    ignored boxes."""
     photographs = []
     for photograph in read_photographs(folder, "train"):
         known = photograph.kinds < IGNORE
