@@ -19,6 +19,8 @@ from training.checkpoints import save_checkpoint
 from training.mtcnn_data import NEGATIVE, PART, POSITIVE, Samples
 from training.mtcnn_networks import CascadeNetwork
 from training.mtcnn_settings import Settings
+from training.two_stage.decision_loss import predicted_boxes
+from training.two_stage.view_geometry import areas, intersections, overlaps
 
 MIRRORED = [1, 0, 2, 4, 3, 6, 5, 7, 9, 8]
 """Permutation of the landmark coordinates in a mirrored face: eyes, nose, mouth corners."""
@@ -130,7 +132,11 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
     Rezatofighi et al., 2019 (https://arxiv.org/abs/1902.09630): 1 for equal boxes; below 0, down to
     -1, for distant boxes.
     """
-    shared, union, hull = _areas(a, b)
+    a, b = predicted_boxes(a), predicted_boxes(b)
+    low, high = torch.minimum(a, b)[:, :2], torch.maximum(a, b)[:, 2:]
+    hull = (high - low).clamp(min=0).prod(dim=1)
+    shared = intersections(a[:, None], b[:, None])[:, 0, 0]
+    union = (areas(a) + areas(b) - shared).clamp(min=1e-6)
     overlap: Tensor = shared / union - (hull - union) / hull.clamp(min=1e-6)
     return overlap
 
@@ -138,23 +144,7 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
 def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
     """(N,) intersection over union, in MTCNN's training loop, of the boxes given by two (N, 4)
     offsets."""
-    shared, union, _ = _areas(a, b)
-    return shared / union
-
-
-def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N,) areas of intersection, union and enclosing box."""
-    unit = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    a, b = a + unit, b + unit
-    area_a, area_b = (_area(x[:, :2], x[:, 2:]) for x in (a, b))
-    shared = _area(torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:]))
-    hull = _area(torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:]))
-    return shared, (area_a + area_b - shared).clamp(min=1e-6), hull
-
-
-def _area(low: Tensor, high: Tensor) -> Tensor:
-    area: Tensor = (high - low).clamp(min=0).prod(dim=1)
-    return area
+    return overlaps(predicted_boxes(a)[:, None], predicted_boxes(b)[:, None])[:, 0, 0]
 
 
 def fine_tune(

@@ -74,8 +74,8 @@ def draw_angles(count: int, slight: float, strong: float, device: torch.device) 
 def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     """(B, N, M) intersection over union of (B, N, 4) and (B, M, 4) boxes in views."""
     both = intersections(boxes, others)
-    areas = _areas(boxes)[:, :, None] + _areas(others)[:, None]
-    return both / (areas - both).clamp(min=1e-6)
+    total = areas(boxes)[:, :, None] + areas(others)[:, None]
+    return both / (total - both).clamp(min=1e-6)
 
 
 def intersections(boxes: Tensor, others: Tensor) -> Tensor:
@@ -85,7 +85,8 @@ def intersections(boxes: Tensor, others: Tensor) -> Tensor:
     return (high - low).clamp(min=0).prod(-1)
 
 
-def _areas(boxes: Tensor) -> Tensor:
+def areas(boxes: Tensor) -> Tensor:
+    """(...) areas of (..., 4) boxes in views, 0 for an inverted box."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
