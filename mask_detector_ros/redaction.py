@@ -12,10 +12,13 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
+MAX_LENGTH = 10_000
+"""Characters of a message that are kept: a peer can make it quote a name of megabytes."""
+
 PLACEHOLDER = "USER:PASSWORD"
 """What our own advice writes for a login; for a port it writes PORT."""
 
-URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})://(?P<rest>.*)", re.DOTALL)
 
 _ALREADY = re.compile(r"[\"']?\*\*\*[:;,.]?[\"']?")
 """What is hidden already, perhaps followed by the punctuation of the surrounding message."""
@@ -25,8 +28,8 @@ _KEYED = (
 )
 _SECRET = re.compile(
     r"(?P<key>(?:^|(?<=[^A-Za-z0-9.%-]))(?:u|p|pw|pin|otp|l|"
-    rf"[A-Za-z0-9.%-]*(?:{_KEYED})[A-Za-z0-9.%-]*)=)"
-    r"(?P<value>.*?)(?=[&;_/?#,][A-Za-z0-9.%-]+=|$)",
+    rf"[A-Za-z0-9.%-]{{0,64}}(?:{_KEYED})[A-Za-z0-9.%-]{{0,64}})=)"
+    r"(?P<value>.*?)(?=[&;_/?#,][A-Za-z0-9.%-]{1,128}=|$)",
     re.IGNORECASE | re.DOTALL,
 )
 """A key that may introduce a secret, and its value up to the next `key=`: a password can hold any
@@ -54,16 +57,16 @@ _GROUPS = re.compile(r"[A-Za-z0-9]{4,12}(?:-[A-Za-z0-9]{4,12}){3,}")
 
 _URL_IN_TEXT = re.compile(
     # In quotes, or with a password that holds spaces, or up to the next space.
-    r"(?<=\")[A-Za-z][A-Za-z0-9+.-]*://[^\"\n]*(?=\")"
-    r"|(?<=')[A-Za-z][A-Za-z0-9+.-]*://[^'\n]*(?=')"
-    r"|[A-Za-z][A-Za-z0-9+.-]*://[^\s@/:]*:(?!\d+(?:[/?#:\s]|$))(?:(?!://)[^@\n])*@\S*"
-    r"|[A-Za-z][A-Za-z0-9+.-]*://\S+"
+    r"(?<=\")[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\"\n]*(?=\")"
+    r"|(?<=')[A-Za-z][A-Za-z0-9+.-]{0,30}://[^'\n]*(?=')"
+    r"|[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s@/:]*:(?!\d+(?:[/?#:\s]|$))(?:(?!://)[^@\n])*@\S*"
+    r"|[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+"
 )
-_LOGIN = re.compile(r"(?<![\w/.])[\w.+-]+:[^\s/@]+@(?=[\w\[])|(?<=/)[\w.+-]+:[^\s/@]+@(?=[\w\[])")
+_LOGIN = re.compile(r"(?:(?<![\w/.])|(?<=/))[\w.+-]{1,64}:[^\s/@]{1,256}@(?=[\w\[])")
 """`user:password@host` where a scheme is missing or misspelt."""
 
 _NAME = (
-    r"[\w.-]*(?:passw(?:or)?d|passwd|pwd|passphrase|secret|token|(?:api|access|stream|private)[-_]?key"
+    r"[\w.-]{0,64}(?:passw(?:or)?d|passwd|pwd|passphrase|secret|token|(?:api|access|stream|private)[-_]?key"
     r"|(?:user|proxy)[-_](?:pw|id)|streamid|authorization|credentials?)\d*"
 )
 _SETTING = re.compile(
@@ -104,6 +107,8 @@ def without_password(name: str) -> str:
 def hide_passwords(text: str) -> str:
     """Redact a message for logs: its URLs without passwords, and no password, token or header with
     one."""
+    if len(text) > MAX_LENGTH:
+        text = f"{text[:MAX_LENGTH]} ..."
     shown, place = "", 0
     for found in _URL_IN_TEXT.finditer(text):
         shown += _hide_settings(text[place : found.start()]) + without_password(found[0])

@@ -4,6 +4,7 @@
 import string
 import subprocess
 import sys
+import time
 from urllib.parse import quote
 
 import pytest
@@ -127,3 +128,20 @@ def test_advice_before_a_url_stays():
         " 'grpc://robot:geheim@host:8001'"
     )
     assert str(error).endswith("grpcs://HOST:PORT for TLS, got 'grpc://***@host:8001'")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a", "a.", "a-", "a:", "a://", "aB3d", "key", "&key", "password='", "a://b:c", "'", "%"],
+)
+def test_a_long_message_takes_little_time(unit):
+    """A peer chooses the name of an encoding, which an error quotes for every frame."""
+    times = []
+    for length in (2_000, 8_000):
+        text = unit * (length // len(unit))
+        start = time.process_time()
+        hide_passwords(text)
+        without_password(f"rtsp://cam/{text}")
+        times.append(time.process_time() - start)
+    assert times[1] < 10 * times[0] + 0.05, "four times as long, not sixteen times"
+    assert len(hide_passwords(10**6 * "a")) < 11_000
