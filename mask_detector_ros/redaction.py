@@ -106,7 +106,7 @@ def without_password(name: str) -> str:
 
 def hide_passwords(text: str) -> str:
     """Redact a message for logs: its URLs without passwords, and no password, token or header with
-    one."""
+    one; at most `MAX_LENGTH` characters of it."""
     if len(text) > MAX_LENGTH:
         text = f"{text[:MAX_LENGTH]} ..."
     shown, place = "", 0
