@@ -21,7 +21,7 @@ COMMANDS = [
     ("mask_detector_ros", "argparse"),
     ("mask_detector_ros.cli", "argparse"),
     ("mask_detector_ros.cli", "numpy"),
-    ("convert_to_trt.keras_to_onnx", "numpy"),
+    ("convert_to_trt.keras_to_onnx", "tqdm"),
     ("convert_to_trt.onnx_to_engine", "numpy"),
     *((f"mask_detector_ros.ros.{node}", "numpy") for node in NODES if find_spec("rclpy")),
 ]

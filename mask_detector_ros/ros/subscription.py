@@ -223,8 +223,8 @@ class ImageSubscription:
             self._choice, self._subscription = wanted, subscription
 
 
-def _full_name(publisher: Any) -> str:
+def _full_name(endpoint: Any) -> str:
     """The full name of a publisher's node; ROS may know the publisher before its node."""
-    if publisher.node_name == UNKNOWN_NODE:
+    if endpoint.node_name == UNKNOWN_NODE:
         return "an unknown node"
-    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"

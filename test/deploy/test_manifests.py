@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mask_detector_ros.cli import build_parser
+from mask_detector_ros.cli.serve import ADDRESS_PARAMETERS
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -96,7 +97,7 @@ def test_the_ports_of_probes_and_service_are_those_of_the_server():
     documents = {p.values[0]["kind"]: p.values[0] for p in reversed(MANIFESTS)}
     (server,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in server["ports"]}
-    defaults = vars(build_parser("serve").parse_args(["serve"]))
+    defaults = {parameter.name: parameter.default for parameter in ADDRESS_PARAMETERS}
     assert ports == {kind: defaults[f"{kind}_port"] for kind in ("http", "grpc", "metrics")}
     assert documents["Service"]["spec"]["ports"][0]["targetPort"] == "grpc"
 
