@@ -91,14 +91,6 @@ class Processes:
         """The output of a process so far."""
         return self._logs[process.pid].read_text(encoding="utf-8", errors="replace")
 
-    def wait_for_output(self, process: subprocess.Popen[Any], text: str) -> None:
-        """Wait until a process has printed a text.
-
-        Raises:
-            Lost: it did not in time.
-        """
-        wait_for(lambda: text in self.output(process), f"{text!r} in the output")
-
     def last_words(self, process: subprocess.Popen[Any]) -> str:
         """The end of a process's log, for error messages."""
         return "\n".join(self.output(process).splitlines()[-3:])

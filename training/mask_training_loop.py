@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from mask_detector_ros.errors import ModelError
-from training.checkpoints import load_checkpoint, save_checkpoint
+from training.checkpoints import load_training, save_training
 from training.mask_augmentation import training_crop
 from training.mask_data import LABELS, FacePatch, FaceRow
 from training.mask_network import MaskNetwork
@@ -192,16 +192,8 @@ class Trainer:
         return 0.0
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint of the mask classifier's training; an interrupted write leaves the old
-        one intact."""
-        state = {
-            "settings": asdict(self.settings),
-            "epoch": self.epoch,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        save_checkpoint(path, state)
+        """Write a checkpoint of the mask classifier's training."""
+        save_training(path, self, epoch=self.epoch)
 
     def load(self, path: Path) -> None:
         """Resume the mask classifier's training from a checkpoint.
@@ -209,11 +201,7 @@ class Trainer:
         Raises:
             ModelError: it was made with other settings.
         """
-        state = load_checkpoint(path, self.settings, self.device)
-        self.epoch = state["epoch"]
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = load_training(path, self, self.device)["epoch"]
 
     @torch.inference_mode()
     def logits(self, crops: NDArray[np.uint8]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from ros_domains import reserve_domain
 from waiting import wait_until
 
-from benchmark.processes import LIMIT, Processes
+from benchmark.processes import LIMIT, Processes, wait_for
 from mask_detector_ros.ros.dds_environment import image_environment, profile_variable
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,14 @@ class Graph(Processes):
         """A node in the test's own process, spinning in a thread."""
         self._clients.append(Client(name, self.domain))
         return self._clients[-1]
+
+    def wait_for_output(self, process: subprocess.Popen[Any], text: str) -> None:
+        """Wait until a process has printed a text.
+
+        Raises:
+            Lost: it did not in time.
+        """
+        wait_for(lambda: text in self.output(process), f"{text!r} in the output")
 
     def close(self) -> None:
         for client in self._clients:

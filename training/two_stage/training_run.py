@@ -8,7 +8,6 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.checkpoints import load_checkpoint, save_checkpoint
+from training.checkpoints import load_training, save_training
 from training.two_stage.training_settings import RunSettings
 
 LAYOUT = torch.channels_last
@@ -171,18 +170,8 @@ class TrainingRun:
         torch._foreach_lerp_([averaged[n] for n in names], [current[n] for n in names], 1 - decay)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint of the training run; an interrupted write leaves the old one
-        intact."""
-        state = {
-            "settings": asdict(self.settings),
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ends": self._ends,
-            "result": self.result(),
-        }
-        save_checkpoint(path, state)
+        """Write a checkpoint of the training run."""
+        save_training(path, self, step=self.step, ends=self._ends, result=self.result())
 
     def load(self, path: Path) -> None:
         """Resume the training run from a checkpoint.
@@ -190,9 +179,5 @@ class TrainingRun:
         Raises:
             ModelError: it was made with other settings.
         """
-        state = load_checkpoint(path, self.settings)
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._ends = state["ends"]
+        state = load_training(path, self)
+        self.step, self._ends = state["step"], state["ends"]
