@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -160,16 +160,6 @@ class Account:
         return matches
 
 
-def observe(
-    scene: SampleScene, detector: MaskDetector, frames: int
-) -> Iterator[tuple[Faces, Faces]]:
-    """Detect the faces of a rendered scene: yield detected and true faces of each image, at
-    `RATE_HZ`."""
-    for index in range(frames):
-        image, truth = scene.render(index)
-        yield detector(image), truth
-
-
 def account(observed: Sequence[tuple[Faces, Faces]], rate: float, smoothing: float) -> Account:
     """Run the tracker over detected faces at a frame rate; count id switches and label changes."""
     tracker, result = Tracker(smoothing), Account()
@@ -201,8 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = round(arguments.seconds * RATE_HZ)
     results = {}
     for name, make in SCENES.items():
-        seen = observe(make(), detector, frames)
-        observed = list(tqdm(seen, name, frames, unit="frame", disable=not sys.stderr.isatty()))
+        scene, hidden = make(), not sys.stderr.isatty()
+        views = map(scene.render, tqdm(range(frames), name, unit="frame", disable=hidden))
+        observed = [(detector(image), truth) for image, truth in views]
         for rate in RATES_HZ:
             result = account(observed, rate, arguments.smoothing)
             results[f"{name} {rate:g} Hz"] = result
