@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> int:
         settings = read_settings(DecisionSettings, args.settings)
         network = make_network(settings).eval()
-        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["average"]
+        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["result"]
         network.load_state_dict(state)
         rng = np.random.default_rng(settings.seed)
         photographs = read_photographs(args.data, "train")

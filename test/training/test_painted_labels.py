@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last training phase of the decision network: its crops, and what it leaves unchanged."""
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ pytest.importorskip("torch", reason="needs the extra `train`")
 
 import torch
 
+from training import painted_labels
 from training.painted_labels import (
     BACKGROUND,
     INCORRECTLY,
@@ -87,3 +90,18 @@ def test_the_weights_lie_between(network, share):
         mixed.parameters(), network.parameters(), other.parameters(), strict=True
     ):
         torch.testing.assert_close(value, start + share * (end - start))
+
+
+def test_the_phase_starts_from_the_mean_of_all_cycles(network, tmp_path, monkeypatch):
+    later = {name: value + 1 for name, value in network.state_dict().items()}
+    checkpoint = tmp_path / "decision.ckpt"
+    torch.save({"result": network.state_dict(), "average": later}, checkpoint)
+    written = []
+    monkeypatch.setattr(painted_labels, "make_network", lambda settings: copy.deepcopy(network))
+    monkeypatch.setattr(painted_labels, "read_photographs", lambda folder, split: [])
+    monkeypatch.setattr(painted_labels, "cut_crops", lambda *_: None)
+    monkeypatch.setattr(painted_labels, "teach", lambda before, *_: before)
+    monkeypatch.setattr(painted_labels, "write_network", lambda net, *_: written.append(net))
+    assert painted_labels.main(["--data", str(tmp_path), "--checkpoint", str(checkpoint)]) == 0
+    for value, start in zip(written[0].parameters(), network.parameters(), strict=True):
+        assert torch.equal(value, start)
