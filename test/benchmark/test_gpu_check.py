@@ -6,13 +6,14 @@ import shutil
 from functools import cache
 
 import pytest
+from gpu_stand_in import build_here
 
 pytest.importorskip("skimage", reason="the sample scene is not installed")
 
 from benchmark import gpu_check, gpu_networks, gpu_wrapper
 from mask_detector_ros import models
 from mask_detector_ros.inference import EngineOptions
-from mask_detector_ros.inference.tensorrt import cuda
+from mask_detector_ros.inference.tensorrt import cuda, session
 from mask_detector_ros.speed import throughput
 
 
@@ -38,6 +39,7 @@ def quick(monkeypatch):
         path.write_bytes(b"")
 
     monkeypatch.setattr(gpu_check, "write_cascade", no_cascade)
+    monkeypatch.setattr(session, "build_in_process", build_here)
 
 
 @pytest.fixture

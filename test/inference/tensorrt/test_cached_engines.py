@@ -4,12 +4,18 @@
 import json
 
 import pytest
-from gpu_stand_in import network
+from gpu_stand_in import build_here, network
 from stored_engines import open_session
 
 from mask_detector_ros.errors import ModelError
+from mask_detector_ros.inference.tensorrt import session
 from mask_detector_ros.inference.tensorrt.cache import HASH, _signed
 from mask_detector_ros.inference.tensorrt.trust import keyed_hash
+
+
+@pytest.fixture(autouse=True)
+def _quick_builds(monkeypatch):
+    monkeypatch.setattr(session, "build_in_process", build_here)
 
 
 def test_a_stored_engine_is_used_again(any_gpu, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from gpu_stand_in import network
+from gpu_stand_in import build_here, network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
@@ -18,10 +18,21 @@ from mask_detector_ros.errors import BackendError, ImageError, ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.options import EngineOptions
 from mask_detector_ros.inference.session import TensorInfo
-from mask_detector_ros.inference.tensorrt import cuda
+from mask_detector_ros.inference.tensorrt import cuda, session
 from mask_detector_ros.models import find_classifier, find_detector
 
 METADATA = {"color": "BGR", "labels": '["a", "b"]'}
+
+
+@pytest.fixture
+def builder_process():
+    """Build in a separate process, as for users."""
+
+
+@pytest.fixture(autouse=True)
+def _quick_builds(request, monkeypatch):
+    if "builder_process" not in request.fixturenames:
+        monkeypatch.setattr(session, "build_in_process", build_here)
 
 
 @pytest.fixture
@@ -242,6 +253,7 @@ def test_a_wrong_or_truncated_model_is_refused_before_anything_is_built(gpu, opt
     assert gpu.builds == 0
 
 
+@pytest.mark.usefixtures("builder_process")
 def test_a_long_build_is_reported_though_tensorrt_8_says_nothing(
     bare_gpu, options, monkeypatch, caplog
 ):
@@ -254,6 +266,7 @@ def test_a_long_build_is_reported_though_tensorrt_8_says_nothing(
     assert " s so far" in caplog.text
 
 
+@pytest.mark.usefixtures("builder_process")
 def test_auto_takes_fp32_where_the_package_onnx_is_missing(gpu, tmp_path, caplog):
     site = tmp_path / "gpu" / "site-10.3.0"
     (site / "onnx.py").write_text("raise ImportError('No module named onnx')")
