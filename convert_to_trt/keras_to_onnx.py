@@ -144,17 +144,12 @@ def check(options: argparse.Namespace) -> tuple[str, ...]:
         if bundle.kind != FROZEN_GRAPH and options.inputs:
             raise ParameterError(f"--inputs applies to a frozen .pb; this is a {bundle.kind}")
         if bundle.kind != ONNX and options.settings != AUTO:
-            # Before the long work, check everything that does not need the model's content.
-            _settle_early(options, bundle.metadata)
+            # Before the long work, check everything that does not need the model's content. A
+            # network that scales its input, or takes integers, needs no preprocessing.
+            settle(options, {"scale": "1", "offset": "0", "color": "RGB", **bundle.metadata})
         elif options.labels is not None:
             read_labels(options.labels)
     return ("onnx",) if bundle.kind == ONNX else ("tensorflow", "tf2onnx", "h5py")
-
-
-def _settle_early(options: argparse.Namespace, metadata: dict[str, str]) -> None:
-    # A network that scales its input, or takes integers, needs no preprocessing.
-    pixels = {"scale": "1", "offset": "0", "color": "RGB"}
-    settle(options, {**pixels, **metadata})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ from mask_detector_ros.evaluation.summary import (
     summarise,
 )
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
 from mask_detector_ros.sources import read_image
 from training.peer_detectors import PEERS, PeerDetector
@@ -121,6 +121,7 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
         candidates[model] = Networks.load(values, [values["classifier_model"]])
         times[model] = MaskDetector.load(threads=args.threads, detector_model=model)
     ours = next(iter(candidates.values()))
+    timed = replace(ours.settings, detection_thresholds=(0.5, 0.5, 0.5))
     shipped = Networks.load(default | {"detector_model": "mtcnn_masked"}, ["mask_classifier"])
     for kind, load in PEERS.items():
         for path in getattr(args, kind):
@@ -128,14 +129,8 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
             name = f"{kind} {path.stem}"
             labels: Any = {name: PeerLabels(peer)} if peer.label_names else shipped.classifiers
             candidates[name] = replace(ours, cascade=peer, classifiers=labels)
-            times[name] = as_detector(peer, ours.settings)
+            times[name] = partial(peer, settings=timed)
     return candidates, times
-
-
-def as_detector(peer: PeerDetector, settings: DetectionSettings) -> Find:
-    """A peer detector at a score threshold of 0.5, as `evaluate_rivals` times it."""
-    chosen = replace(settings, detection_thresholds=(0.5, 0.5, 0.5))
-    return lambda image: peer(image, chosen)
 
 
 def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:

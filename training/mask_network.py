@@ -51,6 +51,12 @@ class Stage(nn.Module):
         return y
 
 
+def residual_stages(widths: Sequence[int], blocks: Sequence[int]) -> nn.Sequential:
+    """Stages for images, with these numbers of channels and of residual blocks."""
+    shapes = zip((3, *widths[:-1]), widths, blocks, strict=True)
+    return nn.Sequential(*(Stage(*shape) for shape in shapes))
+
+
 class MaskNetwork(nn.Module):
     """The mask classifier's network: maps crops of faces to logits.
 
@@ -68,10 +74,7 @@ class MaskNetwork(nn.Module):
         self, widths: Sequence[int], blocks: Sequence[int], label_count: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        inputs = (3, *widths[:-1])
-        self.stages = nn.Sequential(
-            *(Stage(*shape) for shape in zip(inputs, widths, blocks, strict=True))
-        )
+        self.stages = residual_stages(widths, blocks)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], label_count)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.mask_data import LABELS
-from training.mask_network import Stage
+from training.mask_network import residual_stages
 
 OUTPUTS = {"scores": 1, "offsets": 4, "landmarks": 10, "labels": len(LABELS)}
 """Number of outputs of each task; `scores` and `labels` are logits."""
@@ -75,10 +75,7 @@ class DecisionNetwork(nn.Module):
         hidden: int,
     ) -> None:
         super().__init__()
-        inputs = (3, *widths[:-1])
-        self.stages = nn.Sequential(
-            *(Stage(*shape) for shape in zip(inputs, widths, blocks, strict=True))
-        )
+        self.stages = residual_stages(widths, blocks)
         self.head = TaskHead(widths[-1], crop_size >> HALVINGS, squeezed, hidden)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
