@@ -15,6 +15,7 @@ import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,10 +145,8 @@ def print_curves(args: argparse.Namespace) -> int:
 
 
 def _counting(networks: Networks, suppression: str, search: str) -> CountingCascade:
-    variant = networks.cascade
-    assert isinstance(variant, Cascade | TwoStageCascade)
-    if isinstance(variant, TwoStageCascade):
-        return CountingCascade(variant)
+    # A two-stage cascade has neither option.
+    variant = cast(Cascade, networks.cascade)
     if suppression == "paper":
         variant = PaperCascade(variant)
     if search == "near":
