@@ -32,6 +32,7 @@ def test_what_cannot_serve_is_left_out_with_the_reason(bare_gpu):
 
 def test_the_command_prints_rows_for_one_and_eight_cameras(bare_gpu, capsys, monkeypatch):
     monkeypatch.setattr("mask_detector_ros.cli.benchmark.THROUGHPUT_FRAMES", 2)
+    monkeypatch.setattr("mask_detector_ros.speed.throughput.SCENES", 2)
     bare_gpu.install_cuda()
     options = ["--throughput", "--rounds", "1", "--backends", "cuda,onnxruntime"]
     assert main(["benchmark", *options, "--json"]) == 0
