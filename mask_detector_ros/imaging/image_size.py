@@ -76,7 +76,7 @@ def encoded_size(data: bytes) -> Size | None:
         if signature.match(data):
             try:
                 return read(data)
-            except (struct.error, IndexError):  # it is cut off
+            except (struct.error, IndexError, OverflowError):  # it is cut off
                 return None
     return None
 

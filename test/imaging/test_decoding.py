@@ -252,6 +252,8 @@ def test_an_avif_of_overlapping_pieces_is_rejected_at_once() -> None:
         b"\xff\xd8" + b"\xff" * 10_000_000,
         b"no image at all",
         b"\xff\x4f\xff\x51" + b"\xff\x4f\xff\x51" * 5_000_000,
+        # The first directory of a BigTIFF beyond any file.
+        b"II+\0\x08\0\0\0" + b"\xff" * 8,
     ],
 )
 def test_what_is_no_image_is_rejected_at_once(data: bytes) -> None:
