@@ -22,8 +22,9 @@ STAMP = "requirements.sha256"
 
 
 def facts(requirements: Path = REQUIREMENTS) -> list[str]:
-    """The inputs that a converter environment is made from."""
-    return [requirements.read_text(encoding="utf-8")]
+    """The inputs that a converter environment is made from: its requirements without comments."""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def is_ready(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> bool:

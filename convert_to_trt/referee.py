@@ -69,8 +69,8 @@ class Verdict:
         none.
 
         Of those that fit about as well as the best, the one with the fewest changes, and a common
-        range rather than a rare one, with the most right labels. Rendered faces may mislead where
-        two parts change at once.
+        range rather than a rare one, with the most right labels. Rendered faces, which show
+        few colours, may mislead where colour changes together with another part.
         """
         if self.conflict:
             told = [row for row in self.rows if row.settings.pixels != self.given.settings.pixels]
@@ -78,15 +78,17 @@ class Verdict:
                 row for row in told if row.settings.labels == self.given.settings.labels
             ]
             return told[0] if self.is_clear(told[0], same_order) else same_order
-        given = self.given.settings
-        most = 1 if self.are_rendered else len(given.parts)
         able = [
-            row
-            for row in self.rows
-            if row.settings.count_changes(given) <= most and self.is_clear(row, self.given)
+            row for row in self.rows if self._may_recommend(row) and self.is_clear(row, self.given)
         ]
         close = [row for row in able if not self.is_clear(able[0], row)]
         return min(close, key=self._preference, default=None)
+
+    def _may_recommend(self, row: Fit) -> bool:
+        """Whether rendered faces, where there are no others, may tell of this change."""
+        given = self.given.settings
+        is_color_alone = row.settings.count_changes(given) == 1
+        return not self.are_rendered or row.settings.color == given.color or is_color_alone
 
     def _preference(self, row: Fit) -> tuple[int, bool, float]:
         return row.settings.count_changes(self.given.settings), row.is_rare, -row.agreement

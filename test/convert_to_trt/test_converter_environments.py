@@ -42,7 +42,9 @@ def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypat
     assert converter_environments.is_ready(home, requirements)
     monkeypatch.setattr(virtual_environments, "_run", pytest.fail)
     converter_environments.make(home, requirements)
-    requirements.write_text("# changed\n")
+    requirements.write_text("# a comment\n")
+    assert converter_environments.is_ready(home, requirements)
+    requirements.write_text("numpy\n")
     assert not converter_environments.is_ready(home, requirements)
 
 

@@ -88,8 +88,12 @@ def test_right_settings_are_not_warned_of(convert):
         ({"labels": "Sin máscara,Con máscara,Mal puesta"}, "'Con máscara,Sin máscara,Mal puesta'"),
         ({"preprocess": "none"}, "--preprocess unit --color BGR"),
         ({"preprocess": "mobilenet_v2"}, "--preprocess unit --color BGR"),
+        (
+            {"labels": "Sin máscara,Con máscara,Mal puesta", "preprocess": "none"},
+            "'Con máscara,Sin máscara,Mal puesta' --preprocess unit --color BGR",
+        ),
     ],
-    ids=["order", "none for unit", "mobilenet_v2 for unit"],
+    ids=["order", "none for unit", "mobilenet_v2 for unit", "order and none for unit"],
 )
 def test_wrong_settings_are_warned_of_with_the_right_ones_and_not_changed(convert, wrong, better):
     code, report, err, told = convert(**{**RIGHT, **wrong})
