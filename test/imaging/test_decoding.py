@@ -293,9 +293,7 @@ def test_damaged_images_write_nothing_to_stderr(
     assert capfd.readouterr().err == ""
 
 
-def test_what_others_write_to_stderr_meanwhile_comes_out(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_what_others_write_to_stderr_comes_out(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet_decoders():
         os.write(2, b"[INFO] [1.0] [node]: subscribed\nPremature end of JPEG file\n")
     assert capfd.readouterr().err == "[INFO] [1.0] [node]: subscribed\n"
