@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -32,9 +34,12 @@ IMAGE_PERIOD = 0.1
 """Minimum seconds between two images: a browser draws no more. Counts cover every frame."""
 
 MAX_MEGAPIXELS = 1.0
-"""JPEG quality of an image in the view."""
+"""Size that an image in the view is reduced to."""
 
 START_TIMEOUT = 30.0
+FLUSH_TIMEOUT = 10.0
+"""Seconds for the last data; Rerun's default waits forever if its writing thread has ended."""
+
 MEMORY_LIMIT = "500MB"
 """History that the viewer's server keeps for browsers that connect late."""
 
@@ -119,11 +124,12 @@ class LiveView:
         """Finish the live view's file and stop its web server."""
         try:
             with self._file or contextlib.nullcontext():
-                self._stream.flush()
+                self._stream.flush(timeout_sec=FLUSH_TIMEOUT)
                 self._stream.disconnect()
                 if self._file is not None:
                     self._file.commit()
         except RuntimeError as error:  # Rerun's thread that writes has ended
+            self._abandon_stream()
             if self._file is None:
                 return  # the page's server was killed
             raise SourceError(
@@ -132,6 +138,11 @@ class LiveView:
         finally:
             if self._server is not None:
                 self._end_server()
+
+    def _abandon_stream(self) -> None:
+        """Never free the stream: without its writing thread, Rerun can wait forever for it."""
+        atexit.unregister(self._rerun.rerun_shutdown)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._stream))
 
     def _start_server(self) -> str:
         """Serve the page on loopback only; Rerun's function would open it to the network."""
