@@ -109,6 +109,8 @@ def hide_passwords(text: str) -> str:
     one; at most `MAX_LENGTH` characters of it."""
     if len(text) > MAX_LENGTH:
         text = f"{text[:MAX_LENGTH]} ..."
+    # A secret may look like a URL itself.
+    text = _SETTING.sub(lambda found: _hide_setting(found) if "://" in found[0] else found[0], text)
     shown, place = "", 0
     for found in _URL_IN_TEXT.finditer(text):
         shown += _hide_settings(text[place : found.start()]) + without_password(found[0])

@@ -72,6 +72,13 @@ def test_a_secret_is_never_shown(template, data):
         assert quote(secret, safe="") not in shown
 
 
+@pytest.mark.parametrize("secret", ["0://x9", "'0://x 9'", '"a0://x9"'])
+def test_a_secret_that_looks_like_a_url_is_hidden(secret):
+    text = f"rtspsrc location=rtsp://cam/live user-pw={secret} ! appsink"
+    mark = secret[0] if secret[0] in "'\"" else ""
+    assert hide_passwords(text) == text.replace(secret, f"{mark}***{mark}")
+
+
 @given(st.text(max_size=80))
 @example("rtsp://u:p@cam/v?password=a: x")
 @example("user-pw='a' token=b")
