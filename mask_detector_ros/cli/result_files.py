@@ -58,21 +58,18 @@ class ResultFiles:
         others: Iterable[Path] = (),
     ) -> None:
         self._json = arguments.json
-        self._stack = ExitStack()
         self._files: list[CsvFile | CocoFile] = []
         given = {"--csv": arguments.csv, "--coco": arguments.coco}
         paths = {option: output_path(name) for option, name in given.items() if name is not None}
         require_distinct([*others, *paths.values()])
         for option, path in paths.items():
             check_output(path, inputs, arguments.overwrite, f"give another name with {option}")
-        try:
+        with ExitStack() as stack:
             for option, path in paths.items():
-                output = self._stack.enter_context(OutputFile(path))
+                output = stack.enter_context(OutputFile(path))
                 is_csv = option == "--csv"
                 self._files.append(CsvFile(output) if is_csv else CocoFile(output, label_names))
-        except BaseException:
-            self._stack.close()
-            raise
+            self._stack = stack.pop_all()
 
     def add(self, record: dict[str, Any], size: tuple[int, int], faces: Faces) -> None:
         """Write the faces of one image to the result files.
