@@ -189,8 +189,7 @@ class TwoStageCascade:
         )
 
     def label(self, image: Image | ImagePyramid, faces: Faces, margin: float = -1.0) -> Faces:
-        """Label known boxes with stage two: (N, K) probabilities with this margin; negative for the
-        network's default."""
+        """Label faces of known boxes with stage two; a negative margin means the network's own."""
         margin = self._margin if margin < 0 else margin
         _, out = self._run_on_crops(ImagePyramid.of(image), faces.boxes, margin)
         return faces.with_probabilities(out["probabilities"], self.label_names, self.label_roles)
