@@ -70,6 +70,6 @@ def test_instances_that_outlived_their_server_are_ended_by_the_next(server, star
     server.signal(signal.SIGSTOP, processes[2:])
     server.signal(signal.SIGKILL, processes[:2])
     wait_until(lambda: all(map(is_gone, processes[:2])))
-    assert not is_gone(processes[2])
+    # The next is this one, or one of another test beside it.
     server.start()
     wait_until(lambda: is_gone(processes[2]))

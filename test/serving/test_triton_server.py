@@ -7,12 +7,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 from protocol_client import Client
+from shared_regions import unregister
 from waiting import wait_until
 
 from mask_detector_ros import __version__
@@ -181,14 +183,11 @@ def test_a_client_of_this_machine_uses_shared_memory(client, astronaut, detector
     from tritonclient import grpc
     from tritonclient.utils import shared_memory
 
-    region = shared_memory.create_shared_memory_region(
-        "photo", f"/mask_test_{id(astronaut)}", astronaut.nbytes
-    )
+    key = f"/mask_test_{uuid.uuid4().hex}"
+    region = shared_memory.create_shared_memory_region("photo", key, astronaut.nbytes)
     try:
         shared_memory.set_shared_memory_region(region, [astronaut])
-        client.api.register_system_shared_memory(
-            "photo", f"/mask_test_{id(astronaut)}", astronaut.nbytes
-        )
+        client.api.register_system_shared_memory("photo", key, astronaut.nbytes)
         image = grpc.InferInput("image", astronaut.shape, "UINT8")
         image.set_shared_memory("photo", astronaut.nbytes)
         answer = client.api.infer("mask_detector", [image], client_timeout=20)
@@ -196,5 +195,5 @@ def test_a_client_of_this_machine_uses_shared_memory(client, astronaut, detector
             answer.as_numpy("boxes"), detector(astronaut).boxes, rtol=1e-5, atol=1e-5
         )
     finally:
-        client.api.unregister_system_shared_memory("photo")
+        unregister(client.api, "photo")
         shared_memory.destroy_shared_memory_region(region)

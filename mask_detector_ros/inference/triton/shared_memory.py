@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 import weakref
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from mask_detector_ros.errors import BackendError
+from mask_detector_ros.errors import BackendError, ServerError
 from mask_detector_ros.inference.triton.connection import Connection
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "mask_detector_"
 """Beginning of the names of regions."""
+
+POLL_PERIOD = 0.005
+"""Seconds between two attempts to unregister a region that the server still uses."""
 
 
 class SharedImage:
@@ -36,6 +39,7 @@ class SharedImage:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._memory: SharedMemory | None = None
+        self._has_leftovers = True
         self.name = ""
         self.is_usable = True
 
@@ -47,11 +51,13 @@ class SharedImage:
             ServerError: the server does not answer.
         """
         if self._memory is None or self._memory.size < image.nbytes:
-            self.close(deadline)
+            self._drop()
             if self.is_usable:
                 self._create(image.nbytes, deadline)
         if self._memory is None:
             return False
+        if self._has_leftovers:
+            self._remove_leftovers(deadline)
         np.copyto(np.ndarray(image.shape, np.uint8, self._memory.buf), image)
         return True
 
@@ -63,7 +69,6 @@ class SharedImage:
             self._give_up(error.strerror)
             return
         self._free = weakref.finalize(self, _free, self._memory)
-        self._remove_leftovers(deadline)
         request = service_pb2.SystemSharedMemoryRegisterRequest(
             name=name, key=f"/{name}", byte_size=self._memory.size
         )
@@ -78,17 +83,29 @@ class SharedImage:
         self.name = name
 
     def _remove_leftovers(self, deadline: float) -> None:
-        """Unregister at the server the regions of clients that were killed."""
+        """Unregister at the server the regions whose memory is gone: former ones of this client,
+        and those of clients that were killed.
+
+        Triton rejects this while a request uses the region: past the request's deadline, and for a
+        moment after its answer. Then the next call tries again.
+        """
         try:
             status = self._connection.call(
                 "SystemSharedMemoryStatus", service_pb2.SystemSharedMemoryStatusRequest(), deadline
             )
-            for name, region in status.regions.items():
-                if name.startswith(PREFIX) and not Path(f"/dev/shm{region.key}").exists():
-                    request = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
-                    self._connection.call("SystemSharedMemoryUnregister", request, deadline)
         except BackendError as error:
-            logger.debug("leftovers of other clients were not unregistered: %s", error)
+            self._has_leftovers = isinstance(error, ServerError)
+            logger.debug("leftovers in shared memory are not known: %s", error)
+            return
+        self._has_leftovers = False
+        for name, region in status.regions.items():
+            if name.startswith(PREFIX) and not Path(f"/dev/shm{region.key}").exists():
+                request = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
+                try:
+                    self._connection.call("SystemSharedMemoryUnregister", request, deadline)
+                except BackendError as error:
+                    self._has_leftovers = True
+                    logger.debug("%s was not unregistered: %s", name, error)
 
     def _give_up(self, reason: str | None) -> None:
         self.is_usable = False
@@ -101,18 +118,20 @@ class SharedImage:
     def _drop(self) -> None:
         if self._memory is not None:
             self._free()
+            self._has_leftovers = True
         self._memory, self.name = None, ""
 
     def close(self, deadline: float) -> None:
-        """Free the shared memory, also at the server if that answers."""
-        name = self.name
+        """Free the shared memory, also at the server, which has `deadline` seconds to answer and
+        to end what uses it."""
+        if self._memory is None:
+            return
         self._drop()
-        if name and not self._connection.lost:
-            request: Any = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
-            try:
-                self._connection.call("SystemSharedMemoryUnregister", request, deadline)
-            except BackendError as error:
-                logger.debug("%s was not unregistered: %s", name, error)
+        end = time.monotonic() + deadline
+        while self._has_leftovers and not self._connection.lost and time.monotonic() < end:
+            self._remove_leftovers(deadline)
+            if self._has_leftovers:
+                time.sleep(POLL_PERIOD)
 
 
 def _free(memory: SharedMemory) -> None:
