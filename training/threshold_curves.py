@@ -79,21 +79,6 @@ class PaperCascade(Cascade):
     move_refined = move_proposals
 
 
-class SecondLook(Cascade):
-    """Near-face search around the faces that full-frame detection found in the same image, like a
-    stream with `search_every` between full-frame detections."""
-
-    def __init__(self, cascade: Cascade, settings: DetectionSettings) -> None:
-        super().__init__(cascade.pnet, cascade.rnet, cascade.onet)
-        self._whole, self._settings = cascade, settings
-
-    def propose(
-        self, image: ImagePyramid, settings: DetectionSettings, threshold: float
-    ) -> NDArray[np.float32]:
-        near = self._whole(image, self._settings).boxes
-        return self.propose_near(image, near, threshold, settings.max_candidates)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -103,7 +88,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--proposal", type=float, nargs="+", default=[0.5, 0.6, 0.7])
     parser.add_argument("--refinement", type=float, nargs="+", default=[0.6, 0.7, 0.8])
     parser.add_argument("--suppression", choices=("moved", "paper"), default="moved")
-    parser.add_argument("--search", choices=("whole", "near"), default="whole")
     parser.add_argument("--precision", type=float, default=WANTED_PRECISION)
     args = parser.parse_args(argv)
     return run_command(lambda: print_curves(args))
@@ -115,18 +99,21 @@ def print_curves(args: argparse.Namespace) -> int:
     images = [i for i in read_dataset(args.dataset, args.split).images if not i.is_whole_image]
     networks = Networks.load(values, [])
     if isinstance(networks.cascade, TwoStageCascade):
-        if args.suppression != "moved" or args.search != "whole":
+        if args.suppression != "moved":
             raise ParameterError(
-                "--suppression and --search are for detectors of three stages; leave them out, or"
-                " give --detector-model mtcnn_masked"
+                "--suppression is for detectors of three stages; leave it out, or give"
+                " --detector-model mtcnn_masked"
             )
         args.refinement = [0.0]
         head = "crops of the decision network; thresholds of the first, no second, and last stage"
     else:
         head = "crops of R-Net and O-Net; thresholds of P-, R-, O-Net"
     print(f"{head}; recall of " + ", ".join(LABELS))
+    variant = cast(Cascade, networks.cascade)
+    if args.suppression == "paper":
+        variant = PaperCascade(variant)
     for first, second in itertools.product(args.proposal, args.refinement):
-        cascade = _counting(networks, args.suppression, args.search)
+        cascade = CountingCascade(variant)
         settings = replace(networks.settings, detection_thresholds=(first, second, 0.0))
         predictions = predict(
             tqdm(images, f"{first:g} {second:g}", leave=False),
@@ -142,16 +129,6 @@ def print_curves(args: argparse.Namespace) -> int:
         line = "  ".join([*(f"{value:.3f}" for value in (*chosen, *recalls))])
         print(f"{crops}   {line}", flush=True)
     return 0
-
-
-def _counting(networks: Networks, suppression: str, search: str) -> CountingCascade:
-    # A two-stage cascade has neither option.
-    variant = cast(Cascade, networks.cascade)
-    if suppression == "paper":
-        variant = PaperCascade(variant)
-    if search == "near":
-        variant = SecondLook(variant, networks.settings)
-    return CountingCascade(variant)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,10 @@ def summarise(
             detection += [detection_figures(predictions, part, state, draws) for state in states]
         else:
             models[part] = ModelFigures(
-                [classification_figures(predictions, part, size, draws) for size in SIZES],
+                [
+                    classification_figures(size, *known_boxes(predictions, part, size), draws)
+                    for size in SIZES
+                ],
                 [
                     end_to_end_figures(predictions, part, size, label, draws)
                     for size in SIZES
@@ -241,11 +244,14 @@ def found_at_precision(predictions: Predictions, precision: float) -> tuple[floa
 
 
 def classification_figures(
-    predictions: Predictions, model: str, size: str, draws: NDArray[np.uint16]
+    size: str,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    images: NDArray[np.int64],
+    draws: NDArray[np.uint16],
 ) -> ClassificationFigures:
-    rows = in_range(predictions.truth_sides, size)
-    labels, images = predictions.truth_labels[rows], predictions.truth_images[rows]
-    probabilities = predictions.crop_probabilities[model][rows].astype(np.float64)
+    """Figures of the classification of N known boxes, from their labels (N,), probabilities (N, 3)
+    and images (N,)."""
     predicted = probabilities.argmax(axis=1)
     two = labels != WORN_INCORRECTLY
     mask_share = masked_share(probabilities[two])
@@ -254,7 +260,7 @@ def classification_figures(
     bare = labels == WITHOUT_MASK
     return ClassificationFigures(
         size,
-        int(rows.sum()),
+        len(labels),
         estimate(partial(balanced_accuracy, labels[two], binary_prediction), draws, images[two]),
         estimate(partial(balanced_accuracy, labels, predicted), draws, images),
         estimate(partial(roc_auc, mask_share, labels[two] == WITH_MASK), draws, images[two]),
@@ -262,6 +268,16 @@ def classification_figures(
         estimate(partial(mean, predicted[bare] == WORN_INCORRECTLY), draws, images[bare]),
         confusion_matrix(labels, predicted, len(LABELS)).tolist(),
     )
+
+
+def known_boxes(
+    predictions: Predictions, model: str, size: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Labels, a model's probabilities and images of the known boxes of a size range, which the
+    summary classifies."""
+    rows = in_range(predictions.truth_sides, size)
+    probabilities = predictions.crop_probabilities[model][rows].astype(np.float64)
+    return predictions.truth_labels[rows], probabilities, predictions.truth_images[rows]
 
 
 def masked_share(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

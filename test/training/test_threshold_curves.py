@@ -50,16 +50,6 @@ def test_suppression_before_boxes_move_leaves_more_crops(folder, capsys):
     assert crops["paper"][1] > crops["moved"][1]
 
 
-def test_near_faces_there_are_fewer_crops_and_the_same_faces(folder, capsys):
-    options = [str(folder), *THREE, "--proposal", "0.6", "--refinement", "0.7"]
-    rows = {}
-    for search in ("whole", "near"):
-        assert threshold_curves.main([*options, "--search", search]) == 0
-        rows[search] = list(map(float, capsys.readouterr().out.splitlines()[1].split()))
-    assert 0 < rows["near"][0] < rows["whole"][0]
-    assert rows["near"][5:] == rows["whole"][5:]
-
-
 @pytest.mark.parametrize("arguments", [["nowhere"], ["."]])
 def test_a_folder_without_labels_is_one_line(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
@@ -79,7 +69,6 @@ def test_the_two_stage_cascade_has_one_threshold_before_the_last(folder, tmp_pat
     assert rows[0][0] > rows[1][0] > 0
 
 
-@pytest.mark.parametrize("option", [("--suppression", "paper"), ("--search", "near")])
-def test_the_default_has_no_such_choice(folder, capsys, option):
-    assert threshold_curves.main([str(folder), *option]) == 2
-    assert "are for detectors of three stages" in capsys.readouterr().err
+def test_the_default_has_no_such_choice(folder, capsys):
+    assert threshold_curves.main([str(folder), "--suppression", "paper"]) == 2
+    assert "is for detectors of three stages" in capsys.readouterr().err
