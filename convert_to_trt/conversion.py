@@ -6,8 +6,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +56,7 @@ from convert_to_trt.tool_of_origin import Origin, find_origin
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.session import Array
+from mask_detector_ros.opencv_log import silent_stderr
 from mask_detector_ros.output_file import write_output
 
 
@@ -172,21 +171,6 @@ def _step(number: int, what: str) -> None:
     print(f"[{number}/4] {what}", file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the output of TensorFlow's C++ code during its import, which no setting suppresses."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-
-
 def load(options: argparse.Namespace, bundle: ModelBundle) -> Network:
     """Load the network to convert as ONNX, together with the original.
 
@@ -204,11 +188,11 @@ def load(options: argparse.Namespace, bundle: ModelBundle) -> Network:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     # The import takes seconds, and the package may be missing if only ONNX is converted.
-    with _quiet():
+    with silent_stderr():
         from convert_to_trt import keras_models, saved_models, tensorflow_lite, tensorflow_to_onnx
 
     if kind == TFLITE:
-        with _quiet():
+        with silent_stderr():
             return tensorflow_lite.load_tensorflow_lite(path, OPSET, options.outputs, options.trust)
     if kind == SAVED_MODEL:
         original = saved_models.load_saved_model(path, options.trust, options.outputs)

@@ -41,21 +41,8 @@ _NEGATIONS = (
 _NEGATIVE_PARTS = (
     *("without", "unmask", "nomask", "nonmask", "maskless", "maskesiz", "maskeless", "maskoff"),
     *("uncovered", "unprotected", "noncompliant"),
-    *(
-        "没",
-        "沒",
-        "无",
-        "無",
-        "未",
-        "なし",
-        "ない",
-        "없",
-        "미착용",
-        "안쓴",
-        "안 쓴",
-        "बिना",
-        "بدون",
-    ),
+    *("没", "沒", "无", "無", "未", "なし", "ない", "없", "미착용", "안쓴", "안 쓴"),
+    *("बिना", "بدون"),
 )
 _MASK = (
     *("mask", "mascar", "barbijo", "cubreboca", "tapaboca", "masque", "mascher"),

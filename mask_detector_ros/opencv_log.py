@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Silence OpenCV's lines on stderr, which duplicate this package's errors."""
+"""Silence the lines of OpenCV and other libraries on stderr, which duplicate this package's
+errors."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,3 +40,17 @@ def quiet_opencv() -> Iterator[None]:
             _Quiet.users -= 1
             if not _Quiet.users:
                 log.setLogLevel(_Quiet.level)
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Suppress what native code writes to stderr, such as FFmpeg in OpenCV, which ignores the log
+    level, or TensorFlow on its import."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

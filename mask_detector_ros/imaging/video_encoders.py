@@ -8,7 +8,6 @@ which browsers play.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.imaging.video_sound import MOVIE_SUFFIXES, Sound
-from mask_detector_ros.opencv_log import quiet_opencv
+from mask_detector_ros.opencv_log import quiet_opencv, silent_stderr
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
@@ -209,7 +208,7 @@ class OpencvEncoder:
         self._path = path
         self._frames = 0
         codec = "vp09" if path.suffix.lower() in MOVIE_SUFFIXES else "VP90"
-        with _silent_stderr():
+        with silent_stderr():
             self._writer = cv2.VideoWriter(
                 str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), rate, size
             )
@@ -222,7 +221,7 @@ class OpencvEncoder:
         self._frames += 1
 
     def close(self, complete: bool) -> None:
-        with _silent_stderr():
+        with silent_stderr():
             self._writer.release()
         # OpenCV reports no failed write: only reading the file again shows a full disk.
         require_frames(self._path, self._frames)
@@ -230,7 +229,7 @@ class OpencvEncoder:
 
 def require_frames(path: Path, count: int) -> None:
     """Raise EncodingError unless an encoded video file holds about this many frames."""
-    with _silent_stderr():
+    with silent_stderr():
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
         # WebM stores a duration, from which the frame count can be off by one. A short file that
@@ -243,16 +242,3 @@ def require_frames(path: Path, count: int) -> None:
         raise EncodingError(
             f"{max(found, 0):g} of {count} frames are in the file; is the disk full?"
         )
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Suppress OpenCV's FFmpeg output, which ignores the log level."""
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

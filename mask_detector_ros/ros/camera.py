@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from mask_detector_ros.imaging.encodings import decode_message
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
 from mask_detector_ros.ros.camera_geometry import CameraGeometry
-from mask_detector_ros.ros.camera_topics import assign_topics, results_namespace
+from mask_detector_ros.ros.camera_topics import results_namespace
 from mask_detector_ros.ros.diagnostics import (
     WARNING_PERIOD,
     FrameStatistics,
@@ -268,18 +268,3 @@ class Camera:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"
             self._warn("silence", text)
         return Status(part, level, text, numbers, hardware=topic)
-
-
-def make_cameras(
-    node: LifecycleNode,
-    detector: MaskDetector,
-    values: Values,
-    publishing: Callable[[], AbstractContextManager[bool]],
-) -> Iterator[Camera]:
-    """Create the cameras named by the parameters, or the single unnamed one; yield each at once.
-
-    Raises:
-        ParameterError: the parameters contradict each other.
-    """
-    for of_one in assign_topics(node, values):
-        yield Camera(node, *of_one, detector, publishing)

@@ -25,7 +25,8 @@ from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.heap import trim_heap
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS, check_parameters
-from mask_detector_ros.ros.camera import Arrival, Camera, make_cameras
+from mask_detector_ros.ros.camera import Arrival, Camera
+from mask_detector_ros.ros.camera_topics import assign_topics
 from mask_detector_ros.ros.diagnostics import Status, StatusReporter
 from mask_detector_ros.ros.library_log import forward_library_log
 from mask_detector_ros.ros.node_parameters import (
@@ -96,8 +97,8 @@ class MaskDetectorNode(LifecycleNode):
                 cancelled=lambda: not rclpy.ok(),
                 **{p.name: values[p.name] for p in DETECTOR_PARAMETERS},
             )
-            for camera in make_cameras(self, detector, values, self._publishing):
-                self._cameras.append(camera)
+            for topics in assign_topics(self, values):
+                self._cameras.append(Camera(self, *topics, detector, self._publishing))
         except MaskDetectorError as error:
             self._free()
             if rclpy.ok():  # otherwise a signal has ended it, which is not an error

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.faces import Faces
+from mask_detector_ros.imaging.boxes import box_area, intersection
 from mask_detector_ros.sources.sample_scene.hall import draw_hall
 from mask_detector_ros.sources.sample_scene.people import (
     LABEL_NAMES,
@@ -104,30 +105,22 @@ class SampleScene:
         """The faces in frame `index` of the sample scene, as `render` returns them, without
         rendering."""
         seconds = index / RATE_HZ
-        boxes, landmarks, label_ids, numbers = [], [], [], []
         people = [actor.person for actor in self._actors]
         poses = [person.pose(seconds, self.width, self.height) for person in people]
-        ovals = [_oval_box(person, pose) for person, pose in zip(people, poses, strict=True)]
-        sizes = [person.size.at(seconds) for person in people]
-        for number, (person, pose, box) in enumerate(zip(people, poses, ovals, strict=True)):
-            clipped = np.clip(box, 0, (self.width, self.height) * 2)
-            nearer = [oval for oval, size in zip(ovals, sizes, strict=True) if size > sizes[number]]
-            hidden = max((_area(_common(clipped, oval)) for oval in nearer), default=0.0)
-            if _area(clipped) - hidden < MIN_VISIBLE * _area(box):
-                continue
-            boxes.append(clipped)
-            landmarks.append(_landmarks(person, pose))
-            label_ids.append(LABEL_NAMES.index(person.label))
-            numbers.append(number)
-        if not boxes:
-            return Faces.empty(LABEL_NAMES)
+        ovals = np.reshape([_oval_box(*each) for each in zip(people, poses, strict=True)], (-1, 4))
+        boxes = np.clip(ovals, 0, (self.width, self.height) * 2)
+        sizes = np.array([person.size.at(seconds) for person in people])
+        covers = np.where(sizes > sizes[:, None], intersection(boxes, ovals), 0)
+        visible = box_area(boxes) - covers.max(axis=1, initial=0)
+        numbers = np.flatnonzero(visible >= MIN_VISIBLE * box_area(ovals))
+        label_ids = [LABEL_NAMES.index(people[number].label) for number in numbers]
         return Faces(
-            boxes=np.array(boxes, np.float32),
-            scores=np.ones(len(boxes), np.float32),
-            landmarks=np.array(landmarks, np.float32),
+            boxes=boxes[numbers],
+            scores=np.ones(len(numbers), np.float32),
+            landmarks=np.array([_landmarks(people[number], poses[number]) for number in numbers]),
             probabilities=np.eye(len(LABEL_NAMES), dtype=np.float32)[label_ids],
             label_names=LABEL_NAMES,
-            track_ids=np.array(numbers, np.int64),
+            track_ids=numbers,
         )
 
     def _expose(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
@@ -173,11 +166,3 @@ def _landmarks(person: Person, pose: NDArray[np.float64]) -> NDArray[np.float64]
     """(5, 2) landmarks after the affine transform; left and right as seen in the frame."""
     points = np.asarray(person.portrait.landmarks) @ pose[:, :2].T + pose[:, 2]
     return np.asarray(points[[1, 0, 2, 4, 3]] if person.mirrored else points)
-
-
-def _area(box: NDArray[np.float64]) -> float:
-    return float((box[2] - box[0]).clip(0) * (box[3] - box[1]).clip(0))
-
-
-def _common(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])
