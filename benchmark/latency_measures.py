@@ -14,6 +14,9 @@ PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 DROP_LIMIT = 0.05
 """Fraction of lost frames above which a rate is too high, as in ros2_benchmark."""
 
+PRECISION = 0.04
+"""Relative precision of the highest rate that is not too high."""
+
 
 class Drift(NamedTuple):
     """Change of the latency during a run.
@@ -113,9 +116,7 @@ def fairness(rates: Sequence[float]) -> float:
     return min(rates) / max(rates) if max(rates) > 0 else 0.0
 
 
-def search_rate(
-    drop: Callable[[float], float], low: float, high: float, precision: float = 0.04
-) -> float:
+def search_rate(drop: Callable[[float], float], low: float, high: float) -> float:
     """Find by bisection the highest rate at which at most `DROP_LIMIT` of the frames are lost, for
     the latency report.
 
@@ -123,11 +124,10 @@ def search_rate(
         drop: returns the fraction of frames lost at a rate.
         low, high: bounds of the search. If `high` is not too high, it is the answer; `low` is not
             tried.
-        precision: relative precision of the answer.
     """
     if drop(high) <= DROP_LIMIT:
         return high
-    while high / low > 1 + precision:
+    while high / low > 1 + PRECISION:
         middle = (low * high) ** 0.5
         if drop(middle) <= DROP_LIMIT:
             low = middle

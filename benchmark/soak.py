@@ -114,13 +114,12 @@ class Report:
         )
 
 
-def soak(rig: Rig, minutes: float, scale: float = 1.0, every: float = 0.0) -> Report:
+def soak(rig: Rig, minutes: float, every: float = 0.0) -> Report:
     """Run the soak test: in each round inject every fault once, in random order.
 
     Args:
         rig: the node under test.
         minutes: after this time no other round begins.
-        scale: factor on the length of each fault.
         every: seconds between two faults; 0 for one after another.
     """
     report, order = Report(), random.Random(0)
@@ -130,21 +129,21 @@ def soak(rig: Rig, minutes: float, scale: float = 1.0, every: float = 0.0) -> Re
         for fault in order.sample(FAULTS, len(FAULTS)):
             if every and time.monotonic() > end:
                 break
-            if not _survives(rig, fault, scale, report):
+            if not _survives(rig, fault, report):
                 return report
             if every:
-                next_fault = max(next_fault + every, time.monotonic() + STEADY_SECONDS * scale)
+                next_fault = max(next_fault + every, time.monotonic() + STEADY_SECONDS)
                 _work(rig, next_fault - time.monotonic(), start, report, rig.stream)
         if not every:
-            _work(rig, STEADY_SECONDS * scale, start, report, rig.recover_for)
+            _work(rig, STEADY_SECONDS, start, report, rig.recover_for)
     return report
 
 
-def _survives(rig: Rig, fault: Callable[[Rig, float], None], scale: float, report: Report) -> bool:
+def _survives(rig: Rig, fault: Callable[[Rig, float], None], report: Report) -> bool:
     """Bring one fault about and write down the recovery; whether the node still runs."""
     name = fault.__name__
     try:
-        fault(rig, scale)
+        fault(rig, 1.0)
         seconds = rig.recover()
         report.recoveries.setdefault(name, []).append(seconds)
         print(f"{name:<26} recovered in {seconds:5.2f} s", flush=True)

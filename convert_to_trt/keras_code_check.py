@@ -140,7 +140,8 @@ def _judge(entry: dict[str, Any]) -> Iterator[str]:
     where = f" {inner['name']}" if isinstance(inner.get("name"), str) else ""
     is_value = isinstance(name, str) and name in _MARKERS
     is_activation = name == "function" and str(config) in _ACTIVATIONS and _is_keras(module)
-    is_arithmetic = name in ("TFOpLambda", "SlicingOpLambda") and _is_arithmetic(inner)
+    is_arithmetic = str(inner.get("function", "")).startswith(_HARMLESS_CALLS)
+    is_arithmetic &= name in ("TFOpLambda", "SlicingOpLambda")
     if is_value or is_activation or is_arithmetic:
         return
     if not isinstance(name, str):
@@ -154,10 +155,6 @@ def _judge(entry: dict[str, Any]) -> Iterator[str]:
         yield f"the object{where} of the class {name}, which is not Keras's own"
     elif name not in _COMPUTING and not _is_operation(module, name):
         yield f"the object{where} of the class {name}, which is not among those that only compute"
-
-
-def _is_arithmetic(inner: dict[str, Any]) -> bool:
-    return str(inner.get("function", "")).startswith(_HARMLESS_CALLS)
 
 
 def _parts(module: Any) -> list[str]:

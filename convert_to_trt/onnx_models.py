@@ -148,7 +148,8 @@ def fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     del folded.opset_import[:]
     folded.opset_import.extend(kept)
     del folded.graph.value_info[:]
-    folded.ir_version = min(folded.ir_version, max(IR_VERSION, _oldest_ir(kept)))
+    oldest = helper.find_min_ir_version_for(kept, ignore_unknown=True)
+    folded.ir_version = min(folded.ir_version, max(IR_VERSION, oldest))
     return folded
 
 
@@ -214,7 +215,3 @@ def set_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
 def get_metadata(model: onnx.ModelProto) -> dict[str, str]:
     """The metadata of an ONNX model."""
     return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def _oldest_ir(imports: list[Any]) -> int:
-    return int(helper.find_min_ir_version_for(imports, ignore_unknown=True))

@@ -139,7 +139,7 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
         )
     columns, rank = int(np.prod(values.shape[1:])), values.ndim
     rows = np.asarray(values, np.float64).reshape(len(values), -1)
-    activation, scores = _find_end(model)
+    activation, scores = find_end(model)
     if not np.isfinite(rows).all():
         raise ModelError(f"{name} gives values that are not finite; check --scale and --offset")
     if activation == "Softmax" and columns == 1:
@@ -171,13 +171,9 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
     return Head(columns, rank, scores=scores)
 
 
-def find_activation(model: onnx.ModelProto) -> str:
-    """The final activation of a network: Softmax, Sigmoid, HardSigmoid; empty for none."""
-    return _find_end(model)[0]
-
-
-def _find_end(model: onnx.ModelProto) -> tuple[str, str]:
-    """The final activation and the name of its input; empty for none."""
+def find_end(model: onnx.ModelProto) -> tuple[str, str]:
+    """The final activation of a network (Softmax, Sigmoid, HardSigmoid) and the name of its input;
+    empty for none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = _last_node(model, makers)
     if node is not None and node.op_type in ("Softmax", *_SIGMOIDS):

@@ -40,10 +40,10 @@ class BackgroundLoad(Generic[Loaded]):
         taken."""
         return self._result.pop() if self._result else None
 
-    def cancel(self, timeout: float | None = None) -> None:
+    def cancel(self) -> None:
         """Cancel the background load and wait for its thread."""
         self._cancelled.set()
-        self._thread.join(timeout)
+        self._thread.join()
         self._result.clear()
 
     def wait(self, timeout: float | None = None) -> None:

@@ -128,7 +128,9 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
         manifest = read_manifest()
         return {stage: read_model(manifest[e]) for stage, e in DETECTORS[detector_model].items()}
     folder = Path(detector_model).expanduser()
-    two, three = (_file_names(stages) for stages in (TWO_STAGES, THREE_STAGES))
+    two, three = (
+        ", ".join(f"{stage}.onnx" for stage in stages) for stages in (TWO_STAGES, THREE_STAGES)
+    )
     if not folder.is_dir():
         raise ModelError(
             f"detector_model {detector_model!r} is neither a folder with {two} or with {three}, "
@@ -140,10 +142,6 @@ def find_detector(detector_model: str) -> dict[str, bytes]:
         stage: _read(folder / f"{stage}.onnx", f"detector_model must hold {files}")
         for stage in stages
     }
-
-
-def _file_names(stages: tuple[str, ...]) -> str:
-    return ", ".join(f"{stage}.onnx" for stage in stages)
 
 
 def takes_classifier(networks: Mapping[str, bytes], classifier_model: str) -> bool:

@@ -101,6 +101,7 @@ class ResultMessages:
 
     def faces(self, faces: Faces, header: Any) -> Any:
         """Make a FaceArray: the same faces in the same order, with the fields Detection2D lacks."""
+        ages = np.zeros(len(faces)) if faces.track_ages is None else faces.track_ages
         made = [
             self._make(
                 "mask_detector_ros/msg/Face",
@@ -110,7 +111,7 @@ class ResultMessages:
                 label=label,
                 probabilities=faces.probabilities[i],
                 track_id=_track_id(faces, i),
-                track_age=self._duration(_track_age(faces, i)),
+                track_age=self._duration(round(1e9 * ages[i])),
             )
             for i, label in enumerate(faces.labels)
         ]
@@ -204,11 +205,6 @@ class ResultMessages:
 
 def _track_id(faces: Faces, i: int) -> str:
     return "" if faces.track_ids is None else str(faces.track_ids[i])
-
-
-def _track_age(faces: Faces, i: int) -> int:
-    """Nanoseconds."""
-    return 0 if faces.track_ages is None else round(1e9 * faces.track_ages[i])
 
 
 def _label_order(faces: Faces, i: int) -> list[int]:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mask_detector_ros.errors import MaskDetectorError
@@ -27,9 +27,9 @@ class InstallError(MaskDetectorError):
     """Packages cannot be installed in a virtual environment; the message gives pip's reason."""
 
 
-def clean_variables(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+def clean_variables() -> dict[str, str]:
     """The environment variables of a child process in another virtual environment."""
-    return {k: v for k, v in variables.items() if k not in _OF_THIS_ENVIRONMENT}
+    return {k: v for k, v in os.environ.items() if k not in _OF_THIS_ENVIRONMENT}
 
 
 def python_of(home: Path) -> Path:

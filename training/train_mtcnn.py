@@ -107,9 +107,9 @@ def harvest_all(
     return join_samples(parts)
 
 
-def to_onnx(name: str, weights: Weights, source: str = SOURCE) -> bytes:
+def to_onnx(name: str, weights: Weights) -> bytes:
     """Make the ONNX file of a network that `train_mtcnn` trained."""
-    return assemble(name, weights, source).SerializeToString(deterministic=True)
+    return assemble(name, weights, SOURCE).SerializeToString(deterministic=True)
 
 
 def train(args: argparse.Namespace) -> None:

@@ -34,10 +34,10 @@ FRAMES = 30
 LOAD_LIMIT = 30.0
 
 
-def sample_frames(count: int = FRAMES) -> list[NDArray[np.uint8]]:
+def sample_frames() -> list[NDArray[np.uint8]]:
     """Render the first frames of the sample scene for a simulated robot."""
     with open_source("sample") as source:
-        frames = (source.read() for _ in range(count))
+        frames = (source.read() for _ in range(FRAMES))
         return [frame.image for frame in frames if frame is not None]
 
 

@@ -113,18 +113,17 @@ def match_faces(found: Faces, truth: Faces, min_overlap: float = MIN_OVERLAP) ->
 
 
 def count_matches(
-    pairs: Iterable[tuple[Faces, Faces]], min_side: float = 0.0, min_overlap: float = MIN_OVERLAP
+    pairs: Iterable[tuple[Faces, Faces]], min_side: float = 0.0
 ) -> dict[str, MatchCounts]:
     """Count matches of detected faces with known ones, by the known label.
 
     Args:
         pairs: (found, truth) of each image.
         min_side: known faces whose longer side is shorter than this, in pixels, do not count.
-        min_overlap: minimum intersection over union of a match.
     """
     scores: dict[str, MatchCounts] = {}
     for found, truth in pairs:
-        matches = match_faces(found, truth, min_overlap)
+        matches = match_faces(found, truth)
         sides = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1, initial=0)
         for label, match, side in zip(truth.labels, matches, sides, strict=True):
             if side < min_side:

@@ -295,14 +295,8 @@ def end_to_end_figures(
     predictions: Predictions, model: str, size: str, label: int, draws: NDArray[np.uint16]
 ) -> EndToEndFigures:
     truth, _ = detection_rows(predictions, size, label)
-    right = labelled_right(predictions, model)[truth]
-    share = estimate(partial(mean, right), draws, predictions.truth_images[truth])
-    return EndToEndFigures(size, LABELS[label], int(truth.sum()), share)
-
-
-def labelled_right(predictions: Predictions, model: str) -> Mask:
-    """(T,) whether the summary counts each known face as found and labelled correctly."""
     # The extra last row stands for missed faces.
     predicted = np.append(predictions.probabilities[model].argmax(axis=1), -1)[predictions.found_by]
-    right: Mask = predicted == predictions.truth_labels
-    return right
+    right = (predicted == predictions.truth_labels)[truth]
+    share = estimate(partial(mean, right), draws, predictions.truth_images[truth])
+    return EndToEndFigures(size, LABELS[label], int(truth.sum()), share)

@@ -109,7 +109,7 @@ def create_session(
     return session
 
 
-def connect(options: ServerOptions, backend: str = SERVER_BACKENDS[0]) -> Session:
+def connect(options: ServerOptions) -> Session:
     """Connect to a whole detector on an inference server (a server backend), and check that it is
     the expected one.
 
@@ -118,6 +118,6 @@ def connect(options: ServerOptions, backend: str = SERVER_BACKENDS[0]) -> Sessio
         ServerError: the server is not there, or does not answer in time.
         ModelError: the server has no such model, or it is not the expected one.
     """
-    module = importlib.import_module(_MODULES[choose_backend(backend)])
+    module = importlib.import_module(_MODULES[choose_backend(SERVER_BACKENDS[0])])
     session: Session = module.connect(options)
     return session

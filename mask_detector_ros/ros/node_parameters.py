@@ -270,10 +270,10 @@ The Python API takes the parameters of the detector under the same names
 {render_table(table)}"""
 
 
-def write_documents(root: Path = ROOT) -> None:
+def write_documents() -> None:
     """Write the yaml file and the docs page of the node's parameters."""
-    (root / "config" / "mask_detector.yaml").write_text(render_yaml(NODE_PARAMETERS))
-    (root / "docs" / "reference" / "parameters.md").write_text(render_page(NODE_PARAMETERS))
+    (ROOT / "config" / "mask_detector.yaml").write_text(render_yaml(NODE_PARAMETERS))
+    (ROOT / "docs" / "reference" / "parameters.md").write_text(render_page(NODE_PARAMETERS))
 
 
 if __name__ == "__main__":

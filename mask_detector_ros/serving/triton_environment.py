@@ -97,17 +97,17 @@ def make(environment: Path = ENVIRONMENT) -> None:
     virtual_environments.set_stamp(environment / _STAMP, REQUIREMENTS)
 
 
-def find_triton(environment: Path = ENVIRONMENT) -> TritonFiles:
+def find_triton() -> TritonFiles:
     """Find the files of Triton in its environment.
 
     Raises:
         BackendError: the environment is missing or not up to date, or a library is missing.
     """
-    if not is_ready(environment):
+    if not is_ready():
         if obstacle := find_obstacle():
             raise BackendError(f"{obstacle}; {ELSEWHERE}")
         raise BackendError(f"Triton is not installed, or not up to date; do: {MAKE}")
-    site = next(environment.glob("lib/python*/site-packages"))
+    site = next(ENVIRONMENT.glob("lib/python*/site-packages"))
     triton = site / "pytriton" / "tritonserver"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return TritonFiles(

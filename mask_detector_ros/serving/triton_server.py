@@ -30,6 +30,9 @@ from mask_detector_ros.serving.configuration import (
 from mask_detector_ros.serving.model_repository import write_repository
 from mask_detector_ros.serving.triton_environment import TritonFiles, find_triton
 
+START_LIMIT = 120.0
+"""Seconds in which all instances must have loaded."""
+
 STOP_LIMIT = 2.0 * EXIT_LIMIT
 """Seconds until a server that does not stop is killed."""
 
@@ -116,19 +119,21 @@ class TritonServer:
                 " --instances"
             )
 
-    def wait_until_ready(self, timeout: float = 120.0) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until every instance of the Triton server has loaded.
 
         Raises:
             BackendError: it ended, or took too long; the message gives its last reason.
         """
-        end = time.monotonic() + timeout
+        end = time.monotonic() + START_LIMIT
         while not self._is_ready():
             if self._process.poll() is not None:
                 self._reader.join(1)
                 raise BackendError(f"Triton did not start: {self._reason()}")
             if time.monotonic() > end:
-                raise BackendError(f"Triton was not ready after {timeout:.0f} s: {self._reason()}")
+                raise BackendError(
+                    f"Triton was not ready after {START_LIMIT:.0f} s: {self._reason()}"
+                )
             time.sleep(0.05)
         self._instances = _children(self._process.pid)
 

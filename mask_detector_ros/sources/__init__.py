@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from mask_detector_ros.redaction import hide_passwords, without_password
 from mask_detector_ros.sources.animations import (
     HEAD_BYTES,
     PILLOW_ANIMATIONS,
@@ -36,7 +37,6 @@ from mask_detector_ros.sources.source_names import (
     is_live,
     source_path,
 )
-from mask_detector_ros.sources.urls import hide_passwords, without_password
 
 __all__ = [
     "SAMPLE",

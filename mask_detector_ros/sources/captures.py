@@ -12,13 +12,14 @@ import cv2
 
 from mask_detector_ros.errors import SourceError
 from mask_detector_ros.opencv_log import quiet_opencv
+from mask_detector_ros.redaction import without_password
 from mask_detector_ros.sources.base import Frame, FrameSource, frame_name, read_bgr
 from mask_detector_ros.sources.cut_off_videos import is_cut_off
 from mask_detector_ros.sources.images import require_file
 from mask_detector_ros.sources.live import LiveSource
 from mask_detector_ros.sources.sound_files import holds_only_sound
 from mask_detector_ros.sources.stream_diagnosis import why_unplayable
-from mask_detector_ros.sources.urls import is_url, playable, scheme_of, without_password
+from mask_detector_ros.sources.urls import is_url, playable, scheme_of
 
 # FFmpeg's own lines on stderr add nothing to the errors below. OpenCV reads the level once,
 # when it first needs FFmpeg; -8 is AV_LOG_QUIET.

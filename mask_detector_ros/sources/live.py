@@ -158,18 +158,14 @@ class ReconnectingSource(FrameSource):
     Args:
         open_again: opens the source; a `SourceError` counts as lost.
         report: called with the reason of a loss, once per run of equal reasons.
-        wait: sleeps for the given seconds before the next attempt.
     """
 
     live = True
 
     def __init__(
-        self,
-        open_again: Callable[[], FrameSource],
-        report: Callable[[str], None],
-        wait: Callable[[float], None] = time.sleep,
+        self, open_again: Callable[[], FrameSource], report: Callable[[str], None]
     ) -> None:
-        self._open_again, self._report, self._wait = open_again, report, wait
+        self._open_again, self._report = open_again, report
         self._source: FrameSource | None = None
         self._began: float | None = None
         self._index, self._dropped_before = 0, 0
@@ -191,7 +187,7 @@ class ReconnectingSource(FrameSource):
                 if str(error) != reason:
                     reason = str(error)
                     self._report(reason)
-                self._wait(pause)
+                time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 if frame is None:

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.sources.urls import file_of_url, is_url, without_password
+from mask_detector_ros.redaction import without_password
+from mask_detector_ros.sources.urls import file_of_url, is_url
 
 SAMPLE = "sample"
 """The name of the rendered sample scene."""

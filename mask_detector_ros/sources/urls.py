@@ -11,18 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.redaction import URL, hide_passwords, split_user, without_password
-
-__all__ = [
-    "STREAM_SCHEMES",
-    "credentials",
-    "file_of_url",
-    "hide_passwords",
-    "is_url",
-    "playable",
-    "scheme_of",
-    "without_password",
-]
+from mask_detector_ros.redaction import URL, split_user, without_password
 
 STREAM_SCHEMES = (
     *("ftp", "hls", "http", "https", "mms", "mmsh", "rtmp", "rtmps", "rtmpt", "rtp", "rtsp"),

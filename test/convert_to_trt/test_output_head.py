@@ -12,7 +12,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from convert_to_trt.output_head import (  # noqa: E402
     Head,
     choose_head,
-    find_activation,
+    find_end,
     require_probabilities,
 )
 from mask_detector_ros.inference import create_session  # noqa: E402
@@ -57,9 +57,9 @@ def test_one_output_is_the_probability_of_the_second_label():
 
 @pytest.mark.parametrize("operation", ["Softmax", "Sigmoid", "HardSigmoid"])
 def test_the_activation_is_found_behind_operations_that_change_nothing(operation):
-    assert find_activation(network(operation)) == operation
-    assert find_activation(network(operation, "Identity", "Flatten")) == operation
-    assert find_activation(network(operation, "Neg")) == ""
+    assert find_end(network(operation))[0] == operation
+    assert find_end(network(operation, "Identity", "Flatten"))[0] == operation
+    assert find_end(network(operation, "Neg"))[0] == ""
 
 
 @pytest.mark.parametrize(("operation", "columns"), [("Softmax", 2), ("Sigmoid", 2), ("Sigmoid", 1)])

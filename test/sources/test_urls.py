@@ -4,14 +4,8 @@
 import pytest
 
 from mask_detector_ros.errors import SourceError
-from mask_detector_ros.sources.urls import (
-    credentials,
-    file_of_url,
-    hide_passwords,
-    is_url,
-    playable,
-    without_password,
-)
+from mask_detector_ros.redaction import hide_passwords, without_password
+from mask_detector_ros.sources.urls import credentials, file_of_url, is_url, playable
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,9 @@ class Repository(NamedTuple):
     packages: tuple[str, ...]
 
 
-def read_sources(path: Path = SOURCES) -> list[Repository]:
+def read_sources() -> list[Repository]:
     """Read the list of ROS source repositories; lines with # are comments."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in SOURCES.read_text(encoding="utf-8").splitlines()]
     return [Repository(n, c, tuple(p)) for n, c, *p in filter(None, lines) if n != "#"]
 
 

@@ -51,11 +51,11 @@ def draw_mask(image: NDArray[np.uint8], portrait: Portrait, mask: Mask) -> NDArr
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
-def smooth_curve(points: Points, rounds: int = 2) -> Floats:
+def smooth_curve(points: Points) -> Floats:
     """Smooth the outline of a mask: the closed polygon with its corners cut (Chaikin 1974), (N, 2)
     float32."""
     curve = np.asarray(points, np.float32)
-    for _ in range(rounds):
+    for _ in range(2):
         following = np.roll(curve, -1, axis=0)
         pairs = [0.75 * curve + 0.25 * following, 0.25 * curve + 0.75 * following]
         curve = np.stack(pairs, axis=1).reshape(-1, 2)
