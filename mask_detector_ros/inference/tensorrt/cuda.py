@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import functools
 import logging
 import queue
 import threading
+import traceback
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -59,7 +60,8 @@ class CudaThread:
             target=self._run, args=(number,), name=f"cuda-{number}", daemon=True
         )
         self._thread.start()
-        atexit.register(self._end)
+        # At exit finalizers run in reverse order of creation: this one after those of the sessions.
+        weakref.finalize(self._thread, self._end)
         self.stream: Any = self.call(self.driver.Stream)
 
     def call(self, function: Callable[[], Result]) -> Result:
@@ -91,6 +93,8 @@ class CudaThread:
                     context.push()
                 future.set_result(function())
             except BaseException as error:  # raised again in the waiting thread
+                # Free here what its traceback holds: pycuda frees nothing in another thread.
+                _clear_frames(error)
                 future.set_exception(error)
             # Drop references to the job now, not when the next one arrives.
             del job, function, future
@@ -104,6 +108,12 @@ class CudaThread:
         self.post(free_stream)
         self._jobs.put(None)
         self._thread.join(END_TIMEOUT)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @functools.cache

@@ -3,6 +3,8 @@
 
 import gc
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -164,6 +166,46 @@ def test_any_thread_may_run_and_drop_a_session(options, graphs):
     owner.call(lambda: None)
     assert driver.allocations == {}
     assert graphs.live == 0
+
+
+def test_what_a_failed_call_leaves_is_freed_in_the_gpus_thread(gpu):
+    from pycuda import driver
+
+    thread = cuda.cuda_thread(0)
+
+    def fail():
+        buffer = cuda.Buffer(driver)
+        buffer.reserve(8)
+        try:
+            buffer.view((9,), np.dtype(np.uint8))
+        except ValueError as error:
+            raise ModelError("too small") from error
+
+    with pytest.raises(ModelError, match="too small"):
+        thread.call(fail)
+    assert driver.allocations == {}
+
+
+def test_sessions_are_freed_before_the_gpus_thread_ends(gpu, options):
+    code = """if True:
+        import atexit, sys, tempfile
+        from pycuda import driver
+        from gpu_stand_in import network
+        from mask_detector_ros.inference import create_session
+        from mask_detector_ros.inference.options import EngineOptions
+
+        # What is registered first runs last; a directory is often there before a session.
+        atexit.register(lambda: print("at exit", driver.allocations))
+        directory = tempfile.TemporaryDirectory()
+        options = EngineOptions(precision="fp32", engine_cache_dir=sys.argv[1])
+        session = create_session(network(), "scale", "tensorrt", 1, options)
+        print("before", bool(driver.allocations))
+    """
+    open_session(options, network())
+    command = [sys.executable, "-c", code, options.engine_cache_dir]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["before True", "at exit {}"]
+    assert "Exception ignored" not in done.stderr
 
 
 def test_a_network_without_free_dimensions_needs_no_profile(any_gpu, options):

@@ -87,7 +87,7 @@ class DeviceAllocation:
         self._memory = np.full(size, 0xA5, np.uint8)
         self._address = self._memory.ctypes.data
         allocations[self._address] = size
-        self._finalizer = weakref.finalize(self, _free, self._address)
+        weakref.finalize(self, _free, self._address).atexit = False
 
     def __int__(self):
         return self._address
