@@ -29,14 +29,24 @@ if TYPE_CHECKING:
 
 
 def settle_pixels(
-    options: argparse.Namespace, known: dict[str, str], model: onnx.ModelProto, form: InputForm
+    options: argparse.Namespace,
+    known: dict[str, str],
+    sources: dict[str, str],
+    model: onnx.ModelProto,
+    form: InputForm,
 ) -> Settings:
-    """Complete the conversion settings with what the network itself reveals about its pixels."""
+    """Complete the conversion settings with what the network itself reveals about its pixels; add
+    where it comes from to `sources`."""
     known = dict(known)
     own = find_own_scaling(model)
     if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
         # Integers have no scale, and a network that scales its input takes pixels.
-        known = {"scale": "1.0", "offset": "0.0", "color": "RGB", **known}
+        revealed = "its integer input" if form.is_pixels else "the scaling in the network"
+        if "scale" not in known:
+            known |= {"scale": "1.0", "offset": "0.0"}
+            sources["scale"] = revealed
+        if known.setdefault("color", "RGB") == "RGB":
+            sources.setdefault("color", "the usual order, which the file does not tell")
     if form.channels == 1:
         known.setdefault("color", "RGB")
     if options.settings == AUTO:
@@ -52,6 +62,23 @@ def settle_pixels(
             settings.labels, settings.color, 1.0, 0.0, settings.margin, settings.roles
         )
     return settings
+
+
+def describe_sources(options: argparse.Namespace, sources: Mapping[str, str]) -> list[str]:
+    """Describe where the labels, the colour and the range that no option gives come from."""
+    has_channels = options.mean is not None or options.std is not None
+    is_scaled = has_channels or options.scale is not None or options.offset is not None
+    given = {
+        "labels": options.labels is not None,
+        "color": options.preprocess or options.color is not None,
+        "scale": options.preprocess or is_scaled,
+    }
+    words = {"labels": "labels", "color": "colour", "scale": "range"}
+    found: dict[str, list[str]] = {}
+    for key, is_given in given.items():
+        if not is_given and key in sources:
+            found.setdefault(sources[key], []).append(words[key])
+    return [f"{' and '.join(what)} from {source}" for source, what in found.items()]
 
 
 def settle_by_referee(

@@ -116,9 +116,10 @@ class Settings:
     def to_options(self) -> str:
         """The command options that give these classifier settings."""
         labels = ",".join(self.labels)
-        return f"--labels {shlex.quote(labels)} {self._pixel_options()}"
+        return f"--labels {shlex.quote(labels)} {self.pixel_options()}"
 
-    def _pixel_options(self) -> str:
+    def pixel_options(self) -> str:
+        """The command options that give this colour and range."""
         for name, preset in PRESETS.items():
             if self.parts["scale"] == (preset.scale, preset.offset, preset.mean, preset.std):
                 color = f" --color {self.color}" if self.color != preset.color else ""
@@ -144,14 +145,20 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
     Args:
         options: has labels, roles, preprocess, color, scale, offset, mean, std and margin, each
             None if not given.
-        metadata: metadata from the file or from files beside it; may be empty.
+        metadata: metadata from the file or from files beside it; may be empty. Its `channel_mean`
+            and `channel_std` are three numbers each, separated by commas.
 
     Raises:
         ParameterError: a setting is missing or out of range.
     """
     labels = _read_labels(options, metadata)
     preset = PRESETS[options.preprocess]._asdict() if options.preprocess else {}
-    file = {key: metadata[key] for key in PIXELS if key in metadata}
+    file: dict[str, object] = {key: metadata[key] for key in PIXELS if key in metadata}
+    try:
+        for key in {"channel_mean", "channel_std"} & set(metadata):
+            file[key.removeprefix("channel_")] = read_channels(metadata[key])
+    except argparse.ArgumentTypeError as error:
+        raise _wrong_number(error) from error
     given = {key: getattr(options, key) for key in PIXELS}
     known = {**file, **preset, **{k: v for k, v in given.items() if v is not None}}
     mean, std = _channels(options, known)
@@ -166,14 +173,18 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
         margin = float(metadata.get("margin", 0) if options.margin is None else options.margin)
         scale, offset = float(known["scale"]), float(known["offset"])
     except ValueError as error:
-        raise ParameterError(
-            f"the file's own metadata has a wrong number ({error});"
-            " give --color, --scale, --offset and --margin"
-        ) from error
+        raise _wrong_number(error) from error
     if not 0 <= margin < math.inf:
         raise ParameterError(f"--margin must be 0 or more, got {margin}")
     roles = _read_roles(getattr(options, "roles", None), labels, metadata)
     return Settings(labels, str(known["color"]), scale, offset, margin, roles, mean, std)
+
+
+def _wrong_number(error: Exception) -> ParameterError:
+    return ParameterError(
+        f"the file's own metadata has a wrong number ({error});"
+        " give --color, --scale, --offset and --margin"
+    )
 
 
 def _channels(

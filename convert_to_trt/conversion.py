@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from convert_to_trt.choose_settings import settle_by_referee, settle_pixels
+from convert_to_trt.choose_settings import describe_sources, settle_by_referee, settle_pixels
 from convert_to_trt.classifier_settings import Settings
 from convert_to_trt.conversion_parity import (
     HALF_LIMIT,
@@ -34,7 +34,8 @@ from convert_to_trt.onnx_inputs_outputs import (
     choose_output,
     free_batch,
     free_names,
-    read_windows_metadata,
+    read_named_labels,
+    reject_other_task,
 )
 from convert_to_trt.onnx_models import (
     OPSET,
@@ -88,6 +89,7 @@ class Prepared:
         form: form of its crops.
         head: its head.
         known: information from the file and those beside it, as ONNX metadata.
+        sources: where each entry of it comes from.
         settings: the given labels and preprocessing.
         origin: the tool that made it; None if unknown.
     """
@@ -97,6 +99,7 @@ class Prepared:
     form: InputForm
     head: Head
     known: dict[str, str]
+    sources: dict[str, str]
     settings: Settings
     origin: Origin | None
 
@@ -112,19 +115,27 @@ def prepare(options: argparse.Namespace, bundle: ModelBundle) -> Prepared:
     name = str(options.input)
     network = load(options, bundle)
     own = get_metadata(network.model)
+    reject_other_task(own, name)
     model = free_names(network.model)
     form = find_form(model, options.size, name)
-    origin = find_origin(network.model, form)
-    told = {**(origin.metadata() if origin else {}), **read_windows_metadata(own)}
-    known = {**bundle.metadata, **told, **network.metadata, **own}
-    settings = settle_pixels(options, known, model, form)
+    origin = find_origin(network.model, form, own)
+    known, sources = dict(bundle.metadata), dict(bundle.sources)
+    for values, source in (
+        (origin.metadata() if origin else {}, origin.describe() if origin else ""),
+        *network.metadata,
+        (read_named_labels(own), "the names in the file itself"),
+        (own, "the file itself"),
+    ):
+        known |= values
+        sources |= dict.fromkeys(values, source)
+    settings = settle_pixels(options, known, sources, model, form)
     head = choose_head(model, _sample(network.run, form, settings), options.logits, name)
-    _require_columns(head, settings, name, bundle)
+    _require_columns(head, settings, name, sources)
     if (batch := batch_of(model)) > 0:
         free_batch(model, batch)
     form.declare(model)
     head.add_to(model)
-    return Prepared(network, model, form, head, known, settings, origin)
+    return Prepared(network, model, form, head, known, sources, settings, origin)
 
 
 def _convert(options: argparse.Namespace, bundle: ModelBundle) -> Report:
@@ -157,7 +168,7 @@ def _convert(options: argparse.Namespace, bundle: ModelBundle) -> Report:
         parity=parity,
         verdict=verdict,
         conflict=prepared.origin.conflict(settings) if prepared.origin else "",
-        notes=_notes(options, bundle, prepared, settings),
+        notes=_notes(options, prepared, settings),
     )
 
 
@@ -212,9 +223,9 @@ def _sample(run: Run, form: InputForm, settings: Settings) -> Array:
     return run(form.to_network(pixels, settings))
 
 
-def _require_columns(head: Head, settings: Settings, name: str, bundle: ModelBundle) -> None:
+def _require_columns(head: Head, settings: Settings, name: str, sources: dict[str, str]) -> None:
     if max(head.columns, 2) != len(settings.labels):
-        source = bundle.sources.get("labels", "--labels")
+        source = sources.get("labels", "--labels")
         raise ParameterError(
             f"{name} has {head.columns} output{'s' * (head.columns != 1)},"
             f" {source} names {len(settings.labels)}: {', '.join(settings.labels)}"
@@ -243,19 +254,10 @@ def _compare(
         raise not_any_number(output.stem, " ".join(str(error).split())[:300]) from error
 
 
-def _notes(
-    options: argparse.Namespace, bundle: ModelBundle, prepared: Prepared, settings: Settings
-) -> tuple[str, ...]:
+def _notes(options: argparse.Namespace, prepared: Prepared, settings: Settings) -> tuple[str, ...]:
     network, form, head = prepared.network, prepared.form, prepared.head
     notes = [head.note] if head.note else []
-    if options.labels is None and "labels" in bundle.sources:
-        notes.append(f"labels from {bundle.sources['labels']}")
-    if options.preprocess is None and options.scale is None and ("preprocessing" in bundle.sources):
-        notes.append(f"preprocessing of {bundle.sources['preprocessing']}")
-    if prepared.origin and not (
-        options.preprocess or options.scale or "preprocessing" in bundle.sources
-    ):
-        notes.append(f"preprocessing of {prepared.origin.tool}, by the names of its layers")
+    notes += describe_sources(options, prepared.sources)
     if form.is_pixels and (options.scale is not None or options.preprocess not in (None, "none")):
         notes.append("the network takes pixels as whole numbers: no scale is used")
     if network.is_quantised:

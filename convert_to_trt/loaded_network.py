@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -22,7 +22,8 @@ class Network:
         model: one input, a batch of images, and one output.
         run: maps an input batch of any size to the output batch, in the original framework.
         framework: name and version of the original framework.
-        metadata: labels and preprocessing given in the file, as ONNX metadata.
+        metadata: labels and preprocessing given in the file, as ONNX metadata, each part with its
+            place in the file.
         is_quantised: whether the original computes in int8, so that its rounding makes it differ
             from the float network.
     """
@@ -30,7 +31,7 @@ class Network:
     model: onnx.ModelProto
     run: Run
     framework: str
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: tuple[tuple[dict[str, str], str], ...] = ()
     is_quantised: bool = False
 
 

@@ -26,7 +26,13 @@ UNPACKED_LIMIT = 2 << 30
 """Maximum bytes that a zip may unpack to: far above any classifier, far below a full disk."""
 
 _MODELS = (".h5", ".hdf5", ".keras", ".tflite", ".onnx", ".pb", ".json")
-_NO_MODELS = (*BESIDE, "package.json", "keras_metadata.pb", "fingerprint.pb")
+_MANIFEST = "cvexport.manifest"
+"""Custom Vision's description of an export."""
+
+_NO_MODELS = (
+    *(*BESIDE, "metadata_properties.json", "package.json"),
+    *("keras_metadata.pb", "fingerprint.pb"),
+)
 
 PIXELS_OF_TEACHABLE_MACHINE = {"color": "RGB", "scale": str(1 / 127.5), "offset": "-1.0"}
 """Preprocessing in the code that Teachable Machine exports with every image model."""
@@ -129,6 +135,7 @@ def _is_plain(name: str) -> bool:
 
 def _describe(path: Path, archive: str) -> ModelBundle:
     kind = find_kind(path)
+    _reject_detector(path)
     weights = _find_weights(path) if kind == KERAS_JSON else None
     metadata, sources = {}, {}
     labels, source = _packed_labels(path) if kind == TFLITE else ((), "")
@@ -142,8 +149,21 @@ def _describe(path: Path, archive: str) -> ModelBundle:
         sources["labels"] = source
     if _is_teachable_machine(path, kind):
         metadata.update(PIXELS_OF_TEACHABLE_MACHINE)
-        sources["preprocessing"] = "Teachable Machine, which always uses x/127.5-1 in RGB"
+        told = "Teachable Machine, which always uses x/127.5-1 in RGB"
+        sources.update(dict.fromkeys(PIXELS_OF_TEACHABLE_MACHINE, told))
     return ModelBundle(path, kind, weights, metadata, sources)
+
+
+def _reject_detector(path: Path) -> None:
+    """Raise where Custom Vision's manifest beside a model says that it finds objects."""
+    folder = path.parent
+    for manifest in (folder / _MANIFEST, path / _MANIFEST):
+        if manifest.is_file() and b"ObjectDetection" in manifest.read_bytes()[:SIZE_LIMIT]:
+            raise ModelError(
+                f"{path} is an object detector, as {manifest.name} beside it says; the node finds"
+                " the faces itself and needs a classifier of face crops: train a classification"
+                " project of the domain General (compact)"
+            )
 
 
 def _is_teachable_machine(path: Path, kind: str) -> bool:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import onnx
 from onnx import TensorProto, compose, numpy_helper
 
-from mask_detector_ros.errors import ModelError
+from convert_to_trt.model_label_files import parse_labels
+from mask_detector_ros.errors import ModelError, ParameterError
 
 OWN_NAMES = (
     *("crops", "probabilities", "prepared_", "head_", "channel_", "mixing", "squeezing"),
@@ -71,13 +72,27 @@ def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None
     model.opset_import.extend(imports)
 
 
-def read_windows_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """Read the input's preprocessing from the metadata of a Windows ML model, such as Custom
-    Vision's."""
-    if metadata.get("Image.NominalPixelRange") != "NominalRange_0_255":
+def read_named_labels(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Read the labels that YOLOv5 and Ultralytics write into ONNX metadata as `names`."""
+    try:
+        labels = parse_labels(metadata.get("names", "").encode(), "names.yaml")
+    except ParameterError:
         return {}
-    color = metadata.get("Image.BitmapPixelFormat", "Bgr8")[:3].upper()
-    return {"color": color if color in ("BGR", "RGB") else "BGR", "scale": "1.0", "offset": "0.0"}
+    return {"labels": json.dumps(labels, ensure_ascii=False)}
+
+
+def reject_other_task(metadata: Mapping[str, str], name: str) -> None:
+    """Raise ModelError if an ONNX model's metadata names another task than classification.
+
+    Raises:
+        ModelError: it does.
+    """
+    task = metadata.get("task", "classify") if "names" in metadata else "classify"
+    if task != "classify":
+        raise ModelError(
+            f"{name} is an Ultralytics model for the task {task}; the node needs a classifier of"
+            " face crops: train one with yolo classify train"
+        )
 
 
 def free_names(model: onnx.ModelProto) -> onnx.ModelProto:

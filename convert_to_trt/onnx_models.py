@@ -17,6 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from convert_to_trt.input_form import InputForm
 from convert_to_trt.loaded_network import Run
+from convert_to_trt.old_onnx import modernise
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.session import Array
 
@@ -38,7 +39,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         ModelError: it is damaged, or weights that it keeps in another file are missing.
     """
     try:
-        model = onnx.load(path)
+        model = modernise(onnx.load(path), str(path))
         onnx.checker.check_model(model)
         # PyTorch's exporter groups operations into functions of the file's own.
         if model.functions:

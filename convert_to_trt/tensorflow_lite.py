@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from convert_to_trt.loaded_network import Network, in_steps
 from convert_to_trt.onnx_inputs_outputs import choose_output, free_batch
 from convert_to_trt.onnx_models import batch_of
-from convert_to_trt.tensorflow_lite_files import read_preprocessing, reject_custom_operations
+from convert_to_trt.tensorflow_lite_files import read_metadata, reject_custom_operations
 from convert_to_trt.tensorflow_models import choose_one, unloadable, unrunnable
 from convert_to_trt.tensorflow_to_onnx import translate_lite
 
@@ -46,7 +46,13 @@ def load_tensorflow_lite(
     sources, results = interpreter.get_input_details(), interpreter.get_output_details()
     source = sources[choose_one(path, "inputs", [d["name"] for d in sources])]
     names = [detail["name"] for detail in results]
-    result = results[choose_one(path, "outputs", names, output)]
+    metadata = read_metadata(path)
+    labelled = metadata.labelled_outputs(len(names))
+    if output is None and len(labelled) == 1:
+        # Of several outputs, the one whose values have names.
+        output = names[labelled[0]]
+    index = choose_one(path, "outputs", names, output)
+    result = results[index]
     model = translate_lite(path, opset)
     choose_output(model, result["name"], str(path))
     free_batch(model, batch_of(model) or int(source["shape"][0]))
@@ -75,7 +81,7 @@ def load_tensorflow_lite(
     is_quantised = any(detail["dtype"] in (np.int8, np.uint8) for detail in details)
     framework = f"TensorFlow Lite (TensorFlow {tf.__version__})"
     batch_size = int(source["shape"][0])
-    known = read_preprocessing(path.read_bytes())
+    known = metadata.read(index)
     return Network(model, in_steps(run, batch_size), framework, known, is_quantised)
 
 

@@ -6,15 +6,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
+from tf2onnx.handler import tfl_op
+from tf2onnx.tflite_handlers.tfl_math import TflFullyConnectedOp
+from tf2onnx.utils import make_name
 
 from convert_to_trt.tensorflow_models import Original
 from mask_detector_ros.errors import ModelError
 
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+
+
+@tfl_op(["TFL_FULLY_CONNECTED"])
+class _FullyConnected(TflFullyConnectedOp):
+    """As in tf2onnx 1.17, which loses the bias where the input has more than two dimensions."""
+
+    @classmethod
+    def to_tf(cls, ctx: Any, node: Any, **options: Any) -> None:
+        if node.attr["keep_num_dims"].i == 0 and ctx.get_rank(node.input[0]) != 2:
+            _, columns = ctx.get_shape(node.input[1])
+            shape = ctx.make_const(make_name("flat_shape"), np.array([-1, columns], np.int64))
+            flat = ctx.make_node("Reshape", [node.input[0], shape.output[0]])
+            flat.skip_conversion = True
+            ctx.replace_input(node, node.input[0], flat.output[0], input_index=0)
+            node.set_attr("keep_num_dims", 1)
+        super().to_tf(ctx, node, **options)
 
 
 def translate(original: Original, opset: int, name: str) -> onnx.ModelProto:

@@ -23,10 +23,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from keras1_models import SIDE, keras1_probabilities, write_keras1
-from lite_metadata import write_normalisation
+from lite_metadata import write_metadata
+from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from convert_to_trt.keras_to_onnx import main
+
+FULLY_CONNECTED, RESHAPE = 9, 22
+"""Numbers of TensorFlow Lite's BuiltinOperator."""
 
 
 def classifier(library, last="softmax", units=2, extra=(), side=SIDE):
@@ -215,9 +219,20 @@ def write_lite_faults(folder: Path) -> None:
     """Write a TensorFlow Lite file that contains labels, and one that writes a file."""
     labelled = folder / "labelled.tflite"
     shutil.copyfile(folder / "float.tflite", labelled)
-    write_normalisation(labelled, [127.5], [127.5])
+    write_metadata(labelled, [127.5], [127.5])
     with zipfile.ZipFile(labelled, "a") as archive:
         archive.writestr("labels.txt", "Sin mascarilla\nCon mascarilla\n")
+
+    described = folder / "described.tflite"
+    described.write_bytes(tf.lite.TFLiteConverter.from_keras_model(two_heads()).convert())
+    files = {"mask": {"de": "de.txt", "": "names.txt"}, "features": {}}
+    labels = [files[name] for name in output_names(described)]
+    write_metadata(described, [120.0, 110.0, 100.0], [60.0, 58.0, 57.0], labels)
+    with zipfile.ZipFile(described, "a") as archive:
+        archive.writestr("about.txt", "made\nin the test\n")
+        archive.writestr("de.txt", "mit\nohne\n")
+        archive.writestr("names.txt", "mask\nno mask\n")
+    write_flat_dense(folder / "flat_dense.tflite")
 
     class Writing(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32)])
@@ -233,6 +248,37 @@ def write_lite_faults(folder: Path) -> None:
     (folder / "writing.tflite").write_bytes(converter.convert())
     content = (folder / "float.tflite").read_bytes()
     (folder / "truncated.tflite").write_bytes(content[: len(content) // 2])
+
+
+def two_heads():
+    """A network with a second output, the features."""
+    layers = tf_keras.layers
+    image = tf_keras.Input((SIDE, SIDE, 3))
+    features = layers.GlobalAveragePooling2D(name="features")(layers.Conv2D(4, 3)(image))
+    mask = layers.Dense(2, "softmax", name="mask")(features)
+    return tf_keras.Model(image, {"features": features, "mask": mask})
+
+
+def output_names(path: Path) -> list[str]:
+    details = tf.lite.Interpreter(str(path)).get_output_details()
+    width = {2: "mask", 4: "features"}
+    return [width[int(detail["shape"][-1])] for detail in details]
+
+
+def write_flat_dense(path: Path) -> None:
+    """Write a dense layer that takes (N, 1, 1, C), as in exports of Custom Vision."""
+    layers = tf_keras.layers
+    body = [layers.AveragePooling2D(SIDE), layers.Flatten()]
+    last = layers.Dense(2, "softmax", bias_initializer="random_normal")
+    model = tf_keras.Sequential([tf_keras.Input((SIDE, SIDE, 3)), *body, last])
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    whole = flatbuffer_utils.read_model(str(path))
+    graph = whole.subgraphs[0]
+    by_code = {whole.operatorCodes[op.opcodeIndex].builtinCode: op for op in graph.operators}
+    flatten, dense = by_code[RESHAPE], by_code[FULLY_CONNECTED]
+    dense.inputs[0] = flatten.inputs[0]
+    graph.operators.remove(flatten)
+    flatbuffer_utils.write_model(whole, str(path))
 
 
 def write_phase_graph(path: Path) -> None:

@@ -138,19 +138,3 @@ def test_weights_in_another_file_are_read_and_missed(tmp_path):
     (tmp_path / "mine.bin").unlink()
     with pytest.raises(ModelError, match=r"weights in another file.*copy that file beside it"):
         read_onnx(path)
-
-
-def test_a_network_with_the_names_of_teachable_machine_says_how_it_is_fed(convert):
-    model = network(side=224)
-    model.graph.node[5].name = "sequential_3/dense_Dense2/MatMul"
-    code, out, err, target = convert(model, "--labels", "with_mask,without_mask")
-    assert code == 0, err
-    assert "preprocessing of Teachable Machine, by the names of its layers" in out
-    assert float(read_metadata(target)["scale"]) == pytest.approx(1 / 127.5)
-    for wrong in (["--preprocess", "unit"], ["--preprocess", "mobilenet_v2", "--color", "BGR"]):
-        code, _, err, _ = convert(model, "--labels", "with_mask,without_mask", *wrong)
-        assert code == 0, err
-        assert "Teachable Machine gives" in err
-        assert "--preprocess mobilenet_v2" in err
-    code, _, err, _ = convert(model, "--labels", "warm,cold", "--preprocess", "unit")
-    assert "warning: the layers of this model have the names" in err

@@ -50,6 +50,7 @@ CONVERTED = {
     "learning phase": "phase.pb",
     "rectangle": "rectangle.h5",
     "alpha channel": "alpha.h5",
+    "TensorFlow Lite, dense layer of four dimensions": "flat_dense.tflite",
 }
 QUANTISED = ["int8.tflite", "uint8.tflite"]
 WITH_OPTIONS = {
@@ -197,6 +198,23 @@ def test_labels_and_normalisation_inside_a_tflite_file_need_no_option(answers, f
     assert "RGB, pixel * 0.00784314 + -1" in done.stdout
 
 
+def test_the_metadata_of_a_tflite_file_names_output_labels_and_channels(answers, folder, tmp_path):
+    """Given labels in two languages, another text, and a second output without labels."""
+    assert answers
+    target = tmp_path / "out.onnx"
+    done = run_command(folder / "described.tflite", "-o", target)
+    assert done.returncode == 0, done.stderr
+    assert "labels mask (with_mask), no mask (without_mask)" in done.stdout
+    assert "then minus (120, 110, 100) over (60, 58, 57) in the graph" in done.stdout
+    assert "note: labels from names.txt in the model, for its output" in done.stdout
+    assert "note: colour and range from the normalisation in the model's metadata" in done.stdout
+    given = ["--labels", "a,b", "--mean", "120,110,100", "--std", "60,58,57", "--color", "RGB"]
+    same = tmp_path / "same.onnx"
+    done = run_command(folder / "described.tflite", "-o", same, *given)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(classify(target), classify(same))
+
+
 def test_a_model_for_the_browser_is_the_same_network(answers, folder):
     answer = answers[("browser/model.json",)]
     assert answer["code"] == 0, answer["errors"]
@@ -211,7 +229,7 @@ def test_a_zip_of_teachable_machine_needs_no_option(answers, folder, tmp_path):
     done = run_command(folder / "machine.zip", "-o", target)
     assert done.returncode == 0, done.stderr
     assert "Con mascarilla (with_mask), Sin mascarilla (without_mask)" in done.stdout
-    assert "preprocessing of Teachable Machine" in done.stdout
+    assert "colour and range from Teachable Machine" in done.stdout
     metadata = {entry.key: entry.value for entry in onnx.load(target).metadata_props}
     assert json.loads(metadata["labels"]) == ["Con mascarilla", "Sin mascarilla"]
     assert float(metadata["scale"]) == pytest.approx(1 / 127.5)

@@ -72,7 +72,7 @@ def test_a_zip_of_teachable_machine_says_labels_and_preprocessing(tmp_path, name
         assert json.loads(bundle.metadata["labels"]) == ["Mask", "No Mask"]
         assert bundle.metadata["color"] == "RGB"
         assert float(bundle.metadata["scale"]) == pytest.approx(1 / 127.5)
-        assert "Teachable Machine" in bundle.sources["preprocessing"]
+        assert "Teachable Machine" in bundle.sources["scale"]
         inside = bundle.path
     assert not inside.exists()
 
@@ -133,3 +133,13 @@ def test_an_architecture_in_json_takes_the_weights_of_its_name(tmp_path):
     with open_bundle(tmp_path / "mask.json") as bundle:
         assert bundle.kind == KERAS_JSON
         assert bundle.weights == tmp_path / "mask.weights.h5"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pb"])
+def test_a_detector_of_custom_vision_is_refused_as_one(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\n\x10")
+    (tmp_path / "cvexport.manifest").write_text('{"DomainType": "ObjectDetection"}')
+    for given in (tmp_path / name, tmp_path):
+        bundle = open_bundle(given)
+        with pytest.raises(ModelError, match=r"object detector.*needs a classifier"), bundle:
+            pass

@@ -184,38 +184,6 @@ def test_a_network_that_scales_by_itself_needs_no_preprocessing(convert):
     assert read_metadata(target)["scale"] == "1.0"
 
 
-def of_custom_vision():
-    """A classifier as Custom Vision exports it: a label and a map, BGR pixels, a batch of one."""
-    model = network(nchw=True, batch=1)
-    names = {"classlabels_strings": ["Sin máscara", "Con máscara"]}
-    nodes = [
-        helper.make_node("ArgMax", ["out"], ["index"], axis=1, keepdims=0),
-        helper.make_node("ZipMap", ["out"], ["loss"], domain="ai.onnx.ml", **names),
-    ]
-    model.graph.node.extend(nodes)
-    del model.graph.output[:]
-    label = helper.make_tensor_value_info("index", TensorProto.INT64, [1])
-    mapped = onnx.ValueInfoProto(name="loss")
-    mapped.type.sequence_type.elem_type.map_type.key_type = TensorProto.STRING
-    mapped.type.sequence_type.elem_type.map_type.value_type.tensor_type.elem_type = 1
-    model.graph.output.extend([label, mapped])
-    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
-    told = {"Image.BitmapPixelFormat": "Bgr8", "Image.NominalPixelRange": "NominalRange_0_255"}
-    helper.set_model_props(model, told)
-    return model
-
-
-def test_a_model_of_custom_vision_says_all_itself(convert):
-    code, out, err, target = convert(of_custom_vision())
-    assert code == 0, err
-    told = read_metadata(target)
-    assert json.loads(told["labels"]) == ["Sin máscara", "Con máscara"]
-    assert json.loads(told["roles"]) == ["without_mask", "with_mask"]
-    assert (told["color"], told["scale"], told["offset"]) == ("BGR", "1.0", "0.0")
-    assert "ZipMap" not in {node.op_type for node in onnx.load(target).graph.node}
-    assert "Con máscara (with_mask)" in out
-
-
 def test_one_of_several_outputs_is_said_by_name(convert):
     model = network()
     model.graph.output.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", 4]))
