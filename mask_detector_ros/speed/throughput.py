@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.evaluation.report_tables import Table
@@ -18,8 +19,8 @@ from mask_detector_ros.sources.sample_scene import SampleScene
 WARM_UP = 40
 """Warm-up calls before a timing: the first calls of a shape record its CUDA graph."""
 
-SCENES = 10
-"""Number of different frames in a timing."""
+SCENES = 20
+"""Number of different frames in a timing: consecutive ones of the sample scene, to and fro."""
 
 CAMERAS = (1, 8)
 
@@ -48,6 +49,13 @@ def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
     }
 
 
+def sample_frames() -> list[NDArray[np.uint8]]:
+    """The 640x480 frames of a timing, to be taken in turn. Nobody jumps from one to the next."""
+    scene = SampleScene(640, 480)
+    frames = [scene.render(number)[0] for number in range(SCENES)]
+    return frames + frames[-2:0:-1]
+
+
 def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) -> dict[str, Any]:
     """Measure a detector's throughput on 640x480 frames of the sample scene, taking the cameras in
     turn.
@@ -57,15 +65,14 @@ def time_detector(rounds: int, parameters: Mapping[str, Any], cameras: int = 1) 
         cameras: number of cameras, without tracking.
     """
     detector = MaskDetector.load(**parameters)
-    scene = SampleScene(640, 480)
-    frames = [scene.render(4 * number)[0] for number in range(SCENES)]
+    frames = sample_frames()
     streams = [detector.stream(tracking=False) for _ in range(cameras)]
 
     def call(number: int) -> None:
-        streams[number % cameras](frames[number // cameras % SCENES], number / cameras / 30)
+        streams[number % cameras](frames[number // cameras % len(frames)], number / cameras / 30)
 
     times = time_calls(call, rounds)
-    faces = [len(detector(frame)) for frame in frames]
+    faces = [len(detector(frame)) for frame in frames[:SCENES]]
     return {**times, "faces": faces, "on": detector.device}
 
 

@@ -24,6 +24,10 @@ def linear_assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
     if cost.shape[0] > cost.shape[1]:
         return [(row, column) for column, row in linear_assignment(cost.T)]
     n, m = cost.shape
+    cheapest = cost.argmin(axis=1).tolist() if m else []
+    if len(set(cheapest)) == n:
+        # No two rows want the same column, which is the usual case.
+        return list(enumerate(cheapest))
     row_price, column_price = np.zeros(n), np.zeros(m + 1)
     # The row assigned to each column, -1 for none; the last column holds the row being assigned.
     owner = np.full(m + 1, -1)

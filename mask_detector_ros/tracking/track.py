@@ -64,7 +64,8 @@ class Track:
     @property
     def box(self) -> Array:
         """(4,) the track's predicted box, xyxy pixels."""
-        return np.tile(self.state[:2, 0], 2) + self.size * self.shape
+        x, y = self.state[:2, 0]
+        return np.array((x, y, x, y)) + self.size * self.shape
 
     @property
     def probabilities(self) -> Array:
@@ -80,12 +81,17 @@ class Track:
     def predict(self, seconds: float) -> None:
         """Predict the track's state at a later time (Kalman prediction, white noise
         acceleration)."""
-        seconds = min(seconds, MAX_STEP)
-        motion = np.array([[1.0, seconds], [0.0, 1.0]])
-        kick = np.array([seconds**2 / 2, seconds])
-        self.state[:2] = self.state[:2] @ motion.T
-        noise = ACCELERATION**2 * np.outer(kick, kick)
-        self.covariance = motion @ self.covariance @ motion.T + noise
+        t = min(seconds, MAX_STEP)
+        self.state[:2, 0] += t * self.state[:2, 1]
+        # Written out: NumPy takes ten times as long for matrices of 2x2.
+        (a, b), (c, d) = self.covariance.tolist()
+        noise = ACCELERATION**2 * t**2
+        self.covariance = np.array(
+            [
+                [a + t * (b + c + t * d) + noise * t**2 / 4, b + t * d + noise * t / 2],
+                [c + t * d + noise * t / 2, d + noise],
+            ]
+        )
 
     def correct(self, measured: Array) -> None:
         """Correct the track's state with an observed face (Kalman correction)."""

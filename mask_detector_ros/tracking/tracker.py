@@ -276,6 +276,7 @@ def _match(
         cost += LABEL_WEIGHT * unlike
     # Larger than any sum of valid pairs, so that as many pairs as possible are made.
     cost = np.where(possible, cost, 1e6)
-    for row, column in linear_assignment(cost):
-        if possible[row, column]:
-            yield tracks[row], column
+    rows, columns = (np.flatnonzero(possible.any(axis=axis)).tolist() for axis in (1, 0))
+    for i, j in linear_assignment(cost[rows][:, columns]):
+        if possible[rows[i], columns[j]]:
+            yield tracks[rows[i]], columns[j]
