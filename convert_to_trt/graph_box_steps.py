@@ -24,18 +24,21 @@ wrong; on 40 photographs of data/faces 20 rounds gave the same boxes as 8."""
 def overlapping(g: GraphBuilder, boxes: str, threshold: float, of_smaller: bool = False) -> str:
     """ONNX graph nodes for (K, K): whether the intersection of two of (K, 4) boxes exceeds a share
     of their union, or of the smaller box."""
-    low, high = g.many("Split", [g.add("Transpose", boxes, perm=[1, 0])], 2, axis=0)
-    last = g.add("Min", g.reshape(high, 2, -1, 1), g.reshape(high, 2, 1, -1))
-    first = g.add("Max", g.reshape(low, 2, -1, 1), g.reshape(low, 2, 1, -1))
-    sides = g.add("Relu", g.add("Sub", last, first))
-    shared = g.add("ReduceProd", sides, axes=[0], keepdims=0)
-    own = g.add("Relu", g.add("Sub", high, low))
-    area = g.add("ReduceProd", own, axes=[0], keepdims=1)
+    x1, y1, x2, y2 = g.many("Split", [boxes], 4, axis=1)
+    shared = g.add("Mul", _overlap(g, x1, x2), _overlap(g, y1, y2))
+    sides = (g.add("Relu", g.add("Sub", last, first)) for first, last in ((x1, x2), (y1, y2)))
     # shared / (a + b - shared) > t is shared > t / (1 + t) * (a + b), which divides nothing by 0.
     share = threshold if of_smaller else threshold / (1 + threshold)
-    area = g.add("Mul", area, g.constant(share))
-    least = g.add("Min" if of_smaller else "Add", area, g.reshape(area, -1, 1))
+    area = g.add("Mul", g.add("Mul", *sides), g.constant(share))
+    least = g.add("Min" if of_smaller else "Add", area, g.reshape(area, 1, -1))
     return g.add("Greater", shared, least)
+
+
+def _overlap(g: GraphBuilder, first: str, last: str) -> str:
+    """(K, K) length that two of K intervals share, from their (K, 1) ends."""
+    end = g.add("Min", last, g.reshape(last, 1, -1))
+    start = g.add("Max", first, g.reshape(first, 1, -1))
+    return g.add("Relu", g.add("Sub", end, start))
 
 
 def ranks(g: GraphBuilder, slots: int) -> str:
@@ -55,20 +58,14 @@ def suppress(
     """
     above = overlapping(g, boxes, threshold, of_smaller)
     better = g.add("Less", g.reshape(ranks, 1, -1), ranks)
-    rivals = g.add("And", above, better)
-    # A box is out if this is above 0: rival - out is 1 or 2 for a better box that is in.
-    of_rows = g.add("Where", rivals, g.constant(1.0), g.constant(-1.0))
-    of_columns = g.add("Transpose", of_rows, perm=[1, 0])
-    # Empty slots come last: what they suppress is empty, too.
-    out = g.add("ReduceMax", of_rows, axes=[1], keepdims=1)
-    for number in range(1, NMS_ROUNDS):
-        # By turns a column and a row, which needs no reshaping. No matrix product: TensorRT-RTX has
-        # none in float32 for Turing.
-        values, axis = (of_columns, 0) if number % 2 else (of_rows, 1)
-        is_last = number == NMS_ROUNDS - 1
-        still = g.add("Sub", values, out)
-        out = g.add("ReduceMax", still, axes=[axis], keepdims=int(not is_last))
-    return g.add("Where", g.add("Greater", out, g.constant(0.0)), g.constant(0.0), scores)
+    rivals = g.add("Cast", g.add("And", above, better), to=1)
+    # 1 for a score above 0: empty slots suppress nothing.
+    kept = g.add("HardSigmoid", g.reshape(scores, -1, 1), alpha=1e6, beta=0.0)
+    for _ in range(NMS_ROUNDS):
+        # 1 without a rival that is kept, else 0. TensorRT-RTX has no matrix product in float32 for
+        # Turing; `to_plain_layers` replaces it.
+        kept = g.add("HardSigmoid", g.add("MatMul", rivals, kept), alpha=-1.0, beta=1.0)
+    return g.add("Mul", scores, g.reshape(kept, -1))
 
 
 def merge(g: GraphBuilder, boxes: str, scores: str, slots: int, threshold: float) -> str:

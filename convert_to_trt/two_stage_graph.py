@@ -20,6 +20,7 @@ from convert_to_trt import graph_box_steps as parts
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
+from convert_to_trt.merged_heads import merge_heads
 from convert_to_trt.onnx_models import IR_VERSION, OPSET
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
@@ -77,6 +78,7 @@ class _Composer:
                 f"the networks lack metadata ({error!r}); give the files that were exported for"
                 " the two-stage cascade (see models/README.md)"
             ) from error
+        merge_heads(self._models["proposal"], self._strides)
         shape = self._models["decision"].graph.input[0].type.tensor_type.shape
         self._side = shape.dim[1].dim_value
         self._decide_slots = settings.decide_slots
@@ -105,12 +107,9 @@ class _Composer:
             out = g.embed(
                 self._models["proposal"], "proposal", {"images": self._draw(levels, letterbox)}
             )
-            rows, columns = letterbox.input_shape
-            for stride in self._strides:
-                across, down = columns // stride, rows // stride
-                scores.append(out[f"scores_{stride}"])
-                moves.append(out[f"boxes_{stride}"])
-                cells.append(_cells(across, down, stride, letterbox))
+            scores.append(out["scores"])
+            moves.append(out["boxes"])
+            cells += [_cells(stride, letterbox) for stride in self._strides]
         total = sum(map(len, cells))
         scores = g.reshape(g.add("Concat", *scores, axis=1), total)
         reached = parts.reach(g, scores, s.detection_thresholds[0])
@@ -236,8 +235,9 @@ class _Composer:
         return parts.best(g, scores, slots, *others)
 
 
-def _cells(across: int, down: int, stride: int, letterbox: Letterbox) -> np.ndarray:
+def _cells(stride: int, letterbox: Letterbox) -> np.ndarray:
     """(P, 6) corner, size and half size of each cell in pixels of the image."""
+    down, across = (side // stride for side in letterbox.input_shape)
     size = np.divide((letterbox.width, letterbox.height), (letterbox.columns, letterbox.rows))
     size = (stride * size)[None]
     corners = np.mgrid[0:down, 0:across][::-1].reshape(2, -1).T * size

@@ -92,7 +92,7 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
     """Replace the ONNX layers that TensorRT-RTX builds badly for Turing (SM75).
 
     Fully connected layers and products with a constant matrix on the left, which it lacks in
-    float32, become 1x1 convolutions. Depthwise 1x1
+    float32, become 1x1 convolutions, and products with a column become sums. Depthwise 1x1
     convolutions become multiplications: with fixed input shapes, each of them would add zeros of
     three times its output size to the engine.
 
@@ -102,6 +102,7 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
     network = _read(model, name)
     graph = network.graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    columns = _columns(network)
     nodes: list[onnx.NodeProto] = []
     for index, node in enumerate(graph.node):
         matrix = weights.get(node.input[1]) if len(node.input) > 1 else None
@@ -112,6 +113,8 @@ def to_plain_layers(model: bytes, name: str) -> bytes:
             replaced, constants = _convolution(node, kernel[:, :, None, None], index)
         elif node.op_type == "MatMul" and node.input[0] in weights:
             replaced, constants = _mixing(node, weights[node.input[0]][:, :, None, None], index)
+        elif node.op_type == "MatMul" and node.input[1] in columns:
+            replaced, constants = _weighted_sum(node, index)
         elif matrix is not None and _is_scaling(node, matrix):
             factors = f"factors{index}"
             replaced = [helper.make_node("Mul", [node.input[0], factors], list(node.output))]
@@ -164,6 +167,26 @@ def _mixing(node: onnx.NodeProto, kernel: NDArray[Any], index: int) -> Replaceme
         helper.make_node("Squeeze", [result, axis], list(node.output)),
     ]
     return nodes, {axis: np.array([3], np.int64), weight: kernel}
+
+
+def _weighted_sum(node: onnx.NodeProto, index: int) -> Replacement:
+    """(M, K) times (K, 1) as a sum over K columns."""
+    row, products, axis = (f"{w}{index}" for w in ("row", "products", "axis"))
+    nodes = [
+        helper.make_node("Transpose", [node.input[1]], [row], perm=[1, 0]),
+        helper.make_node("Mul", [node.input[0], row], [products]),
+        helper.make_node("ReduceSum", [products, axis], list(node.output), keepdims=1),
+    ]
+    return nodes, {axis: np.array([1], np.int64)}
+
+
+def _columns(network: onnx.ModelProto) -> set[str]:
+    """The values of shape (K, 1) that a product has on its right."""
+    if all(node.op_type != "MatMul" for node in network.graph.node):
+        return set()
+    shapes = onnx.shape_inference.infer_shapes(network).graph.value_info
+    dimensions = {value.name: value.type.tensor_type.shape.dim for value in shapes}
+    return {name for name, d in dimensions.items() if len(d) == 2 and d[1].dim_value == 1}
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from benchmark.half_precision import round_values
 from mask_detector_ros.errors import ModelError
@@ -57,6 +57,24 @@ def test_of_plain_layers_it_computes_the_same(name):
     session = create_session(plain, name, "onnxruntime", 1)
     shapes = parity_shapes(reference.inputs, make_profile(reference.inputs))
     assert check_parity(session, reference, shapes[:3], "fp32") < 1e-5
+
+
+def test_a_product_with_a_column_becomes_a_sum():
+    shapes = {"matrix": [5, 4], "column": [4, 1], "product": [5, 1]}
+    tensors = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()}
+    nodes = [
+        helper.make_node("Relu", ["column"], ["positive"]),
+        helper.make_node("MatMul", ["matrix", "positive"], ["product"]),
+    ]
+    inputs = [tensors["matrix"], tensors["column"]]
+    graph = helper.make_graph(nodes, "column", inputs, [tensors["product"]])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    plain = to_plain_layers(model.SerializeToString(), "column")
+    assert "MatMul" not in {node.op_type for node in onnx.load_from_string(plain).graph.node}
+    chance = np.random.default_rng(0)
+    feeds = {n: chance.normal(size=shapes[n]).astype(np.float32) for n in ("matrix", "column")}
+    found = create_session(plain, "column", "onnxruntime", 1).run(**feeds)["product"]
+    np.testing.assert_allclose(found, feeds["matrix"] @ feeds["column"].clip(0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("change", [to_half, to_plain_layers])
