@@ -14,6 +14,8 @@ DEFAULTS = {
     "driver": 13000,
     # Bytes that can be allocated; None: no limit.
     "memory": None,
+    # Whether the driver has no pinned host memory.
+    "pinned_fault": False,
     "build_seconds": 0,
     # refuse: no plan comes out; kill: the builder dies as if memory ran out.
     "build_fault": None,

@@ -5,6 +5,9 @@ It is stricter than the real one: an array that is not contiguous, a value on an
 CUDA graph that is replayed with other buffers than it was recorded with are errors here.
 """
 
+import ctypes
+
+import numpy as np
 import onnxruntime as real
 from fake_gpu import settings
 from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -42,6 +45,9 @@ class OrtValue:
     def numpy(self):
         return self.array.copy()
 
+    def data_ptr(self):
+        return self.array.ctypes.data
+
 
 class IOBinding:
     def __init__(self, session):
@@ -52,13 +58,13 @@ class IOBinding:
         assert value.device == "cuda"
         self.inputs[name] = value
 
-    def bind_output(self, name, device, number):
+    def bind_output(self, name, device, number, dtype=None, shape=None, address=None):
         assert device == "cuda"
         self.outputs[name] = None
-
-    def bind_ortvalue_output(self, name, value):
-        assert value.device == "cuda"
-        self.outputs[name] = value
+        if address is not None:
+            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            memory = (ctypes.c_uint8 * size).from_address(address)
+            self.outputs[name] = OrtValue(np.frombuffer(memory, dtype).reshape(shape), device)
 
     def get_outputs(self):
         return [self.results[name] for name in self.outputs]

@@ -24,6 +24,8 @@ _numbers = itertools.count(1)
 streams = weakref.WeakValueDictionary()
 allocations = {}
 """Size of the live GPU memory by address."""
+pinned = {}
+"""The live pinned host memory by address."""
 
 
 def require_context():
@@ -166,6 +168,18 @@ class FakeDriver:
 
     def cuDeviceGetAttribute(self, value, attribute, device):  # noqa: N802
         value._obj.value = settings()["capability"][{75: 0, 76: 1}[attribute]]
+        return 0
+
+    def cuMemHostAlloc(self, address, size, flags):  # noqa: N802
+        if settings()["pinned_fault"]:
+            return 2
+        memory = ctypes.create_string_buffer(size.value)
+        address._obj.value = ctypes.addressof(memory)
+        pinned[address._obj.value] = memory
+        return 0
+
+    def cuMemFreeHost(self, address):  # noqa: N802
+        del pinned[address.value]
         return 0
 
 
