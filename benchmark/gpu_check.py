@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmark import gpu_wrapper
+from benchmark import gpu_faults, gpu_wrapper
 from benchmark.gpu_networks import check_faces, check_network, networks, write_cascade
 from benchmark.gpu_times import time_cameras, time_network
 from mask_detector_ros.cli.command import run_command
@@ -42,11 +42,13 @@ class Checks:
 
     Args:
         seconds: time after which no further check begins.
+        record: called after each check, so that a run that is cut off leaves its results.
     """
 
-    def __init__(self, seconds: float = 240.0) -> None:
+    def __init__(self, seconds: float = 240.0, record: Callable[[], object] = lambda: None) -> None:
         self.results: list[dict[str, Any]] = []
         self._end = time.monotonic() + seconds
+        self._record = record
 
     def run(self, name: str, check: Callable[..., Any], *arguments: Any) -> None:
         """Run one GPU check; any exception is a failure, since CUDA libraries share no error
@@ -68,6 +70,7 @@ class Checks:
         word = {True: "ok      ", False: "FAILED  ", None: "left out"}[result["passed"]]
         line = f"{word} {name} ({result['seconds']:.1f} s): {_summary(result)}"
         print(line, file=sys.stderr, flush=True)
+        self._record()
 
     def leave_out(self, name: str, reason: str) -> None:
         """Record a GPU check that cannot run here, with the reason."""
@@ -160,7 +163,7 @@ def detector_parameters(arguments: argparse.Namespace, backend: str) -> dict[str
 
 
 def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, folder: str) -> None:
-    """Run all GPU checks of one backend that works here."""
+    """Run all GPU checks of one backend that works here, the most important first."""
     precisions = arguments.precision if backend == "tensorrt" else ["fp32"]
     for precision in precisions:
         name = f"{backend} {precision}" if backend == "tensorrt" else backend
@@ -171,14 +174,22 @@ def check_backend(checks: Checks, backend: str, arguments: argparse.Namespace, f
         path = Path(folder) / f"cascade-{precision}.onnx"
         write_cascade(path, common, precision == "fp16")
         single = {**common, "detector_model": str(path), "precision": "fp32"}
-        rounds = arguments.rounds
-        for kind, parameters in (("in one graph", single), ("step by step", common)):
+        kinds, rounds = (("in one graph", single), ("step by step", common)), arguments.rounds
+        for kind, parameters in kinds:
             checks.run(f"{name}: faces, {kind}", check_faces, parameters)
             checks.run(f"{name}: one camera, {kind}", time_detector, rounds, parameters)
+        for kind, parameters in kinds:
             checks.run(f"{name}: eight cameras, {kind}", time_cameras, rounds, parameters)
         for network, model in networks(arguments.detector_model).items():
             about = (model, network, backend, options)
             checks.run(f"{name}: {network}", check_network, *about)
+        checks.run(f"{name}: missing device", gpu_faults.check_missing_device, common)
+        checks.run(f"{name}: full memory", gpu_faults.check_full_memory, common)
+        checks.run(
+            f"{name}: two processes", gpu_faults.check_two_processes, rounds // 2 or 1, common
+        )
+        for network, model in networks(arguments.detector_model).items():
+            about = (model, network, backend, options)
             checks.run(f"{name}: time of {network}", time_network, *about, rounds // 5 or 1)
     if backend == "tensorrt":
         checks.run("tensorrt: spoilt engines", check_spoilt_engines, folder)
@@ -191,25 +202,41 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         BackendError: there is no such GPU, or no driver.
     """
     gpu = find_gpu(arguments.device)
-    checks = Checks(arguments.seconds)
+    major, minor = driver_cuda_version()
+    about = {
+        "machine": describe_machine(),
+        "gpu": {"name": gpu.name, "capability": gpu.capability, "driver_cuda": f"{major}.{minor}"},
+        "detector_model": Path(arguments.detector_model).name,
+    }
+
+    def report() -> dict[str, Any]:
+        return {**about, "failed": checks.failed, "checks": checks.results}
+
+    checks = Checks(arguments.seconds, lambda: write_report(report(), arguments.out))
     check_wrapper(checks, gpu.number)
     with tempfile.TemporaryDirectory() as folder:
+        working = []
         for backend in arguments.backends:
             reason = obstacle(backend, gpu)
             if reason:
                 checks.leave_out(backend, reason)
             else:
+                working.append(backend)
                 check_backend(checks, backend, arguments, folder)
-    parameters = detector_parameters(arguments, "onnxruntime")
-    checks.run("CPU: one camera", time_detector, arguments.rounds // 20 or 1, parameters)
-    major, minor = driver_cuda_version()
-    return {
-        "machine": describe_machine(),
-        "gpu": {"name": gpu.name, "capability": gpu.capability, "driver_cuda": f"{major}.{minor}"},
-        "detector_model": Path(arguments.detector_model).name,
-        "failed": checks.failed,
-        "checks": checks.results,
-    }
+        parameters = detector_parameters(arguments, "onnxruntime")
+        if working:
+            cached = {**parameters, "engine_cache_dir": folder, "device": arguments.device}
+            checks.run("auto", gpu_faults.check_auto, cached)
+        checks.run("CPU: one camera", time_detector, arguments.rounds // 20 or 1, parameters)
+    return report()
+
+
+def write_report(report: dict[str, Any], path: Path | None) -> str:
+    """Format the report as JSON, and write it to a file if one is given."""
+    text = json.dumps(report, indent=1)
+    if path:
+        path.write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -238,10 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         report = run(arguments)
-        text = json.dumps(report, indent=1)
-        if arguments.out:
-            arguments.out.write_text(text + "\n", encoding="utf-8")
-        print(text)
+        print(write_report(report, arguments.out))
         return 1 if report["failed"] else 0
 
     return run_command(work)

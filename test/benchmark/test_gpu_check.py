@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from functools import cache
 
 import pytest
@@ -10,9 +11,9 @@ from gpu_stand_in import build_here
 
 pytest.importorskip("skimage", reason="the sample scene is not installed")
 
-from benchmark import gpu_check, gpu_networks, gpu_wrapper
+from benchmark import gpu_check, gpu_faults, gpu_networks, gpu_variants, gpu_wrapper
 from mask_detector_ros import models
-from mask_detector_ros.inference import EngineOptions
+from mask_detector_ros.inference import EngineOptions, onnxruntime_cuda
 from mask_detector_ros.inference.tensorrt import cuda, session
 from mask_detector_ros.speed import throughput
 
@@ -42,13 +43,35 @@ def quick(monkeypatch):
     monkeypatch.setattr(session, "build_in_process", build_here)
 
 
+def two_on_the_cpu(rounds, parameters, check=gpu_faults.check_two_processes):
+    """The simulated GPU is in this process only."""
+    return check(rounds, {**parameters, "backend": "onnxruntime", "threads": 1})
+
+
+def full_of(fault, gpu):
+    """A stand-in of `gpu_faults.full_memory`: the networks fail as in full memory."""
+    import fake_gpu
+
+    @contextmanager
+    def full_memory(device):
+        before = fake_gpu.settings()
+        gpu.set(**{**before, "run_fault": fault})
+        yield 1 << 30
+        gpu.set(**before)
+
+    return full_memory
+
+
 @pytest.fixture
 def run(own_models, quick, capsys, tmp_path, monkeypatch):
-    def run(*options):
+    def run(simulated, *options):
         from pycuda.driver import FakeLibcuda
 
         library = FakeLibcuda()
         monkeypatch.setattr(cuda, "load_libcuda", lambda: library)
+        monkeypatch.setattr(gpu_faults, "check_two_processes", two_on_the_cpu)
+        monkeypatch.setattr(gpu_faults, "full_memory", full_of("memory", simulated))
+        monkeypatch.setattr(gpu_faults, "LARGE_FRAME", (352, 288))
         report = tmp_path / "report.json"
         common = ["--rounds", "1", "--seconds", "1000"]
         code = gpu_check.main([*common, *options, "--out", str(report)])
@@ -67,7 +90,7 @@ def test_without_a_gpu_it_says_what_is_missing(capsys):
 
 
 def test_tensorrt_runs_through_and_cuda_is_left_out_with_the_reason(gpu, run):
-    _, failed, checks = run()
+    _, failed, checks = run(gpu)
     assert failed == set()
     one, many, none, *_ = checks["tensorrt fp32: faces, step by step"]["result"]["faces"]
     assert one >= 1
@@ -84,13 +107,19 @@ def test_cuda_runs_through_and_tensorrt_is_left_out_with_the_reason(bare_gpu, ru
     bare_gpu.install("rtx-1.7.1")
     bare_gpu.install_cuda()
     bare_gpu.set(capability=[9, 0])
-    _, failed, checks = run()
+    _, failed, checks = run(bare_gpu)
     assert failed == set()
     reason = "TensorRT-RTX 1.7.1 does not support compute capability 9.0"
     assert checks["tensorrt"]["left_out"] == reason
     cameras = checks["cuda: eight cameras, step by step"]["result"]
     assert len(cameras["frames_by_camera"]) == 8
     assert checks["cuda: decision"]["result"]["largest_difference"] == 0
+    full = checks["cuda: full memory"]["result"]
+    assert "Failed to allocate memory" in full["explicit"]
+    assert full["auto_served_by"] == "onnxruntime"
+    assert "device 7 does not exist" in checks["cuda: missing device"]["result"]["error"]
+    assert len(checks["cuda: two processes"]["result"]["processes"]) == 2
+    assert checks["auto"]["result"]["reason"] == f"{reason}; using ONNX Runtime CUDA on Orin"
 
 
 def test_the_wrapper_is_checked_by_content(gpu, quick, monkeypatch):
@@ -131,3 +160,66 @@ def test_when_the_time_is_over_no_check_begins():
     checks.run("late", lambda: 1 / 0)
     assert checks.failed == []
     assert checks.results[0]["left_out"] == "out of time"
+
+
+def test_each_result_is_written_at_once(tmp_path):
+    seen = []
+    checks = gpu_check.Checks(record=lambda: seen.append(len(checks.results)))
+    checks.run("one", dict)
+    checks.run("two", lambda: 1 / 0)
+    assert seen == [1, 2]
+
+
+class FullGpu:
+    """The driver's functions that allocate, with 3 GiB and 300 KiB free."""
+
+    def __init__(self):
+        self.free = (3 << 30) + (300 << 10)
+
+    def cuMemAlloc_v2(self, address, size):  # noqa: N802
+        if size.value > self.free:
+            return 2
+        self.free -= size.value
+        return 0
+
+    def __getattr__(self, name):
+        return lambda *arguments: 0
+
+
+def test_the_memory_is_filled_to_the_last_chunk():
+    driver = FullGpu()
+    assert gpu_faults.fill(driver, 0) == (3 << 30) + (256 << 10)
+    assert driver.free == 44 << 10
+
+
+def test_the_process_that_fills_the_memory_says_why_it_ended(monkeypatch):
+    # There is no GPU here.
+    with (
+        pytest.raises(AssertionError, match="ended with 1"),
+        gpu_faults.full_memory(0),
+    ):
+        pass
+
+
+def test_a_device_that_is_accepted_is_a_failure(monkeypatch):
+    monkeypatch.setattr(gpu_faults.MaskDetector, "load", lambda **parameters: None)
+    with pytest.raises(AssertionError, match="device 7 was accepted"):
+        gpu_faults.check_missing_device({})
+
+
+def test_variants_time_each_part_of_a_frame(bare_gpu, own_models, tmp_path, monkeypatch, capsys):
+    bare_gpu.install_cuda()
+    few = dict(list(gpu_variants.VARIANTS.items())[:2])
+    monkeypatch.setattr(gpu_variants, "VARIANTS", few)
+    monkeypatch.setattr(throughput, "SCENES", 2)
+    out = tmp_path / "variants.json"
+    code = gpu_variants.main(["--rounds", "2", "--seconds", "1000", "--out", str(out)])
+    report = json.loads(out.read_text())
+    assert (code, report["failed"]) == (0, [])
+    assert json.loads(capsys.readouterr().out) == report
+    results = {each["check"]: each["result"] for each in report["variants"]}
+    assert set(results) == {*few, "detector", "two at a time", "three at a time"}
+    shipped = results["as shipped"]
+    assert shipped["frames in turn: run"][0] > 0
+    assert max(shipped["differences"].values()) == 0
+    assert onnxruntime_cuda.PROVIDER_OPTIONS["use_tf32"] == "0"
