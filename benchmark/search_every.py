@@ -23,19 +23,14 @@ from tqdm import tqdm
 
 from benchmark.reporting import write_report
 from benchmark.tracking import MIN_OVERLAP, SCENES
-from mask_detector_ros import MaskDetector
+from mask_detector_ros import MaskDetector, parameters
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.evaluation.predictions import longer_sides
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.parameters import (
-    DETECTOR_PARAMETERS,
-    TRACKING_PARAMETERS,
-    check_parameters,
-)
 from mask_detector_ros.sources.sample_scene import RATE_HZ
 
-DEFAULT_DETECTOR = check_parameters(DETECTOR_PARAMETERS, {})["detector_model"]
+DEFAULT_DETECTOR = parameters.check_parameters(parameters.DETECTOR_PARAMETERS, {})["detector_model"]
 
 
 class Tally:
@@ -115,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         for number in arguments.every:
-            check_parameters(TRACKING_PARAMETERS, {"search_every": number})
+            parameters.check_parameters(parameters.TRACKING_PARAMETERS, {"search_every": number})
     except ParameterError as error:
         parser.error(str(error))
     results = measure(arguments)

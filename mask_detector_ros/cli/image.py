@@ -14,20 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mask_detector_ros.cli import options, result_files
 from mask_detector_ros.cli.command import print_error
-from mask_detector_ros.cli.options import (
-    add_file_detector_options,
-    add_options,
-    describe_counts,
-    load_detector,
-    option_values,
-)
-from mask_detector_ros.cli.result_files import (
-    ResultFiles,
-    add_result_options,
-    name_record,
-    output_path,
-)
 from mask_detector_ros.errors import ImageError, ParameterError, SourceError
 from mask_detector_ros.imaging.annotate import annotate
 from mask_detector_ros.output_file import check_output, write_output
@@ -57,9 +45,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--recursive", action="store_true", help="also read the subfolders of a folder"
     )
-    add_result_options(parser, "per image")
-    add_file_detector_options(parser)
-    add_options(parser, "drawing", DRAWING_PARAMETERS)
+    result_files.add_result_options(parser, "per image")
+    options.add_file_detector_options(parser)
+    options.add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
 
 
@@ -67,13 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     files = [f for name in arguments.inputs for f in find_images(name, arguments.recursive)]
     inputs = [file.path for file in files]
     targets = plan_outputs(files, arguments.output, arguments.overwrite)
-    detector = load_detector(arguments)
-    privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
+    detector = options.load_detector(arguments)
+    privacy = options.option_values(arguments, DRAWING_PARAMETERS)["privacy"]
     failures = full = overrun = 0
     # The bar would mix with the result lines if both go to one terminal.
     hide_bar = len(files) < 2 or sys.stdout.isatty() or None
     others = filter(None, targets)
-    with ResultFiles(arguments, inputs, detector.label_names, others) as results:
+    with result_files.ResultFiles(arguments, inputs, detector.label_names, others) as results:
         bar = tqdm(inputs, unit="image", disable=hide_bar)
         for path, target in zip(bar, targets, strict=True):
             try:
@@ -88,10 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
             full += 0 < arguments.max_faces <= len(faces)
             overrun += detector.overrun is not None
             height, width = image.shape[:2]
-            record = {**name_record(path), "width": width, "height": height}
+            record = {**result_files.name_record(path), "width": width, "height": height}
             results.add(record, (height, width), faces)
             if not arguments.json:
-                print(f"{path}: {describe_counts(faces.count_labels())}")
+                print(f"{path}: {options.describe_counts(faces.count_labels())}")
     for count, what in (
         (full, f"reached --max-faces {arguments.max_faces}"),
         (overrun, f"exceeded --max-candidates {arguments.max_candidates}"),
@@ -126,7 +114,7 @@ def plan_outputs(files: list[ImageFile], output: str | None, overwrite: bool) ->
     """
     if output is None:
         return [None] * len(files)
-    folder = output_path(output)
+    folder = result_files.output_path(output)
     inputs = {identify(file.path) for file in files} - {None}
     taken: set[Path] = set()
     targets: list[Path | None] = []

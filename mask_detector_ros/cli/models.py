@@ -10,17 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from mask_detector_ros import models
 from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference import create_session
 from mask_detector_ros.label_roles import guess_roles
-from mask_detector_ros.models import (
-    ModelEntry,
-    find_classifier,
-    models_directory,
-    read_manifest,
-    read_model,
-)
 
 
 def add_parser(commands: Any) -> None:
@@ -41,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = json.dumps(records, indent=2, ensure_ascii=False)
         print(text if arguments.json else "\n".join(map(_format_file, records)))
         return 0
-    entries = read_manifest().values()
+    entries = models.read_manifest().values()
     problems = {entry.name: find_problem(entry) for entry in entries}
     if arguments.json:
         records = [
@@ -50,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         print(json.dumps(records, indent=2))
     else:
-        print(f"models in {models_directory()}")
+        print(f"models in {models.models_directory()}")
         for entry in entries:
             print(f"\n{entry.name} ({entry.file}): {problems[entry.name] or 'intact'}")
             print(f"  task      {entry.task}\n  input     {entry.input}")
@@ -69,7 +63,7 @@ def describe_file(name: str) -> dict[str, Any]:
     Raises:
         ModelError: it cannot be read, or is not a mask classifier.
     """
-    session = create_session(find_classifier(name), name, "onnxruntime")
+    session = create_session(models.find_classifier(name), name, "onnxruntime")
     classifier = Classifier(session)
     (source,) = session.inputs
     keys = ("color", "layout", "scale", "offset", "margin", "converted_from")
@@ -96,11 +90,11 @@ def _name_labels(labels: Sequence[str], roles: Sequence[str]) -> str:
     )
 
 
-def find_problem(entry: ModelEntry) -> str:
+def find_problem(entry: models.ModelEntry) -> str:
     """The problem that `mask-detector models` reports for the file of an entry; empty if it is
     intact."""
     try:
-        read_model(entry)
+        models.read_model(entry)
     except ModelError as error:
         return str(error)
     return ""

@@ -13,15 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mask_detector_ros.cli import options
 from mask_detector_ros.cli.command import INTERRUPTED, StopRequest, print_error
 from mask_detector_ros.cli.frame_reader import DEFAULT_RATE, FrameReader, Totals
-from mask_detector_ros.cli.options import (
-    add_file_detector_options,
-    add_options,
-    describe_counts,
-    load_detector,
-    option_values,
-)
 from mask_detector_ros.cli.result_files import ResultFiles, add_result_options, output_path
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.annotate import annotate
@@ -89,9 +83,9 @@ def add_parser(commands: Any) -> None:
         help="write image, boxes and counts to a file that `rerun` shows later",
     )
     add_result_options(parser, "per frame")
-    add_file_detector_options(parser)
-    add_options(parser, "tracking", TRACKING_PARAMETERS)
-    add_options(parser, "drawing", DRAWING_PARAMETERS)
+    options.add_file_detector_options(parser)
+    options.add_options(parser, "tracking", TRACKING_PARAMETERS)
+    options.add_options(parser, "drawing", DRAWING_PARAMETERS)
     parser.set_defaults(run=run)
 
 
@@ -105,9 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
     others = [] if output is None else [output]
     others += [output_path(arguments.rrd)] if arguments.rrd else []
     stop = StopRequest()
-    detector = load_detector(arguments, lambda: stop.requested)
-    privacy = option_values(arguments, DRAWING_PARAMETERS)["privacy"]
-    tracking = option_values(arguments, TRACKING_PARAMETERS)
+    detector = options.load_detector(arguments, lambda: stop.requested)
+    privacy = options.option_values(arguments, DRAWING_PARAMETERS)["privacy"]
+    tracking = options.option_values(arguments, TRACKING_PARAMETERS)
     if is_folder:
         # Photographs are independent: tracks must not continue from one to the next.
         tracking["tracking"] = False
@@ -147,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(kept, file=sys.stderr)
     summary = totals.describe(source)
     if tracking["tracking"]:
-        summary += f"; people: {describe_counts(stream.count_people(), 'nobody')}"
+        summary += f"; people: {options.describe_counts(stream.count_people(), 'nobody')}"
     print(summary, file=sys.stderr if arguments.json else sys.stdout)
     is_full = 0 < arguments.max_faces <= totals.most_faces
     for count, what in (

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.evaluation import metrics
 from mask_detector_ros.evaluation.bootstrap import Estimate, draw_images, estimate
 from mask_detector_ros.evaluation.dataset import LABELS, WITH_MASK, WITHOUT_MASK, WORN_INCORRECTLY
 from mask_detector_ros.evaluation.group_figures import (
@@ -20,17 +21,6 @@ from mask_detector_ros.evaluation.group_figures import (
     group_figures,
 )
 from mask_detector_ros.evaluation.matching import NO_MATCH
-from mask_detector_ros.evaluation.metrics import (
-    Values,
-    Weights,
-    average_precision,
-    balanced_accuracy,
-    calibration_error,
-    confusion_matrix,
-    mean,
-    roc_auc,
-    threshold_at_precision,
-)
 from mask_detector_ros.evaluation.predictions import Predictions
 
 SIZES = {
@@ -196,12 +186,12 @@ def detection_figures(
     right = accepted & (predictions.matches >= 0)
 
     def share(values: NDArray[Any], images: NDArray[np.int64]) -> Estimate:
-        return estimate(partial(mean, values), draws, images)
+        return estimate(partial(metrics.mean, values), draws, images)
 
-    def ap(weights: Weights) -> Values:
+    def ap(weights: metrics.Weights) -> metrics.Values:
         positives = weights[:, predictions.truth_images[truth]].sum(axis=1)
         hits = predictions.matches[rows] >= 0
-        return average_precision(
+        return metrics.average_precision(
             predictions.scores[rows], hits, weights[:, predictions.images[rows]], positives
         )
 
@@ -225,7 +215,7 @@ def precision_point(predictions: Predictions, draws: NDArray[np.uint16]) -> Prec
         truth, _ = detection_rows(predictions, HEADLINE, state)
         name = ANY_STATE if state is None else LABELS[state]
         images = predictions.truth_images[truth]
-        recall[name] = estimate(partial(mean, found[truth]), draws, images)
+        recall[name] = estimate(partial(metrics.mean, found[truth]), draws, images)
     return PrecisionPoint(HEADLINE, WANTED_PRECISION, threshold, recall)
 
 
@@ -234,7 +224,7 @@ def found_at_precision(predictions: Predictions, precision: float) -> tuple[floa
     at it."""
     _, rows = detection_rows(predictions, HEADLINE, None)
     hits = predictions.matches[rows] >= 0
-    threshold = threshold_at_precision(predictions.scores[rows], hits, precision)
+    threshold = metrics.threshold_at_precision(predictions.scores[rows], hits, precision)
     found = np.zeros(len(predictions.truth_boxes), bool)
     if threshold is not None:
         found[
@@ -256,17 +246,21 @@ def classification_figures(
     two = labels != WORN_INCORRECTLY
     mask_share = masked_share(probabilities[two])
     binary_prediction = np.where(mask_share >= 0.5, WITH_MASK, WITHOUT_MASK)
-    error = partial(calibration_error, probabilities.max(axis=1), predicted == labels)
+    error = partial(metrics.calibration_error, probabilities.max(axis=1), predicted == labels)
     bare = labels == WITHOUT_MASK
     return ClassificationFigures(
         size,
         len(labels),
-        estimate(partial(balanced_accuracy, labels[two], binary_prediction), draws, images[two]),
-        estimate(partial(balanced_accuracy, labels, predicted), draws, images),
-        estimate(partial(roc_auc, mask_share, labels[two] == WITH_MASK), draws, images[two]),
+        estimate(
+            partial(metrics.balanced_accuracy, labels[two], binary_prediction), draws, images[two]
+        ),
+        estimate(partial(metrics.balanced_accuracy, labels, predicted), draws, images),
+        estimate(
+            partial(metrics.roc_auc, mask_share, labels[two] == WITH_MASK), draws, images[two]
+        ),
         estimate(error, draws, images),
-        estimate(partial(mean, predicted[bare] == WORN_INCORRECTLY), draws, images[bare]),
-        confusion_matrix(labels, predicted, len(LABELS)).tolist(),
+        estimate(partial(metrics.mean, predicted[bare] == WORN_INCORRECTLY), draws, images[bare]),
+        metrics.confusion_matrix(labels, predicted, len(LABELS)).tolist(),
     )
 
 
@@ -298,5 +292,5 @@ def end_to_end_figures(
     # The extra last row stands for missed faces.
     predicted = np.append(predictions.probabilities[model].argmax(axis=1), -1)[predictions.found_by]
     right = (predicted == predictions.truth_labels)[truth]
-    share = estimate(partial(mean, right), draws, predictions.truth_images[truth])
+    share = estimate(partial(metrics.mean, right), draws, predictions.truth_images[truth])
     return EndToEndFigures(size, LABELS[label], int(truth.sum()), share)

@@ -24,15 +24,9 @@ from mask_detector_ros.imaging.decoding import original_jpeg
 from mask_detector_ros.imaging.encodings import decode_message
 from mask_detector_ros.parameters import TRACKING_PARAMETERS
 from mask_detector_ros.positions import CameraModel, locate
+from mask_detector_ros.ros import diagnostics
 from mask_detector_ros.ros.camera_geometry import CameraGeometry
 from mask_detector_ros.ros.camera_topics import results_namespace
-from mask_detector_ros.ros.diagnostics import (
-    WARNING_PERIOD,
-    FrameStatistics,
-    Status,
-    describe_backend,
-    describe_failure,
-)
 from mask_detector_ros.ros.latency_breakdown import LatencyBreakdown, find_clock_fault
 from mask_detector_ros.ros.messages import ANNOTATIONS, RESULTS, nanoseconds
 from mask_detector_ros.ros.node_parameters import split_names
@@ -84,7 +78,7 @@ class Camera:
         self._warned: dict[str, float] = {}
         self._forget = False
         self._activation = 0
-        self.statistics = FrameStatistics()
+        self.statistics = diagnostics.FrameStatistics()
         self._stream = detector.stream()
         self._results = ResultPublishers(node, results_namespace(node, name))
         try:
@@ -116,7 +110,7 @@ class Camera:
             receive(self, Arrival(message, LatencyBreakdown(now - stamp, fault)))
 
         self.unsubscribe()
-        self.statistics = FrameStatistics()
+        self.statistics = diagnostics.FrameStatistics()
         self._subscription = ImageSubscription(
             self._node,
             self._topic,
@@ -230,27 +224,27 @@ class Camera:
         rclpy's throttle counts by line of code, which all cameras share.
         """
         now = time.monotonic()
-        if now - self._warned.get(kind, -WARNING_PERIOD) >= WARNING_PERIOD:
+        if now - self._warned.get(kind, -diagnostics.WARNING_PERIOD) >= diagnostics.WARNING_PERIOD:
             self._warned[kind] = now
             self._node.get_logger().warning(f"{self.name}: {text}" if self.name else text)
 
     def fail(self, error: Exception) -> None:
         """Count a frame of the camera whose processing failed, and log the reason."""
-        reason = describe_failure(error)
+        reason = diagnostics.describe_failure(error)
         self.statistics.frame_failed(reason)
         text = f"({self.statistics.failed.count} so far): {reason}"
         if isinstance(error, ServerError):
             self._warn("server", f"frame dropped {text}")
             return
         logger = self._node.get_logger()
-        logger.error(f"frame failed {text}", throttle_duration_sec=WARNING_PERIOD)
+        logger.error(f"frame failed {text}", throttle_duration_sec=diagnostics.WARNING_PERIOD)
         logger.debug("".join(traceback.format_exception(error)))
 
-    def status(self, values: Values, work: Work | None) -> Status:
+    def status(self, values: Values, work: Work | None) -> diagnostics.Status:
         """This camera's diagnostic status; missing images are also logged."""
         part = f"{self.name}: frames" if self.name else "frames"
         if self._subscription is None:
-            return Status(part, DiagnosticStatus.OK, self._idle, {})
+            return diagnostics.Status(part, DiagnosticStatus.OK, self._idle, {})
         timeout = values["image_timeout"]
         limit = values["frame_timeout"]
         stuck = ""
@@ -259,7 +253,7 @@ class Camera:
             if seconds > limit:
                 stuck = f"stuck in {work.item.breakdown.in_progress} for {seconds:.0f} s"
         level, text, numbers = self.statistics.status(timeout, limit, stuck)
-        numbers |= describe_backend(self._detector)
+        numbers |= diagnostics.describe_backend(self._detector)
         server = self._detector.server_state
         if level == DiagnosticStatus.OK and server.startswith("not serving"):
             level, text = DiagnosticStatus.WARN, f"running without the server, which is {server}"
@@ -267,4 +261,4 @@ class Camera:
         if not stuck and self.statistics.silence() > timeout:
             text = f"{text} on {topic}; {self._subscription.describe_publishers()}"
             self._warn("silence", text)
-        return Status(part, level, text, numbers, hardware=topic)
+        return diagnostics.Status(part, level, text, numbers, hardware=topic)

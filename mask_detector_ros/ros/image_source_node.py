@@ -22,6 +22,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from mask_detector_ros import sources
 from mask_detector_ros.errors import ParameterError, SourceError
 from mask_detector_ros.imaging.scaling import reduce_image
 from mask_detector_ros.parameter_type import Parameter
@@ -32,14 +33,6 @@ from mask_detector_ros.ros.node_parameters import descriptor, given_parameters
 from mask_detector_ros.ros.publishing import warn_if_unsent
 from mask_detector_ros.ros.result_gate import ResultGate, has_reliable_subscriber
 from mask_detector_ros.ros.run_node import run_node
-from mask_detector_ros.sources import (
-    SAMPLE,
-    Frame,
-    FrameSource,
-    is_live,
-    open_source,
-    without_password,
-)
 
 DEFAULT_RATE = 15.0
 """Rate in Hz of a source without a rate: images."""
@@ -59,7 +52,7 @@ STOP_TIMEOUT = 1.0
 PARAMETERS = (
     Parameter(
         "source",
-        SAMPLE,
+        sources.SAMPLE,
         "sample, an image, a directory of images, a video, /dev/videoN or N, or a URL.",
     ),
     Parameter(
@@ -115,9 +108,9 @@ class ImageSourceNode(Node):
         name = f"{self._images.topic_name}/compressed"
         self._compressed = self.create_publisher(CompressedImage, name, qos)
         self._truths: Publisher | None = None
-        if self._source_name == SAMPLE:
+        if self._source_name == sources.SAMPLE:
             self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos)
-        lossless = self._values["lossless"] and not is_live(self._source_name)
+        lossless = self._values["lossless"] and not sources.is_live(self._source_name)
         self._gate = ResultGate(self, qos) if lossless else None
         self._has_reduced = False
         self._published = 0
@@ -154,7 +147,7 @@ class ImageSourceNode(Node):
         if name == "source" and (given := given_parameters(self).get(name)) is not None:
             # YAML makes an integer of source:=0. Other nodes can read it without its password.
             source = str(given.value)
-            shown = without_password(source)
+            shown = sources.without_password(source)
             self.declare_parameter(name, shown, description, ignore_override=True)
             return source
         try:
@@ -184,12 +177,12 @@ class ImageSourceNode(Node):
 
     def _play(self) -> None:
         """Publish until the source ends; reopen a live source whenever it is lost."""
-        shown = without_password(self._source_name)
+        shown = sources.without_password(self._source_name)
         if self._values["wait_for_subscriber"]:
             self._wait_for_subscribers()
         while not self._stopping.is_set():
             try:
-                with open_source(
+                with sources.open_source(
                     self._source_name,
                     loop=self._values["loop"],
                     width=self._values["width"],
@@ -197,7 +190,7 @@ class ImageSourceNode(Node):
                 ) as source:
                     self._publish_all(source)
             except SourceError as error:
-                if not is_live(self._source_name):
+                if not sources.is_live(self._source_name):
                     raise
                 self._pause = min(max(0.5, 2 * self._pause), MAX_PAUSE)
                 self.get_logger().warning(
@@ -210,7 +203,7 @@ class ImageSourceNode(Node):
             self._wait_until_delivered()
             self.get_logger().info(f"{shown} ended after {self._published} frames")
 
-    def _publish_all(self, source: FrameSource) -> None:
+    def _publish_all(self, source: sources.FrameSource) -> None:
         rate = self._values["rate"] or source.rate
         if not (rate or source.live):
             rate = DEFAULT_RATE
@@ -220,7 +213,9 @@ class ImageSourceNode(Node):
         while (frame := source.read()) is not None and not self._stopping.is_set():
             if source.live:
                 if self._pause or not self._published:
-                    self.get_logger().info(f"receiving {without_password(self._source_name)}")
+                    self.get_logger().info(
+                        f"receiving {sources.without_password(self._source_name)}"
+                    )
                     self._pause = 0.0
                 # The camera's jitter must not make it skip every other frame.
                 if time.monotonic() < due - period / 4:
@@ -238,7 +233,7 @@ class ImageSourceNode(Node):
             # After a stall continue at the normal rate, without a burst to catch up.
             due = max(due + period, time.monotonic())
 
-    def _publish(self, frame: Frame, header: Header) -> None:
+    def _publish(self, frame: sources.Frame, header: Header) -> None:
         image = self._reduce(frame)
         for _ in range(ATTEMPTS):
             if self._gate is not None:
@@ -253,7 +248,7 @@ class ImageSourceNode(Node):
                 break
         self._published += 1
 
-    def _reduce(self, frame: Frame) -> Any:
+    def _reduce(self, frame: sources.Frame) -> Any:
         """The frame's image, within `max_megapixels`."""
         image = reduce_image(frame.image, self._values["max_megapixels"])
         # Reported for each photograph of a folder, and once for a video.

@@ -21,19 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from mask_detector_ros.errors import BackendError
-from mask_detector_ros.serving.configuration import (
-    EXIT_LIMIT,
-    ServingOptions,
-    build_command,
-    require_free_ports,
-)
+from mask_detector_ros.serving import configuration
 from mask_detector_ros.serving.model_repository import write_repository
 from mask_detector_ros.serving.triton_environment import TritonFiles, find_triton
 
 START_LIMIT = 120.0
 """Seconds in which all instances must have loaded."""
 
-STOP_LIMIT = 2.0 * EXIT_LIMIT
+STOP_LIMIT = 2.0 * configuration.EXIT_LIMIT
 """Seconds until a server that does not stop is killed."""
 
 _PREFIX = "mask_detector_serve_"
@@ -59,13 +54,13 @@ class TritonServer:
 
     def __init__(
         self,
-        options: ServingOptions,
+        options: configuration.ServingOptions,
         values: Mapping[str, Any],
         facts: Mapping[str, str],
         say: Callable[[str], None],
     ) -> None:
         triton = find_triton()
-        require_free_ports(options)
+        configuration.require_free_ports(options)
         remove_leftovers()
         self._options = options
         self._say = say
@@ -76,7 +71,7 @@ class TritonServer:
         write_repository(self._folder / "models", options, values, facts, triton.packages)
         link_backend(triton, self._folder / "backends")
         self._process = subprocess.Popen(
-            build_command(triton, self._folder, options, self._prefix),
+            configuration.build_command(triton, self._folder, options, self._prefix),
             env=child_variables(triton),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

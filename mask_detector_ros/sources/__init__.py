@@ -12,12 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mask_detector_ros.redaction import hide_passwords, without_password
-from mask_detector_ros.sources.animations import (
-    HEAD_BYTES,
-    PILLOW_ANIMATIONS,
-    AnimationSource,
-    animation_format,
-)
+from mask_detector_ros.sources import animations
 from mask_detector_ros.sources.base import Frame, FrameSource, frame_name
 from mask_detector_ros.sources.captures import open_camera, open_url, open_video
 from mask_detector_ros.sources.image_formats import format_name
@@ -98,11 +93,11 @@ def open_source(
         return ImagesSource(folder.images, loop, folder.left_out)
     require_file(path)
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    kind, animation = format_name(head[:64]), animation_format(head)
+        head = file.read(animations.HEAD_BYTES)
+    kind, animation = format_name(head[:64]), animations.animation_format(head)
     # FFmpeg also opens images. An animation is a video here; `image` takes its first frame.
-    if animation in PILLOW_ANIMATIONS and find_spec("PIL"):
-        return AnimationSource(path, loop)
+    if animation in animations.PILLOW_ANIMATIONS and find_spec("PIL"):
+        return animations.AnimationSource(path, loop)
     is_video = kind == "GIF" or animation == "PNG" or path.suffix.lower() in MOTION_JPEG_SUFFIXES
     if not is_video and (kind or is_image(path)):
         return ImagesSource([path], loop)

@@ -20,13 +20,7 @@ from tqdm import tqdm
 from mask_detector_ros import virtual_environments
 from mask_detector_ros.errors import MaskDetectorError
 from mask_detector_ros.inference import CPU_BACKENDS
-from mask_detector_ros.virtual_environments import (
-    InstallError,
-    clean_variables,
-    is_current,
-    python_of,
-    set_stamp,
-)
+from mask_detector_ros.virtual_environments import InstallError, is_current, set_stamp
 
 ENVIRONMENTS = Path(".venv/bench")
 """Where `make bench` makes them, relative to the repository's root."""
@@ -86,7 +80,7 @@ def clean_environment(threads: int = 1) -> dict[str, str]:
     """Variables of a process in a peer's environment: the number of threads, nothing of this Python
     environment."""
     names = (f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL"))
-    return clean_variables() | dict.fromkeys(names, str(threads))
+    return virtual_environments.clean_variables() | dict.fromkeys(names, str(threads))
 
 
 def find_python(name: str, folder: Path) -> Path:
@@ -99,7 +93,7 @@ def find_python(name: str, folder: Path) -> Path:
     stamp = "project.sha256" if name == COMPILED else "requirements.sha256"
     if not (home / stamp).is_file():
         raise PeerError(f"no environment {home}; in the repository do: {MAKE}")
-    return python_of(home)
+    return virtual_environments.python_of(home)
 
 
 def find_public_classifier(folder: Path) -> Path:
