@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,15 @@ FIXED_AFTER = 4
 """Runs of one shape after which the network is compiled for it. That takes 60 to 100 ms, and saves
 0.3 to 7 ms a run."""
 
-SHAPES_KEPT, UNUSED_AFTER = 16, 256
-"""Maximum number of compiled shapes per network (one of P-Net takes up to 12 MB), and the number of
-runs without a shape after which another one may replace it."""
+VALUES_KEPT, UNUSED_AFTER = 12_000_000, 256
+"""Input values that the compiled shapes of a network have together, and the number of runs without a
+shape after which another one may replace it. The proposal network takes 27 bytes for each of its
+values: 20 sizes of 512x384 take 320 MB."""
+
+BATCH = 8
+"""Crops of a call; the rest go one by one. Each size has its own weights and machine code, which other
+work displaces from the core's cache: with the sizes 1, 2, 4, 8, 12 and 16 the decision network took
+up to a third longer when the number of crops changed."""
 
 RUNTIME_CACHE = 32
 """Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal
@@ -52,8 +60,8 @@ class OpenVinoSession(Session):
     """A network compiled for dynamic shapes, and again for each recurring shape.
 
     A dynamic network re-initialises whenever the shape changes, which costs 0.3 to 1 ms, as much as
-    several crops. P-Net is a seventh slower even with a constant shape. Batches are padded, so
-    that there are few sizes.
+    several crops. P-Net is a seventh slower even with a constant shape. Batches have one of two
+    sizes.
     """
 
     backend = "openvino"
@@ -117,9 +125,22 @@ class OpenVinoSession(Session):
             np.moveaxis(arrays[tensor.name], 1, -1) if takes_pixels else arrays[tensor.name]
             for tensor, takes_pixels in zip(self.inputs, self._takes_pixels, strict=True)
         ]
+        if not self._takes_batches:
+            return self._run_shape(values)
         count = len(values[0])
-        size = _fill_up(count) if self._takes_batches else count
-        fixed = self._fixed_for(tuple((size, *value.shape[1:]) for value in values))
+        singles = range(count - count % BATCH, count)
+        starts = [*range(0, singles.start, BATCH), *singles, count]
+        parts = [
+            self._run_shape([value[start:end] for value in values])
+            for start, end in pairwise(starts)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run_shape(self, values: list[Array]) -> dict[str, Array]:
+        """Run on inputs in OpenVINO's memory layout, compiled for their shapes if they recur."""
+        fixed = self._fixed_for(tuple(value.shape for value in values))
         # Runs in this thread, whose core has the images in cache; `start_async` does not.
         if fixed is None:
             request = self._of_any_shape
@@ -130,14 +151,11 @@ class OpenVinoSession(Session):
             request.infer(share_outputs=True)
             outputs = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
         else:
-            # Copy into and out of OpenVINO's memory: NumPy's is not aligned for it. Values
-            # after the last crop are arbitrary.
+            # Copy into and out of OpenVINO's memory: NumPy's is not aligned for it.
             for memory, value in zip(fixed.inputs, values, strict=True):
-                memory[:count] = value
+                memory[:] = value
             fixed.request.infer(share_outputs=True)
             outputs = fixed.outputs
-        if self._takes_batches:
-            outputs = [output[:count] for output in outputs]
         names = (tensor.name for tensor in self.outputs)
         return {name: output.copy() for name, output in zip(names, outputs, strict=True)}
 
@@ -152,7 +170,7 @@ class OpenVinoSession(Session):
             if len(self._came) > 10 * UNUSED_AFTER:
                 self._came.clear()
             self._came[shapes] += 1
-            if self._came[shapes] < FIXED_AFTER or not self._make_room():
+            if self._came[shapes] < FIXED_AFTER or not self._make_room(shapes):
                 return None
             network = self._network.clone()
             network.reshape(dict(zip((t.name for t in self.inputs), shapes, strict=True)))
@@ -163,14 +181,13 @@ class OpenVinoSession(Session):
         self._of_shape[shapes] = fixed
         return fixed
 
-    def _make_room(self) -> bool:
-        """Whether another shape can be kept, possibly replacing one that no longer occurs."""
-        if len(self._of_shape) < SHAPES_KEPT:
-            return True
-        shapes, fixed = next(iter(self._of_shape.items()))
-        if self._runs - fixed.last_run < UNUSED_AFTER:
-            return False
-        del self._of_shape[shapes]
+    def _make_room(self, shapes: _Shapes) -> bool:
+        """Whether another shape can be kept, possibly replacing some that no longer occur."""
+        while self._of_shape and sum(map(_values, (shapes, *self._of_shape))) > VALUES_KEPT:
+            oldest, fixed = next(iter(self._of_shape.items()))
+            if self._runs - fixed.last_run < UNUSED_AFTER:
+                return False
+            del self._of_shape[oldest]
         return True
 
 
@@ -190,10 +207,8 @@ class _Fixed:
         self.last_run = 0
 
 
-def _fill_up(count: int) -> int:
-    """The next of 1, 2, 4, 8, 12, 16, ... crops: few sizes, since each one has its own copy of the
-    weights, which must come into the core's cache."""
-    return count if count <= 2 else -(-count // 4) * 4
+def _values(shapes: _Shapes) -> int:
+    return sum(map(math.prod, shapes))
 
 
 def _tensor_info(port: Any) -> TensorInfo:
