@@ -30,14 +30,14 @@ FIXED_AFTER = 4
 0.3 to 7 ms a run."""
 
 VALUES_KEPT, UNUSED_AFTER = 12_000_000, 256
-"""Input values that the compiled shapes of a network have together, and the number of runs without a
-shape after which another one may replace it. The proposal network takes 27 bytes for each of its
-values: 20 sizes of 512x384 take 320 MB."""
+"""Maximum number of input values of all compiled shapes of a network, and the number of runs without
+a shape after which another one may replace it. The proposal network takes 27 bytes for each value:
+20 frames of 512x384 take 320 MB."""
 
 BATCH = 8
-"""Crops of a call; the rest go one by one. Each size has its own weights and machine code, which other
-work displaces from the core's cache: with the sizes 1, 2, 4, 8, 12 and 16 the decision network took
-up to a third longer when the number of crops changed."""
+"""Number of crops per call; the rest go one by one. Each size has its own weights and machine code,
+which other work displaces from the core's cache: with the sizes 1, 2, 4, 8, 12 and 16 the decision
+network took up to a third longer when the number of crops changed."""
 
 RUNTIME_CACHE = 32
 """Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal
