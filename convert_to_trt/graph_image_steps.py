@@ -126,7 +126,7 @@ def squares(g: GraphBuilder, boxes: str, margin: float, size: int, top_level: in
     low, high = g.many("Split", [boxes], 2, axis=1)
     longer = g.add("ReduceMax", g.add("Sub", high, low), axes=[1], keepdims=1)
     side = g.add("Round", g.add("Mul", longer, g.constant(1 + 2 * margin)))
-    level = _level(g, side, size, top_level)
+    level = level_of_sides(g, side, size, top_level)
     pixel = g.add("Gather", g.constant(2.0 ** np.arange(top_level + 1)), level, axis=0)
     whole = g.add("Floor", g.add("Div", side, pixel))
     twice = g.add("Sub", g.add("Div", g.add("Add", low, high), pixel), whole)
@@ -135,7 +135,7 @@ def squares(g: GraphBuilder, boxes: str, margin: float, size: int, top_level: in
     return g.add("Mul", ends, pixel)
 
 
-def _level(g: GraphBuilder, side: str, size: int, top_level: int) -> str:
+def level_of_sides(g: GraphBuilder, side: str, size: int, top_level: int) -> str:
     """(K, 1) int64 how often (K, 1) sides can be halved and still be no smaller than size."""
     limits = g.constant(size * 2.0 ** np.arange(1, top_level + 1)[None] - 0.5)
     above = g.add("Cast", g.add("Greater", side, limits), to=1)
@@ -180,7 +180,7 @@ def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
     across, down = g.many("Split", [weights], 2, axis=1)
     rows = g.add("Add", g.add("Mul", rows, source.stride), source.first)
     rows = g.reshape(rows, -1, 2 * size, 1)
-    down = g.add("Mul", g.reshape(down, -1, 2 * size, 1), _drawable(g, boxes, levels.sizes[0]))
+    down = g.add("Mul", g.reshape(down, -1, 2 * size, 1), drawable(g, boxes, levels.sizes[0]))
     # Each weight for three channels: long rows of numbers are fast on a CPU.
     across = g.add("Mul", g.reshape(across, -1, 2 * size, 1), g.constant(np.ones(3)))
     sides = []
@@ -221,7 +221,7 @@ def _sources(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> _Sou
     top_level = len(levels.sizes) - 1
     if not top_level:
         side = g.add("Mul", side, g.constant(0.0))
-    level = g.reshape(_level(g, side, size, max(top_level, 1)), -1)
+    level = g.reshape(level_of_sides(g, side, size, max(top_level, 1)), -1)
 
     def of_level(values: ArrayLike, dtype: type = np.float32) -> str:
         return g.add("Gather", g.constant(values, dtype), level, axis=0)
@@ -261,7 +261,7 @@ def crops_one_by_one(g: GraphBuilder, image: Level, boxes: str, size: int) -> st
 
     On a CPU it takes less than half the time, but TensorRT has no such loops.
     """
-    shown = _drawable(g, boxes, _sides(image))
+    shown = drawable(g, boxes, _sides(image))
     is_shown = g.add("Greater", g.reshape(shown, -1, 1), g.constant(0.0))
     whole = g.add("Cast", g.add("Where", is_shown, boxes, g.constant([0.0, 0.0, 1.0, 1.0])), to=7)
     # What to add above, left, below and right of the image; a negative number cuts off.
@@ -281,7 +281,7 @@ def crops_one_by_one(g: GraphBuilder, image: Level, boxes: str, size: int) -> st
     return g.add("Mul", found, g.reshape(shown, -1, 1, 1, 1))
 
 
-def _drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
+def drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
     """(K, 1, 1) 1 for squares with enough area inside the image, 0 for others."""
     height, width = image
     limits = g.constant([[width, height, width, height]])

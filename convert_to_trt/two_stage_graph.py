@@ -20,6 +20,7 @@ from convert_to_trt import graph_box_steps as parts
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
+from convert_to_trt.graph_grid_crops import grid_crops
 from convert_to_trt.merged_heads import merge_heads
 from convert_to_trt.onnx_models import IR_VERSION, OPSET
 from mask_detector_ros.errors import ModelError, ParameterError
@@ -208,8 +209,15 @@ class _Composer:
         }
 
     def _crop(self, levels: list[images.Level], boxes: str) -> tuple[str, str]:
-        """(K, 4) squares and their (K, S, S, 3) crops; without large faces one by one."""
+        """(K, 4) squares and their (K, S, S, 3) crops; on a CPU without large faces one by one."""
         g, size = self.g, self._side
+
+        def on_gpu() -> str:
+            return grid_crops(g, images.with_smaller(g, levels, size), squares, size)
+
+        def on_cpu() -> str:
+            large = images.are_larger(g, squares, size)
+            return g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))
 
         def of_all_levels() -> str:
             # The largest square, of the whole image, is read from the last level.
@@ -224,8 +232,9 @@ class _Composer:
         while -(-min(height, width) // 2**top_level) >= size:
             top_level += 1
         squares = images.squares(g, boxes, self._margin, size, top_level)
-        large = images.are_larger(g, squares, size)
-        return squares, g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))
+        # Fixed slots take the first branch.
+        never = g.constant(False, np.bool_)
+        return squares, g.choose(never, on_gpu, on_cpu, name=g.unique(FREE_SLOTS))
 
     def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
         """Keep the best scores, and record how many others above 0 found no slot."""

@@ -167,8 +167,12 @@ def test_fixed_slots_compute_the_same(graphs, kind):
     for places in ([], [(24, 24, 20)], [(8, 8, 20), (52, 8, 20), (24, 40, 30)]):
         image = squares(*places, width=100)
         found, wanted = free.run(image=image), whole.run(image=image)
+        np.testing.assert_array_equal(found.pop("dropped"), wanted.pop("dropped"))
+        # Equal faces have equal scores but for rounding, and come in any order.
+        orders = [np.lexsort(values["boxes"].T.round()) for values in (found, wanted)]
         for name, values in wanted.items():
-            np.testing.assert_allclose(found[name], values, atol=1e-4, err_msg=name)
+            ours, theirs = found[name][orders[0]], values[orders[1]]
+            np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=name)
 
 
 def test_fixed_slots_have_fixed_shapes_and_layers_that_tensorrt_builds(graphs):
