@@ -18,20 +18,44 @@ from benchmark.processes import Lost, descendants, happens, wait_for
 from mask_detector_ros.serving.triton_environment import MAKE, find_obstacle, is_ready
 from mask_detector_ros.serving.triton_server import remove_leftovers
 
+PORT_BLOCK = 30
+"""Ports that a process takes at a time."""
+
 
 def missing_server() -> str:
     """Why an inference server cannot be started here; empty if it can."""
     return find_obstacle() or ("" if is_ready() else f"needs Triton: {MAKE}")
 
 
-def free_ports(count: int) -> list[int]:
-    """Find free TCP ports for the inference server, outside the range of client ports."""
+def _own_ports() -> Iterator[int]:
+    """Ports in blocks that no other process takes, as long as this one runs.
+
+    Clients get theirs from another range, if the machine has one.
+    """
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    end = low if low >= 20_000 else 60_000
+    for start in range(10_000, end - PORT_BLOCK, PORT_BLOCK):
+        # An abstract address, which is of this network and disappears with the process.
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0mask_detector_ros ports from {start}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        yield from range(start, start + PORT_BLOCK)
+    raise Lost("other processes have all ports for servers")
+
+
+_claims: list[socket.socket] = []
+_ports = _own_ports()
+
+
+def free_ports(count: int) -> list[int]:
+    """Find free TCP ports for servers; each is given only once, so that a server can restart."""
     found: list[int] = []
-    # Two test runs start to look at different places.
-    port = 10_000 + os.getpid() * 7 % max(low - 10_000, 1)
     while len(found) < count:
-        port = port + 1 if port + 1 < low else 10_000
+        port = next(_ports)
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             found.append(port)

@@ -65,16 +65,16 @@ def test_without_a_compiler_it_names_the_package_to_install(tmp_path: Path) -> N
 @pytest.mark.slow
 @needs_wheels
 def test_without_a_package_index_it_names_the_log_and_keeps_what_is_done(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        closed_port = free.getsockname()[1]
-    environ = {k: v for k, v in without_ros().items() if not k.startswith("PIP_")} | {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_INDEX_URL": f"http://127.0.0.1:{closed_port}/simple",
-        "PIP_RETRIES": "1",
-    }
     venv = tmp_path / ".venv"
-    result = run_setup(venv, environ)
+    # The port is taken, so that nothing else can listen there.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        environ = {k: v for k, v in without_ros().items() if not k.startswith("PIP_")} | {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": f"http://127.0.0.1:{taken.getsockname()[1]}/simple",
+            "PIP_RETRIES": "1",
+        }
+        result = run_setup(venv, environ)
     assert_one_line(result, "package index cannot be reached", str(venv / "setup" / "log.txt"))
     assert "pip install" in (venv / "setup" / "log.txt").read_text()
     assert (venv / "setup" / "venv.done").exists()

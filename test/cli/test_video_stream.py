@@ -13,6 +13,7 @@ import pytest
 from command_line import FAST, command, read_video, run
 from network_camera import NetworkCamera
 
+from benchmark.inference_server import free_ports
 from mask_detector_ros.cli import main
 
 
@@ -54,7 +55,8 @@ def test_the_end_of_a_stream_prints_the_summary_and_keeps_the_video(tmp_path):
 
 
 def test_a_lost_stream_is_waited_for_on_request():
-    camera = NetworkCamera(rate=30, frames=10)
+    # A port that stays free while the camera is away.
+    camera = NetworkCamera(free_ports(1)[0], rate=30, frames=10)
     process = subprocess.Popen(
         command("video", camera.url, "--json", "--reconnect"),
         stdout=subprocess.PIPE,

@@ -106,10 +106,10 @@ def test_a_bomb_is_rejected_before_it_is_decoded(
     decoded = []
     monkeypatch.setattr(cv2, "imdecode", lambda *arguments: decoded.append(arguments))
     for read in (decode, lambda data: decode_compressed(data, "jpeg")):
-        start = time.monotonic()
+        start = time.thread_time()
         with pytest.raises(ImageError, match=rf"{width}x{height} pixels, more than max_image_pix"):
             read(data)
-        assert time.monotonic() - start < 5
+        assert time.thread_time() - start < 5
     path = tmp_path / f"bomb{suffix}"
     path.write_bytes(data)
     with pytest.raises(SourceError, match="max_image_pixels"):
@@ -142,10 +142,10 @@ def test_a_png_chunk_that_claims_more_than_there_is_is_rejected(length: int) -> 
 def test_a_png_of_endless_chunks_is_rejected_at_once() -> None:
     data = encode(image_of(32, 24), ".png")
     chunk = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(ImageError, match="cannot read the size"):
         decode(data[:33] + chunk * 2_000_000 + data[33:])
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_the_limit_is_the_parameter() -> None:
@@ -237,10 +237,10 @@ def test_an_avif_of_overlapping_pieces_is_rejected_at_once() -> None:
     iloc = bytes(4) + b"\x44\0" + struct.pack(">H", 4000) + items
     parts = struct.pack(">I", 8 + len(iloc)) + b"iloc" + iloc
     meta = struct.pack(">I", 12 + len(parts)) + b"meta" + bytes(4) + parts
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(ImageError, match="header"):
         decode(b"\0\0\0\x14ftypavif\0\0\0\0mif1" + meta + b"\x12\0" * 5_000_000)
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ def test_an_avif_of_overlapping_pieces_is_rejected_at_once() -> None:
     ],
 )
 def test_what_is_no_image_is_rejected_at_once(data: bytes) -> None:
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(ImageError, match="header"):
         decode(data)
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -19,6 +19,7 @@ from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from benchmark.inference_server import free_ports
 from mask_detector_ros.imaging.encodings import decode_message
 
 NODE = "image_source_node"
@@ -171,7 +172,8 @@ def test_a_missing_camera_is_waited_for(graph):
 
 
 def test_a_camera_that_disappears_is_found_again_when_it_is_back(graph, images):
-    camera = NetworkCamera(brightness=60)
+    # A port that stays free while the camera is away.
+    camera = NetworkCamera(free_ports(1)[0], brightness=60)
     node = graph.start(NODE, source=camera.url)
     wait_until(lambda: len(images) > 2, what="images")
     assert abs(brightness(images)[0] - 60) <= 2

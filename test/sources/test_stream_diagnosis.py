@@ -32,11 +32,12 @@ def test_a_wrong_password_is_told_from_none():
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "rtmp", "tcp"])
 def test_a_port_where_nothing_listens_is_said(scheme):
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(SourceError, match="nothing listens at this port"):
-        open_source(f"{scheme}://127.0.0.1:{port}/live")
+    # It is taken, so that nothing else can listen there.
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(SourceError, match="nothing listens at this port"):
+            open_source(f"{scheme}://127.0.0.1:{port}/live")
 
 
 def test_a_server_of_another_kind_is_said(monkeypatch):

@@ -54,10 +54,13 @@ def options(port, **more):
 
 
 def test_where_nobody_listens_the_error_comes_at_once():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ServerError, match=rf"no inference server answers at 127.0.0.1:{port} \("):
-        connect(options(port))
+    # The port is taken, so that nothing else can listen there.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        reason = rf"no inference server answers at 127.0.0.1:{port} \("
+        with pytest.raises(ServerError, match=reason):
+            connect(options(port))
 
 
 def test_what_accepts_and_never_answers_is_given_up_after_the_deadline():
