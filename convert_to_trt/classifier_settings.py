@@ -214,8 +214,9 @@ def _read_labels(options: argparse.Namespace, metadata: Mapping[str, str]) -> tu
         return read_labels(options.labels)
     if "labels" not in metadata:
         raise ParameterError(
-            "--labels is needed: the names of the model's outputs in their order, for example "
-            "--labels with_mask,without_mask, or a file with one name per line"
+            f"{metadata.get('labels_problem', '')}--labels is needed: the names of the model's"
+            " outputs in their order, for example --labels with_mask,without_mask, or a file with"
+            " one name per line"
         )
     try:
         names = [str(name) for name in json.loads(metadata["labels"])]

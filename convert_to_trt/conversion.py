@@ -29,7 +29,7 @@ from convert_to_trt.face_crops import FaceCrops, read_crops
 from convert_to_trt.input_form import InputForm, require_single_scaling
 from convert_to_trt.loaded_network import Network, Run, in_steps
 from convert_to_trt.model_bundles import ModelBundle, open_bundle
-from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFLITE
+from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFJS_GRAPH, TFLITE
 from convert_to_trt.onnx_inputs_outputs import (
     choose_output,
     free_batch,
@@ -200,16 +200,25 @@ def load(options: argparse.Namespace, bundle: ModelBundle) -> Network:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     # The import takes seconds, and the package may be missing if only ONNX is converted.
     with silent_stderr():
-        from convert_to_trt import keras_models, saved_models, tensorflow_lite, tensorflow_to_onnx
+        from convert_to_trt import (
+            keras_models,
+            saved_models,
+            tensorflow_js,
+            tensorflow_lite,
+            tensorflow_to_onnx,
+        )
 
+    ends = [[end] if end else [] for end in (options.inputs, options.outputs)]
     if kind == TFLITE:
         with silent_stderr():
             return tensorflow_lite.load_tensorflow_lite(path, OPSET, options.outputs, options.trust)
     if kind == SAVED_MODEL:
         original = saved_models.load_saved_model(path, options.trust, options.outputs)
     elif kind == FROZEN_GRAPH:
-        ends = [[end] if end else [] for end in (options.inputs, options.outputs)]
         original = saved_models.load_frozen_graph(path, options.trust, *ends)
+    elif kind == TFJS_GRAPH:
+        graph = tensorflow_js.read_graph_model(path)
+        original = saved_models.load_graph(graph, path, kind, options.trust, *ends)
     else:
         original = keras_models.load_keras(bundle, options.trust, options.size, options.outputs)
     model = tensorflow_to_onnx.translate(original, OPSET, name)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -19,8 +21,9 @@ from tqdm import tqdm
 
 from convert_to_trt.conversion_parity import square_crop
 from mask_detector_ros.errors import ParameterError, SourceError
-from mask_detector_ros.label_roles import WITH_MASK, WITHOUT_MASK, guess_roles
-from mask_detector_ros.sources import list_images, read_image
+from mask_detector_ros.label_roles import NO_ROLE, WITH_MASK, WITHOUT_MASK, guess_roles
+from mask_detector_ros.sources import read_image
+from mask_detector_ros.sources.images import scan_folder
 
 CROPS_LIMIT = 256
 """Maximum number of crops used from a folder; more add no information."""
@@ -60,12 +63,12 @@ class FaceCrops:
 
 
 def read_crops(folder: Path, labels: tuple[str, ...], roles: tuple[str, ...]) -> FaceCrops:
-    """Read the face crops of a folder, or of its subfolders, one per label.
+    """Read the face crops of a folder and its subfolders.
 
-    A label's folder has the label's name or a synonym.
+    Where folders have the names of labels, or synonyms, only their crops are read.
 
     Args:
-        folder: folder of images, or of subfolders with images.
+        folder: folder with images at any depth.
         labels, roles: labels and roles of the model.
 
     Raises:
@@ -74,42 +77,33 @@ def read_crops(folder: Path, labels: tuple[str, ...], roles: tuple[str, ...]) ->
     """
     if not folder.is_dir():
         raise ParameterError(f"--crops must be a folder of face crops, got {folder}")
-    meaning = dict(zip(labels, roles, strict=True))
-    folders = sorted(place for place in folder.iterdir() if place.is_dir())
-    named = {place: meaning.get(place.name) or guess_roles((place.name,))[0] for place in folders}
-    by_role = [(place, role) for place, role in named.items() if role and _has_images(place)]
-    if not by_role:
-        try:
-            paths = list_images(folder)
-        except SourceError as error:
-            raise ParameterError(
-                "--crops must be a folder of face crops, or of one subfolder per label "
-                f"({', '.join(labels)}): {error}"
-            ) from error
-        return FaceCrops(tuple(_read(_spread(paths, CROPS_LIMIT))))
-    each = CROPS_LIMIT // len(by_role)
-    images: list[Image] = []
-    found: list[str] = []
-    for place, role in by_role:
-        part = _read(_spread(list_images(place), each))
-        images += part
-        found += [role] * len(part)
-    return FaceCrops(tuple(images), tuple(found))
-
-
-def _has_images(folder: Path) -> bool:
     try:
-        return bool(list_images(folder))
-    except SourceError:
-        return False
+        paths = scan_folder(folder, recursive=True).images
+    except SourceError as error:
+        raise ParameterError(
+            f"--crops must be a folder of face crops, or of one subfolder per label: {error}"
+        ) from error
+    meaning = dict(zip(labels, roles, strict=True))
+    by_role: dict[str, list[Path]] = {}
+    for path in paths:
+        # The innermost folder counts: data/with_mask/val/1.jpg.
+        names = path.relative_to(folder).parent.parts[::-1]
+        found = (meaning.get(name) or guess_roles((name,))[0] for name in names)
+        by_role.setdefault(next(filter(None, found), NO_ROLE), []).append(path)
+    named = {role: part for role, part in by_role.items() if role}
+    if not named:
+        return FaceCrops(tuple(_read(_spread(paths, CROPS_LIMIT))))
+    parts = {role: _read(_spread(p, CROPS_LIMIT // len(named))) for role, p in named.items()}
+    told = (role for role, part in parts.items() for _ in part)
+    return FaceCrops(tuple(chain.from_iterable(parts.values())), tuple(told))
 
 
-def _spread(paths: list[Path], count: int) -> list[Path]:
+def _spread(paths: Sequence[Path], count: int) -> Sequence[Path]:
     """At most `count` of them, spread over the whole list."""
     return [paths[i * len(paths) // count] for i in range(count)] if len(paths) > count else paths
 
 
-def _read(paths: list[Path]) -> list[Image]:
+def _read(paths: Sequence[Path]) -> list[Image]:
     bar = tqdm(paths, unit="image", desc="reading crops", disable=not sys.stderr.isatty())
     return [read_image(path) for path in bar]
 

@@ -19,7 +19,7 @@ from convert_to_trt.keras1 import translate_keras1
 from convert_to_trt.keras_code_check import reject_keras_code
 from convert_to_trt.model_bundles import ModelBundle
 from convert_to_trt.model_files import HDF5, KERAS_JSON, TFJS
-from convert_to_trt.tensorflow_js import assign_weights, read_tensorflow_js
+from convert_to_trt.tensorflow_js import assign_weights, read_layers_model
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,
     Original,
@@ -84,7 +84,7 @@ def _describe(bundle: ModelBundle) -> keras_files.KerasFile:
     if bundle.kind == KERAS_JSON:
         return keras_files.read_keras_json(bundle.path)
     if bundle.kind == TFJS:
-        return read_tensorflow_js(bundle.path)
+        return read_layers_model(bundle.path)
     return keras_files.read_keras_archive(bundle.path)
 
 

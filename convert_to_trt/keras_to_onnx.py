@@ -27,7 +27,7 @@ from convert_to_trt.classifier_settings import (
 )
 from convert_to_trt.converter_environments import change_into
 from convert_to_trt.model_bundles import open_bundle
-from convert_to_trt.model_files import FROZEN_GRAPH, ONNX
+from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, TFJS_GRAPH
 from convert_to_trt.process_limits import MEMORY_LIMIT_GB, TIME_LIMIT, limit_process
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.errors import ParameterError
@@ -141,7 +141,7 @@ def check(options: argparse.Namespace) -> tuple[str, ...]:
     if options.crops is not None and not options.crops.expanduser().is_dir():
         raise ParameterError(f"--crops must be a folder of face crops, got {options.crops}")
     with open_bundle(options.input) as bundle:
-        if bundle.kind != FROZEN_GRAPH and options.inputs:
+        if bundle.kind not in (FROZEN_GRAPH, TFJS_GRAPH) and options.inputs:
             raise ParameterError(f"--inputs applies to a frozen .pb; this is a {bundle.kind}")
         if bundle.kind != ONNX and options.settings != AUTO:
             # Before the long work, check everything that does not need the model's content. A

@@ -20,7 +20,7 @@ from convert_to_trt.model_label_files import (
     read_label_file,
 )
 from mask_detector_ros.errors import ModelError, ParameterError
-from mask_detector_ros.foreign_files import ZIP_SIGNATURE
+from mask_detector_ros.foreign_files import ZIP_SIGNATURE, find_other_format
 
 UNPACKED_LIMIT = 2 << 30
 """Maximum bytes that a zip may unpack to: far above any classifier, far below a full disk."""
@@ -47,7 +47,8 @@ class ModelBundle:
         kind: its kind, see `model_files.find_kind`.
         weights: the file with the weights of a `KERAS_JSON`.
         metadata: `labels` (a JSON list) and preprocessing from files beside the model, in the form
-            of ONNX metadata; see models/README.md.
+            of ONNX metadata; see models/README.md. `labels_problem` tells what is wrong with a file
+            of labels.
         sources: origin of each entry of `metadata`, for the report.
     """
 
@@ -70,10 +71,16 @@ def open_bundle(path: Path) -> Iterator[ModelBundle]:
         with TemporaryDirectory() as folder:
             _unpack(path, Path(folder))
             yield _describe(_find_model(Path(folder), path), path.name)
-    elif path.is_dir() and not (path / "saved_model.pb").is_file():
+    elif is_folder_of_files(path):
         yield _describe(_find_model(path, path), "")
     else:
         yield _describe(path, "")
+
+
+def is_folder_of_files(path: Path) -> bool:
+    """Whether a folder contains a model file, rather than being a model format that is a folder."""
+    is_model = (path / "saved_model.pb").is_file() or find_other_format(path.suffix)
+    return path.is_dir() and not is_model
 
 
 def is_bundle(path: Path) -> bool:
@@ -142,8 +149,14 @@ def _describe(path: Path, archive: str) -> ModelBundle:
     # Teachable Machine and Custom Vision put the labels beside the folder of a SavedModel.
     folders = (path, path.parent) if path.is_dir() else (path.parent,)
     for beside in (folder / name for folder in folders for name in BESIDE):
-        if not labels and (labels := _beside_labels(beside)):
-            source = f"{beside.name} in {archive}" if archive else f"{beside.name} beside the model"
+        if labels or not beside.is_file():
+            continue
+        place = f"{beside.name} in {archive}" if archive else f"{beside.name} beside the model"
+        try:
+            labels, source = read_label_file(beside), place
+        except ParameterError as error:
+            if "label" in beside.name or "class" in beside.name:
+                metadata["labels_problem"] = f"{error}; "
     if labels:
         metadata["labels"] = json.dumps(labels)
         sources["labels"] = source
@@ -192,14 +205,6 @@ def _packed_labels(path: Path) -> tuple[tuple[str, ...], str]:
         # Most models have no such zip, and one that is damaged only lacks labels.
         pass
     return (), ""
-
-
-def _beside_labels(path: Path) -> tuple[str, ...]:
-    """Labels in a file beside the model; none if the file holds something else."""
-    try:
-        return read_label_file(path) if path.is_file() else ()
-    except ParameterError:
-        return ()
 
 
 def _find_weights(path: Path) -> Path:

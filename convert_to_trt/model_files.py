@@ -9,12 +9,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from convert_to_trt.pytorch_files import describe_pytorch
 from mask_detector_ros import foreign_files
 from mask_detector_ros.errors import ModelError
 
-HDF5, KERAS_ZIP, KERAS_JSON, SAVED_MODEL, FROZEN_GRAPH, TFLITE, TFJS, ONNX = (
+HDF5, KERAS_ZIP, KERAS_JSON, SAVED_MODEL, FROZEN_GRAPH, TFLITE, TFJS, TFJS_GRAPH, ONNX = (
     *("Keras HDF5", "Keras archive", "Keras JSON", "SavedModel", "frozen graph"),
-    *("TensorFlow Lite", "TensorFlow.js", "ONNX"),
+    *("TensorFlow Lite", "TensorFlow.js", "TensorFlow.js graph", "ONNX"),
 )
 
 _READS = (
@@ -34,7 +35,8 @@ def find_kind(path: Path) -> str:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return SAVED_MODEL
-        raise ModelError(f"{path} is a folder without saved_model.pb, no SavedModel; {_READS}")
+        problem = foreign_files.find_other_format(path.suffix) or f"no SavedModel; {_READS}"
+        raise ModelError(f"{path} is a folder without saved_model.pb: {problem}")
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -47,9 +49,12 @@ def find_kind(path: Path) -> str:
     if head[4:8] == foreign_files.TFLITE_SIGNATURE:
         return TFLITE
     if problem := foreign_files.find_foreign(head):
+        problem = describe_pytorch(path) if problem == foreign_files.PYTORCH else problem
         raise ModelError(f"{path} is not a model: {problem}")
     if head.lstrip()[:1] == b"{":
         return _find_json_kind(path)
+    if problem := foreign_files.find_other_format(path.suffix):
+        raise ModelError(f"{path} is not a model that this command reads: {problem}")
     if path.name == "saved_model.pb":
         raise ModelError(f"{path} is a part of a SavedModel; give its folder, {path.parent}")
     # Protocol buffers have no signature.
@@ -83,7 +88,8 @@ def _find_archive_kind(path: Path) -> str:
     if "config.json" in names and "metadata.json" in names:
         return KERAS_ZIP
     if any(re.search(r"(^|/)data\.pkl$", name) for name in names):
-        raise ModelError(f"{path} is not a model that this command reads: {foreign_files.PYTORCH}")
+        problem = describe_pytorch(path)
+        raise ModelError(f"{path} is not a model that this command reads: {problem}")
     # Damaged Keras archives lack a part; what is wrong with it is said on reading it.
     if path.suffix.lower() == ".keras":
         return KERAS_ZIP
@@ -94,11 +100,9 @@ def _find_archive_kind(path: Path) -> str:
 def _find_json_kind(path: Path) -> str:
     content = read_json(path)
     if "modelTopology" in content or "weightsManifest" in content:
-        if content.get("format") == "graph-model":
-            raise ModelError(
-                f"{path} is a TensorFlow.js graph model, from which no Keras model can be made;"
-                " convert the SavedModel or .h5 that it was made from"
-            )
+        topology = content.get("modelTopology")
+        if isinstance(topology, dict) and "node" in topology:
+            return TFJS_GRAPH
         return TFJS
     if "class_name" in content and "config" in content:
         return KERAS_JSON

@@ -15,7 +15,7 @@ from mask_detector_ros.errors import ParameterError
 
 BESIDE = (
     *("labels.txt", "label.txt", "labels.json", "class_indices.json", "classes.txt"),
-    *("class_names.txt", "metadata.json", "metadata.yaml"),
+    *("class_names.txt", "class_names.json", "classes.json", "metadata.json", "metadata.yaml"),
 )
 """Files beside a model that name its labels, most specific first. `metadata.json` is Teachable
 Machine's, `metadata.yaml` Ultralytics'."""
@@ -23,7 +23,8 @@ Machine's, `metadata.yaml` Ultralytics'."""
 SIZE_LIMIT = 1 << 20
 """Maximum bytes of a label file; longer files hold something else."""
 
-_NUMBERED = re.compile(r"(\d+)\s*[\s:.,;)=\-]\s*(\S.*)")
+_NUMBERED = re.compile(r"(?P<number>\d+)\s*[\s:.,;)=\-]\s*(?P<name>\S.*)")
+_NUMBERED_AFTER = re.compile(r"(?P<name>\S.*?)\s*[\s:,;=]\s*(?P<number>\d+)")
 _KEYS = ("labels", "names", "class_names", "classes")
 
 
@@ -31,8 +32,9 @@ def read_label_file(path: Path) -> tuple[str, ...]:
     """Read a model's labels from a text, JSON or YAML file.
 
     A text file has one label a line, or all on one line separated by commas. Lines numbered from
-    0 are sorted by their number. JSON and YAML hold a list, a mapping from name to number (Keras's
-    `class_indices`) or back, or such an entry called `labels`, `names`, `class_names` or `classes`.
+    0 or 1 are sorted by their number, which may follow the label. JSON and YAML hold a list, a
+    mapping from name to number (Keras's `class_indices`) or back, or such an entry called `labels`,
+    `names`, `class_names` or `classes`.
 
     Raises:
         ParameterError: the file cannot be read, or holds no labels.
@@ -58,31 +60,47 @@ def parse_labels(content: bytes, name: str) -> tuple[str, ...]:
     """
     suffix = Path(name).suffix.lower()
     text = _decode(content)
-    if suffix in (".json", ".yaml", ".yml"):
+    if suffix in (".json", ".yaml", ".yml") or text.lstrip()[:1] in ("{", "["):
         labels = _structured_labels(text, name, suffix == ".json")
     else:
-        labels = [_unquote(line) for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in text.splitlines()]
+        labels = [_unquote(line) for line in lines if line and not line.startswith("#")]
         if len(labels) == 1 and "," in labels[0]:
-            labels = [_unquote(part) for part in labels[0].strip("[]").split(",")]
+            labels = [_unquote(part) for part in labels[0].split(",")]
     labels = _without_numbers(labels)
     if len(labels) < 2 or not all(labels) or len(set(labels)) < len(labels):
-        raise ParameterError(f"{name} must name two or more different labels, one a line")
+        found = f", got {', '.join(labels[:6])}" if labels else ""
+        raise ParameterError(f"{name} must name two or more different labels, one a line{found}")
     return tuple(labels)
 
 
 def is_numbered(lines: list[str]) -> bool:
     """Whether each line of a label file is a number from 0 on and a name, as `0 Mask` and `1 No
     Mask`."""
-    parts = [_NUMBERED.fullmatch(line.strip()) for line in lines if line.strip()]
-    numbers = sorted(int(part[1]) for part in parts if part)
-    return bool(parts) and all(parts) and numbers == list(range(len(parts)))
+    named = [line for line in lines if line.strip()]
+    return bool(_by_order(named, _NUMBERED, range(len(named))))
 
 
 def _without_numbers(labels: list[str]) -> list[str]:
-    if not is_numbered(labels):
-        return labels
-    pairs = [match.groups() for match in map(_NUMBERED.fullmatch, labels) if match]
-    return [_unquote(label) for _, label in sorted(pairs, key=lambda pair: int(pair[0]))]
+    """Labels in the order of their numbers, from 0 or 1 on, before or after each; a first line
+    without a number is a heading."""
+    for lines in (labels, labels[1:]):
+        for pattern in (_NUMBERED, _NUMBERED_AFTER):
+            for first in (0, 1):
+                numbers = range(first, first + len(lines))
+                if len(lines) > 1 and (named := _by_order(lines, pattern, numbers)):
+                    return named
+    return labels
+
+
+def _by_order(lines: list[str], pattern: re.Pattern[str], numbers: range) -> list[str]:
+    """Names in the order of their numbers; empty if the lines do not have these numbers, and
+    different names."""
+    matches = [pattern.fullmatch(line.strip()) for line in lines]
+    named = {int(match["number"]): _unquote(match["name"]) for match in matches if match}
+    if sorted(named) != list(numbers) or len(set(named.values())) < len(lines):
+        return []
+    return [named[number] for number in numbers]
 
 
 def _decode(content: bytes) -> str:

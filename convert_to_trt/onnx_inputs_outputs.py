@@ -19,6 +19,9 @@ OWN_NAMES = (
 )
 """Names that the converted network uses; no other value may have them."""
 
+PREFIX = "network/"
+"""Put before all names of a network that has one of `OWN_NAMES`."""
+
 
 def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None:
     """Reduce an ONNX network to one input, one output, and the nodes that the output needs, in
@@ -100,9 +103,9 @@ def free_names(model: onnx.ModelProto) -> onnx.ModelProto:
     taken = (*names_of(model.graph), *(node.name for node in model.graph.node))
     if not any(name.startswith(OWN_NAMES) for name in taken):
         return model
-    prefix = "network/"
+    prefix = PREFIX
     while any(name.startswith(prefix) for name in taken):
-        prefix = f"{prefix}network/"
+        prefix = f"{prefix}{PREFIX}"
     renamed: onnx.ModelProto = compose.add_prefix(model, prefix)
     return renamed
 

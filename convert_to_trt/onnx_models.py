@@ -67,6 +67,12 @@ def require_standard_operations(model: onnx.ModelProto, name: str) -> None:
         for node in nodes_of(model.graph)
         if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type)
     }
+    if any(operation.startswith("ai.onnx.ml.") for operation in unknown):
+        raise ModelError(
+            f"{name} is a classical model ({', '.join(sorted(unknown)[:6])}), such as scikit-learn"
+            " makes, which takes a table of features; the node needs a network that takes face"
+            " crops"
+        )
     if unknown:
         raise ModelError(
             f"{name} uses operations that ONNX lacks: {', '.join(sorted(unknown)[:6])}; export"

@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from convert_to_trt.onnx_inputs_outputs import PREFIX
 from mask_detector_ros.errors import ModelError
 
 _SUM_TOLERANCE = 0.01
@@ -30,7 +31,11 @@ _UNBOUNDED = (
 )
 """Last operations whose values are not probabilities, wherever they lie for some crops."""
 
+_INDICES = ("ArgMax", "TopK")
+"""Operations that give the number of a label."""
+
 _SIGMOIDS = ("Sigmoid", "HardSigmoid")
+_ENDS = ("Softmax", "LogSoftmax", *_SIGMOIDS, *_INDICES)
 
 
 @dataclass(frozen=True)
@@ -140,12 +145,28 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
     columns, rank = int(np.prod(values.shape[1:])), values.ndim
     rows = np.asarray(values, np.float64).reshape(len(values), -1)
     activation, scores = find_end(model)
+    before = scores.removeprefix(PREFIX)
+    if activation in _INDICES:
+        raise ModelError(
+            f"{name} gives the number of a label, not one probability for each: it ends in"
+            f" {activation}; export it without that operation, or choose the values before it with"
+            f" --outputs {before}"
+        )
     if not np.isfinite(rows).all():
         raise ModelError(f"{name} gives values that are not finite; check --scale and --offset")
     if activation == "Softmax" and columns == 1:
         raise ModelError(
             f"{name} ends in a softmax over a single value, which is 1 for every crop: it has"
             " learnt nothing; train it with Dense(1, 'sigmoid') or Dense(2, 'softmax')"
+        )
+    if activation == "LogSoftmax":
+        # Softmax of the logarithms of probabilities gives the probabilities.
+        return Head(columns, rank, "softmax", model.graph.output[0].name)
+    if activation == "Softmax" and rows.min() >= 0 and not _are_distributions(rows):
+        raise ModelError(
+            f"{name} ends in a softmax that does not run over the labels, so that they do not add"
+            " up to 1 for a crop; correct its axis and export it again, or choose the values before"
+            f" it with --logits --outputs {before}"
         )
     if logits and activation:
         raise ModelError(
@@ -172,11 +193,11 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
 
 
 def find_end(model: onnx.ModelProto) -> tuple[str, str]:
-    """The final activation of a network (Softmax, Sigmoid, HardSigmoid) and the name of its input;
-    empty for none."""
+    """The final activation of a network (Softmax, LogSoftmax, Sigmoid, HardSigmoid), or the choice
+    of a label (ArgMax, TopK), and the name of its input; empty for none."""
     makers = {output: node for node in model.graph.node for output in node.output}
     node = _last_node(model, makers)
-    if node is not None and node.op_type in ("Softmax", *_SIGMOIDS):
+    if node is not None and node.op_type in _ENDS:
         return node.op_type, node.input[0]
     if node is not None and node.op_type == "Div":
         powers = [_exponential(source, makers) for source in node.input]

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from convert_to_trt.frozen_graph_ends import find_ends, free_batch, settle_phase
-from convert_to_trt.model_files import SAVED_MODEL
+from convert_to_trt.model_files import FROZEN_GRAPH, SAVED_MODEL
 from convert_to_trt.tensorflow_code_check import graph_operations, reject_graph, saved_operations
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,
@@ -85,7 +85,16 @@ def load_frozen_graph(
     try:
         graph.ParseFromString(path.read_bytes())
     except (OSError, ValueError, RuntimeError, DecodeError) as error:
-        raise unloadable(path, "frozen graph", error) from error
+        raise unloadable(path, FROZEN_GRAPH, error) from error
+    name = f"TensorFlow {tf.__version__} frozen graph"
+    return load_graph(graph, path, name, trust, inputs, outputs)
+
+
+def load_graph(
+    graph: Any, path: Path, name: str, trust: bool, inputs: Sequence[str], outputs: Sequence[str]
+) -> Original:
+    """Load a frozen graph that was read from `path`, of the framework `name`; see
+    `load_frozen_graph`."""
     if not trust:
         reject_graph(graph_operations(graph), str(path))
     settle_phase(graph)
@@ -95,6 +104,5 @@ def load_frozen_graph(
         whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
         function = whole.prune(*(whole.graph.get_tensor_by_name(name) for name in ends))
     except LOAD_ERRORS as error:
-        raise unloadable(path, "frozen graph", error) from error
-    name = f"TensorFlow {tf.__version__} frozen graph"
+        raise unloadable(path, FROZEN_GRAPH, error) from error
     return Original(name, runner(path, function), graph, [ends[0]], [ends[1]])

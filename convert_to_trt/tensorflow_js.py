@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read TensorFlow.js layers models: `model.json`, with the weights in shards beside it.
+"""Read TensorFlow.js models: `model.json`, with the weights in shards beside it.
 
 Source of the format: the manifest of tfjs-converter, https://www.tensorflow.org/js/guide/save_load,
 and its quantisation, tfjs-core/src/io/io_utils.ts.
@@ -11,14 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format
 from numpy.typing import NDArray
 
 from convert_to_trt.keras_files import KerasFile
 from convert_to_trt.model_files import read_json
 from mask_detector_ros.errors import ModelError
 
+_FUSED = {
+    "_FusedConv2D": "Conv2D",
+    "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
+    "_FusedMatMul": "MatMul",
+}
+"""Operations that TensorFlow.js's converter fuses with a bias and an activation, unfused."""
 
-def read_tensorflow_js(path: Path) -> KerasFile:
+_FUSED_ATTRIBUTES = ("fused_ops", "num_args", "num_host_args", "epsilon", "leakyrelu_alpha")
+
+
+def read_layers_model(path: Path) -> KerasFile:
     """Read the architecture of a TensorFlow.js layers model, in the form of Keras 2.
 
     Raises:
@@ -34,6 +45,55 @@ def read_tensorflow_js(path: Path) -> KerasFile:
         f"{path} is not a TensorFlow.js layers model; convert the .h5 or SavedModel it was made "
         "from"
     )
+
+
+def read_graph_model(path: Path) -> Any:
+    """Read a TensorFlow.js graph model as a frozen graph (GraphDef).
+
+    Raises:
+        ModelError: it is damaged, or a shard is missing.
+    """
+    topology = read_json(path).get("modelTopology")
+    try:
+        graph = json_format.ParseDict(topology, tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
+    except (json_format.ParseError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} is damaged ({reason}); get the file again") from error
+    weights = _read_weights(path)
+    for node in graph.node:
+        if node.op == "Const" and node.name in weights:
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
+            node.attr["dtype"].type = node.attr["value"].tensor.dtype
+    for node in [node for node in graph.node if node.op in _FUSED]:
+        _unfuse(graph, node)
+    return graph
+
+
+def _unfuse(graph: Any, node: Any) -> None:
+    """Replace a fused operation by itself, a bias and an activation, in place.
+
+    Raises:
+        ModelError: it is fused with something else.
+    """
+    steps = [step.decode() for step in node.attr["fused_ops"].list.s]
+    name, extra = node.name, list(node.input[2:])
+    node.op = _FUSED[node.op]
+    for attribute in _FUSED_ATTRIBUTES:
+        node.attr.pop(attribute, None)
+    del node.input[2:]
+    for number, step in enumerate(steps):
+        node.name = f"{name}/fused_{number}"
+        last = graph.node.add(op=step, name=name)
+        last.input.append(node.name)
+        last.attr["T"].type = tf.float32.as_datatype_enum
+        if step == "BiasAdd":
+            last.input.append(extra.pop(0))
+        elif step not in ("Relu", "Relu6", "Elu", "Sigmoid", "Tanh"):
+            raise ModelError(
+                f"the operation {name} is fused with {step}; convert the SavedModel that the"
+                " TensorFlow.js model was made from"
+            )
+        node = last
 
 
 def assign_weights(model: Any, path: Path) -> None:
@@ -57,7 +117,7 @@ def assign_weights(model: Any, path: Path) -> None:
     model.set_weights(values)
 
 
-def _read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+def _read_weights(path: Path) -> dict[str, NDArray[Any]]:
     weights = {}
     for group in read_json(path).get("weightsManifest", []):
         try:
@@ -76,14 +136,15 @@ def _read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
 
 def _read_array(
     path: Path, entry: dict[str, Any], content: bytes, start: int
-) -> tuple[NDArray[np.float32], int]:
+) -> tuple[NDArray[Any], int]:
     quantised = entry.get("quantization", {})
     kind = np.dtype(quantised.get("dtype", entry["dtype"])).newbyteorder("<")
     shape = tuple(int(side) for side in entry["shape"])
     end = start + int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     if end > len(content):
         raise ModelError(f"{path} has shards that are too short; get the .bin files again")
-    values = np.frombuffer(content[start:end], kind).reshape(shape).astype(np.float32)
+    values = np.frombuffer(content[start:end], kind).reshape(shape)
     if "scale" in quantised:
         values = values * np.float32(quantised["scale"]) + np.float32(quantised["min"])
-    return values, end
+        values = np.rint(values) if entry["dtype"] == "int32" else values
+    return values.astype(entry["dtype"]), end

@@ -17,6 +17,24 @@ _TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 """PyTorch's classes, and the magic number of files before PyTorch 1.6."""
 
 
+_SCIKIT_LEARN = (
+    "it is a scikit-learn model, which takes a table of features; the node needs a network that"
+    " takes face crops"
+)
+_OTHER_FORMATS = {
+    **dict.fromkeys((".mlmodel", ".mlpackage", ".mlmodelc"), "Core ML"),
+    **dict.fromkeys((".engine", ".plan", ".trt"), "TensorRT, which fits one GPU"),
+    **dict.fromkeys((".caffemodel", ".prototxt"), "Caffe"),
+    **dict.fromkeys((".index", ".meta", ".data-00000-of-00001"), "a TensorFlow checkpoint"),
+    **dict.fromkeys((".pdmodel", ".pdiparams"), "PaddlePaddle"),
+    **dict.fromkeys((".npy", ".npz"), "NumPy"),
+    **{".xml": "OpenVINO", ".weights": "Darknet", ".params": "MXNet", ".uff": "UFF"},
+    **{".safetensors": "safetensors, with weights only", ".rknn": "RKNN"},
+    **{".ckpt": "a checkpoint of training", ".mnn": "MNN", ".param": "ncnn", ".mar": "TorchServe"},
+}
+"""Formats that neither the converter nor the node reads, by suffix."""
+
+
 def find_placeholder(head: bytes) -> str:
     """Identify a foreign file that was saved in place of another, by its first kilobytes, with the
     remedy; empty for others.
@@ -24,7 +42,8 @@ def find_placeholder(head: bytes) -> str:
     text = head.lstrip().lower()
     if text.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, the file itself is elsewhere; run git lfs pull"
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
+    pages = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")
+    if text.startswith(pages) and b"<net " not in text:
         return "it is a web page saved in place of the file; download it by its raw link"
     return ""
 
@@ -38,6 +57,8 @@ def find_foreign(head: bytes) -> str:
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         if any(mark in head for mark in _TORCH_MARKS):
             return PYTORCH
+        if b"sklearn" in head:
+            return _SCIKIT_LEARN
         return (
             "it is a Python pickle, which may run any code on loading; save the model itself,"
             " for example with model.save(...)"
@@ -49,6 +70,22 @@ def find_foreign(head: bytes) -> str:
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")):
         return "it is an image; give a model"
     return ""
+
+
+def find_other_format(suffix: str) -> str:
+    """Identify a model of a format that nothing here reads, by its file's suffix, with the remedy;
+    empty for anything else."""
+    name = _OTHER_FORMATS.get(suffix.lower())
+    if suffix.lower() == ".joblib":
+        return _SCIKIT_LEARN
+    if suffix.lower() == ".bin":
+        return (
+            "it holds weights only, of OpenVINO, TensorFlow.js or another tool; give the file that"
+            " describes the network"
+        )
+    if name is None:
+        return ""
+    return f"it is a file of {name}; export the original model as ONNX and give that file"
 
 
 def is_other_framework(head: bytes) -> bool:

@@ -14,7 +14,11 @@ from pathlib import Path
 import yaml
 
 from mask_detector_ros.errors import ModelError
-from mask_detector_ros.foreign_files import find_foreign, is_other_framework
+from mask_detector_ros.foreign_files import (
+    find_foreign,
+    find_other_format,
+    is_other_framework,
+)
 from mask_detector_ros.shared_files import PACKAGE, find_shared
 
 TWO_STAGES = ("proposal", "decision")
@@ -224,12 +228,11 @@ def find_classifier(classifier_model: str) -> bytes:
 
 def _find_mistake(path: Path, head: bytes) -> str:
     """Why a file cannot be an ONNX network, and the remedy; empty if it may be one."""
-    is_graph = path.suffix.lower() in (".pb", ".uff")
     if path.suffix.lower() in (".engine", ".plan", ".trt"):
         return "an engine fits one GPU; give the ONNX file that it was built from"
-    if is_other_framework(head) or is_graph:
+    if is_other_framework(head) or path.suffix.lower() == ".pb":
         return f"convert it first with python -m convert_to_trt.keras_to_onnx {path}"
-    return find_foreign(head)
+    return find_foreign(head) or find_other_format(path.suffix)
 
 
 def is_shipped(model: bytes) -> bool:

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from google.protobuf import json_format
 from keras1_models import SIDE, keras1_probabilities, write_keras1
 from lite_metadata import write_metadata
 from tensorflow.lite.tools import flatbuffer_utils
@@ -128,6 +129,13 @@ def write_other_containers(folder: Path, model) -> None:
         archive.write(folder / "keras2.h5", "keras_model.h5")
         archive.writestr("labels.txt", "0 Con mascarilla\n1 Sin mascarilla\n")
     write_browser_model(folder / "browser", model)
+    layers = tf_keras.layers
+    body = [layers.Conv2D(4, 3, activation="relu"), layers.DepthwiseConv2D(3)]
+    body += [layers.ReLU(6.0), layers.GlobalAveragePooling2D(), layers.Dense(2, "softmax")]
+    fusable = tf_keras.Sequential([tf_keras.Input((SIDE, SIDE, 3)), *body])
+    fusable.set_weights([w + 0.1 for w in fusable.get_weights()])
+    fusable.save(folder / "fusable.h5")
+    write_browser_graph(folder / "browser_graph", fusable)
 
 
 def quantise(model, element) -> bytes:
@@ -160,6 +168,51 @@ def write_browser_model(folder: Path, model) -> None:
     topology = {"model_config": json.loads(model.to_json()), "keras_version": "2.15.0"}
     manifest = [{"paths": paths, "weights": entries}]
     whole = {"format": "layers-model", "modelTopology": topology, "weightsManifest": manifest}
+    (folder / "model.json").write_text(json.dumps(whole))
+
+
+FUSED = {
+    "Conv2D": "_FusedConv2D",
+    "DepthwiseConv2dNative": "FusedDepthwiseConv2dNative",
+    "MatMul": "_FusedMatMul",
+}
+
+
+def write_browser_graph(folder: Path, model) -> None:
+    """Write a network as tensorflowjs writes a graph model: fused, its constants in shards."""
+    folder.mkdir()
+    specification = tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32, name="image")
+    function = tf.function(lambda x: model(x, training=False))
+    graph = convert_variables_to_constants_v2(function.get_concrete_function(specification)).graph
+    definition = graph.as_graph_def()
+    nodes = {node.name: node for node in definition.node}
+    for node in [n for n in definition.node if n.op in ("BiasAdd", "Relu", "Relu6")]:
+        made = nodes[node.input[0]]
+        fused = [*made.attr["fused_ops"].list.s, node.op.encode()]
+        if made.op not in (*FUSED, *FUSED.values()):
+            continue
+        made.op = FUSED.get(made.op, made.op)
+        made.input.extend(node.input[1:])
+        made.attr["fused_ops"].list.s[:] = fused
+        made.attr["num_args"].i = 1
+        made.name = node.name
+        nodes[node.name] = made
+        definition.node.remove(node)
+    entries, content = [], b""
+    for node in definition.node:
+        if node.op == "Const":
+            values = tf.make_ndarray(node.attr["value"].tensor)
+            entries.append(
+                {"name": node.name, "shape": list(values.shape), "dtype": str(values.dtype)}
+            )
+            content += values.tobytes()
+            node.attr["value"].tensor.tensor_content = b""
+    (folder / "group1-shard1of2.bin").write_bytes(content[:100])
+    (folder / "group1-shard2of2.bin").write_bytes(content[100:])
+    paths = ["group1-shard1of2.bin", "group1-shard2of2.bin"]
+    manifest = [{"paths": paths, "weights": entries}]
+    topology = json_format.MessageToDict(definition)
+    whole = {"format": "graph-model", "modelTopology": topology, "weightsManifest": manifest}
     (folder / "model.json").write_text(json.dumps(whole))
 
 

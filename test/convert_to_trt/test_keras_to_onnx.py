@@ -50,6 +50,8 @@ CONVERTED = {
     "learning phase": "phase.pb",
     "rectangle": "rectangle.h5",
     "alpha channel": "alpha.h5",
+    "of a graph for the browser": "fusable.h5",
+    "graph for the browser": "browser_graph/model.json",
     "TensorFlow Lite, dense layer of four dimensions": "flat_dense.tflite",
 }
 QUANTISED = ["int8.tflite", "uint8.tflite"]
@@ -221,6 +223,12 @@ def test_a_model_for_the_browser_is_the_same_network(answers, folder):
     exact = classify(output(folder, "keras2.h5"))
     # Its depthwise weights are stored in half precision.
     np.testing.assert_allclose(classify(output(folder, "browser/model.json")), exact, atol=1e-3)
+
+
+def test_a_fused_graph_for_the_browser_is_the_same_network(answers, folder):
+    assert answers
+    found = [classify(output(folder, n)) for n in ("fusable.h5", "browser_graph/model.json")]
+    np.testing.assert_allclose(*found, atol=1e-6)
 
 
 def test_a_zip_of_teachable_machine_needs_no_option(answers, folder, tmp_path):

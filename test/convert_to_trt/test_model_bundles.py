@@ -6,10 +6,12 @@ import zipfile
 
 import pytest
 
+from convert_to_trt.classifier_settings import settle
 from convert_to_trt.keras_files import read_keras_archive
+from convert_to_trt.keras_to_onnx import build_parser
 from convert_to_trt.model_bundles import open_bundle
 from convert_to_trt.model_files import HDF5, KERAS_JSON, SAVED_MODEL, TFJS, TFLITE
-from mask_detector_ros.errors import ModelError
+from mask_detector_ros.errors import ModelError, ParameterError
 
 HDF5_HEAD = b"\x89HDF\r\n\x1a\n"
 TFLITE_HEAD = b"\x1c\0\0\0TFL3"
@@ -143,3 +145,16 @@ def test_a_detector_of_custom_vision_is_refused_as_one(tmp_path, name):
         bundle = open_bundle(given)
         with pytest.raises(ModelError, match=r"object detector.*needs a classifier"), bundle:
             pass
+
+
+def test_labels_that_repeat_are_told_when_labels_are_missing(tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(b"\n\x10")
+    (tmp_path / "labels.txt").write_text("mask\nmask\n")
+    with open_bundle(tmp_path / "mine.onnx") as bundle:
+        assert "labels" not in bundle.metadata
+        assert "two or more different labels" in bundle.metadata["labels_problem"]
+        options = build_parser().parse_args(["mine.onnx", "--preprocess", "unit"])
+        with pytest.raises(
+            ParameterError, match=r"labels\.txt must name.*got mask, mask; --labels"
+        ):
+            settle(options, bundle.metadata)

@@ -15,6 +15,7 @@ from convert_to_trt.model_files import (
     ONNX,
     SAVED_MODEL,
     TFJS,
+    TFJS_GRAPH,
     TFLITE,
     find_kind,
 )
@@ -69,9 +70,13 @@ FOREIGN = {
     "gzip": ("mask.h5", b"\x1f\x8b\x08", "unpack it"),
     "image": ("mask.h5", b"\x89PNG\r\n", "an image"),
     "other JSON": ("mask.json", b'{"a": 1}', "not of a Keras model"),
-    "graph model": ("m.json", b'{"format": "graph-model", "modelTopology": {}}', "graph model"),
     "SavedModel's graph": ("mask.pb", b"\x08\x01\x12\xb0\x01", "under another name"),
     "empty": ("mask.h5", b"", "is empty"),
+    "scikit-learn": ("mask.pkl", b"\x80\x04\x95\0\x8c\x10sklearn.pipeline", "table of features"),
+    "Core ML": ("mask.mlmodel", b"\x08\x01\x12\xb0", "Core ML; export .* as ONNX"),
+    "OpenVINO": ("mask.xml", b'<?xml version="1.0"?>\n<net name="a">', "OpenVINO; export"),
+    "OpenVINO's weights": ("mask.bin", b"\0\0\0\0", "weights only"),
+    "TensorRT": ("mask.engine", b"ftrt", "TensorRT, which fits one GPU; export"),
 }
 
 
@@ -98,6 +103,7 @@ def test_a_file_of_pytorch_is_refused_with_how_to_export_it(tmp_path):
         ("model", b"\x1c\0\0\0TFL3", TFLITE),
         ("mask.json", b'{"class_name": "Sequential", "config": {}}', KERAS_JSON),
         ("model.json", b'{"modelTopology": {}, "weightsManifest": []}', TFJS),
+        ("model.json", b'{"modelTopology": {"node": []}}', TFJS_GRAPH),
     ],
 )
 def test_more_kinds_are_told_by_their_content(tmp_path, name, content, kind):
@@ -117,6 +123,16 @@ def test_json_that_is_nested_too_deeply_is_one_error(tmp_path):
         entries.writestr("metadata.json", "{}")
     with pytest.raises(ModelError, match="nested too deeply"):
         read_keras_archive(archive)
+
+
+def test_a_folder_of_core_ml_is_named_as_such(tmp_path):
+    from convert_to_trt.model_bundles import open_bundle
+
+    (tmp_path / "mask.mlpackage").mkdir()
+    (tmp_path / "mask.mlpackage" / "Manifest.json").write_text("{}")
+    bundle = open_bundle(tmp_path / "mask.mlpackage")
+    with pytest.raises(ModelError, match="Core ML; export"), bundle:
+        pass
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):

@@ -12,8 +12,10 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_networks import SIDE, USUAL, between, classify, network, read_metadata  # noqa: E402
 
 from convert_to_trt.conversion_parity import classify_crops  # noqa: E402
+from convert_to_trt.face_crops import read_crops  # noqa: E402
 from mask_detector_ros.classifier import Classifier  # noqa: E402
 from mask_detector_ros.inference import create_session  # noqa: E402
+from mask_detector_ros.label_roles import ROLES  # noqa: E402
 
 
 def test_an_output_in_half_precision_becomes_one_in_single(convert):
@@ -213,11 +215,22 @@ def test_labels_may_stand_in_a_file_and_roles_be_said(convert, tmp_path):
     assert "--roles takes" in err
 
 
-def test_crops_may_lie_in_one_folder_for_each_label(convert, tmp_path, noise):
-    for name in ("with_mask", "No Mask"):
+@pytest.mark.parametrize(
+    ("folders", "known"),
+    [
+        (("with_mask", "No Mask"), True),
+        (("train/with_mask/a", "val/No Mask/b"), True),
+        (("monday", "tuesday"), False),
+    ],
+    ids=["one for each label", "deeper", "of other names"],
+)
+def test_crops_may_lie_in_folders(convert, tmp_path, noise, folders, known):
+    for name in folders:
         (tmp_path / "crops" / name).mkdir(parents=True)
         for i in range(3):
             cv2.imwrite(str(tmp_path / "crops" / name / f"{i}.png"), noise[i:])
     code, out, err, _ = convert(network(), *USUAL, "--crops", str(tmp_path / "crops"))
     assert code == 0, err
     assert "6 real crops" in out
+    read = read_crops(tmp_path / "crops", ("with_mask", "without_mask"), ROLES[:2])
+    assert sorted(read.roles) == (sorted(ROLES[:2] * 3) if known else [])

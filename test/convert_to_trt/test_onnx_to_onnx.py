@@ -178,3 +178,15 @@ def test_real_crops_are_compared_too(convert, tmp_path, noise):
     code, out, _, _ = convert(network(), *USUAL, "--crops", str(folder))
     assert code == 0
     assert "3 real crops" in out
+
+
+def test_a_classical_model_is_named_as_such(convert):
+    model = network()
+    last = model.graph.node[-1]
+    last.op_type, last.domain = "LinearClassifier", "ai.onnx.ml"
+    last.output[:] = ["number", "out"]
+    last.attribute.append(helper.make_attribute("coefficients", [1.0]))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    code, _, err, _ = convert(model, *USUAL)
+    assert code == 1
+    assert "is a classical model (ai.onnx.ml.LinearClassifier)" in err

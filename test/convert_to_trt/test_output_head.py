@@ -105,6 +105,24 @@ def test_several_sigmoids_are_divided_by_their_sum_whatever_they_add_up_to(rows)
     assert head(np.float32(rows)).sum() == pytest.approx(1)
 
 
+def test_logarithms_of_probabilities_become_probabilities_again():
+    rows = np.log(np.float32([[0.3, 0.7], [0.9, 0.1]]))
+    for logits in (False, True):
+        head = choose_head(network("LogSoftmax"), rows, logits, "mask.onnx")
+        np.testing.assert_allclose(head(rows), np.exp(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [np.full((4, 2), 0.25), np.ones((4, 2))], ids=["batch", "one"])
+def test_a_softmax_over_another_axis_is_named(rows):
+    with pytest.raises(ModelError, match=r"not run over the labels.*--logits --outputs values"):
+        choose_head(network("Softmax"), rows, False, "mask.onnx")
+
+
+def test_the_number_of_a_label_is_no_probability():
+    with pytest.raises(ModelError, match=r"number of a label.*ends in ArgMax.*--outputs values"):
+        choose_head(network("ArgMax", "Cast"), np.int64([0, 1, 1]), False, "mask.onnx")
+
+
 def test_a_map_of_places_is_no_row_of_labels():
     with pytest.raises(ModelError, match="one row"):
         choose_head(network("Identity"), np.ones((1, 2, 7, 7)), False, "mask.h5")
