@@ -15,7 +15,7 @@ pytest.importorskip("tritonclient.grpc", reason="the triton extra is not install
 
 from bag_maker import make_bag
 from grpc_detector import GrpcDetector
-from waiting import wait_until
+from waiting import LIMIT, wait_until
 
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.cli import main
@@ -76,15 +76,16 @@ def test_a_bag_that_one_server_began_is_finished_by_another(server, walk, tmp_pa
 
 
 def test_a_video_that_waits_for_its_server_stops_when_it_is_told_to(server, walk, tmp_path):
-    for i in range(40):
-        cv2.imwrite(str(tmp_path / f"{i:02}.png"), walk[0])
+    cv2.imwrite(str(tmp_path / "0.png"), walk[0])
+    for i in range(1, 1000):
+        (tmp_path / f"{i}.png").hardlink_to(tmp_path / "0.png")
     words = ("video", str(tmp_path), "--server", server.url, "--server-patience", "600")
     command = [sys.executable, "-m", "mask_detector_ros.cli", *words]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(server.requests) > 3)
     server.close()
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
+    _, error = running.communicate(timeout=LIMIT)
     assert running.returncode in (1, 130)
     assert "no inference server answers" in error or "interrupted after" in error
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from command_line import FAST, command, read_video, run
+from command_line import FAST, command, read_video, run, wait
 
 from mask_detector_ros.cli import main
 
@@ -110,7 +110,7 @@ def test_a_signal_ends_the_run_and_keeps_what_was_written(how, tmp_path):
     )
     lines = [process.stdout.readline() for _ in range(3)]
     process.send_signal(how)
-    rest, err = process.communicate()
+    rest, err = wait(process), process.stderr.read()
     assert process.returncode == 0, "the sample scene has no end that could be missing"
     printed = [json.loads(line) for line in [*lines, *rest.splitlines()]]
     said = re.match(r"interrupted after (\d+) frames; what was written is kept\n\d+ frames", err)
@@ -136,7 +136,7 @@ def test_a_file_that_was_interrupted_says_so_by_its_exit_code(tmp_path, astronau
     )
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate()
+    rest = wait(process)
     assert process.returncode == 130
     assert len(read_video(tmp_path / "x.mp4")) == 1 + len(rest.splitlines())
 

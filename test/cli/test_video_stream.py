@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from command_line import FAST, command, read_video, run
+from command_line import FAST, command, read_video, run, wait
 from network_camera import NetworkCamera
 
 from benchmark.inference_server import free_ports
@@ -69,7 +69,8 @@ def test_a_lost_stream_is_waited_for_on_request():
     with NetworkCamera(camera.port, rate=30):
         lines = [json.loads(process.stdout.readline()) for _ in range(20)]
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        wait(process)
+        err = process.stderr.read()
     assert process.returncode == 0, err
     assert [line["frame"] for line in lines] == list(range(1, 21))
     times = [line["time"] for line in lines]

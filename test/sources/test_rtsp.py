@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+from command_line import wait
 from rtsp_server import RtspServer, age_of, missing_server
 from waiting import LIMIT, wait_until
 
@@ -129,7 +130,8 @@ def test_a_server_that_is_killed_and_comes_back_is_found_again(server, tmp_path)
             assert process.stdout.readline()
             lines += 1
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate()
+        wait(process)
+        err = process.stderr.read()
     assert process.returncode == 0, err
     assert "interrupted after" in err
     assert (tmp_path / "x.mp4").stat().st_size > 0

@@ -29,6 +29,17 @@ def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedPr
     return subprocess.run(line, encoding="utf-8", check=False, **(pipes | options))
 
 
+def wait(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of a process; return the rest of its output.
+
+    `communicate` would lose what `readline` has read ahead.
+    """
+    assert process.stdout is not None
+    rest = process.stdout.read()
+    process.wait()
+    return rest
+
+
 def limit_files(size: int) -> Callable[[], None]:
     """For `preexec_fn`: limit the size of every file, as on a full disk."""
 
