@@ -99,11 +99,15 @@ def serve(port: int, user: str = "", password: str = "") -> None:
 
     def feed(factory: Any, media: Any) -> None:
         camera = media.get_element().get_child_by_name("camera")
+        ended: list[Any] = []
+        media.connect("unprepared", ended.append)
 
         def push() -> bool:
             luma = bytes([level_at(time.time())]) * (WIDTH * HEIGHT)
             data = luma + bytes([128]) * (WIDTH * HEIGHT // 2)
-            return camera.emit("push-buffer", Gst.Buffer.new_wrapped(data)) == Gst.FlowReturn.OK
+            # On a busy machine the first frames may find the pipeline not yet started.
+            camera.emit("push-buffer", Gst.Buffer.new_wrapped(data))
+            return not ended
 
         GLib.timeout_add(1000 // RATE, push)
 
