@@ -5,8 +5,7 @@ Each part corresponds to a function in `mask_detector_ros`, with slots instead o
 of boxes; `cascade_images` has the steps on pixels. The parts use only operations that TensorRT 8.5
 to 11 and TensorRT-RTX build, which excludes NonMaxSuppression and NonZero.
 
-A graph may cut off its empty slots (`used`, `cut`, `refill`), since a CPU would compute them all.
-TensorRT needs fixed shapes and leaves these nodes out, see `inference/fixed_slots.py`.
+On a CPU, which would compute all empty slots, the steps of `graph_free_steps` take their place.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 
 from convert_to_trt.graph_builder import GraphBuilder
-from mask_detector_ros.inference.fixed_slots import FREE_SLOTS
 
 NMS_ROUNDS = 8
 """Rounds of the suppression below. A box that depends on a longer chain of overlapping boxes may be
@@ -108,21 +106,3 @@ def regress(g: GraphBuilder, boxes: str, offsets: str) -> str:
     sides = g.add("Sub", high, low)
     moves = g.add("Mul", offsets, g.add("Concat", sides, sides, axis=1))
     return g.add("Add", boxes, moves)
-
-
-def used(g: GraphBuilder, scores: str) -> str:
-    """ONNX graph nodes for the (1,) number of box slots up to the last score above 0 of sorted
-    ones, at least 1."""
-    return g.add("Cast", g.add("Max", count(g, scores), g.constant([1.0])), to=7)
-
-
-def cut(g: GraphBuilder, value: str, number: str) -> str:
-    """ONNX graph nodes that select the first `number` of the K rows of a value."""
-    return g.add("Slice", value, g.shape(0), number, g.shape(0), name=g.unique(FREE_SLOTS))
-
-
-def refill(g: GraphBuilder, value: str, number: str, slots: int) -> str:
-    """ONNX graph nodes that pad a (number, M) value with rows of zeros up to (slots, M)."""
-    missing = g.add("Sub", g.shape(slots), number)
-    pads = g.add("Concat", g.shape(0, 0), missing, g.shape(0), axis=0)
-    return g.add("Pad", value, pads, g.constant(0.0), name=g.unique(FREE_SLOTS))

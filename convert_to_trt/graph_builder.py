@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+
+from mask_detector_ros.inference.fixed_slots import FREE_SLOTS
 
 
 class GraphBuilder:
@@ -38,22 +40,36 @@ class GraphBuilder:
         return self.many(operation, list(inputs), 1, **attributes)[0]
 
     def choose(
-        self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], name: str
-    ) -> str:
-        """Add an ONNX If; both branches add their nodes and return their value's name, of one
-        shape."""
+        self,
+        condition: str,
+        then: Callable[[], Sequence[str]],
+        otherwise: Callable[[], Sequence[str]],
+        name: str,
+    ) -> list[str]:
+        """Add an ONNX If; both branches add their nodes and return the names of their float32
+        values."""
         nodes, tensors, branches = self.nodes, self._tensors, []
         constants, parts = self._constants, self._parts
         for make in (then, otherwise):
             # Constants of a branch stay in it: ONNX Runtime rearranges the weights of a graph only.
             self.nodes, self._tensors = [], []
             self._constants, self._parts = dict(constants), dict(parts)
-            value = helper.make_tensor_value_info(make(), TensorProto.FLOAT, None)
-            branches.append(helper.make_graph(self.nodes, name, [], [value], self._tensors))
+            made = [helper.make_tensor_value_info(v, TensorProto.FLOAT, None) for v in make()]
+            branches.append(helper.make_graph(self.nodes, name, [], made, self._tensors))
         self.nodes, self._tensors = nodes, tensors
         self._constants, self._parts = constants, parts
         first, second = branches
-        return self.add("If", condition, then_branch=first, else_branch=second, name=name)
+        return self.many(
+            "If", [condition], len(first.output), then_branch=first, else_branch=second, name=name
+        )
+
+    def either(
+        self, fixed: Callable[[], Sequence[str]], free: Callable[[], Sequence[str]]
+    ) -> list[str]:
+        """Add two ways to the same float32 values: one of fixed shapes, which `to_fixed_slots`
+        selects, and one whose work depends on the frame, which runtimes select."""
+        never = self.constant(False, np.bool_)
+        return self.choose(never, fixed, free, self.unique(FREE_SLOTS))
 
     def repeat(self, times: str, make: Callable[[str], str]) -> str:
         """Add an ONNX Loop to the graph and stack its float32 results.
@@ -73,6 +89,21 @@ class GraphBuilder:
         body = helper.make_graph(self.nodes, self.unique("round"), feeds, [still, result])
         self.nodes = nodes
         return self.add("Loop", times, self.constant(True, np.bool_), body=body)
+
+    def scan(self, value: str, shape: Sequence[int], make: Callable[[str], str]) -> str:
+        """Add an ONNX Scan to the graph and stack its float32 results.
+
+        Args:
+            value: uint8, (N, *shape).
+            make: adds the nodes for one of the N parts; returns its result's name.
+        """
+        nodes, self.nodes = self.nodes, []
+        part = self.unique("part")
+        result = helper.make_tensor_value_info(make(part), TensorProto.FLOAT, None)
+        feed = helper.make_tensor_value_info(part, TensorProto.UINT8, shape)
+        body = helper.make_graph(self.nodes, self.unique("part_graph"), [feed], [result])
+        self.nodes = nodes
+        return self.add("Scan", value, body=body, num_scan_inputs=1)
 
     def constant(self, values: ArrayLike, dtype: type = np.float32) -> str:
         """Return the name of a constant of the graph; equal ones are stored once."""

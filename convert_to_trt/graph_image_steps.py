@@ -68,7 +68,7 @@ def halve(g: GraphBuilder, level: Level) -> Level:
 def resize(g: GraphBuilder, level: Level, height: int, width: int) -> Level:
     """ONNX graph nodes that scale a pyramid level to (height, width), like OpenCV's
     INTER_LINEAR."""
-    vertical, horizontal = _taps(level.height, height), _taps(level.width, width)
+    vertical, horizontal = taps(level.height, height), taps(level.width, width)
     if vertical is None or horizontal is None:
         channels_first = g.reshape(to_channels_first(g, level.value), 1, 3, *_sides(level))
         sizes = g.shape(1, 3, height, width)
@@ -82,9 +82,9 @@ def resize(g: GraphBuilder, level: Level, height: int, width: int) -> Level:
     return _product_along_rows(g, rows, height, width, horizontal)
 
 
-def _taps(size: int, wanted: int) -> NDArray[np.float64] | None:
-    """(m, n) weights with which m pixels in a row make n of the scaled image; None if no small
-    block of pixels does."""
+def taps(size: int, wanted: int) -> NDArray[np.float64] | None:
+    """(m, n) weights with which m pixels in a row make n of an image scaled to another size; None
+    if no small block of pixels does."""
     parts = math.gcd(size, wanted)
     before, after = size // parts, wanted // parts
     if wanted > size or before > MAX_BLOCK:
@@ -136,7 +136,8 @@ def squares(g: GraphBuilder, boxes: str, margin: float, size: int, top_level: in
 
 
 def level_of_sides(g: GraphBuilder, side: str, size: int, top_level: int) -> str:
-    """(K, 1) int64 how often (K, 1) sides can be halved and still be no smaller than size."""
+    """ONNX graph nodes for the (K, 1) int64 pyramid levels of crops: how often (K, 1) sides can be
+    halved and still be no smaller than size."""
     limits = g.constant(size * 2.0 ** np.arange(1, top_level + 1)[None] - 0.5)
     above = g.add("Cast", g.add("Greater", side, limits), to=1)
     return g.add("Cast", g.add("ReduceSum", above, g.shape(1), keepdims=1), to=7)
@@ -161,14 +162,6 @@ def flatten(g: GraphBuilder, levels: list[Level]) -> FlatLevels:
     flat = [g.reshape(level.value, level.height * level.width, 3) for level in levels]
     whole = g.add("Concat", *flat, axis=0) if len(flat) > 1 else flat[0]
     return FlatLevels(whole, tuple(map(_sides, levels)))
-
-
-def are_larger(g: GraphBuilder, boxes: str, size: int) -> str:
-    """ONNX graph nodes for (): whether any of the squares that `squares` made for this size is read
-    from a level above the image."""
-    low, high = g.many("Split", [boxes], 2, axis=1)
-    largest = g.add("ReduceMax", g.add("Sub", high, low), axes=[0, 1], keepdims=0)
-    return g.add("Less", g.constant(2 * size - 0.5), largest)
 
 
 def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
@@ -256,33 +249,9 @@ def _neighbours(g: GraphBuilder, source: _Sources, size: int) -> tuple[str, str]
     return g.add("Cast", inside, to=6), weights
 
 
-def crops_one_by_one(g: GraphBuilder, image: Level, boxes: str, size: int) -> str:
-    """`crops` as an ONNX loop that cuts one square at a time, from the image alone.
-
-    On a CPU it takes less than half the time, but TensorRT has no such loops.
-    """
-    shown = drawable(g, boxes, _sides(image))
-    is_shown = g.add("Greater", g.reshape(shown, -1, 1), g.constant(0.0))
-    whole = g.add("Cast", g.add("Where", is_shown, boxes, g.constant([0.0, 0.0, 1.0, 1.0])), to=7)
-    # What to add above, left, below and right of the image; a negative number cuts off.
-    sides = g.add("Gather", whole, g.shape(1, 0, 0, 3, 2, 0), axis=1)
-    sides = g.add("Mul", sides, g.shape(-1, -1, 0, 1, 1, 0))
-    pads = g.add("Sub", sides, g.shape(0, 0, 0, image.height, image.width, 0))
-
-    def crop(number: str) -> str:
-        row = g.add("Gather", pads, number, axis=0)
-        patch = g.add("Unsqueeze", g.add("Pad", image.value, row), g.shape(0))
-        mode = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        scaled = g.add("Resize", patch, "", "", g.shape(1, size, size, 3), **mode)
-        return g.reshape(scaled, size, size, 3)
-
-    count = g.add("Gather", g.add("Shape", pads), g.constant(0, np.int64), axis=0)
-    found = g.repeat(count, crop)
-    return g.add("Mul", found, g.reshape(shown, -1, 1, 1, 1))
-
-
 def drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:
-    """(K, 1, 1) 1 for squares with enough area inside the image, 0 for others."""
+    """ONNX graph nodes for (K, 1, 1): 1 for squares with enough area inside the (height, width) of
+    the image to be cropped, 0 for others."""
     height, width = image
     limits = g.constant([[width, height, width, height]])
     visible = g.add("Min", g.add("Relu", boxes), limits)

@@ -17,8 +17,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from convert_to_trt import graph_box_steps as parts
+from convert_to_trt import graph_free_steps as lists
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
+from convert_to_trt.first_layer import read_rows
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.graph_grid_crops import grid_crops
 from convert_to_trt.merged_heads import merge_heads
@@ -80,68 +82,94 @@ class _Composer:
                 " the two-stage cascade (see models/README.md)"
             ) from error
         merge_heads(self._models["proposal"], self._strides)
+        for model in self._models.values():
+            read_rows(model)
         shape = self._models["decision"].graph.input[0].type.tensor_type.shape
         self._side = shape.dim[1].dim_value
-        self._decide_slots = settings.decide_slots
-        self._dropped: list[str] = []
 
     def compose(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        g, s = self.g, self.settings
+        s = self.settings
         passes = list(letterboxes(s.height, s.width, s.min_face_size, *self._faces))
         if not passes:
             raise ParameterError(
                 f"an image of {s.width}x{s.height} holds no face of {s.min_face_size} pixels;"
                 " give a larger --image or a smaller --min-face-size"
             )
-        levels = [images.base_level(g, "image", s.height, s.width)]
-        powers = [int(level_for(s.height, letterbox.rows)) for letterbox in passes]
-        while len(levels) <= max(powers):
-            levels.append(images.halve(g, levels[-1]))
-        scores, boxes = self._propose(levels, passes)
-        return self._decide(levels, scores, boxes)
+        table = np.concatenate([_cells(stride, box) for box in passes for stride in self._strides])
+        self._cell_slots = min(CANDIDATE_SLOTS, len(table))
+        self._crop_slots = min(s.decide_slots, self._cell_slots)
+        self._face_slots = min(s.face_slots, self._crop_slots)
+        chances, boxes, cells, crops = self._choose(*self._propose(passes, len(table)), table)
+        rows, faces = self._decide(chances, boxes)
+        return self._outputs(rows, (cells, crops, faces))
 
-    def _propose(self, levels: list[images.Level], passes: list[Letterbox]) -> tuple[str, str]:
-        """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none."""
-        g, s = self.g, self.settings
-        scores, moves, cells = [], [], []
+    def _levels(self, top: int = 0) -> list[images.Level]:
+        """The levels of the frame's pyramid up to `top`; in the branch of an If, to be made there:
+        ONNX Runtime computes all nodes outside."""
+        levels = [images.base_level(self.g, "image", self.settings.height, self.settings.width)]
+        for _ in range(top):
+            levels.append(images.halve(self.g, levels[-1]))
+        return levels
+
+    def _propose(self, passes: list[Letterbox], cells: int) -> tuple[str, str]:
+        """(P,) scores and (P, 4) moves of all cells."""
+        g = self.g
+        scores, moves = [], []
         for letterbox in passes:
-            out = g.embed(
-                self._models["proposal"], "proposal", {"images": self._draw(levels, letterbox)}
-            )
+            out = g.embed(self._models["proposal"], "proposal", {"images": self._draw(letterbox)})
             scores.append(out["scores"])
             moves.append(out["boxes"])
-            cells += [_cells(stride, letterbox) for stride in self._strides]
-        total = sum(map(len, cells))
-        scores = g.reshape(g.add("Concat", *scores, axis=1), total)
-        reached = parts.reach(g, scores, s.detection_thresholds[0])
-        table = g.constant(np.concatenate(cells))
-        values = g.reshape(g.add("Concat", *moves, axis=1), total, 4)
-        slots = min(CANDIDATE_SLOTS, total)
-        top, (values, table) = self._keep(reached, slots, values, table)
-        number = parts.used(g, top)
-        ranks, scores, values, table = (
-            parts.cut(g, value, number) for value in (parts.ranks(g, slots), top, values, table)
-        )
-        boxes = self._decode(values, table)
-        kept = parts.suppress(g, boxes, scores, ranks, PROPOSAL_OVERLAP)
-        found = g.add("Concat", g.reshape(kept, -1, 1), boxes, axis=1)
-        found = parts.refill(g, found, number, slots)
-        kept, boxes = g.many("Split", [found, g.shape(1, 4)], 2, axis=1)
-        self._decide_slots = min(self._decide_slots, slots)
-        kept, (boxes,) = self._keep(g.reshape(kept, slots), self._decide_slots, boxes)
-        return kept, boxes
+        scores, moves = (g.add("Concat", *values, axis=1) for values in (scores, moves))
+        return g.reshape(scores, cells), g.reshape(moves, cells, 4)
 
-    def _draw(self, levels: list[images.Level], letterbox: Letterbox) -> str:
+    def _choose(self, scores: str, moves: str, cells: np.ndarray) -> list[str]:
+        """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none; how many cells
+        and crops found no slot."""
+        g, table = self.g, self.g.constant(cells)
+        threshold = self.settings.detection_thresholds[0]
+
+        def fixed() -> list[str]:
+            reached, ranks = parts.reach(g, scores, threshold), parts.ranks(g, self._cell_slots)
+            top, lost, (values, places) = self._keep(reached, self._cell_slots, moves, table)
+            boxes = self._decode(values, places)
+            kept = parts.suppress(g, boxes, top, ranks, PROPOSAL_OVERLAP)
+            kept, dropped, (boxes,) = self._keep(kept, self._crop_slots, boxes)
+            return [kept, boxes, lost, dropped]
+
+        def free() -> list[str]:
+            found, values, places = lists.select(g, scores, threshold, moves, table)
+            boxes = self._decode(values, places)
+            kept = lists.suppress(g, boxes, found, PROPOSAL_OVERLAP)
+            best = lists.first(g, kept, self._crop_slots)
+            chosen = [g.add("Gather", value, best, axis=0) for value in (found, boxes)]
+            none = g.add("Identity", g.constant([0.0]))
+            return [*chosen, none, lists.excess(g, kept, self._crop_slots)]
+
+        return g.either(fixed, free)
+
+    def _draw(self, letterbox: Letterbox) -> str:
         """(1, H, W, 3) floats: what `Letterbox.draw` makes.
 
         A network with a uint8 input casts it first, which leaves floats unchanged.
         """
         g = self.g
-        level = levels[int(level_for(letterbox.height, letterbox.rows))]
+        power = int(level_for(letterbox.height, letterbox.rows))
         rows, columns = letterbox.rows, letterbox.columns
-        if (level.height, level.width) != (rows, columns):
-            level = images.resize(g, level, rows, columns)
-        value = g.reshape(level.value, 1, rows, columns, 3)
+
+        def fixed() -> list[str]:
+            level = self._levels(power)[-1]
+            if (level.height, level.width) != (rows, columns):
+                level = images.resize(g, level, rows, columns)
+            return [g.add("Identity", level.value)]
+
+        def free() -> list[str]:
+            sides = (letterbox.height, letterbox.width)
+            if power or sides == (rows, columns):
+                return fixed()
+            return [lists.resize(g, "image", sides, rows, columns)]
+
+        (value,) = g.either(fixed, free)
+        value = g.reshape(value, 1, rows, columns, 3)
         below, right = np.subtract(letterbox.input_shape, (rows, columns)).tolist()
         if below or right:
             pads = g.shape(0, 0, 0, 0, 0, below, right, 0)
@@ -158,90 +186,93 @@ class _Composer:
         low, high = g.add("Sub", centre, extent), g.add("Add", centre, extent)
         return g.add("Concat", low, high, axis=1)
 
-    def _decide(
-        self, levels: list[images.Level], chances: str, boxes: str
-    ) -> dict[str, tuple[str, tuple[int, ...]]]:
+    def _decide(self, chances: str, boxes: str) -> list[str]:
+        """(F, M) rows of the faces, best first: score, box, landmarks and probabilities, or zeros;
+        how many faces found no slot."""
         g, s = self.g, self.settings
-        slots, labels = self._decide_slots, len(self.labels)
-        # One value holds all outputs.
+        labels = len(self.labels)
         widths = {"scores": 1, "offsets": 4, "landmarks": 10, "probabilities": labels}
 
-        def of_crops() -> str:
-            number = parts.used(g, chances)
-            squares, crops = self._crop(levels, parts.cut(g, boxes, number))
+        def of_crops() -> list[str]:
+            squares, crops = self._crop(boxes)
             out = g.embed(self._models["decision"], "decision", {"crops": crops})
-            columns = [g.reshape(out[name], -1, width) for name, width in widths.items()]
-            return parts.refill(g, g.add("Concat", squares, *columns, axis=1), number, slots)
+            out = {name: g.reshape(out[name], -1, width) for name, width in widths.items()}
+            corner, end = g.many("Split", [g.reshape(squares, -1, 2, 2)], 2, axis=1)
+            points = g.reshape(out["landmarks"], -1, 5, 2)
+            landmarks = g.add("Add", corner, g.add("Mul", g.add("Sub", end, corner), points))
+            moved = g.add("Relu", parts.regress(g, squares, out["offsets"]))
+            moved = g.add("Min", moved, g.constant([[s.width, s.height, s.width, s.height]]))
+            columns = (out["scores"], moved, g.reshape(landmarks, -1, 10), out["probabilities"])
+            rows = g.add("Concat", *columns, axis=1)
+            return g.either(lambda: fixed(rows, out["scores"]), lambda: free(rows, out["scores"]))
 
-        def of_nothing() -> str:
-            return g.add("Identity", g.constant(np.zeros((slots, 4 + sum(widths.values())))))
+        def fixed(rows: str, scores: str) -> list[str]:
+            scores = parts.reach(g, g.reshape(scores, -1), s.detection_thresholds[2])
+            # Slots without a candidate stay empty.
+            there = g.add("Greater", chances, g.constant(0.0))
+            scores = g.add("Where", there, scores, g.constant(0.0))
+            scores, (rows,) = parts.best(g, scores, self._crop_slots, rows)
+            moved = g.add("Slice", rows, g.shape(1), g.shape(5), g.shape(1))
+            ranks = parts.ranks(g, self._crop_slots)
+            scores = parts.suppress(g, moved, scores, ranks, FACE_OVERLAP)
+            scores, dropped, (rows,) = self._keep(scores, self._face_slots, rows)
+            there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
+            return [g.add("Mul", rows, g.reshape(there, -1, 1)), dropped]
 
-        most = g.add("ReduceMax", chances, axes=[0], keepdims=0)
-        any_face = g.add("Greater", most, g.constant(0.0))
-        rows = g.choose(any_face, of_crops, of_nothing, name=g.unique(FREE_SLOTS))
-        squares, *columns = g.many("Split", [rows, g.shape(4, *widths.values())], 5, axis=1)
-        out = dict(zip(widths, columns, strict=True))
-        scores = parts.reach(g, g.reshape(out["scores"], slots), s.detection_thresholds[2])
-        # Slots without a candidate stay empty.
-        there = g.add("Greater", chances, g.constant(0.0))
-        scores = g.add("Where", there, scores, g.constant(0.0))
-        corner, end = g.many("Split", [g.reshape(squares, slots, 2, 2)], 2, axis=1)
-        points = g.reshape(out["landmarks"], slots, 5, 2)
-        landmarks = g.add("Add", corner, g.add("Mul", g.add("Sub", end, corner), points))
-        moved = parts.regress(g, squares, out["offsets"])
-        order = (moved, landmarks, out["probabilities"])
-        scores, (moved, landmarks, chances) = parts.best(g, scores, slots, *order)
-        scores = parts.suppress(g, moved, scores, parts.ranks(g, slots), FACE_OVERLAP)
-        faces = min(s.face_slots, slots)
-        scores, values = self._keep(scores, faces, moved, landmarks, chances)
-        there = g.add("Cast", g.add("Greater", scores, g.constant(0.0)), to=1)
-        shapes = ((faces, 4), (faces, 5, 2), (faces, labels))
-        filled = [
-            (g.add("Mul", value, g.reshape(there, faces, *[1] * (len(shape) - 1))), shape)
-            for value, shape in zip(values, shapes, strict=True)
-        ]
+        def free(rows: str, scores: str) -> list[str]:
+            scores = g.reshape(scores, -1)
+            scores, rows = lists.select(g, scores, s.detection_thresholds[2], rows)
+            moved = g.add("Slice", rows, g.shape(1), g.shape(5), g.shape(1))
+            kept = lists.suppress(g, moved, scores, FACE_OVERLAP)
+            best = lists.first(g, kept, self._face_slots)
+            rows = lists.fill(g, g.add("Gather", rows, best, axis=0), self._face_slots)
+            return [rows, lists.excess(g, kept, self._face_slots)]
+
+        def of_nothing() -> list[str]:
+            rows = np.zeros((self._face_slots, sum(widths.values())))
+            return [g.add("Identity", g.constant(values)) for values in (rows, [0.0])]
+
+        some = g.add("Greater", g.reshape(parts.count(g, chances)), g.constant(0.0))
+        return g.choose(some, of_crops, of_nothing, g.unique(FREE_SLOTS))
+
+    def _outputs(
+        self, rows: str, dropped: tuple[str, ...]
+    ) -> dict[str, tuple[str, tuple[int, ...]]]:
+        g, faces, labels = self.g, self._face_slots, len(self.labels)
+        widths = g.shape(1, 4, 10, labels)
+        scores, boxes, points, chances = g.many("Split", [rows, widths], 4, axis=1)
         return {
-            "boxes": filled[0],
-            "scores": (scores, (faces,)),
-            "landmarks": filled[1],
-            "probabilities": filled[2],
-            "dropped": (g.add("Concat", *self._dropped, axis=0), (len(self._dropped),)),
+            "boxes": (boxes, (faces, 4)),
+            "scores": (g.reshape(scores, faces), (faces,)),
+            "landmarks": (g.reshape(points, faces, 5, 2), (faces, 5, 2)),
+            "probabilities": (chances, (faces, labels)),
+            "dropped": (g.add("Concat", *dropped, axis=0), (len(dropped),)),
         }
 
-    def _crop(self, levels: list[images.Level], boxes: str) -> tuple[str, str]:
-        """(K, 4) squares and their (K, S, S, 3) crops; on a CPU without large faces one by one."""
+    def _crop(self, boxes: str) -> tuple[str, str]:
+        """(K, 4) squares and their (K, S, S, 3) crops."""
         g, size = self.g, self._side
-
-        def on_gpu() -> str:
-            return grid_crops(g, images.with_smaller(g, levels, size), squares, size)
-
-        def on_cpu() -> str:
-            large = images.are_larger(g, squares, size)
-            return g.choose(large, of_all_levels, of_image, name=g.unique(FREE_SLOTS))
-
-        def of_all_levels() -> str:
-            # The largest square, of the whole image, is read from the last level.
-            whole = images.flatten(g, images.with_smaller(g, levels, size))
-            return images.crops(g, whole, squares, size)
-
-        def of_image() -> str:
-            return images.crops_one_by_one(g, levels[0], squares, size)
-
-        height, width = self.settings.height, self.settings.width
+        sides = (self.settings.height, self.settings.width)
         top_level = 0
-        while -(-min(height, width) // 2**top_level) >= size:
+        while -(-min(sides) // 2**top_level) >= size:
             top_level += 1
         squares = images.squares(g, boxes, self._margin, size, top_level)
-        # Fixed slots take the first branch.
-        never = g.constant(False, np.bool_)
-        return squares, g.choose(never, on_gpu, on_cpu, name=g.unique(FREE_SLOTS))
 
-    def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, list[str]]:
-        """Keep the best scores, and record how many others above 0 found no slot."""
+        def fixed() -> list[str]:
+            # The largest square, of the whole image, is read from the last level.
+            return [grid_crops(g, self._levels(top_level), squares, size)]
+
+        def free() -> list[str]:
+            return [lists.crops(g, "image", sides, squares, size, top_level)]
+
+        return squares, g.either(fixed, free)[0]
+
+    def _keep(self, scores: str, slots: int, *others: str) -> tuple[str, str, list[str]]:
+        """Keep the best scores; (1,) how many others above 0 found no slot."""
         g = self.g
         excess = g.add("Sub", parts.count(g, scores), g.constant(float(slots)))
-        self._dropped.append(g.add("Max", excess, g.constant([0.0])))
-        return parts.best(g, scores, slots, *others)
+        scores, others = parts.best(g, scores, slots, *others)
+        return scores, g.add("Max", excess, g.constant([0.0])), others
 
 
 def _cells(stride: int, letterbox: Letterbox) -> np.ndarray:

@@ -38,14 +38,17 @@ def to_fixed_slots(model: bytes, name: str) -> bytes:
     while waiting:
         node = waiting.pop(0)
         if node.name.startswith(FREE_SLOTS):
-            kept = node.input[0]
+            kept, inner = [node.input[0]], []
             if node.op_type == "If":
                 branch = next(a.g for a in node.attribute if a.name == "then_branch")
                 network.graph.initializer.extend(branch.initializer)
-                kept = branch.output[0].name
-            same = onnx.helper.make_node("Identity", [kept], list(node.output))
+                kept, inner = [value.name for value in branch.output], list(branch.node)
+            same = [
+                onnx.helper.make_node("Identity", [value], [output])
+                for value, output in zip(kept, node.output, strict=True)
+            ]
             # A branch may hold such nodes, too.
-            waiting[:0] = [*branch.node, same] if node.op_type == "If" else [same]
+            waiting[:0] = [*inner, *same]
         else:
             nodes.append(node)
     del network.graph.node[:]

@@ -74,19 +74,3 @@ def test_the_best_slots_are_sorted_and_counted():
     np.testing.assert_allclose(found["top"], [0.9, 0.5, 0.0])
     np.testing.assert_array_equal(found["rows_out"][:2], rows[[2, 3]])
     assert found["count"] == [3]
-
-
-@pytest.mark.parametrize("full", [0, 2, 5])
-def test_empty_slots_are_cut_off_and_refilled(full):
-    scores = np.zeros(5, np.float32)
-    scores[:full] = 0.9
-    rows = np.arange(1, 11, dtype=np.float32).reshape(5, 2)
-    g = GraphBuilder()
-    number = parts.used(g, "scores")
-    few = g.add("Mul", parts.cut(g, "rows", number), g.constant(2.0))
-    outputs = {"again": (parts.refill(g, few, number, 5), (5, 2))}
-    expected = 2 * rows
-    # One slot stays: a network does not take an empty batch everywhere.
-    expected[max(full, 1) :] = 0
-    found = run(g, {"scores": scores, "rows": rows}, outputs)
-    np.testing.assert_array_equal(found["again"], expected)

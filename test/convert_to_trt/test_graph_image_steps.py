@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 import pytest
-from graph_runs import random_boxes, run
+from graph_runs import SCALED, assert_similar, random_boxes, run
 
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.graph_builder import GraphBuilder
@@ -13,18 +13,9 @@ from mask_detector_ros.imaging.crops import crop_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid, level_for
 from mask_detector_ros.mtcnn.pnet_pyramid import lay_out, pyramid_shapes
 
-ROUNDED = 2
-"""Grey levels. The library rounds each level of the pyramid to bytes, the graph none."""
-
 
 def levels_of(g, height, width, smallest):
     return images.with_smaller(g, [images.base_level(g, "image", height, width)], smallest)
-
-
-def assert_similar(found, expected):
-    difference = np.abs(found - expected.astype(np.float32))
-    assert difference.max() <= ROUNDED
-    assert difference.mean() < 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(384, 512), (383, 511), (64, 33)])
@@ -37,14 +28,6 @@ def test_levels_are_those_of_the_library(astronaut, height, width):
     assert min(levels[-1].height, levels[-1].width) < 24
     for number, level in enumerate(found.values()):
         assert_similar(level, ImagePyramid(image)[number])
-
-
-SCALED = [
-    ((480, 640), (384, 512)),  # products of five pixels to four
-    ((360, 500), (120, 500)),  # one side only
-    ((480, 512), (464, 487)),  # no small block of pixels
-    ((96, 80), (120, 100)),  # larger
-]
 
 
 @pytest.mark.parametrize(("size", "wanted"), SCALED)
@@ -115,18 +98,3 @@ def test_large_crops_of_an_image_without_levels_are_cut_from_it(astronaut):
     crops = images.crops(g, flat, "squares", 24)
     found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (2, 24, 24, 3))})
     assert_similar(found["crops"][1:], crop_squares(image, squares[1:], 24, 0.0))
-
-
-def test_crops_one_by_one_are_those_of_the_image(astronaut):
-    image, side = np.ascontiguousarray(astronaut[:383, :511]), 48
-    boxes = square_slices(random_boxes(np.random.default_rng(1), 200, 512, 384), 0.0, side)
-    # Larger ones are read from a level above the image. One has no area, one lies outside.
-    boxes = boxes[(boxes[:, 2] - boxes[:, 0] < 2 * side)]
-    squares = np.concatenate([boxes, [[5, 5, 5, 5], [-90, -90, -10, -10]]]).astype(np.float32)
-    g = GraphBuilder()
-    crops = images.crops_one_by_one(g, images.base_level(g, "image", 383, 511), "squares", side)
-    outputs = {"crops": (crops, (len(squares), side, side, 3))}
-    found = run(g, {"image": image, "squares": squares}, outputs)["crops"]
-    assert len(boxes) > 50
-    assert_similar(found, crop_squares(image, squares, side, 0.0))
-    assert found[-2:].max() == 0
