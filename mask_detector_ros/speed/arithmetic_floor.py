@@ -8,16 +8,13 @@ between the frames of the same run. No direct float32 implementation of these la
 resizing, activations and suppression add to it.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.inference import create_session
-from mask_detector_ros.inference.session import Array, Session
 from mask_detector_ros.models import find_detector
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.pnet_pyramid import Shapes, pyramid_shapes
@@ -83,44 +80,20 @@ def cascade_macs(shapes: Shapes, rnet_crops: int, onet_crops: int) -> dict[str, 
     }
 
 
-class CountingSession(Session):
-    """A session that counts its input images, for the arithmetic floor.
-
-    Attributes:
-        images: number of images so far.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.name, self.backend, self.device = session.name, session.backend, session.device
-        self.inputs, self.outputs = session.inputs, session.outputs
-        self.metadata = session.metadata
-        self.images = 0
-
-    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        self.images += len(next(iter(arrays.values())))
-        return self._session.run(**arrays)
-
-
 class FloorCounter:
     """Counts the multiply-adds of the public cascade, for the arithmetic floor."""
 
     def __init__(self, factor: float, thresholds: tuple[float, float, float]) -> None:
         self._factor, self._thresholds = factor, thresholds
-        self._stages = {
-            name: CountingSession(create_session(model, name))
-            for name, model in find_detector("mtcnn").items()
-        }
-        self._cascade = Cascade(**self._stages)
+        stages = find_detector("mtcnn").items()
+        self._cascade = Cascade(**{name: create_session(model, name) for name, model in stages})
 
     def macs(self, image: NDArray[np.uint8], min_face_size: int) -> int:
         """Count the multiply-adds of all stages for a (H, W, 3) BGR image."""
-        before = [self._stages[name].images for name in ("rnet", "onet")]
-        self._cascade(image, DetectionSettings(min_face_size, self._factor, self._thresholds, 0))
-        rnet, onet = (
-            self._stages[name].images - count
-            for name, count in zip(("rnet", "onet"), before, strict=True)
-        )
+        settings = DetectionSettings(min_face_size, self._factor, self._thresholds, 0)
+        pyramid = ImagePyramid(image)
+        proposed = self._cascade.propose(pyramid, settings, self._thresholds[0])
+        refined = self._cascade.refine(pyramid, proposed, self._thresholds[1])
         height, width = image.shape[:2]
         shapes = pyramid_shapes(height, width, min_face_size, self._factor)
-        return sum(cascade_macs(shapes, rnet, onet).values())
+        return sum(cascade_macs(shapes, len(proposed), len(refined)).values())
