@@ -10,8 +10,9 @@ OUT ?= out
 ifdef ROS_DISTRO
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 endif
-# Tests run in one process a core; ARGS='-n0 --pdb' runs them in one, to debug.
-PYTEST := $(VENV_PYTHON) -m pytest -p timeout -p xdist -n auto --dist worksteal
+# Tests run in one process a core; ARGS='-n0 --pdb' runs them in one, to debug. They start hundreds
+# of processes, which compile the package only once.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV_PYTHON) -m pytest -p timeout -p xdist -n auto --dist worksteal
 
 .PHONY: fuzz help setup demo test test-full lint docs bench bench-env bench-node soak convert-env tensorrt-env serve-env fleet-check gpu-check engine-builds tensorrt-names clean
 .DEFAULT_GOAL := help

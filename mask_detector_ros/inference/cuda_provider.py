@@ -71,8 +71,13 @@ def check_provider() -> None:
             f"onnxruntime-gpu that is built for CUDA {driver[0]}"
         )
     _load(str(path))
-    if "libcudnn" not in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace"):
+    if not _is_loaded("libcudnn"):
         _load(_CUDNN)
+
+
+def _is_loaded(library: str) -> bool:
+    """Whether this process has loaded a library, for example another package's."""
+    return library in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
 
 
 def _load(library: str) -> None:

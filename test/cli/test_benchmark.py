@@ -53,7 +53,8 @@ def test_a_picture_that_is_none_is_named(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_report_of_ours_alone_with_what_is_missing(tmp_path, astronaut_file, capsys):
+def test_a_report_of_ours_alone_with_what_is_missing(tmp_path, astronaut_file, capsys, monkeypatch):
+    monkeypatch.setattr("mask_detector_ros.speed.timing.WARM_UP_ROUNDS", 1)
     output = tmp_path / "new" / "report"
     axes = ["--sizes", "96x72,128x96,160x120", "--faces", "0,1,2", "--min-faces", "40"]
     fast = ["--rounds", "1", "--frames", "1", "--backends", "onnxruntime"]

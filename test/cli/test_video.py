@@ -121,9 +121,9 @@ def test_a_signal_ends_the_run_and_keeps_what_was_written(how, tmp_path):
 
 
 def test_a_file_that_was_interrupted_says_so_by_its_exit_code(tmp_path, astronaut_file):
-    face = cv2.imread(str(astronaut_file))
+    face = cv2.resize(cv2.imread(str(astronaut_file)), (128, 128))
     writer = cv2.VideoWriter(
-        str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (256, 256)
+        str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 128)
     )
     for _ in range(3000):
         writer.write(face)

@@ -78,15 +78,13 @@ def test_an_older_file_stays_where_the_run_fails(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["-o", "--csv", "--coco"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(option, tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_nothing(option, video, tmp_path):
     output = tmp_path / "x.mp4"
-    # Enough frames and faces for each kind of file to meet the limit.
-    sample = ("sample", "--frames", "12")
-    done = run("video", *sample, option, output, preexec_fn=limit_files(2_000))
+    done = run("video", video, option, output, preexec_fn=limit_files(100))
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: cannot write {output}"), done.stderr
     assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [video]
 
 
 def test_a_full_standard_output_is_one_line(video):

@@ -4,37 +4,17 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from quick_environments import use_our_pip
 
 from convert_to_trt import converter_environments
 from mask_detector_ros import virtual_environments
 from mask_detector_ros.errors import BackendError
 
 
-@pytest.fixture
-def _pip_of_ours(monkeypatch):
-    """`make` uses the pip of this environment, since copying pip takes three seconds.
-
-    test_peer_environments.py makes a whole environment.
-    """
-    run = virtual_environments._run
-
-    def quick(command, **variables):
-        if "venv" not in command:
-            run(command, **variables, PIP_DRY_RUN="1")
-            return
-        python = virtual_environments.python_of(Path(command[-1]))
-        python.parent.mkdir(parents=True, exist_ok=True)
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        python.chmod(0o755)
-
-    monkeypatch.setattr(virtual_environments, "_run", quick)
-
-
-@pytest.mark.usefixtures("_pip_of_ours")
 def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypatch):
+    use_our_pip(monkeypatch)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("")
     home = tmp_path / "convert"
@@ -48,8 +28,8 @@ def test_an_environment_that_is_up_to_date_is_not_made_again(tmp_path, monkeypat
     assert not converter_environments.is_ready(home, requirements)
 
 
-@pytest.mark.usefixtures("_pip_of_ours")
 def test_packages_that_cannot_be_installed_are_an_error_with_the_reason(tmp_path, monkeypatch):
+    use_our_pip(monkeypatch)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("tensorflow\n")
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -15,6 +15,7 @@ from benchmark.inference_server import InferenceServer, missing_server
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "examples" / "three_robots.py"
 
 
+@pytest.mark.graph
 @pytest.mark.slow
 def test_three_robots_use_one_server(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")

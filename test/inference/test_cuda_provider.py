@@ -70,8 +70,10 @@ def test_each_library_that_is_missing_is_named(installed, monkeypatch, library, 
         check_provider()
 
 
-def test_libraries_that_pip_put_beside_us_are_found(installed, monkeypatch, tmp_path):
+@pytest.mark.parametrize("cudnn", [(), ("libcudnn.so.9",)], ids=["torch has loaded cuDNN", ""])
+def test_libraries_that_pip_put_beside_us_are_found(cudnn, installed, monkeypatch, tmp_path):
     loaded = []
+    monkeypatch.setattr(cuda_provider, "_is_loaded", lambda name: not cudnn)
     absent = {"libcublasLt.so.13", "libcurand.so.10"}
 
     def load(library, mode=0):
@@ -84,7 +86,7 @@ def test_libraries_that_pip_put_beside_us_are_found(installed, monkeypatch, tmp_
     monkeypatch.setattr(cuda_provider.ctypes, "CDLL", load)
     monkeypatch.setattr(cuda_provider, "_wheels_with", lambda name: iter([tmp_path / name]))
     check_provider()
-    names = ("libcublasLt.so.13", "stand_in", "libcurand.so.10", "stand_in", "libcudnn.so.9")
+    names = ("libcublasLt.so.13", "stand_in", "libcurand.so.10", "stand_in", *cudnn)
     assert loaded == ["stand_in", *names]
 
 

@@ -5,6 +5,7 @@
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,11 @@ def distribution(request):
     return Distribution(request.param)
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def imports(tree):
     """(module, name) of everything that a file uses of rclpy's modules."""
     aliases = {"rclpy": "rclpy"}
@@ -113,6 +119,7 @@ def attributes(tree):
                 yield base, node
 
 
+@cache
 def defined_in(part):
     names = {n.name for n in ast.walk(part) if isinstance(n, ast.FunctionDef)}
     names |= {n.attr for n in ast.walk(part) if isinstance(n, ast.Attribute) and is_stored(n)}
@@ -131,7 +138,7 @@ def test_everything_imported_from_rclpy_is_there(distribution):
     missing = [
         f"{path.name}: {module}.{name}"
         for path in FILES
-        for module, name in imports(ast.parse(path.read_text()))
+        for module, name in imports(tree_of(path))
         if name not in distribution.names.get(module, ())
         and f"{module}.{name}" not in distribution.names
     ]
@@ -141,7 +148,7 @@ def test_everything_imported_from_rclpy_is_there(distribution):
 def test_every_member_and_keyword_is_there(distribution):
     missing = []
     for path in FILES:
-        for owner, name, keywords in members(ast.parse(path.read_text())):
+        for owner, name, keywords in members(tree_of(path)):
             found = distribution.find(owner, name)
             if name.startswith("_") or name in OWN:
                 continue
@@ -158,10 +165,5 @@ def test_every_member_and_keyword_is_there(distribution):
 
 
 def test_private_places_of_rclpy_are_known_to_one_file():
-    users = {
-        p.name
-        for p in FILES
-        for module, _ in imports(ast.parse(p.read_text()))
-        if PRIVATE in module
-    }
+    users = {p.name for p in FILES for module, _ in imports(tree_of(p)) if PRIVATE in module}
     assert users == {"distribution.py"}

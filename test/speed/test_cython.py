@@ -24,7 +24,7 @@ def compiled(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder)
-    run(folder, "setup.py", "build_ext", "--inplace", MASK_DETECTOR_CYTHON="1", CFLAGS="-O0")
+    run(folder, "setup.py", "build_ext", "--inplace", MASK_DETECTOR_CYTHON="1", CFLAGS="-O0 -g0")
     return folder
 
 

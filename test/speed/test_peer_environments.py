@@ -2,6 +2,7 @@
 """The peers' environments: made once, isolated from ours, and named if they are missing."""
 
 import pytest
+from quick_environments import use_our_pip
 
 from mask_detector_ros import virtual_environments
 from mask_detector_ros.speed import peer_environments
@@ -71,8 +72,8 @@ def test_the_compiled_package_is_made_again_when_a_source_changes(tmp_path, monk
     assert made == [{"MASK_DETECTOR_CYTHON": "1"}]
 
 
-@pytest.mark.slow
 def test_a_peer_that_cannot_be_installed_is_an_error_with_the_reason(tmp_path, monkeypatch):
+    use_our_pip(monkeypatch)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))

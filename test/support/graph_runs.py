@@ -22,7 +22,10 @@ def run(g, feeds, outputs):
     kinds = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.float32): TensorProto.FLOAT}
     inputs = {name: (kinds[array.dtype], array.shape) for name, array in feeds.items()}
     model = g.finish(inputs, outputs, 17, 8)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    content = model.SerializeToString()
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return dict(zip(outputs, session.run(list(outputs), feeds), strict=True))
 
 

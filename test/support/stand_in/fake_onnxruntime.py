@@ -9,6 +9,7 @@ import ctypes
 
 import numpy as np
 import onnxruntime as real
+from fake_engine import open_network
 from fake_gpu import settings
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -84,7 +85,7 @@ class InferenceSession:
             raise state.Fail("CUDA failure 999: unknown error")
         else:
             self.providers = PROVIDERS
-        self.session = real.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self.session = open_network(model)
         self.output_names = [tensor.name for tensor in self.session.get_outputs()]
         self.graphs = {}
 

@@ -34,6 +34,7 @@ def add_runtime(module, publish, Listed, version):  # noqa: N803
     class ICudaEngine(Listed):
         def __init__(self, header, model):
             self._header, self._session = header, open_network(model)
+            self._output_shapes = {}
             ins, outs = (mode.INPUT, mode.OUTPUT) if mode else (True, False)
             self._tensors = {t.name: (ins, t) for t in self._session.get_inputs()}
             self._tensors |= {t.name: (outs, t) for t in self._session.get_outputs()}
@@ -113,15 +114,16 @@ def add_runtime(module, publish, Listed, version):  # noqa: N803
                 fits = all(least <= size <= most for least, size, most in limits)
             if fits:
                 self._shapes[name] = tuple(shape)
-                self._outputs = None
             return fits
 
         def _shape(self, name):
             if name in self._shapes:
                 return self._shapes[name]
-            if self._outputs is None:
-                self._outputs = run_network(self._engine, self._shapes)
-            return self._outputs[name].shape
+            known, key = self._engine._output_shapes, tuple(self._shapes.items())
+            if key not in known:
+                outputs = run_network(self._engine, self._shapes)
+                known[key] = {output: values.shape for output, values in outputs.items()}
+            return known[key][name]
 
         def set_input_shape(self, name, shape):
             return self._set_shape(name, shape)
