@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adversarial images, which cost a detector as much time and memory as possible."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

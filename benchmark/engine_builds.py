@@ -7,8 +7,6 @@ It builds the networks of both cascades and each single-file cascade, in fp32 an
 classifier in fp16. Results already in the output file for the same models are not rebuilt.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -7,8 +7,6 @@ Prints one line per check, then JSON; exits with 1 if a check failed. A backend 
 here is left out with the reason. Engines go to a separate cache, so all are built again.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of a GPU with bad input: missing device, full memory, two processes; `auto`'s choice."""
 
-from __future__ import annotations
-
 import ctypes
 import json
 import subprocess

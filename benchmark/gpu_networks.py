@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare a GPU backend with the CPU: each network, the detector, the whole cascade."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace

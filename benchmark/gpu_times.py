@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of networks and of the whole detector on a GPU."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Mapping

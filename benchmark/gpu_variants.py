@@ -7,8 +7,6 @@ Times the whole cascade in one CUDA graph: upload, run and download with each se
 options; the same frame or others in turn; with and without tracking; two frames at a time.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

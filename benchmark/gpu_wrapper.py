@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of our own CUDA code on a real GPU: buffers, streams, graphs and threads."""
 
-from __future__ import annotations
-
 import gc
 import threading
 from typing import Any

@@ -7,8 +7,6 @@ Needs no GPU. ONNX Runtime computes float16 networks in float32 on most processo
 rounding between layers out; here every value that a float16 network keeps is rounded.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

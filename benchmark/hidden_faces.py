@@ -8,8 +8,6 @@ Our detector finds the faces of photographs, each method hides them, and YuNet (
 the file; none is shipped here.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A graph whose latency can be measured: cameras -> a node -> this process, over real DDS."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -9,8 +9,6 @@ The camera waits for lines `RATE SECONDS` on its standard input. It publishes at
 time, then answers with a line of JSON: the stamps in nanoseconds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import sys

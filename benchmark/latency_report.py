@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The latency report: rows for JSON, tables for README and terminal, and the plot."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -9,8 +9,6 @@ One run per installed CPU backend. Exit code 1 if one grew by `MAX_GROWTH_MB` or
 warm-up.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import math

@@ -7,8 +7,6 @@ Each run is a separate process that loads the detector, warms it up at 640x480 a
 image of each kind of `benchmark.adversarial_images`. Memory is the system's peak counter (VmHWM).
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

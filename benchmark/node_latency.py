@@ -8,8 +8,6 @@ several rates and sizes, a copying node for comparison, a viewer of the annotate
 and several cameras.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start, watch, measure and end the processes of a benchmark, and wait for conditions."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write what a benchmark measured: a JSON file, and tables in Markdown."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the nodes of a benchmark as processes, with a node in this process that talks to them."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping

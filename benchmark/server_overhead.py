@@ -11,8 +11,6 @@ compared with those that this process finds: found again, found beside them, sam
 boxes move.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

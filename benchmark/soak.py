@@ -9,8 +9,6 @@ round. With `--cycles`, it runs whole lifecycle cycles instead, which free and l
 exit code is 1 if a recovery failed, a thread or a descriptor leaked, or memory grew.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

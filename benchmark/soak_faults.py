@@ -5,8 +5,6 @@ Each function injects its fault into a `Rig`, `scale` times as long or as often,
 the fault is over. The caller checks that the node recovers (`Rig.recover`).
 """
 
-from __future__ import annotations
-
 import random
 import signal
 import time

@@ -4,8 +4,6 @@
 python -m benchmark.soak_figure REPORT.json ... -o FIGURE.svg
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

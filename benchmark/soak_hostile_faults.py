@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of the soak test from an attacker, a bug or a shortage; see `benchmark.soak_faults`."""
 
-from __future__ import annotations
-
 import random
 import resource
 import signal

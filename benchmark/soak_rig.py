@@ -2,8 +2,6 @@
 """The rig of the soak test: a detector node in a process, and a client that feeds and watches
 it."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import time

@@ -11,8 +11,6 @@ still fits. A person unseen for longer than `SHORT_GAP`, mostly out of the frame
 new id: a return.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of a single-file cascade."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 TWO_STAGE_SLOTS = 64

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert a model file to ONNX and compare the two."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check the parity of a conversion: compare the converted classifier with the original."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Separate environments for heavy packages: `make convert-env` and `make tensorrt-env`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

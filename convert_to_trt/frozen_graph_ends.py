@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find and clean up the input and output (the ends) of a frozen TensorFlow graph."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -8,8 +8,6 @@ to 11 and TensorRT-RTX build, which excludes NonMaxSuppression and NonZero.
 On a CPU, which would compute all empty slots, the steps of `graph_free_steps` take their place.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from convert_to_trt.graph_builder import GraphBuilder

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """GraphBuilder: builds ONNX graphs from nodes, constants and embedded networks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

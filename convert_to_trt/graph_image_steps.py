@@ -8,8 +8,6 @@ Each part is made of the operations that ONNX Runtime computes fast on a CPU and
 `Resize` and `GridSample` take there three and two times as long as the products and gathers here.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The input form of a network: prepend operations that convert the node's pixels to its input."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@
 Source: the renamings of the Keras 2 release notes, https://github.com/keras-team/keras/wiki/Keras-2.0-release-notes.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mask_detector_ros.errors import ModelError

@@ -6,8 +6,6 @@ layers that read files. An architecture may therefore contain only objects on an
 TensorFlow graphs see `graph_operations`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the architecture in a Keras file (HDF5, archive or JSON) without running its code."""
 
-from __future__ import annotations
-
 import stat
 import zipfile
 from collections.abc import Iterator

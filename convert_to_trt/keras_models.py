@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load Keras models (HDF5, archives, JSON with weights, TensorFlow.js) as graphs to convert."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

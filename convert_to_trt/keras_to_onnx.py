@@ -7,8 +7,6 @@ original and result on the same crops and writes nothing if they differ. It warn
 order, colour order or range fits the model clearly better than the given one.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A loaded network of any framework: as ONNX, and the original."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

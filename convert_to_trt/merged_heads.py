@@ -5,8 +5,6 @@ The head of each stride ends in the same nodes on its own map. On a GPU each nod
 some microseconds, whatever it computes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import onnx

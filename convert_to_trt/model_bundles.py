@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the model, its labels and other files in a folder or zip that the user gives."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Iterator

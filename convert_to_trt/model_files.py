@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identify the kind of a model file by its content, without running its code."""
 
-from __future__ import annotations
-
 import json
 import re
 import zipfile

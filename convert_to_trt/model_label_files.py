@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a model's label names from the files that training tools write beside it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

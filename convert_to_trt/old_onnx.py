@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewrite what early ONNX files hold and today's ONNX lacks, such as Custom Vision's of 2018."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

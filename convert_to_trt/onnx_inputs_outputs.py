@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reduce an ONNX network to one input, a batch of images, and one output tensor."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read ONNX models, check them, and simplify them to the form that the node takes."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ The engines go into the node's cache, so that it starts at once. Without a model
 node would: the detector's networks and the classifier.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

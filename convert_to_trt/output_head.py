@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The output head of a classifier: convert the network's output to one probability per label."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ The checks of `carried_code` and `graph_operations` inspect the file. These limi
 of its content and of faults in the libraries that read it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

@@ -2,8 +2,6 @@
 """Quantise a mask classifier to int8 with scales from face crops, and measure the cost in
 accuracy."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence

@@ -8,8 +8,6 @@ model itself reveals its preprocessing (`origins`), that gives colour and range.
 models: `python -m convert_to_trt.referee_table`.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

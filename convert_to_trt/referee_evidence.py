@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The faces on which the referee bases its verdict, with their known roles."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -14,8 +14,6 @@ well with pixels 255 times too large. The odds themselves show that. A setting i
 they hardly differ between faces, and where they are all extreme.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load TensorFlow's own formats as graphs, without Keras: SavedModel folders and frozen graphs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ releases add more, so a blocklist would never be complete. This is an allowlist 
 that image networks use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

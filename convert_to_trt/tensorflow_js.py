@@ -5,8 +5,6 @@ Source of the format: the manifest of tfjs-converter, https://www.tensorflow.org
 and its quantisation, tfjs-core/src/io/io_utils.ts.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load TensorFlow Lite models, in float or quantised, to convert them."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read metadata and operations of a TensorFlow Lite file without an interpreter."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 from typing import Any

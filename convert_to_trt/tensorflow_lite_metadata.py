@@ -4,8 +4,6 @@
 Source of its fields: tensorflow/lite/support/metadata/metadata_schema.fbs.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import struct

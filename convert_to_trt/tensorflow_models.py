@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Common parts of TensorFlow and Keras models: the frozen graph, and the original."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

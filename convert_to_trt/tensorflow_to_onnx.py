@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Translate TensorFlow graphs with tf2onnx, and explain its errors."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from pathlib import Path

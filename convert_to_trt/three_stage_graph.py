@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compose the whole three-stage cascade and the classifier as one static ONNX graph."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

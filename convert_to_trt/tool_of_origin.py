@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recognise the tool that made a network, and its fixed preprocessing, by what the file says."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

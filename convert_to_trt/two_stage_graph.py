@@ -6,8 +6,6 @@ cells, one suppression, one batch of crops, one suppression. Empty slots are cut
 frame with few faces costs little.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

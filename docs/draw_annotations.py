@@ -7,8 +7,6 @@ IMAGES is an input bag of `mask-detector bag`, RESULTS its output. It draws the 
 annotations. mcap-ros2-support reads both, independently of this package.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

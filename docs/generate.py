@@ -6,8 +6,6 @@
 repository; `python -m mask_detector_ros.ros.node_parameters` writes it.
 """
 
-from __future__ import annotations
-
 import argparse
 import runpy
 import sys

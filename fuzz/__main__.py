@@ -9,8 +9,6 @@ to `out/fuzz/`; once fixed, put the input into `fuzz/corpus/TARGET/`, where a te
 code 1 if something was found.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Valid inputs from which fuzzing starts: their mutations reach further than noise."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

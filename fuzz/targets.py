@@ -4,8 +4,6 @@
 Anything else is a finding: another exception, a crash, a result beyond the limits, or a hang.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuzz one target, guided by the coverage of our own code: python -m fuzz.with_atheris."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuzz one target with mutated seeds from hypothesis: python -m fuzz.with_hypothesis."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -6,8 +6,6 @@ leaves its parameter to the node's parameter file, and then to the node's defaul
 camera have separate files, because a parameter name can mean different things to them.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`foxglove_msgs/ImageAnnotations`: boxes, landmarks and labels for a viewer to draw."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

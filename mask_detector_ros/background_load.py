@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load something slow, such as networks, in the background."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mask classification: one batch through one network for all faces of an image."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """FaceStream: from the frames of one camera to tracked faces."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from typing import Protocol

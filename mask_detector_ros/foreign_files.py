@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identify foreign files: those that are not models, or models of another framework."""
 
-from __future__ import annotations
-
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 TFLITE_SIGNATURE = b"TFL3"

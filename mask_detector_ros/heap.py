@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Return freed heap memory to the system."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import sys

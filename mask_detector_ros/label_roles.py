@@ -5,8 +5,6 @@ A custom model may call its classes "Con máscara" or "0 No Mask". Colours, aler
 use a label's role, never its name.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

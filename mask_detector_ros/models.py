@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package's model files: their location, description and integrity."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a detector's networks and combine them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -2,8 +2,6 @@
 """Silence the lines of OpenCV and other libraries on stderr, which duplicate this package's
 errors."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterator

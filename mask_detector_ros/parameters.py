@@ -5,8 +5,6 @@ The node adds more in `mask_detector_ros.ros.node_parameters`. Both tables gener
 `config/mask_detector.yaml` and the docs' page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """3D positions of faces: on a ray through the camera, at a distance from depth or face size."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hide secrets in this process's command line, which every user of the machine can list."""
 
-from __future__ import annotations
-
 import ctypes
 from pathlib import Path
 

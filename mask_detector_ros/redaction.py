@@ -5,8 +5,6 @@ Camera URLs defeat a standard parser: cameras accept unescaped `/`, `?`, `#` and
 and carry secrets in the query, in the path, and percent-encoded. When in doubt more is hidden.
 """
 
-from __future__ import annotations
-
 import re
 from urllib.parse import unquote
 

@@ -5,8 +5,6 @@ The node fills ROS classes, a bag those of `rosbags`. Both get the field values 
 recorded detections equal published ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 

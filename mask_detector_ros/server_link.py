@@ -2,8 +2,6 @@
 """Link to the networks on an inference server, with reconnection after restarts and network
 failures."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the package's shared files, which are not Python."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 PACKAGE = Path(__file__).absolute().parent

@@ -5,8 +5,6 @@ The benchmark's peers and the converters use them. `underlay/` makes the environ
 code runs in, before any package is installed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Save and load checkpoints; an interruption does not damage them."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ matrix, balanced accuracies by size of face, and the calibration error, with 95 
 from a bootstrap over photographs (faces of one photograph are not independent).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

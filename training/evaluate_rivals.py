@@ -15,8 +15,6 @@ provide the files; none is shipped here:
 Our detectors are timed with labels, the others without, except AIZOO's, which labels faces itself.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

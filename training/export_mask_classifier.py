@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export the trained mask classifier to the shipped ONNX file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -19,8 +19,6 @@ The networks: Zhang et al., "Joint Face Detection and Alignment using Multi-task
 Convolutional Networks", 2016. Needs the `convert` extra (onnx).
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random augmentation of a face for the mask classifier, and the resulting crop."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

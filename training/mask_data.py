@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training data of the mask classifier: photographs and labels."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@
 (https://arxiv.org/abs/1706.04599).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -8,8 +8,6 @@ the classifier and is never shipped; its probabilities supplement the labels as 
 al., 2015, "Distilling the Knowledge in a Neural Network", https://arxiv.org/abs/1503.02531).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

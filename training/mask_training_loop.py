@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training loop of the mask classifier and its teacher."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

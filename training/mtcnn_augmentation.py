@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augment the photographs of MTCNN's training with variations that are too rare in the data set."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -5,8 +5,6 @@ Zhang et al. ("Joint Face Detection and Alignment using Multi-task Cascaded Conv
 2016) train each stage on the output of the preceding ones. This module does the same.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 

@@ -6,8 +6,6 @@ They have the same layers as the shipped files, and thus the same cost. Zhang et
 Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor, nn

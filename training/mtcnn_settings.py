@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of mtcnn.yaml, which explains each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

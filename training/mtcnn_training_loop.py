@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MTCNN's training loop: train one network of the cascade on its samples."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write trained networks as ONNX files."""
 
-from __future__ import annotations
-
 import copy
 import json
 import warnings

@@ -11,8 +11,6 @@ The exported weights are interpolated between those before and after (Wortsman e
 fine-tuning of zero-shot models", https://arxiv.org/abs/2109.01903).
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import sys

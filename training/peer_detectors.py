@@ -5,8 +5,6 @@ None is shipped or used for training. Each runs as in its authors' code: the sam
 scaling of pixels, decoding and suppression.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from pathlib import Path
 

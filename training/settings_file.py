@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the settings of a training from its YAML file."""
 
-from __future__ import annotations
-
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar, get_type_hints

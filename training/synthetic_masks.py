@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paint masks on bare faces, for more variety of cloth than the photographs have."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.random import Generator

@@ -8,8 +8,6 @@ code, before P-Net and R-Net move their boxes. The two-stage cascade has one suc
 the proposal network.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import sys

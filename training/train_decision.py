@@ -7,8 +7,6 @@ proposal network: --proposal is the checkpoint of training.train_proposal. The t
 checkpoints and resumes from them. The seed determines all randomness.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -9,8 +9,6 @@ The classifier learns from labels and from a teacher (training/mask_teacher.py),
 trained first: add --settings training/mask_teacher.yaml --output out/mask_teacher.onnx.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -8,8 +8,6 @@ training: run it again. O-Net's landmark targets are the stock network's on bare
 mask is painted on them.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import os

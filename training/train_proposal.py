@@ -7,8 +7,6 @@ with weights interpolated between the published and the fine-tuned ones. The see
 randomness.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

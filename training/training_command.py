@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options that all trainings have, and how they run."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Callable

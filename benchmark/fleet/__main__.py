@@ -4,8 +4,6 @@
 Prints a table; exit code 1 where something did not hold.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scenarios of the fleet check: what happens to server and robots, and what must hold."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable, Iterator

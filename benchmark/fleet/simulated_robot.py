@@ -8,8 +8,6 @@ detector works is left out. A line is `END LATENCY SOURCE FACES`: seconds of the
 clock, seconds, the backend that served the frame or `failed`, and the number of faces.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import random

@@ -6,8 +6,6 @@
 Prints every two seconds how many frames a second each robot processes, and on what. Ctrl-C ends it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

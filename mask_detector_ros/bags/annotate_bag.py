@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Process a bag: from the images of its topics to a bag of detections."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

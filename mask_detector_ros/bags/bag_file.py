@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """BagFile: the interface of all bag file formats, with their common parts."""
 
-from __future__ import annotations
-
 import bz2
 import os
 import re

@@ -5,8 +5,6 @@ twice.
 Everything else, such as tracks and drawings, is recomputed from it with the same result.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

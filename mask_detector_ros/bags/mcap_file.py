@@ -5,8 +5,6 @@ It ignores records without images and message definitions: an image message is t
 and other recorded data must not cause errors.
 """
 
-from __future__ import annotations
-
 import heapq
 import struct
 import zlib

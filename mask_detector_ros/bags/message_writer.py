@@ -4,8 +4,6 @@
 `result_messages` provides the field values, as for the node.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read ROS 1 and ROS 2 bags, identified by content rather than name, intact or damaged."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -4,8 +4,6 @@
 The format: http://wiki.ros.org/Bags/Format/2.0
 """
 
-from __future__ import annotations
-
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator

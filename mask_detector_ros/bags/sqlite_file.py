@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read images from a .db3 file, rosbag2's SQLite storage, intact or damaged."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose the topics of a bag to process, and name their results."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector bag`: a bag of images in, a bag of detections out, without ROS."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector benchmark`: speed of the detector on this machine, and of its peers."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector completion`: shell completion of commands, options and file names."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector evaluate`: accuracy of detector and classifiers on labelled photographs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector export`: write the detector for another inference server."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """FrameReader: reads a source for a command until its end or a signal, and totals the results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector image`: images in; one line per image and annotated images out."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import dataclass

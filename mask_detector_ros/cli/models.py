@@ -2,8 +2,6 @@
 """`mask-detector models`: list the package's models and check their files, or describe a custom
 classifier."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence

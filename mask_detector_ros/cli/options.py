@@ -2,8 +2,6 @@
 """Command-line options shared by several commands: the parameters of detector, tracker and
 drawing."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

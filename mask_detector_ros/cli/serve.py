@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mask-detector serve`: an inference server for many robots or cameras."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

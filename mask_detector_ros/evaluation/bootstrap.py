@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Confidence intervals by bootstrap over images, since faces of one image are not independent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

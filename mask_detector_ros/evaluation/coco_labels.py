@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read labels in COCO format: one JSON file with images, annotations and categories."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

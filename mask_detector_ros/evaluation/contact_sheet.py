@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contact sheet: thumbnails of the worst errors."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

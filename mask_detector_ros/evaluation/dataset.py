@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read labelled photographs and check them row by row."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace

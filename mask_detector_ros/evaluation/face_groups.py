@@ -5,8 +5,6 @@ Both are estimated from five landmarks that one fixed network places in the know
 every detector is measured on the same groups.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

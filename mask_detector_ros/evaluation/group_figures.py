@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures by group of faces, and of false faces, which show where a detector is weaker."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A self-contained HTML page: tables, plots and the worst errors."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable
 from html import escape

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map the label columns of a model to the labels of a data set, by their roles."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The evaluation report as a Markdown page without photographs, to publish with a model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from mask_detector_ros.evaluation.html_report import NOTES

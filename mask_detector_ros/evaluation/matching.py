@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Match detections with known faces, and count correct detections and labels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ values. One set of ones gives the figure itself, and the sets of a bootstrap (`b
 its interval. A figure is NaN if there is nothing to count.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perturb photographs, to measure robustness to frames unlike the training data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The evaluation's figures as text tables, for the terminal and the report."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

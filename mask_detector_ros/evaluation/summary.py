@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Summarise predictions as figures of detection, classification and both, with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read labels in YOLO format: a text file per image, and the class names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

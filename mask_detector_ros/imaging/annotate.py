@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw faces onto an image, or hide them."""
 
-from __future__ import annotations
-
 import unicodedata
 
 import cv2

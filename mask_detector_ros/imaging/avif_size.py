@@ -5,8 +5,6 @@ The sizes in the container (`ispe`) do not bind the decoder: the AV1 bitstream h
 in ISO/IEC 14496-12 and 23008-12; the bitstream as in section 5.5.1 of the AV1 specification.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geometry of boxes: (N, 4) float32 arrays of xmin, ymin, xmax, ymax; the last two exclusive."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

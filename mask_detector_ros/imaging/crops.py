@@ -14,8 +14,6 @@ The square is rounded to whole pixels of that level: from (78, 68) to (162, 152)
 to (81, 76) of level 1. What lies outside the image is black.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decode JPEG, PNG and other image files, with bounded size and no output on stderr."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

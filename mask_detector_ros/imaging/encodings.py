@@ -5,8 +5,6 @@ It uses NumPy and OpenCV, not ROS, and accepts any object with a message's field
 share it.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, Protocol
 
 import cv2

@@ -4,8 +4,6 @@
 A JPEG of 947 bytes may claim 12000x12000 pixels, and takes 1.4 GB and many seconds to decode.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import struct

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Place face labels so that they overlap each other and other faces as little as possible."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

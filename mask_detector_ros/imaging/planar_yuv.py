@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Planar YUV images, with all luma before the chroma: nv12, nv21, nv24 and I420."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -5,8 +5,6 @@ H.264 plays in every browser and on every phone; OpenCV's wheels cannot write it
 which browsers play.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copy the sound of a video file into the annotated one, with PyAV."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inference backends: which exist, which are installed, and loading a model with one."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import logging

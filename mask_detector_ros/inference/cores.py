@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processor cores available to this process."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@
 ONNX Runtime itself only prints the reason and falls back to the CPU.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib.util
 import platform

@@ -6,8 +6,6 @@ large faces, since a CPU would do all of it every time. The nodes that choose ha
 with `FREE_SLOTS`; without them, and with the first branch of an If, the graph computes the same.
 """
 
-from __future__ import annotations
-
 from mask_detector_ros.errors import ModelError
 
 FREE_SLOTS = "free_slots"

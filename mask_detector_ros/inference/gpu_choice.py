@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose the GPU backend that `auto` switches to, and give the reason."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import TypeVar

@@ -2,8 +2,6 @@
 """Parity check of a GPU backend: compare its results with ONNX Runtime's on the CPU for the same
 file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import cv2

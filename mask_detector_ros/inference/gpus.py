@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the NVIDIA GPUs of this machine through the driver's library, libcuda."""
 
-from __future__ import annotations
-
 import ctypes
 from dataclasses import dataclass
 from typing import Any

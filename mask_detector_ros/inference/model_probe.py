@@ -5,8 +5,6 @@ A network may never finish (an ONNX Loop), crash its library, or return NaN. It 
 separate process with a deadline first.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

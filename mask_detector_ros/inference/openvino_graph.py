@@ -6,8 +6,6 @@ which is faster there. This module restores the operator and the memory layout t
 prefers.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

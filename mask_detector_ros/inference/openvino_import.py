@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import OpenVINO without its telemetry and with a bounded cache."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host memory that a GPU copies from and to without the driver's intermediate copy."""
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import math

@@ -2,8 +2,6 @@
 """Session: the base class of the loaded networks of all backends: named arrays in, named arrays
 out."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass

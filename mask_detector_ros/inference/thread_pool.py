@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the parts of a job in parallel."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar

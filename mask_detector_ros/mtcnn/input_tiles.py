@@ -11,8 +11,6 @@ pixel, 500 MB for a frame of 3840x2160.
              +------------+
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load the cascade that fits a detector's networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from mask_detector_ros.inference import EngineOptions, create_session

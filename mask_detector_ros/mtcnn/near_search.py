@@ -11,8 +11,6 @@ the levels of a small image pyramid:
                   +------+           +------+
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from mask_detector_ros.imaging.boxes import FloatArray

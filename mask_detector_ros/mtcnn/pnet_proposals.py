@@ -14,8 +14,6 @@ The cell (row 1, column 9) of level 1 proposes the box from x = 18, y = 2 to x =
 packed pyramid; less the level's corner and times its scale, that is a box of the frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """P-Net's image pyramid: the image at decreasing sizes, so that one window size finds all faces."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole cascade and the classifier in one network: a file, or a model on a server."""
 
-from __future__ import annotations
-
 import json
 import logging
 from dataclasses import asdict

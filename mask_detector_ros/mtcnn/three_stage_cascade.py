@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three-stage cascade of 2016: P-Net proposes, R-Net refines, O-Net decides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate

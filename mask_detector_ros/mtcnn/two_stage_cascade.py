@@ -8,8 +8,6 @@ regression, landmarks and, as a further task, the mask label. `docs/explanation/
 the differences from the paper.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 

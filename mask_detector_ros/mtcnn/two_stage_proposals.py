@@ -17,8 +17,6 @@ Cells and decoding are those of YuNet (Wu, Peng and Yu, "YuNet: A Tiny Milliseco
 Face Detector", 2023, https://doi.org/10.1007/s11633-023-1423-y).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache

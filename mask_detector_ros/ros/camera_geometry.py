@@ -2,8 +2,6 @@
 """Camera geometry: calibration and depth of one camera, received only while positions are
 wanted."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names and topics of several cameras, as the node's parameters and the launch file give them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make image messages of arrays; `imaging.encodings.decode_message` reads them."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DDS environment variables for fast transport of large images between processes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

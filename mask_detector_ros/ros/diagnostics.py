@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's `/diagnostics`: levels and texts from its counters."""
 
-from __future__ import annotations
-
 import threading
 import time
 import traceback

@@ -5,8 +5,6 @@ No other file imports these from rclpy; a test compares all other names with eac
 list of public names.
 """
 
-from __future__ import annotations
-
 # ClockType has a separate module from Jazzy on, and is here in all distributions.
 from rclpy.clock import ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation

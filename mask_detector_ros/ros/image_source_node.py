@@ -5,8 +5,6 @@ It publishes `image_raw`, `image_raw/compressed` while someone subscribes to it,
 scene, whose faces are known, `~/ground_truth`.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latency breakdown of an image, from its stamp to its detections."""
 
-from __future__ import annotations
-
 import time
 
 from mask_detector_ros.result_messages import LATENCY_PARTS

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forward the library's Python logging to the node's log."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

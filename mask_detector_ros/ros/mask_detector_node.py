@@ -5,8 +5,6 @@ It owns the lifecycle, the models and the parameters. A worker thread takes the 
 `Camera`; `Camera.process` does everything from message to results.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

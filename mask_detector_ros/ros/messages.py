@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result messages as ROS classes; `result_messages` provides their content."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib import import_module
 from typing import Any

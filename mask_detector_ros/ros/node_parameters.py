@@ -7,8 +7,6 @@ writes `config/mask_detector.yaml` and the docs' page from the one table below; 
 fails when they differ from it.
 """
 
-from __future__ import annotations
-
 import array
 import difflib
 from collections.abc import Iterable

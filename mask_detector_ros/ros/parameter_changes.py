@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which parameter changes a running node accepts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find parameter files whose keys name other nodes: rcl ignores these without a word."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish messages that DDS may not be able to send."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

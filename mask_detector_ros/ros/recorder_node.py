@@ -5,8 +5,6 @@
 object per detections message, with the ground truth of the same stamp if one is published.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json

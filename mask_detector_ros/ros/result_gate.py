@@ -2,8 +2,6 @@
 """Result gate for lossless playback: hold the next frame until the detections of the last have
 arrived."""
 
-from __future__ import annotations
-
 import threading
 import time
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The publishers of one camera's results."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a node as a process: start, spin, signals, exit code."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

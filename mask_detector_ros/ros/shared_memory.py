@@ -4,8 +4,6 @@
 A process that writes to a full /dev/shm is killed by SIGBUS without a message.
 """
 
-from __future__ import annotations
-
 import fcntl
 import math
 import os

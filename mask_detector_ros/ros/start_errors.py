@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Explain in one line why ROS did not start."""
 
-from __future__ import annotations
-
 import re
 
 from mask_detector_ros.ros.distribution import UnknownROSArgsError

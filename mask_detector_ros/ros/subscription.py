@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image subscription that matches the topic's publishers."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple

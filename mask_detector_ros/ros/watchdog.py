@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watchdog: a heartbeat while the node works, and recovery when a frame is stuck."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from rclpy.node import Node

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker thread that processes the newest item of each sender, taking the senders in turn."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

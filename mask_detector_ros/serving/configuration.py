@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of the inference server, and the command line of Triton for them."""
 
-from __future__ import annotations
-
 import secrets
 import socket
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 """Export a model repository for NVIDIA's container of Triton: the whole cascade as one ONNX
 file."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

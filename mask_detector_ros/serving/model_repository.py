@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write model repositories of Triton: a `config.pbtxt` and a folder for each version."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence

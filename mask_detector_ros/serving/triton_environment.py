@@ -6,8 +6,6 @@ are used, none of the wheel's Python code. The backend misreads the arrays of Nu
 environment has NumPy 1, which serves OpenCV and ONNX Runtime of this environment just as well.
 """
 
-from __future__ import annotations
-
 import ctypes.util
 import platform
 import sys

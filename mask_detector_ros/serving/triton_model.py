@@ -5,8 +5,6 @@ time.
 Triton imports this through the `model.py` that `write_repository` makes.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -6,8 +6,6 @@ with open_source("walk.mp4") as source:
         ...
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 

@@ -4,8 +4,6 @@
 OpenCV's FFmpeg reads GIF and PNG animations, but of WebP and AVIF at most one frame.
 """
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 from typing import Any

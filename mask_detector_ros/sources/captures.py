@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Videos, network streams and cameras as sources, read by OpenCV's VideoCapture."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detect a video file that was cut off, from the length that its container gives."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO

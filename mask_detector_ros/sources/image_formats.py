@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identify image files by their first bytes, and read those that OpenCV cannot with Pillow."""
 
-from __future__ import annotations
-
 import io
 
 import cv2

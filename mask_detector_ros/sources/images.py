@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image files as a source: a single one or a directory."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

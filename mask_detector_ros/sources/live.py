@@ -2,8 +2,6 @@
 """Live sources: read cameras and network streams in a thread, so that a slow reader gets the newest
 frame."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

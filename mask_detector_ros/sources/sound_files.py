@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recognise files that hold sound and no video; of those with a cover, FFmpeg would play that."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the name of a source means: the sample scene, a file or folder, a camera, or a URL."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

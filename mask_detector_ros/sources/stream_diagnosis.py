@@ -2,8 +2,6 @@
 """Diagnose why a stream cannot be opened by asking its server, since OpenCV's FFmpeg does not
 say."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

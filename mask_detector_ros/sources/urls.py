@@ -4,8 +4,6 @@
 Camera URLs defeat a standard parser: cameras accept unescaped `/`, `?`, `#` and `@` in a password.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote

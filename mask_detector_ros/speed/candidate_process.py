@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the candidates of a benchmark as processes, each in a separate environment."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@
 `make bench` runs it. `peers/*.txt` lists the packages and the reason for each version.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import subprocess

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn times into the speed report: rows, a summary, and fitted lines."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 

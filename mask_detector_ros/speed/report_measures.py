@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compute the measures in the speed report from times and boxes of single calls."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The speed report's figures as text tables, ratios first."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure throughput and latency of each backend on this machine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

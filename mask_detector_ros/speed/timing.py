@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time the candidates interleaved, frame by frame."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack

@@ -5,8 +5,6 @@ SciPy has it too (`linear_sum_assignment`, which the tests compare with), but im
 costs a robot 46 MB and half a second, and its Debian package dictates the NumPy version.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -6,8 +6,6 @@ size none: a face that comes into the frame is cut off at its edge, and its box 
 than faces do. Lengths are in face sizes, so that near and far faces behave alike.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ Each track has a Kalman filter (`Track`). Faces are assigned to tracks at least 
 (`linear_assignment`).
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator

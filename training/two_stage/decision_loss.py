@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loss of the decision network on a batch of crops."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

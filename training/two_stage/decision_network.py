@@ -6,8 +6,6 @@ a modern O-Net on one trunk: face or not, exact box, five landmarks (Zhang et al
 https://arxiv.org/abs/1604.02878), and the mask label.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -7,8 +7,6 @@ weights, all Apache-2.0). It is never shipped; its outputs supplement the labels
 et al., 2015, https://arxiv.org/abs/1503.02531).
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training crops of the decision network, framed as the proposal network frames faces."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

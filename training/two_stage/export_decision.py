@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export the decision network to the shipped ONNX file."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export the proposal network to the shipped ONNX file."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

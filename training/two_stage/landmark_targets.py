@@ -5,8 +5,6 @@ Bare faces get the landmarks of the cascade `mtcnn_masked`, for compatibility. M
 that cascade guesses, get those of the published YuNet, whose training labels included such faces.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training photographs of the two-stage cascade: boxes, labels, ignored regions."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Assign cells of the proposal network to faces, and compute the loss."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -7,8 +7,6 @@ from its published weights (Apache-2.0). The landmark branch is kept in training
 stabilises the features, and left out of the exported file: the second stage places the landmarks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

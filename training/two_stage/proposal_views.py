@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training views of photographs for the proposal network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

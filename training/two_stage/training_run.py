@@ -2,8 +2,6 @@
 """TrainingRun: the common parts of both two-stage trainings: precision, weight averaging, resumable
 checkpoints."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

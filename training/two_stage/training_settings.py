@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of proposal.yaml and decision.yaml, which explain each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

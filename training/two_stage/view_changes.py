@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Change training views on batches of tensors: simulate light, lens, sensor and compression."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

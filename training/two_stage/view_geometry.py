@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geometry of training views: transforms between views and their images, for boxes and points."""
 
-from __future__ import annotations
-
 import math
 
 import torch

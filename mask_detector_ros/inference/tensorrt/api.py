@@ -4,8 +4,6 @@
 From 8.5 on tensors are addressed by name, before (JetPack 4) by binding index: see contexts.py.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import platform

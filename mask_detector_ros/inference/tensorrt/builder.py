@@ -8,8 +8,6 @@ of JSON to standard output; the plan follows the last one:
     python -m mask_detector_ros.inference.tensorrt.builder
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

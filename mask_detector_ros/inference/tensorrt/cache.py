@@ -2,8 +2,6 @@
 """The engine cache on disk. Each engine records what it was built for; one that does not fit is
 never used."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

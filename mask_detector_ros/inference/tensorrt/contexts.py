@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorRT execution contexts that address an engine's tensors by name or by binding index."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CUDA through pycuda: one thread per GPU that owns all objects on it, buffers, and graphs."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import logging

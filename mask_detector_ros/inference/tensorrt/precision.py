@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose a network's precision on a GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 _PLACES = ("boxes", "offsets")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimisation profile: the input shapes that a TensorRT engine is built for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from mask_detector_ros.inference.session import Array, TensorInfo

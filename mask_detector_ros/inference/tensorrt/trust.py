@@ -5,8 +5,6 @@ Engines carry a keyed hash (RFC 2104) whose key only this user can read. A plain
 nothing: anyone who can write the engine can write its hash.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import hmac

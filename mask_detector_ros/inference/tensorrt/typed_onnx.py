@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write ONNX files whose types set TensorRT's precision. Needs the package onnx."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a server's description of a model, and compare it with the expected one."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images for a server on the same machine, in shared memory instead of messages."""
 
-from __future__ import annotations
-
 import logging
 import time
 import uuid

@@ -4,8 +4,6 @@
 python -m mask_detector_ros.ros.demo [--source SOURCE] [--out DIR] [--duration SECONDS] [--view]
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from importlib.util import find_spec

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's source and output files."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass

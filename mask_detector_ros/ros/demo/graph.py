@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the demo's three nodes as processes (the ROS graph) until the source ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's report: faces by class, frame rate, and accuracy against the ground truth."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo without ROS: the library alone writes the same files."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drawn hall that the people of the sample scene walk through. It contains no face."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw face masks onto a portrait, along its jaw and nose."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The people of the sample scene: what they wear, and where they are at a given time."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two portraits of the scene: where they are installed, and points measured on them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path

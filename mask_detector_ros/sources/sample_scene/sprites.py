@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sprites: people as images with transparency, to blend into the scene."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

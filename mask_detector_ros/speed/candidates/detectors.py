@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peers' face detectors as candidates behind one interface, with equal settings."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

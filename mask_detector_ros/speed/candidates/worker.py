@@ -9,8 +9,6 @@ and the maker's other arguments. The first line of output gives the versions. Th
 (wall clock and processor) and the detected boxes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Greet every person once, according to the mask label from `mask_detector`."""
 
-from __future__ import annotations
-
 import contextlib
 
 import rclpy
