@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Let the first convolution of a network read images as they lie in memory."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper

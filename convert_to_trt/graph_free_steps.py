@@ -6,8 +6,6 @@ ONNX Runtime runs them in a fraction of the time of slots. TensorRT has no such 
 takes the steps of `graph_box_steps` and `graph_image_steps`, see `inference/fixed_slots.py`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from convert_to_trt import graph_image_steps as images

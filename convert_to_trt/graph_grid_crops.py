@@ -5,8 +5,6 @@ On a GPU the number of nodes decides: `graph_image_steps.crops` computes the sam
 of them on 10 MB. On a CPU `GridSample` takes twice as long as those.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from convert_to_trt.graph_builder import GraphBuilder

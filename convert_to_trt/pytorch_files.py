@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell what a PyTorch file holds, without loading it, and how to export it to ONNX."""
 
-from __future__ import annotations
-
 import io
 import pickletools
 import zipfile
