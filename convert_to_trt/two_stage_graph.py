@@ -18,7 +18,7 @@ from convert_to_trt import graph_box_steps as parts
 from convert_to_trt import graph_free_steps as lists
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
-from convert_to_trt.first_layer import read_rows
+from convert_to_trt.first_layer import FirstLayer
 from convert_to_trt.graph_builder import GraphBuilder
 from convert_to_trt.graph_grid_crops import grid_crops
 from convert_to_trt.merged_heads import merge_heads
@@ -80,8 +80,7 @@ class _Composer:
                 " the two-stage cascade (see models/README.md)"
             ) from error
         merge_heads(self._models["proposal"], self._strides)
-        for model in self._models.values():
-            read_rows(model)
+        self._first = {name: FirstLayer.take_from(model) for name, model in self._models.items()}
         shape = self._models["decision"].graph.input[0].type.tensor_type.shape
         self._side = shape.dim[1].dim_value
 
@@ -114,11 +113,20 @@ class _Composer:
         g = self.g
         scores, moves = [], []
         for letterbox in passes:
-            out = g.embed(self._models["proposal"], "proposal", {"images": self._draw(letterbox)})
+            out = self._run("proposal", self._draw(letterbox))
             scores.append(out["scores"])
             moves.append(out["boxes"])
         scores, moves = (g.add("Concat", *values, axis=1) for values in (scores, moves))
         return g.reshape(scores, cells), g.reshape(moves, cells, 4)
+
+    def _run(self, name: str, pixels: str) -> dict[str, str]:
+        """The outputs of a network for (N, H, W, 3) floats. A network with a uint8 input that is
+        embedded whole casts them, which changes nothing."""
+        model, layer = self._models[name], self._first[name]
+        feeds = {model.graph.input[0].name: pixels}
+        if layer:
+            feeds = {layer.output: layer.add(self.g, pixels)}
+        return self.g.embed(model, name, feeds)
 
     def _choose(self, scores: str, moves: str, cells: np.ndarray) -> list[str]:
         """(K,) scores and (K, 4) boxes that may hold a face, best first, 0 for none; how many cells
@@ -146,10 +154,7 @@ class _Composer:
         return g.either(fixed, free)
 
     def _draw(self, letterbox: Letterbox) -> str:
-        """(1, H, W, 3) floats: what `Letterbox.draw` makes.
-
-        A network with a uint8 input casts it first, which leaves floats unchanged.
-        """
+        """(1, H, W, 3) floats: what `Letterbox.draw` makes."""
         g = self.g
         power = int(level_for(letterbox.height, letterbox.rows))
         rows, columns = letterbox.rows, letterbox.columns
@@ -193,7 +198,7 @@ class _Composer:
 
         def of_crops() -> list[str]:
             squares, crops = self._crop(boxes)
-            out = g.embed(self._models["decision"], "decision", {"crops": crops})
+            out = self._run("decision", crops)
             out = {name: g.reshape(out[name], -1, width) for name, width in widths.items()}
             corner, end = g.many("Split", [g.reshape(squares, -1, 2, 2)], 2, axis=1)
             points = g.reshape(out["landmarks"], -1, 5, 2)

@@ -32,8 +32,7 @@ FIXED_AFTER = 4
 VALUES_KEPT, UNUSED_AFTER = 12_000_000, 256
 """Maximum number of input values of all compiled shapes of a network, and the number of runs
 without a shape after which another one may replace it. The proposal network takes 27 bytes for each
-value:
-20 frames of 512x384 take 320 MB."""
+value, so 20 frames of 512x384 take 320 MB."""
 
 BATCH = 8
 """Number of crops per call; the rest go one by one. Each size has its own weights and machine code,
