@@ -26,7 +26,7 @@ def find_ends(
         name: the model's name in errors.
 
     Raises:
-        ModelError: a name is not in the graph, or there is not exactly one candidate.
+        ModelError: a name is not in the graph, or there is not exactly one tensor to choose.
     """
     if not inputs:
         inputs = [

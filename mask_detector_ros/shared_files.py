@@ -11,6 +11,6 @@ def find_shared(name: str, file: str) -> Path | None:
 
     It lies beside the source tree, or under `share` of an installation.
     """
-    candidates = [PACKAGE.parent / name]
-    candidates += [p / "share" / "mask_detector_ros" / name for p in PACKAGE.parents]
-    return next((folder for folder in candidates if (folder / file).is_file()), None)
+    folders = [PACKAGE.parent / name]
+    folders += [p / "share" / "mask_detector_ros" / name for p in PACKAGE.parents]
+    return next((folder for folder in folders if (folder / file).is_file()), None)

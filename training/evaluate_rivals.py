@@ -86,11 +86,11 @@ def print_table(args: argparse.Namespace) -> int:
     """Evaluate the peer detectors and print a row for each; return the exit code of
     `evaluate_rivals`."""
     dataset = read_dataset(args.dataset, args.split, sources=args.source)
-    candidates, times = load_candidates(args)
+    subjects, times = load_subjects(args)
     images = [image for image in dataset.images if not image.is_whole_image]
     rows = []
     milliseconds = measure_times(times, images)
-    for name, networks in candidates.items():
+    for name, networks in subjects.items():
         predictions = predict(tqdm(images, name, leave=False), networks, args.iou)
         # Each at its own threshold: scores of different detectors are not comparable.
         threshold, _ = found_at_precision(predictions, WANTED_PRECISION)
@@ -109,16 +109,16 @@ def print_table(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
+def load_subjects(args: argparse.Namespace) -> tuple[dict[str, Networks], dict[str, Find]]:
     """Load the peers that `evaluate_rivals` evaluates, and the detectors that it times, by name."""
     default = check_parameters(DETECTOR_PARAMETERS, {"threads": args.threads})
-    candidates: dict[str, Networks] = {}
+    subjects: dict[str, Networks] = {}
     times: dict[str, Find] = {}
     for model in args.ours or [default["detector_model"]]:
         values = default | {"detector_model": model}
-        candidates[model] = Networks.load(values, [values["classifier_model"]])
+        subjects[model] = Networks.load(values, [values["classifier_model"]])
         times[model] = MaskDetector.load(threads=args.threads, detector_model=model)
-    ours = next(iter(candidates.values()))
+    ours = next(iter(subjects.values()))
     timed = replace(ours.settings, detection_thresholds=(0.5, 0.5, 0.5))
     shipped = Networks.load(default | {"detector_model": "mtcnn_masked"}, ["mask_classifier"])
     for kind, load in PEERS.items():
@@ -126,19 +126,19 @@ def load_candidates(args: argparse.Namespace) -> tuple[dict[str, Networks], dict
             peer = load(path, args.threads)
             name = f"{kind} {path.stem}"
             labels: Any = {name: PeerLabels(peer)} if peer.label_names else shipped.classifiers
-            candidates[name] = replace(ours, cascade=peer, classifiers=labels)
+            subjects[name] = replace(ours, cascade=peer, classifiers=labels)
             times[name] = partial(peer, settings=timed)
-    return candidates, times
+    return subjects, times
 
 
-def measure_times(candidates: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
+def measure_times(subjects: dict[str, Find], images: list[LabelledImage]) -> dict[str, float]:
     """Median milliseconds per frame of our detector and the peers, for the table of
     `evaluate_rivals`, interleaved on each photograph."""
     step = max(1, len(images) // TIMED_IMAGES)
-    spent: dict[str, list[float]] = {name: [] for name in candidates}
+    spent: dict[str, list[float]] = {name: [] for name in subjects}
     for labelled in [images[0], *images[::step]]:
         frame = cv2.resize(read_image(labelled.path), TIMED_SIZE)
-        for name, find in candidates.items():
+        for name, find in subjects.items():
             start = time.perf_counter()
             find(frame)  # type: ignore[arg-type]
             spent[name].append(1e3 * (time.perf_counter() - start))

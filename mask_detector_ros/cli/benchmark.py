@@ -19,7 +19,7 @@ from mask_detector_ros.output_file import write_output
 from mask_detector_ros.sources import read_image
 from mask_detector_ros.speed import cases as plans
 from mask_detector_ros.speed.benchmark_frames import digest, make_frames, source_of
-from mask_detector_ros.speed.case_candidates import (
+from mask_detector_ros.speed.case_subjects import (
     PEERS,
     Run,
     comparison,
@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> None:
         "--faces", type=listed(number(0, 50)), metavar="N,..", help="numbers of faces in a frame"
     )
     what.add_argument(
-        "--threads", type=listed(number(1, 256)), metavar="N,..", help="threads of each candidate"
+        "--threads", type=listed(number(1, 256)), metavar="N,..", help="threads of each subject"
     )
     what.add_argument(
         "--full",
@@ -163,7 +163,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("", *facts, sep="\n")
         if output is not None:
             print(f"\nreport: {output / 'report.md'}")
-    home = {c.name for _, candidates in runs for c in candidates if c.needs_no_environment}
+    home = {c.name for _, subjects in runs for c in subjects if c.needs_no_environment}
     return 1 if home & set(timings.absent) else 0
 
 
@@ -181,7 +181,7 @@ def run_throughput(arguments: argparse.Namespace) -> int:
 
 
 def plan(arguments: argparse.Namespace, backends: Sequence[str], own_images: bool) -> list[Run]:
-    """The benchmark cases selected by the options, with the candidates of each.
+    """The benchmark cases selected by the options, with the subjects of each.
 
     Raises:
         ParameterError: options that contradict each other.
@@ -246,7 +246,7 @@ def read_peer(text: str) -> str | None:
 
 
 def read_file(text: str) -> str:
-    """Option type of the benchmark: the absolute path of a file that exists, since candidates run
+    """Option type of the benchmark: the absolute path of a file that exists, since subjects run
     in folders of their own."""
     path = Path(text).expanduser().absolute()
     if not path.is_file():

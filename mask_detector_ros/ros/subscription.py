@@ -179,15 +179,15 @@ class ImageSubscription:
 
     def _wanted(self) -> Choice | None:
         """The choice that matches the publishers; None while there are none."""
-        candidates = []
+        topics = []
         if self._transport != "compressed":
-            candidates.append((self._base, True))
+            topics.append((self._base, True))
         if self._transport != "raw":
-            candidates.append((self._compressed, False))
+            topics.append((self._compressed, False))
         if self._transport == "auto":
             # A topic named with its transport.
-            candidates.append((self._base, False))
-        for topic, is_raw in candidates:
+            topics.append((self._base, False))
+        for topic, is_raw in topics:
             publishers = self._published(topic, IMAGE if is_raw else COMPRESSED)
             if publishers:
                 return Choice(topic, is_raw, *self._qos(publishers))

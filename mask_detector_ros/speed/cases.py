@@ -28,9 +28,9 @@ class Case:
         size: width and height of the frames; None for the user's own images.
         faces: people in each frame; None for the user's own images.
         min_face_size: minimum face size in pixels.
-        threads: number of threads per candidate.
+        threads: number of threads per subject.
         room: number of people a frame is laid out for, which fixes the size of the faces.
-        peers: whether the peers run too, or only our own candidates.
+        peers: whether the peers run too, or only our own subjects.
     """
 
     job: str

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.speed.arithmetic_floor import MATRIX_MACS, FloorCounter
 from mask_detector_ros.speed.benchmark_frames import Source, source_of
-from mask_detector_ros.speed.candidates.detectors import FACTOR, THRESHOLDS
-from mask_detector_ros.speed.case_candidates import Run
+from mask_detector_ros.speed.case_subjects import Run
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.report_measures import (
     agreement,
@@ -19,6 +18,7 @@ from mask_detector_ros.speed.report_measures import (
     ratio_quartiles,
     spread,
 )
+from mask_detector_ros.speed.subjects.detectors import FACTOR, THRESHOLDS
 from mask_detector_ros.speed.timing import Times, Timings
 
 Row = dict[str, Any]
@@ -43,16 +43,16 @@ def count_macs(
 
 
 def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[int]]) -> list[Row]:
-    """Build the rows of the speed report, one per case and candidate. Ratios are theirs over ours:
+    """Build the rows of the speed report, one per case and subject. Ratios are theirs over ours:
     above 1, ours is faster."""
     rows = []
-    for case, candidates in runs:
-        present = [e for e in candidates if (case, e.name) in timings.times]
+    for case, subjects in runs:
+        present = [e for e in subjects if (case, e.name) in timings.times]
         if not present:
             continue
         reference = timings.times[case, present[0].name]
-        for candidate in present:
-            times = timings.times[case, candidate.name]
+        for subject in present:
+            times = timings.times[case, subject.name]
             wall = times.seconds()
             row: Row = {
                 "job": case.job,
@@ -61,8 +61,8 @@ def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[i
                 "min_face_size": case.min_face_size,
                 "threads": case.threads,
                 "room": case.room,
-                "name": candidate.name,
-                "is_reference": candidate.is_reference,
+                "name": subject.name,
+                "is_reference": subject.is_reference,
                 "wall_ms": spread(wall),
                 "cpu_ms": spread(times.seconds(clock=1)),
                 "frame_ms": (1e3 * np.median(wall, axis=0)).tolist(),
@@ -72,7 +72,7 @@ def build_rows(runs: Iterable[Run], timings: Timings, macs: Mapping[Case, list[i
                 "ratio_to": {
                     other.name: compare(timings.times[case, other.name], times)
                     for other in present
-                    if other.is_reference and other is not candidate
+                    if other.is_reference and other is not subject
                 },
             }
             if case in macs:
@@ -141,7 +141,7 @@ def megapixels(row: Row) -> float:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Summarise the speed report: each candidate per job and number of threads over the cases with
+    """Summarise the speed report: each subject per job and number of threads over the cases with
     peers, as geometric means of the ratios to ours and to the floor."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
     contested = {case_of(row) for row in rows if not row["is_reference"]}

@@ -51,8 +51,8 @@ def format_comparison(comparison: Sequence[float] | None) -> str:
 
 
 def time_table(rows: Sequence[Row], job: str) -> Table:
-    """Text table of every case and candidate of a job: times, faces, agreement, and the floor."""
-    header = ("case", "candidate", "median ms", "quartiles", "CPU ms", "found", "same boxes")
+    """Text table of every case and subject of a job: times, faces, agreement, and the floor."""
+    header = ("case", "subject", "median ms", "quartiles", "CPU ms", "found", "same boxes")
     has_floor = any("floor_ms" in row for row in rows if row["job"] == job)
     lines: list[tuple[str, ...]] = []
     for row in rows:
@@ -97,7 +97,7 @@ def thread_table(rows: Sequence[Row]) -> Table:
             more = row["wall_ms"][0]
             cells = (row["name"], f"{one:.1f}", f"{more:.1f}", f"{one / more:.2f}")
             lines.append((f"{JOBS[row['job']]}, {describe_case(row)}", *cells))
-    header = ("case", "candidate", "ms, 1 thread", "ms", "times as fast")
+    header = ("case", "subject", "ms, 1 thread", "ms", "times as fast")
     return Table("threads", header, lines)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time the candidates interleaved, frame by frame."""
+"""Time the subjects interleaved, frame by frame."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mask_detector_ros.speed.benchmark_frames import Source, source_of
-from mask_detector_ros.speed.candidate_process import Process, set_up, start
-from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, Candidate, Run
+from mask_detector_ros.speed.case_subjects import MATRIX_PRODUCT, Run, Subject
 from mask_detector_ros.speed.cases import Case
 from mask_detector_ros.speed.peer_environments import PeerError
+from mask_detector_ros.speed.subject_process import Process, set_up, start
 
 WARM_UP_ROUNDS = 5
 """Warm-up rounds. OpenVINO compiles a network for each shape that recurs, and not every round
@@ -25,7 +25,7 @@ has every batch size. Peers do not compile by shape and run only in the last of 
 
 @dataclass
 class Times:
-    """The timed calls of one candidate in one case.
+    """The timed calls of one subject in one case.
 
     Attributes:
         calls: per round, (wall, processor) seconds per frame.
@@ -36,20 +36,20 @@ class Times:
     boxes: list[NDArray[np.float64]] = field(default_factory=list)
 
     def seconds(self, clock: int = 0) -> NDArray[np.float64]:
-        """(rounds, frames) seconds of a candidate's timed calls, by wall clock (0) or processor
+        """(rounds, frames) seconds of a subject's timed calls, by wall clock (0) or processor
         (1)."""
         return np.array(self.calls)[..., clock]
 
 
 @dataclass
 class Timings:
-    """The timings of all candidates.
+    """The timings of all subjects.
 
     Attributes:
-        times: the times by case and candidate name.
+        times: the times by case and subject name.
         peak: times of the matrix product, by case.
-        versions: versions of each candidate's packages, by name.
-        absent: why a candidate is missing, by name.
+        versions: versions of each subject's packages, by name.
+        absent: why a subject is missing, by name.
     """
 
     times: dict[tuple[Case, str], Times] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Timings:
     absent: dict[str, str] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
-        """Discard the timings of a candidate that ended early."""
+        """Discard the timings of a subject that ended early."""
         self.absent[name] = reason
         self.times = {key: times for key, times in self.times.items() if key[1] != name}
 
@@ -69,7 +69,7 @@ def measure_runs(
     rounds: int,
     environments: Path,
 ) -> Timings:
-    """Time all candidates over the frames of their cases, interleaved.
+    """Time all subjects over the frames of their cases, interleaved.
 
     Args:
         frames: the frames by source, see `benchmark_frames.source_of`.
@@ -83,15 +83,15 @@ def measure_runs(
         room = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         names = set_up(room, frames)
         processes, timings.absent = start(runs, room, environments, stack)
-        timings.versions = {candidate.name: p.versions for (candidate, _), p in processes.items()}
+        timings.versions = {subject.name: p.versions for (subject, _), p in processes.items()}
         steps = sum(len(names[source_of(case)]) for case, _ in runs)
         total = (WARM_UP_ROUNDS + rounds) * steps
         progress = stack.enter_context(tqdm(total=total, unit="frame", disable=None))
-        for case, candidates in runs:
+        for case, subjects in runs:
             progress.set_postfix_str(str(case))
             present = {
                 c: processes[c, case.threads]
-                for c in (MATRIX_PRODUCT, *candidates)
+                for c in (MATRIX_PRODUCT, *subjects)
                 if (c, case.threads) in processes
             }
             for number in range(WARM_UP_ROUNDS + rounds):
@@ -106,32 +106,32 @@ def measure_runs(
 def run_round(
     timings: Timings,
     case: Case,
-    processes: Mapping[Candidate, Process],
+    processes: Mapping[Subject, Process],
     files: Sequence[str],
     number: int,
     progress: Any,
 ) -> None:
     """Time one round over the frames of one case; warm-up rounds are not recorded."""
-    answers: dict[Candidate, list[dict[str, Any]]] = {candidate: [] for candidate in processes}
+    answers: dict[Subject, list[dict[str, Any]]] = {subject: [] for subject in processes}
     order = list(processes)
     for index, file in enumerate(files):
-        # Vary the order, so that no candidate always runs after the same one.
+        # Vary the order, so that no subject always runs after the same one.
         shift = (number + index) % len(order)
-        for candidate in order[shift:] + order[:shift]:
-            if candidate.name not in timings.absent:
+        for subject in order[shift:] + order[:shift]:
+            if subject.name not in timings.absent:
                 try:
-                    answers[candidate].append(processes[candidate].run(file, case.min_face_size))
+                    answers[subject].append(processes[subject].run(file, case.min_face_size))
                 except PeerError as error:
-                    timings.drop(candidate.name, str(error))
+                    timings.drop(subject.name, str(error))
         progress.update()
-    for candidate in order:
-        if candidate.name in timings.absent:
+    for subject in order:
+        if subject.name in timings.absent:
             continue
-        if candidate is MATRIX_PRODUCT:
+        if subject is MATRIX_PRODUCT:
             times = timings.peak.setdefault(case, Times())
         else:
-            times = timings.times.setdefault((case, candidate.name), Times())
+            times = timings.times.setdefault((case, subject.name), Times())
         if number < WARM_UP_ROUNDS:
-            times.boxes = [np.reshape(a["boxes"], (-1, 4)) for a in answers[candidate]]
+            times.boxes = [np.reshape(a["boxes"], (-1, 4)) for a in answers[subject]]
         else:
-            times.calls.append([(a["wall"], a["cpu"]) for a in answers[candidate]])
+            times.calls.append([(a["wall"], a["cpu"]) for a in answers[subject]])

