@@ -34,7 +34,7 @@ def portrait() -> np.ndarray:
 def active_detector(graph: Graph) -> Any:
     """An active detector that has discovered its client: (process, client, publisher,
     detections)."""
-    from detector_client import NODE, make_image, settle
+    from detector_client import NODE, drain
     from sensor_msgs.msg import Image
     from vision_msgs.msg import Detection2DArray
 
@@ -45,7 +45,5 @@ def active_detector(graph: Graph) -> Any:
     graph.wait_for_output(process, "subscribed to /image_raw, reliable")
     wait_until(lambda: client.node.count_publishers(f"{NODE}/detections"), what="the detections")
     # Both ends of both topics must have met before a message can be counted on.
-    black = make_image(np.zeros((48, 64, 3), np.uint8))
-    wait_until(lambda: images.publish(black) or detections, what="the first detections")
-    settle(detections)
+    drain(images, detections)
     return process, client, images, detections

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
-from detector_client import NODE, make_image, set_parameter, settle
+from detector_client import NODE, drain, make_image, set_parameter
 from diagnostic_msgs.msg import DiagnosticArray
 from mask_detector_ros.msg import FaceArray, MaskAlert, MaskSummary
 from rcl_interfaces.msg import Parameter as ParameterMessage
@@ -54,7 +54,7 @@ def test_people_keep_their_ids_grow_older_and_are_counted_until_a_reset(
     summaries = client.listen(MaskSummary, f"{NODE}/summary")
     wait_until(lambda: client.node.count_publishers(f"{NODE}/summary"))
     wait_until(lambda: images.publish(make_image(portrait)) or (faces and summaries))
-    settle(detections)
+    drain(images, detections, make_image(portrait))
     play(images, portrait, summaries, 8, start=100.0)
     wait_until(lambda: faces[-1].header == summaries[-1].header and detections)
     first = detections[0].detections[0].id
@@ -76,7 +76,6 @@ def test_people_keep_their_ids_grow_older_and_are_counted_until_a_reset(
 def test_without_tracking_there_are_no_ids(active_detector: Any, portrait: np.ndarray) -> None:
     _, client, images, detections = active_detector
     assert set_parameter(client, "tracking", bool_value=False).successful
-    settle(detections)
     play(images, portrait, detections, 2, start=100.0)
     assert detections[-1].detections[0].id == ""
 
@@ -166,7 +165,7 @@ def test_several_cameras_share_a_node_and_none_starves(graph: Any, portrait: np.
     black = make_image(np.zeros((48, 64, 3), np.uint8))
     wait_until(lambda: calm.publish(black) or rear, what="the calm camera's results")
     wait_until(lambda: busy.publish(black) or front, what="the busy camera's results")
-    settle(rear)
+    drain(calm, rear)
 
     # The busy one sends as fast as it can; the calm one still gets each of its images through.
     for second in range(10, 15):

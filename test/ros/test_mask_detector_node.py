@@ -13,7 +13,7 @@ from waiting import wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
-from detector_client import NODE, busy_image, make_image, set_parameter, settle, state
+from detector_client import NODE, busy_image, drain, make_image, set_parameter, state
 from diagnostic_msgs.msg import DiagnosticArray
 from mask_detector_ros.msg import FaceArray, MaskSummary
 from rcl_interfaces.msg import ParameterType
@@ -131,16 +131,6 @@ def test_parameters_and_state_answer_while_a_frame_is_processed(active_detector:
     assert any(answers_come_first() for _ in range(5))
 
 
-def test_the_newest_frame_wins(active_detector: Any) -> None:
-    _, client, images, detections = active_detector
-    images.publish(busy_image(sec=1))
-    for sec in range(2, 8):
-        images.publish(make_image(np.zeros((48, 64, 3), np.uint8), sec=sec))
-    wait_until(lambda: detections and detections[-1].header.stamp.sec == 7, timeout=120)
-    assert len(detections) <= 3, "frames that were overtaken must not be processed"
-    assert client.node.count_publishers(f"{NODE}/detections") == 1
-
-
 def test_labels_reach_a_late_joiner(graph: Any, active_detector: Any) -> None:
     qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     infos = graph.client("late").listen(LabelInfo, f"{NODE}/label_info", qos)
@@ -157,7 +147,7 @@ def test_a_live_parameter_takes_effect_on_the_next_frame(
     wait_until(lambda: images.publish(make_image(portrait)) or detections)
     assert len(detections[0].detections) == 1
     assert set_parameter(client, "min_face_size", integer_value=300).successful
-    settle(detections)
+    drain(images, detections)
     images.publish(make_image(portrait, sec=5))
     wait_until(lambda: detections)
     assert detections[0].detections == []

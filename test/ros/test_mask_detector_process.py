@@ -19,13 +19,12 @@ from detector_client import (
     change_state,
     make_image,
     set_parameter,
-    settle,
     state,
 )
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import GetParameters
-from waiting import wait_until
+from waiting import LIMIT, wait_until
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_a_wrong_start_ends_with_the_reason(
     graph: Any, parameters: dict[str, Any], reason: str
 ) -> None:
     process = graph.start("mask_detector_node", **parameters)
-    assert process.wait(30) == 1
+    assert process.wait(LIMIT) == 1
     assert reason in graph.output(process)
     assert "Traceback" not in graph.output(process)
 
@@ -105,7 +104,7 @@ def test_a_signal_ends_the_process_well(
         status = client.listen(DiagnosticArray, "/diagnostics")
         wait_until(lambda: images.publish(busy_image()) or status, what="the node at work")
     process.send_signal(how)
-    code = process.wait(30)
+    code = process.wait(LIMIT)
     output = graph.output(process)
     assert code == 0, output
     assert "Traceback" not in output
@@ -138,7 +137,7 @@ def test_lifecycle_cycles_leak_no_threads_and_no_models(active_detector: Any) ->
     before = threads()
     for _ in range(10):
         cycle()
-    assert threads() <= before
+    wait_until(lambda: threads() <= before, what="the threads to end")
     black = make_image(np.zeros((48, 64, 3), np.uint8))
     wait_until(lambda: images.publish(black) or detections)
 
@@ -151,7 +150,7 @@ def test_nothing_comes_from_a_deactivated_node(graph: Any, active_detector: Any)
     assert state(client) == "inactive"
     wait_until(lambda: images.get_subscription_count() == 0, what="the subscription to go")
     # The first image may have been finished before; test_stuck_frames.py has one that is not.
-    settle(detections)
+    detections.clear()
     images.publish(black)
     assert change_state(client, Transition.TRANSITION_CLEANUP), "waits for the frame in work"
     assert detections == []

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
-from detector_client import change_state, make_image, settle, state
+from detector_client import change_state, make_image, state
 from lifecycle_msgs.msg import Transition
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
@@ -50,7 +50,7 @@ def test_a_manager_starts_pauses_resets_and_shuts_down(graph: Any) -> None:
     wait_until(lambda: images.publish(black) or detections, what="detections")
     for down, up in ((PAUSE, RESUME), (RESET, STARTUP)):
         manage(client, down)
-        settle(detections)
+        detections.clear()
         manage(client, up)
         wait_until(lambda: images.publish(black) or detections, what="detections")
     manage(client, SHUTDOWN)

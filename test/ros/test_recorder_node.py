@@ -19,7 +19,7 @@ from ros_graph import ROOT
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
-from waiting import wait_until
+from waiting import LIMIT, wait_until
 
 from benchmark.processes import happens
 from mask_detector_ros.faces import Faces
@@ -87,7 +87,7 @@ def test_detections_truth_and_images_are_recorded(graph: Any, tmp_path: Path) ->
 def test_a_folder_that_cannot_be_written_is_one_line(graph: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     process = graph.start("recorder_node", folder=str(tmp_path / "file" / "out"))
-    assert process.wait(30) == 1
+    assert process.wait(LIMIT) == 1
     assert "error: cannot write" in graph.output(process)
     assert "Traceback" not in graph.output(process)
 
@@ -102,7 +102,7 @@ def test_a_full_disk_is_one_line_and_leaves_whole_lines(graph: Any, tmp_path: Pa
     client.advertise(Image, "/image_annotated", 10)
     graph.wait_for_output(recorder, "recording into")
     detections.publish(RESULTS.detections(Faces.empty(LABELS), header_at(1.0)))
-    assert recorder.wait(30) == 1
+    assert recorder.wait(LIMIT) == 1
     output = graph.output(recorder)
     assert "error: cannot write" in output
     assert "No space left on device" in output

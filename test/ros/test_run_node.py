@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from waiting import wait_until
+from waiting import LIMIT, wait_until
 
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
@@ -62,7 +62,7 @@ def test_a_failed_start_is_one_line(
 ) -> None:
     graph.environment.update(variables)
     process = graph.start("recorder_node", *arguments)
-    assert process.wait(30) == 1
+    assert process.wait(LIMIT) == 1
     output = graph.output(process)
     assert said in output
     assert output.count("\n") == 1, "nothing else, such as rcl's own words"
@@ -83,7 +83,7 @@ def test_a_wrong_parameter_file_is_one_line(
     file = tmp_path / "x.yaml"
     file.write_text(content)
     process = graph.start("recorder_node", "--params-file", str(file))
-    assert process.wait(30) == 1
+    assert process.wait(LIMIT) == 1
     assert f"{file} " in graph.output(process)
     assert said in graph.output(process)
     assert graph.output(process).count("\n") == 1
@@ -188,7 +188,7 @@ def test_a_signal_while_a_node_starts_is_neither_an_error_nor_a_traceback(graph:
     maps = Path(f"/proc/{process.pid}/maps")
     wait_until(lambda: "cv2" in maps.read_text(), what="the imports")
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) in (0, -signal.SIGINT)
+    assert process.wait(LIMIT) in (0, -signal.SIGINT)
     output = graph.output(process)
     assert "Traceback" not in output
     assert "ERROR" not in output

@@ -15,7 +15,7 @@ from waiting import wait_until
 pytest.importorskip("rclpy", reason="needs ROS 2: run `make setup`")
 
 import faulty_node
-from detector_client import NODE, change_state, make_image, set_parameter, settle, state
+from detector_client import NODE, change_state, drain, make_image, set_parameter, state
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from sensor_msgs.msg import Image
@@ -49,11 +49,7 @@ class Faulty:
         self.expect_results()
 
     def expect_results(self) -> None:
-        self.detections.clear()
-        wait_until(
-            lambda: self.images.publish(image(64)) or self.detections, what="results of images"
-        )
-        settle(self.detections)
+        drain(self.images, self.detections, image(64))
 
     def wait_for_status(
         self, level: bytes, text: str, meanwhile: Image | None = None
@@ -111,6 +107,23 @@ def test_a_signal_ends_a_process_whose_frame_is_stuck(graph: Graph, faulty: Faul
     faulty.images.publish(image(faulty_node.STUCK))
     faulty.wait_for_status(DiagnosticStatus.ERROR, "stuck in inference")
     assert graph.end(faulty.process) == 0
+
+
+def test_the_newest_frame_wins(faulty: Faulty) -> None:
+    stuck, old, new = image(faulty_node.STUCK), image(64), image(64)
+    stuck.header.frame_id, old.header.frame_id, new.header.frame_id = "stuck", "old", "new"
+
+    def dropped(message: Image) -> int:
+        status = faulty.wait_for_status(DiagnosticStatus.ERROR, "stuck in inference", message)
+        return int({v.key: v.value for v in status.values}["frames dropped"])
+
+    before = dropped(stuck)
+    for message in (old, new):
+        # Of those that wait, the last is one of these then.
+        before = wait_until(lambda m=message, b=before: (n := dropped(m)) >= b + 5 and n)
+    faulty.release.touch()
+    wait_until(lambda: [d for d in faulty.detections if d.header.frame_id == "new"])
+    assert {d.header.frame_id for d in faulty.detections} == {"stuck", "new"}
 
 
 def test_a_rate_of_zero_is_not_ok_while_images_arrive(faulty: Faulty) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import cv2
@@ -13,6 +12,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
 from sensor_msgs.msg import Image
+from waiting import wait_until
+
+from benchmark.processes import happens
 
 NODE = "/mask_detector"
 
@@ -32,14 +34,21 @@ def busy_image(sec: int = 1) -> Image:
     return make_image(cv2.GaussianBlur(noise, (9, 9), 0), sec=sec)
 
 
-def settle(messages: list[Any]) -> None:
-    """Wait until everything in progress has arrived, and forget it."""
-    count, since = -1, time.monotonic()
-    while time.monotonic() < since + 0.5:
-        if len(messages) != count:
-            count, since = len(messages), time.monotonic()
-        time.sleep(0.01)
-    messages.clear()
+def drain(images: Any, detections: list[Any], image: Image | None = None) -> None:
+    """Publish images until the last one's detections are there: no earlier result is on its way."""
+    image = image or make_image(np.zeros((48, 64, 3), np.uint8), sec=0)
+    patience = 0.25
+
+    def is_last_heard() -> bool:
+        nonlocal patience
+        patience *= 2
+        image.header.stamp.nanosec += 1
+        images.publish(image)
+        stamp = image.header.stamp
+        return bool(happens(lambda: detections and detections[-1].header.stamp == stamp, patience))
+
+    wait_until(is_last_heard, what="the detections of the last image")
+    detections.clear()
 
 
 def change_state(client: Any, transition: int) -> bool:
