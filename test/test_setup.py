@@ -215,7 +215,7 @@ def test_sources_are_pinned_and_installed_in_their_order(
     for repository in repositories:
         folder = tmp_path / repository.name.rpartition("/")[2]
         for package in repository.packages:
-            (folder / package).mkdir(parents=True)
+            (folder / package).mkdir(parents=True, exist_ok=True)
             if package not in ("composition_interfaces", "cv_bridge"):
                 (folder / package / "setup.py").touch()
     commands: list[str] = []
@@ -228,8 +228,10 @@ def test_sources_are_pinned_and_installed_in_their_order(
     )
     sources.install(repositories)
     assert built == ["composition_interfaces", "cv_bridge"]
-    installed = [c.rpartition("/")[2] for c in commands if "--no-deps" in c]
-    assert installed == [p for r in repositories for p in r.packages if p not in built]
+    installed = [c.rpartition(" ")[2] for c in commands if "--no-deps" in c]
+    packages = [(r.name.rpartition("/")[2], p) for r in repositories for p in r.packages]
+    folders = [str(tmp_path / r / p) for r, p in packages if p not in built]
+    assert installed == folders
     assert sum("fetch --depth=1 file:///mirror/ros2/launch " in c for c in commands) == 1
 
 
