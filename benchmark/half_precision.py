@@ -118,27 +118,32 @@ def finder(sessions: Mapping[str, Session], values: Mapping[str, Any]) -> Find:
     return lambda image: classifier(image, cascade(image, settings), values["margin"])
 
 
-def trace_outlier(
-    expected: Faces, face: int, score: np.float32, last_stage: Twin
-) -> dict[str, float]:
-    """The float32 score of the candidate that the networks in half precision chose for a face.
+def trace_outliers(expected: Faces, faces: Faces, last_stage: Twin) -> list[dict[str, float]]:
+    """The boxes that half precision moves, with the float32 scores of both candidates of each.
 
     The cascade takes the best of many candidates. If float32 scores both choices nearly equal, they
     were a tie.
 
     Args:
         expected: the faces found in float32.
-        face: index of the face.
-        score: score of the candidate chosen with all networks in float16.
+        faces: those found with all networks in float16.
         last_stage: the last stage, which has processed the candidates of this image.
     """
-    own, other = (np.concatenate(parts) for parts in zip(*last_stage.scores, strict=True))
-    box = expected.boxes[face]
-    return {
-        "side_px": float((box[2:] - box[:2]).max()),
-        "score": float(expected.scores[face]),
-        "score_of_the_other": float(other[own == score].max()),
-    }
+    outliers = []
+    for face, partner in enumerate(match_faces(faces, expected)):
+        box = expected.boxes[face]
+        moved = float(np.abs(box - faces.boxes[partner]).max()) if partner >= 0 else 0.0
+        if moved > BOX_LIMIT:
+            own, other = map(np.concatenate, zip(*last_stage.scores, strict=True))
+            outliers.append(
+                {
+                    "box_px": moved,
+                    "side_px": float((box[2:] - box[:2]).max()),
+                    "score": float(expected.scores[face]),
+                    "score_of_the_other": float(other[own == faces.scores[partner]].max()),
+                }
+            )
+    return outliers
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,7 +169,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     exact = {name: load(model, name) for name, model in networks.items()}
     half = {name: load(round_values(to_half(m, name)), name) for name, m in networks.items()}
-    built = {name: _precision(s) for name, s in half.items()}
     twins = {name: Twin(half[name], exact[name]) for name in half}
     wanted = [finder(exact, values)(image) for image in progress("float32")]
 
@@ -172,29 +176,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         faces = (find(image) for image in progress(what))
         return Agreement.of(zip(wanted, faces, strict=True)).to_record()
 
-    shipped = {name: half[name] for name, precision in built.items() if precision == "fp16"}
+    shipped = {
+        name: session
+        for name, session in half.items()
+        if precision_of((output.name for output in session.outputs), "fp16") == "fp16"
+    }
     rows = {FLOAT16: compare(FLOAT16, finder({**exact, **shipped}, values))}
     for name in (name for name in half if name not in shipped):
         what = f"only {name} in float16"
         rows[what] = compare(what, finder({**exact, name: half[name]}, values))
     outliers: list[dict[str, float]] = []
-    find = finder(twins, values)
-
-    def find_and_trace(image: NDArray[np.uint8], expected: Faces) -> Faces:
+    find, found = finder(twins, values), []
+    for image, expected in zip(progress(ALL), wanted, strict=True):
         for twin in twins.values():
             twin.scores.clear()
         faces = find(image)
-        for face, partner in enumerate(match_faces(faces, expected)):
-            if partner < 0:
-                continue
-            difference = np.abs(expected.boxes[face] - faces.boxes[partner]).max()
-            if difference > BOX_LIMIT:
-                traced = trace_outlier(expected, face, faces.scores[partner], twins[last_stage])
-                outliers.append({"box_px": float(difference), **traced})
-        return faces
-
-    pairs = zip(progress(ALL), wanted, strict=True)
-    found = [(expected, find_and_trace(image, expected)) for image, expected in pairs]
+        found.append((expected, faces))
+        outliers += trace_outliers(expected, faces, twins[last_stage])
     rows[ALL] = Agreement.of(found).to_record()
     blunt = {name: load(round_values(_throughout(model)), name) for name, model in networks.items()}
     rows[THROUGHOUT] = compare(THROUGHOUT, finder(blunt, values))
@@ -202,10 +200,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows[BRIGHTER] = compare(BRIGHTER, lambda p: plain(np.where(p < 255, p + 1, p)))
     same_input = {name: twin.largest for name, twin in twins.items()}
     return {"rows": rows, "same_input": same_input, "outliers": outliers}
-
-
-def _precision(session: Session) -> str:
-    return precision_of((output.name for output in session.outputs), "fp16")
 
 
 def _throughout(model: bytes) -> bytes:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.reporting import write_report
+from benchmark.reporting import table, write_report
 from benchmark.tracking import MIN_OVERLAP, SCENES
 from mask_detector_ros import MaskDetector, parameters
 from mask_detector_ros.errors import ParameterError
@@ -114,13 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         parser.error(str(error))
     results = measure(arguments)
-    print(f"{'search_every':>12}{'recall':>9}{'false':>7}{'ms':>8}{'of the time':>13}", end="")
-    print(f"{'newcomers after':>17}")
-    for n, r in results.items():
-        print(
-            f"{n:>12}{r['recall']:>9.3f}{r['false_faces']:>7.0f}{r['mean_ms']:>8.1f}"
-            f"{r['share_of_time']:>13.2f}{r['newcomers_s']:>15.2f} s"
-        )
+    formats = ("{:.3f}", "{:.0f}", "{:.1f}", "{:.2f}", "{:.2f} s")
+    head = ("search_every", "recall", "false", "ms", "of the time", "newcomers after")
+    rows = ((n, *map(str.format, formats, r.values())) for n, r in results.items())
+    print(table(head, rows))
     settings: dict[str, Any] = {k: v for k, v in vars(arguments).items() if k != "out"}
     write_report(arguments.out, settings=settings, results=results)
     return 0

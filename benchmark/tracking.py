@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmark.reporting import write_report
+from benchmark.reporting import table, write_report
 from mask_detector_ros import MaskDetector
 from mask_detector_ros.evaluation.matching import match_faces
 from mask_detector_ros.faces import Faces
@@ -208,17 +208,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_report(results: dict[str, Account]) -> None:
     """Print one line of tracking figures per scene and rate."""
-    print(
-        f"{'scene':<20}{'people':>7}{'counted':>8}{'id switches':>12}{'returns':>8}"
-        f"{'label flips per person-minute, raw':>34}{'tracked':>8}{'wrong, raw':>11}{'tracked':>8}"
-    )
+    head = ("scene", "people", "counted", "id switches", "returns")
+    head += ("label flips per person-minute, raw", "tracked", "wrong, raw", "tracked")
+    rows = []
     for name, r in results.items():
-        minutes = r.person_seconds / 60
-        print(
-            f"{name:<20}{r.people:>7}{r.counted:>8}{r.switches:>12}{r.returns:>8}"
-            f"{r.raw_flips / minutes:>34.2f}{r.flips / minutes:>8.2f}"
-            f"{r.raw_wrong / r.found:>11.2%}{r.wrong / r.found:>8.2%}"
-        )
+        flips = (f"{count / r.person_seconds * 60:.2f}" for count in (r.raw_flips, r.flips))
+        wrong = (f"{count / r.found:.2%}" for count in (r.raw_wrong, r.wrong))
+        rows.append((name, r.people, r.counted, r.switches, r.returns, *flips, *wrong))
+    print(table(head, rows))
 
 
 if __name__ == "__main__":

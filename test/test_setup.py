@@ -220,13 +220,13 @@ def test_sources_are_pinned_and_installed_in_their_order(
                 (folder / package / "setup.py").touch()
     commands: list[str] = []
     built: list[str] = []
-    sources = ros_sources.RosSources(
+    ros_sources.install_sources(
+        repositories,
         Path("python"),
         tmp_path,
         lambda command, what: commands.append(" ".join(map(str, command))),
         lambda name, source: built.append(name),
     )
-    sources.install(repositories)
     assert built == ["composition_interfaces", "cv_bridge"]
     installed = [c.rpartition(" ")[2] for c in commands if "--no-deps" in c]
     packages = [(r.name.rpartition("/")[2], p) for r in repositories for p in r.packages]

@@ -30,13 +30,11 @@ class SlowNetwork:
     """The address of this machine behind the slow link, and the command that runs a robot there.
 
     Attributes:
-        kind: the mechanism that slows it down, in words.
         address: address on which the server must listen.
         host: the name of this machine for the robots.
         prefix: command that starts a robot.
     """
 
-    kind: str
     address: str
     host: str
     prefix: tuple[str, ...] = ()
@@ -47,7 +45,7 @@ def find_obstacle() -> str:
     if os.geteuid() != 0:
         return "needs root"
     try:
-        with _namespace(0.01, 0.01):
+        with namespace(0.01, 0.01):
             return ""
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", "") or str(error)
@@ -58,12 +56,6 @@ def find_obstacle() -> str:
 def namespace(delay: float, loss: float) -> Iterator[SlowNetwork]:
     """Make a network namespace behind a link with this delay, in seconds each way, and packet
     loss."""
-    with _namespace(delay, loss):
-        yield SlowNetwork("netem", "0.0.0.0", _HOST, ("ip", "netns", "exec", _NAME))
-
-
-@contextmanager
-def _namespace(delay: float, loss: float) -> Iterator[None]:
     netem = f"root netem delay {delay * 1e3:g}ms loss {loss:.2%}"
     inside = f"ip netns exec {_NAME}"
     try:
@@ -78,7 +70,7 @@ def _namespace(delay: float, loss: float) -> Iterator[None]:
             f"{inside} tc qdisc add dev {_NAME}1 {netem}",
         ):
             subprocess.run(command.split(), check=True, capture_output=True, text=True)
-        yield
+        yield SlowNetwork("0.0.0.0", _HOST, ("ip", "netns", "exec", _NAME))
     finally:
         subprocess.run(["ip", "netns", "del", _NAME], check=False, capture_output=True)
 

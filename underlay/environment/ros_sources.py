@@ -42,8 +42,14 @@ def read_sources() -> list[Repository]:
     return [Repository(n, c, tuple(p)) for n, c, *p in filter(None, lines) if n != "#"]
 
 
-class RosSources:
-    """Fetches and installs ROS packages from source.
+def install_sources(
+    repositories: Sequence[Repository],
+    python: Path,
+    folder: Path,
+    run: Callable[[list[str | Path], str], None],
+    build: Callable[[str, Path], None],
+) -> None:
+    """Fetch and install all ROS packages of the list from source.
 
     Args:
         python: interpreter of the environment to install into.
@@ -52,37 +58,20 @@ class RosSources:
         build: builds and installs an ament package of interfaces.
     """
 
-    def __init__(
-        self,
-        python: Path,
-        folder: Path,
-        run: Callable[[list[str | Path], str], None],
-        build: Callable[[str, Path], None],
-    ) -> None:
-        self._python, self._folder, self._run, self._build = python, folder, run, build
-        # A mirror for an unreachable host: a folder or URL with owner/name below it.
-        self._host = os.environ.get("ROS_SOURCES_HOST", "https://github.com")
+    def pip(what: str, *arguments: str | Path) -> None:
+        run([python, "-m", "pip", "install", *arguments], f"installing {what}")
 
-    def install(self, repositories: Sequence[Repository]) -> None:
-        """Fetch and install all ROS packages of the list from source."""
-        self._pip("argcomplete and its like", *REQUIREMENTS)
-        for repository in repositories:
-            root = self._fetch(repository)
-            for package in repository.packages:
-                if (root / package / "setup.py").is_file():
-                    options = ("--no-deps", "--no-build-isolation", "--force-reinstall")
-                    self._pip(package, *options, root / package)
-                else:
-                    self._build(package, root / package)
-
-    def _fetch(self, repository: Repository) -> Path:
-        root = self._folder / repository.name.rpartition("/")[2]
-        url = f"{self._host}/{repository.name}"
-        what = f"fetching {repository.name}"
-        self._run(["git", "init", "--quiet", root], what)
-        self._run(["git", "-C", root, "fetch", "--depth=1", url, repository.commit], what)
-        self._run(["git", "-C", root, "checkout", "--quiet", "--force", "FETCH_HEAD"], what)
-        return root
-
-    def _pip(self, what: str, *arguments: str | Path) -> None:
-        self._run([self._python, "-m", "pip", "install", *arguments], f"installing {what}")
+    # A mirror for an unreachable host: a folder or URL with owner/name below it.
+    host = os.environ.get("ROS_SOURCES_HOST", "https://github.com")
+    pip("argcomplete and its like", *REQUIREMENTS)
+    for name, commit, packages in repositories:
+        root, what = folder / name.rpartition("/")[2], f"fetching {name}"
+        run(["git", "init", "--quiet", root], what)
+        run(["git", "-C", root, "fetch", "--depth=1", f"{host}/{name}", commit], what)
+        run(["git", "-C", root, "checkout", "--quiet", "--force", "FETCH_HEAD"], what)
+        for package in packages:
+            if (root / package / "setup.py").is_file():
+                options = ("--no-deps", "--no-build-isolation", "--force-reinstall")
+                pip(package, *options, root / package)
+            else:
+                build(package, root / package)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from environment import ros_sources
 from environment.logged import run_logged
-from environment.ros_sources import SOURCES, RosSources, read_sources
+from environment.ros_sources import SOURCES, install_sources, read_sources
 from environment.surroundings import Surroundings, check_cv_bridge_packages
 
 UNDERLAY = Path(__file__).resolve().parent.parent
@@ -146,8 +146,7 @@ class Environment:
                 self.build(name, source)
             self.install(name)
 
-        sources = RosSources(self.python, self.venv / "sources", self.run, build)
-        sources.install(read_sources())
+        install_sources(read_sources(), self.python, self.venv / "sources", self.run, build)
 
     def build_messages(self) -> None:
         """Step: build our own messages; they are installed together with the sources."""

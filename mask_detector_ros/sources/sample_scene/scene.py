@@ -3,7 +3,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -30,14 +29,6 @@ _SMALLEST, _LARGEST = 64, 8192  # limits of a frame side, pixels
 _NOISE_SIGMA = 2.5  # noise of the simulated sensor, grey levels
 _NOISE_MEAN = 16  # keeps the noise unsigned for speed; subtracted again after adding
 _NOISE_SHIFTS = 64
-
-
-@dataclass(frozen=True)
-class _Actor:
-    """A person with their sprites."""
-
-    person: Person
-    sprites: list[Sprite]
 
 
 class SampleScene:
@@ -70,7 +61,7 @@ class SampleScene:
         noise_shape = (height + _NOISE_SHIFTS, width + _NOISE_SHIFTS, 3)
         noise = np.random.default_rng(11).normal(_NOISE_MEAN, _NOISE_SIGMA, noise_shape)
         self._noise = np.clip(noise.round(), 0, 255).astype(np.uint8)
-        self._actors = [_Actor(person, self._sprites(person)) for person in people]
+        self._people = [(person, self._sprites(person)) for person in people]
 
     def _sprites(self, person: Person) -> list[Sprite]:
         largest = self._scale * (person.size.mean + person.size.amplitude)
@@ -93,17 +84,15 @@ class SampleScene:
         seconds = index / RATE_HZ
         frame = self._hall.copy()
         # Nearer people occlude farther ones.
-        actors = sorted(self._actors, key=lambda actor: actor.person.size.at(seconds))
-        for actor in actors:
-            pose = actor.person.pose(seconds, self.width, self.height)
-            _set_in(frame, actor.sprites, pose)
+        for person, sprites in sorted(self._people, key=lambda each: each[0].size.at(seconds)):
+            _set_in(frame, sprites, person.pose(seconds, self.width, self.height))
         return self._expose(frame, index), self.ground_truth(index)
 
     def ground_truth(self, index: int) -> Faces:
         """The faces in frame `index` of the sample scene, as `render` returns them, without
         rendering."""
         seconds = index / RATE_HZ
-        people = [actor.person for actor in self._actors]
+        people = [person for person, _ in self._people]
         poses = [person.pose(seconds, self.width, self.height) for person in people]
         ovals = np.reshape([_oval_box(*each) for each in zip(people, poses, strict=True)], (-1, 4))
         boxes = np.clip(ovals, 0, (self.width, self.height) * 2)
