@@ -46,7 +46,7 @@ def settle_pixels(
             known |= {"scale": "1.0", "offset": "0.0"}
             sources["scale"] = revealed
         if known.setdefault("color", "RGB") == "RGB":
-            sources.setdefault("color", "the usual order, which the file does not tell")
+            sources.setdefault("color", "the usual order, RGB, which the file does not tell")
     if form.channels == 1:
         known.setdefault("color", "RGB")
     if options.settings == AUTO:

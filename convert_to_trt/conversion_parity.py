@@ -53,14 +53,14 @@ class Parity:
         largest: over all crops and labels.
         mean: over all crops and labels.
         random_crops: number of random crops.
-        real_crops: number of face crops.
+        face_crops: number of face crops.
         same_label: fraction of the crops whose most probable label is the same.
     """
 
     largest: float
     mean: float
     random_crops: int
-    real_crops: int
+    face_crops: int
     same_label: float
 
     def to_record(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def measure_parity(
         largest=float(difference.max()),
         mean=float(difference.mean()),
         random_crops=len(random),
-        real_crops=len(real),
+        face_crops=len(real),
         same_label=float(np.mean(old.argmax(axis=1) == new.argmax(axis=1))),
     )
 

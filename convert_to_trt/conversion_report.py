@@ -70,7 +70,7 @@ class Report:
             f"{self.output}: from {self.framework}",
             f"labels {', '.join(_with_role(s.labels, s.roles))}",
             f"{side}x{side} {self.form.layout}, {pixels}{made}, margin {s.margin:g}",
-            f"parity over {parity.random_crops} random and {parity.real_crops} real crops:"
+            f"parity over {parity.random_crops} random and {parity.face_crops} face crops:"
             f" max |dp| {parity.largest:.2g}, mean |dp| {parity.mean:.2g},"
             f" same label {parity.same_label:.1%}",
         ]

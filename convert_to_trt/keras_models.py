@@ -21,8 +21,9 @@ from convert_to_trt.tensorflow_js import assign_weights, read_layers_model
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,
     Original,
-    choose_one,
+    choose_index,
     freeze,
+    require_one_input,
     unloadable,
     unrunnable,
 )
@@ -55,8 +56,9 @@ def load_keras(
         names = [tensor.name for tensor in inputs], list(getattr(model, "output_names", []))
     except LOAD_ERRORS as error:
         raise unloadable(path, framework, error) from error
-    choose_one(path, "inputs", names[0] or ["none"] * len(inputs))
-    index = choose_one(path, "outputs", names[1] or ["none"] * len(outputs), output)
+    require_one_input(path, names[0] or ["none"] * len(inputs))
+    shapes = [list(tensor.shape) for tensor in outputs]
+    index = choose_index(path, names[1] or ["none"] * len(outputs), shapes, output)
     shape = [None, *(side or size for side in inputs[0].shape[1:3]), *inputs[0].shape[3:]]
     specification = tf.TensorSpec(shape, tf.as_dtype(inputs[0].dtype))
 

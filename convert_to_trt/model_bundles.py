@@ -24,6 +24,7 @@ UNPACKED_LIMIT = 2 << 30
 """Maximum bytes that a zip may unpack to: far above any classifier, far below a full disk."""
 
 _MODELS = (".h5", ".hdf5", ".keras", ".tflite", ".onnx", ".pb", ".json")
+_WEIGHTS = (".h5", ".hdf5")
 _MANIFEST = "cvexport.manifest"
 """Custom Vision's description of an export."""
 
@@ -125,6 +126,10 @@ def _find_model(folder: Path, source: Path) -> Path:
         for p in folder.rglob("*")
         if p.suffix.lower() in _MODELS and p.name.lower() not in _NO_MODELS
     )
+    described = [p for p in found if p.suffix.lower() == ".json"]
+    if len(described) == 1 and all(p.suffix.lower() in _WEIGHTS for p in {*found} - {*described}):
+        # The others are the weights of this architecture.
+        found = described
     if len(found) != 1:
         shown = ", ".join(str(p.relative_to(folder)) for p in found[:6]) or "none"
         raise ModelError(

@@ -48,7 +48,7 @@ def find_kind(path: Path) -> str:
         return TFLITE
     if problem := foreign_files.find_foreign(head):
         problem = describe_pytorch(path) if problem == foreign_files.PYTORCH else problem
-        raise ModelError(f"{path} is not a model: {problem}")
+        raise ModelError(f"{path} is not a model that this command reads: {problem}")
     if head.lstrip()[:1] == b"{":
         return _find_json_kind(path)
     if problem := foreign_files.find_other_format(path.suffix):

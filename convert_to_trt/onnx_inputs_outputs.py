@@ -46,11 +46,17 @@ def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None
         wanted = zipped[0].input[0]
     elif wanted is None and len(outputs) == 1:
         (wanted,) = outputs
-    if wanted is None or len(inputs) != 1:
+    if len(inputs) != 1:
+        names = ", ".join(tensor.name for tensor in inputs) or "none"
         raise ModelError(
-            f"{name} has {len(inputs)} inputs and {len(outputs)} outputs; a mask classifier"
-            " takes one batch of crops and gives one of probabilities; choose one with"
-            f" --outputs: {', '.join(outputs)}"
+            f"{name} has {len(inputs)} inputs ({names}); a mask classifier takes one batch of"
+            " crops; export a model with that input alone"
+        )
+    if wanted is None:
+        shown = "; ".join(f"{tensor.name} of ({_shape(tensor)})" for tensor in graph.output)
+        raise ModelError(
+            f"{name} has {len(outputs)} outputs; a mask classifier gives one batch of"
+            f" probabilities; choose one with --outputs: {shown}"
         )
     made = {value for node in graph.node for value in node.output}
     if wanted not in made | set(outputs):
@@ -148,6 +154,11 @@ def free_batch(model: onnx.ModelProto, batch: int) -> None:
             graph.initializer.append(numpy_helper.from_array(shape, key))
             changed[node.input[1]] = key
         node.input[1] = key
+
+
+def _shape(tensor: Any) -> str:
+    dims = tensor.type.tensor_type.shape.dim
+    return ", ".join(str(dim.dim_value or "?") for dim in dims)
 
 
 def _prune(graph: Any, wanted: str) -> None:

@@ -123,7 +123,9 @@ class Head:
         )
 
 
-def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name: str) -> Head:
+def choose_head(
+    model: onnx.ModelProto, values: NDArray[Any], logits: bool, name: str, is_onnx: bool = True
+) -> Head:
     """Choose the output head of a network: how its values become probabilities.
 
     Args:
@@ -131,6 +133,7 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
         values: output of the original for some crops, one row each.
         logits: whether the user says that the last layer has no softmax or sigmoid.
         name: the model's name in errors.
+        is_onnx: whether the user's file is ONNX, so that `--outputs` takes its inner values.
 
     Raises:
         ModelError: they cannot be probabilities, or contradict `logits`.
@@ -143,12 +146,12 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
     columns, rank = int(np.prod(values.shape[1:])), values.ndim
     rows = np.asarray(values, np.float64).reshape(len(values), -1)
     activation, scores = find_end(model)
-    before = scores.removeprefix(PREFIX)
+    before = f" --outputs {scores.removeprefix(PREFIX)}" if is_onnx else ""
     if activation in _INDICES:
         raise ModelError(
             f"{name} gives the number of a label, not one probability for each: it ends in"
-            f" {activation}; export it without that operation, or choose the values before it with"
-            f" --outputs {before}"
+            f" {activation}; export it without that operation"
+            f"{before and f', or choose the values before it with{before}'}"
         )
     if not np.isfinite(rows).all():
         raise ModelError(f"{name} gives values that are not finite; check --scale and --offset")
@@ -163,8 +166,8 @@ def choose_head(model: onnx.ModelProto, values: NDArray[Any], logits: bool, name
     if activation == "Softmax" and rows.min() >= 0 and not _are_distributions(rows):
         raise ModelError(
             f"{name} ends in a softmax that does not run over the labels, so that they do not add"
-            " up to 1 for a crop; correct its axis and export it again, or choose the values before"
-            f" it with --logits --outputs {before}"
+            " up to 1 for a crop; correct its axis and export it again"
+            f"{before and f', or choose the values before it with --logits{before}'}"
         )
     if logits and activation:
         raise ModelError(

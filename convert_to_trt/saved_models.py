@@ -15,8 +15,9 @@ from convert_to_trt.tensorflow_code_check import graph_operations, reject_graph,
 from convert_to_trt.tensorflow_models import (
     LOAD_ERRORS,
     Original,
-    choose_one,
+    choose_index,
     freeze,
+    require_one_input,
     runner,
     unloadable,
 )
@@ -39,20 +40,27 @@ def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Orig
         saved.ParseFromString((path / "saved_model.pb").read_bytes())
     except (OSError, DecodeError) as error:
         raise unloadable(path, SAVED_MODEL, error) from error
+    _reject_texts(path, saved)
     if not trust:
         reject_graph(saved_operations(saved), str(path))
     try:
         loaded = tf.saved_model.load(str(path))
         signatures = dict(loaded.signatures)
     except LOAD_ERRORS as error:
+        if not list((path / "variables").glob("variables.*")):
+            raise ModelError(
+                f"{path} lacks its weights; copy the folder variables/ beside saved_model.pb"
+            ) from error
         raise unloadable(path, SAVED_MODEL, error) from error
     signature = signatures.get("serving_default") or next(iter(signatures.values()), None)
     if signature is None:
         raise ModelError(f"{path} has no serving signature; export it with model.export(...)")
     inputs = list(signature.structured_input_signature[1])
-    outputs = list(signature.structured_outputs)
-    choose_one(path, "inputs", inputs)
-    chosen = outputs[choose_one(path, "outputs", outputs, output)]
+    results = signature.structured_outputs
+    outputs = list(results)
+    require_one_input(path, inputs)
+    shapes = [tensor.shape.as_list() if tensor.shape.rank else [] for tensor in results.values()]
+    chosen = outputs[choose_index(path, outputs, shapes, output)]
 
     def run(batch: Any) -> Any:
         # `loaded` owns the variables that the signature only references.
@@ -64,6 +72,17 @@ def load_saved_model(path: Path, trust: bool, output: str | None = None) -> Orig
         return freeze(path, signature, name, run)
     specification = signature.structured_input_signature[1][inputs[0]]
     return freeze(path, tf.function(run).get_concrete_function(specification), name, run)
+
+
+def _reject_texts(path: Path, saved: Any) -> None:
+    """Raise ModelError where the input of a SavedModel is text, or images as files have them."""
+    served = (graph.signature_def["serving_default"] for graph in saved.meta_graphs)
+    for name, tensor in (entry for signature in served for entry in signature.inputs.items()):
+        if tensor.dtype == tf.string.as_datatype_enum:
+            raise ModelError(
+                f"{path} takes encoded images or texts (its input {name}); export it with a"
+                " signature that takes pixels"
+            )
 
 
 def load_frozen_graph(

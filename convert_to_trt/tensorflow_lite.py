@@ -15,7 +15,7 @@ from convert_to_trt.loaded_network import Network, in_steps
 from convert_to_trt.onnx_inputs_outputs import choose_output, free_batch
 from convert_to_trt.onnx_models import batch_of
 from convert_to_trt.tensorflow_lite_files import read_metadata, reject_custom_operations
-from convert_to_trt.tensorflow_models import choose_one, unloadable, unrunnable
+from convert_to_trt.tensorflow_models import choose_index, require_one_input, unloadable, unrunnable
 from convert_to_trt.tensorflow_to_onnx import translate_lite
 
 
@@ -42,14 +42,15 @@ def load_tensorflow_lite(
     except (ValueError, RuntimeError, OSError) as error:
         raise unloadable(path, "TensorFlow Lite", error) from error
     sources, results = interpreter.get_input_details(), interpreter.get_output_details()
-    source = sources[choose_one(path, "inputs", [d["name"] for d in sources])]
+    require_one_input(path, [detail["name"] for detail in sources])
+    source = sources[0]
     names = [detail["name"] for detail in results]
     metadata = read_metadata(path)
     labelled = metadata.labelled_outputs(len(names))
     if output is None and len(labelled) == 1:
         # Of several outputs, the one whose values have names.
         output = names[labelled[0]]
-    index = choose_one(path, "outputs", names, output)
+    index = choose_index(path, names, [list(detail["shape"]) for detail in results], output)
     result = results[index]
     model = translate_lite(path, opset)
     choose_output(model, result["name"], str(path))

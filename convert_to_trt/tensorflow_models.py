@@ -89,27 +89,43 @@ def runner(
     return in_steps(run, batch) if batch else run
 
 
-def choose_one(path: Path, what: str, names: Sequence[str], wanted: str | None = None) -> int:
-    """The index of the one input or output of a TensorFlow or Keras model.
+def require_one_input(path: Path, names: Sequence[str]) -> None:
+    """Raise ModelError if a TensorFlow or Keras model has not exactly one input.
+
+    Raises:
+        ModelError: it has not; the message names them.
+    """
+    if len(names) != 1:
+        raise ModelError(
+            f"{path} has {len(names)} inputs ({', '.join(names) or 'none'}); a mask classifier"
+            " takes one batch of crops; export a model with that input alone"
+        )
+
+
+def choose_index(
+    path: Path, names: Sequence[str], shapes: Sequence[Sequence[int | None]], wanted: str | None
+) -> int:
+    """The index of a TensorFlow or Keras model's output that holds the probabilities.
 
     Args:
         path: path of the model, for errors.
-        what: `inputs` or `outputs`.
-        names: names of all of them.
+        names, shapes: names and shapes of all outputs; None or -1 for a free side.
         wanted: the name that the user gave.
 
     Raises:
         ModelError: there are several, or none with this name.
     """
-    if wanted is not None and wanted in names:
-        return list(names).index(wanted)
-    if wanted is not None or len(names) != 1:
-        shown = ", ".join(names) or "none"
-        raise ModelError(
-            f"{path} has {len(names)} {what}; a mask classifier takes one batch of crops and "
-            f"gives one of probabilities; choose one with --{what}: {shown}"
-        )
-    return 0
+    if wanted in names:
+        return list(names).index(str(wanted))
+    if wanted is None and len(names) == 1:
+        return 0
+    sides = (", ".join(str(s) if s and s > 0 else "?" for s in shape) for shape in shapes)
+    shown = "; ".join(f"{name} of ({text})" for name, text in zip(names, sides, strict=True))
+    problem = f"{len(names)} outputs" if wanted is None else f"no output {wanted!r}"
+    raise ModelError(
+        f"{path} has {problem}; a mask classifier gives one batch of probabilities; choose one with"
+        f" --outputs: {shown or 'none'}"
+    )
 
 
 def unrunnable(path: Path, error: BaseException) -> ModelError:

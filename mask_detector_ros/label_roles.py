@@ -21,13 +21,27 @@ NO_ROLE = ""
 _INCORRECT = (
     *("incorr", "improper", "inproper", "wrong", "partial", "misplaced", "bad", "chin"),
     *("nose", "noseout", "mouthout", "semi", "below", "under", "half"),
-    *("mal", "errad", "nariz", "menton", "nez"),  # en es pt fr
+    *("mal", "errad", "nariz", "queixo", "menton", "nez"),  # en es pt fr
     *("falsch", "nase", "sbagliat", "scorrett", "naso", "yanlis", "hatali"),  # de it tr
     *("неправильн", "неверн", "подбород", "нос"),  # ru
     *("不正确", "不正確", "不规范", "不規範", "错误", "錯誤", "露鼻", "鼻"),  # zh
-    *("不適切", "間違", "誤", "ずれ", "잘못", "틀린", "불량", "턱", "코스크"),  # ja ko
+    *(
+        "不適切",
+        "間違",
+        "誤",
+        "ずれ",
+        "顎",
+        "あご",
+        "잘못",
+        "틀린",
+        "불량",
+        "턱",
+        "코스크",
+    ),  # ja ko
     *("niepraw", "niewlas", "zle", "salah", "verkeerd", "onjuist", "sai"),  # pl id nl vi
     *("गलत", "خطأ", "خاطئ"),  # hi ar
+    *("felaktig", "forkert", "spatne", "gresit", "λαθοσ", "ผิด"),  # sv da cs ro el th
+    "imfd",  # data set MaskedFace-Net
 )
 _CORRECT = ("correct", "proper", "correcta", "benar", "richtig", "properly", "correctly")
 _NEGATIONS = (
@@ -35,20 +49,22 @@ _NEGATIONS = (
     *("negative", "false", "sin", "sem", "sans", "pas", "ohne", "kein", "keine", "senza"),
     *("yok", "degil", "без", "нет", "bez", "brak", "nie", "tanpa", "tidak", "khong"),
     *("zonder", "geen", "बिना", "नहीं", "بدون", "لا"),
+    *("utan", "ingen", "uden", "uten", "ilman", "fara", "nelkul", "χωρισ", "בלי", "ללא"),
 )
 _NEGATIVE_PARTS = (
     *("without", "unmask", "nomask", "nonmask", "maskless", "maskesiz", "maskeless", "maskoff"),
     *("uncovered", "unprotected", "noncompliant"),
-    *("没", "沒", "无", "無", "未", "なし", "ない", "없", "미착용", "안쓴", "안 쓴"),
-    *("बिना", "بدون"),
+    *("没", "沒", "无", "無", "未", "不戴", "不佩", "なし", "ない", "없", "노마스크"),
+    *("미착용", "안쓴", "안 쓴", "बिना", "بدون", "ไม่"),
 )
 _MASK = (
-    *("mask", "mascar", "barbijo", "cubreboca", "tapaboca", "masque", "mascher"),
-    *("маск", "口罩", "マスク", "마스크", "khau trang", "mondkap", "मास्क", "كمام", "قناع"),
+    *("mask", "masca", "maszk", "masecz", "barbijo", "cubreboca", "tapaboca", "masque", "mascher"),
+    *("mondkap", "munnbind", "mundbind", "mundschutz", "rousk", "khau trang", "μασκ", "מסכ"),
+    *("маск", "口罩", "マスク", "마스크", "मास्क", "كمام", "قناع", "หน้ากาก", "แมส"),
 )
 _POSITIVE = (
     *("with", "con", "com", "avec", "mit", "yes", "on", "wearing", "covered", "true", "positive"),
-    *("masked", "compliant", "protected"),
+    *("masked", "compliant", "protected", "cmfd"),
     *("si", "sim", "oui", "ja", "evet", "да", "착용", "着用", "佩戴", "戴"),
 )
 _BARE = ({"face"}, {"bare"}, {"bare", "face"}, {"naked", "face"}, {"normal", "face"})

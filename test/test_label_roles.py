@@ -20,20 +20,24 @@ MEANINGS = {
         носит маску|戴口罩|口罩|
         マスクあり|マスク着用|마스크 착용|마스크|z maską|pakai masker|Đeo khẩu trang|met mondkapje|
         मास्क के साथ|بكمامة|WithMask|mask_on|masked|face_mask|yes|Mascarrilla|CMFD_mask|
-        mask_worn_correctly|properly_worn|compliant|fully covered""",
+        mask_worn_correctly|properly_worn|compliant|fully covered|CMFD|Med mask|
+        Med munnbind|S rouškou|cu mască|maszk|สวมหน้ากาก|Με μάσκα|עם מסכה|W maseczce""",
     WITHOUT_MASK: """without_mask|No Mask|1 No Mask|NoMask|no-mask|Sin máscara|Gente sin Barbijo|
         No_mascarilla|Sem máscara|sans masque|Pas de masque|Ohne Maske|keine Maske|
         senza mascherina|maskesiz|без маски|Нет маски|未戴口罩|没戴口罩|マスクなし|
         マスクしていない|마스크 미착용|마스크 없음|bez maski|tanpa masker|tidak pakai masker|
         Không đeo khẩu trang|zonder mondkapje|geen masker|बिना मास्क|بدون كمامة|WithoutMask|
         unmasked|mask_off|face|non mask|no|maskless|not wearing mask|w/o mask|
-        uncovered|non-compliant|unprotected face""",
+        uncovered|non-compliant|unprotected face|不戴口罩|노마스크|Utan mask|Ingen mask|
+        Uden maske|uten munnbind|ilman maskia|fără mască|maszk nélkül|ไม่สวมหน้ากาก|
+        Χωρίς μάσκα|ללא מסכה|Bez maseczki""",
     WORN_INCORRECTLY: """mask_worn_incorrectly|mask_weared_incorrect|Incorrect Mask|
         Máscara Incorreta|Uso Incorreto|mascarilla mal puesta|masque mal porté|Maske falsch|
         mascherina sbagliata|yanlış maske|неправильно надета|口罩佩戴不规范|不正确佩戴口罩|
         マスク着用が不適切|마스크 잘못 착용|nieprawidłowo założona|masker salah|
         masker verkeerd|Đeo sai khẩu trang|गलत मास्क|improper mask|not worn correctly|
-        mask below nose|MASK INCORRECT|nose_out|semi_masked|noseout""",
+        mask below nose|MASK INCORRECT|nose_out|semi_masked|noseout|Máscara no queixo|
+        顎マスク|IMFD|Felaktig mask""",
     NO_ROLE: "background|class_1|2|person|other|nothing|helmet|male|female|badge",
 }
 

@@ -77,6 +77,8 @@ def write_models(folder: Path) -> None:
     keras3.save(folder / "keras3.h5")
     keras3.save(folder / "keras3.keras")
     keras3.export(folder / "keras3_exported", verbose=False)
+    shutil.copytree(folder / "keras3_exported", folder / "no_variables")
+    shutil.rmtree(folder / "no_variables" / "variables")
     keras2.save_weights(folder / "weights.h5")
     classifier(tf_keras, last=None).save(folder / "logits.h5")
     classifier(tf_keras, "sigmoid", 1).save(folder / "sigmoid.h5")
@@ -235,6 +237,7 @@ def write_faults(folder: Path) -> None:
     signature = function.get_concrete_function(tf.TensorSpec([1, SIDE, SIDE, 3], name="image"))
     tf.saved_model.save(fixed, folder / "batch_of_one", signatures=signature)
     write_phase_graph(folder / "phase.pb")
+    write_encoded_input(folder / "encoded")
     write_shapes_and_types(folder)
     shutil.copyfile(folder / "keras2.h5", folder / "linked.h5")
     with h5py.File(folder / "linked.h5", "r+") as file:
@@ -266,6 +269,19 @@ def write_shapes_and_types(folder: Path) -> None:
     tf_keras.mixed_precision.set_global_policy("mixed_float16")
     classifier(tf_keras).save(folder / "half.h5")
     tf_keras.mixed_precision.set_global_policy("float32")
+
+
+def write_encoded_input(path: Path) -> None:
+    """Write a SavedModel that decodes JPEG files by itself."""
+
+    @tf.function(input_signature=[tf.TensorSpec([1], tf.string, "image_bytes")])
+    def call(files):
+        image = tf.cast(tf.io.decode_jpeg(files[0], 3), tf.float32)
+        return {"scores": tf.nn.softmax(tf.reduce_mean(image, [0, 1]))[None]}
+
+    module = tf.Module()
+    module.call = call
+    tf.saved_model.save(module, path, signatures=call)
 
 
 def write_lite_faults(folder: Path) -> None:

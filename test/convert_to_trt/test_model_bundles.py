@@ -158,3 +158,11 @@ def test_labels_that_repeat_are_told_when_labels_are_missing(tmp_path):
             ParameterError, match=r"labels\.txt must name.*got mask, mask; --labels"
         ):
             settle(options, bundle.metadata)
+
+
+def test_an_architecture_and_its_weights_in_one_folder_are_one_model(tmp_path):
+    (tmp_path / "mask.json").write_text('{"class_name": "Sequential", "config": {}}')
+    (tmp_path / "mask.weights.h5").write_bytes(HDF5_HEAD)
+    with open_bundle(tmp_path) as bundle:
+        assert (bundle.kind, bundle.path) == (KERAS_JSON, tmp_path / "mask.json")
+        assert bundle.weights == tmp_path / "mask.weights.h5"

@@ -108,7 +108,7 @@ def test_wrong_use_is_one_line_and_the_code_2(convert, options, reason):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (network(second_input=True), "2 inputs and 1 outputs"),
+        (network(second_input=True), r"2 inputs \(image, other\).*that input alone"),
         (network(last="Log"), "no probabilities|not finite"),
     ],
     ids=["two inputs", "not finite"],
@@ -177,7 +177,7 @@ def test_real_crops_are_compared_too(convert, tmp_path, noise):
         cv2.imwrite(str(folder / f"{i}.png"), noise[i:])
     code, out, _, _ = convert(network(), *USUAL, "--crops", str(folder))
     assert code == 0
-    assert "3 real crops" in out
+    assert "3 face crops" in out
 
 
 def test_a_classical_model_is_named_as_such(convert):

@@ -123,6 +123,11 @@ def test_the_number_of_a_label_is_no_probability():
         choose_head(network("ArgMax", "Cast"), np.int64([0, 1, 1]), False, "mask.onnx")
 
 
+def test_inner_values_are_offered_where_they_can_be_chosen_only():
+    with pytest.raises(ModelError, match=r"export it without that operation$"):
+        choose_head(network("ArgMax"), np.int64([0, 1]), False, "mask.h5", is_onnx=False)
+
+
 def test_a_map_of_places_is_no_row_of_labels():
     with pytest.raises(ModelError, match="one row"):
         choose_head(network("Identity"), np.ones((1, 2, 7, 7)), False, "mask.h5")

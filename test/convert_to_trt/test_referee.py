@@ -262,7 +262,7 @@ def test_unlabelled_crops_are_judged_by_the_shipped_classifier(convert, folder, 
     assert code == 0, err
     assert report["referee"]["rendered"] is False
     assert "the shipped classifier" in report["warning"]
-    assert report["parity"]["real_crops"] == 48
+    assert report["parity"]["face_crops"] == 48
 
 
 def test_the_table_says_of_each_model_what_was_warned_of(tmp_path, capsys):
