@@ -64,8 +64,11 @@ def settle_pixels(
     return settings
 
 
-def describe_sources(options: argparse.Namespace, sources: Mapping[str, str]) -> list[str]:
-    """Describe where the labels, the colour and the range that no option gives come from."""
+def describe_sources(
+    options: argparse.Namespace, prepared: Prepared, settings: Settings
+) -> list[str]:
+    """Describe where the labels, the colour and the range that no option gives come from, and where
+    an option contradicts the file."""
     has_channels = options.mean is not None or options.std is not None
     is_scaled = has_channels or options.scale is not None or options.offset is not None
     given = {
@@ -74,11 +77,30 @@ def describe_sources(options: argparse.Namespace, sources: Mapping[str, str]) ->
         "scale": options.preprocess or is_scaled,
     }
     words = {"labels": "labels", "color": "colour", "scale": "range"}
-    found: dict[str, list[str]] = {}
+    taken: dict[str, list[str]] = {}
+    contradicted: dict[str, list[str]] = {}
     for key, is_given in given.items():
-        if not is_given and key in sources:
-            found.setdefault(sources[key], []).append(words[key])
-    return [f"{' and '.join(what)} from {source}" for source, what in found.items()]
+        if key in prepared.sources and (not is_given or _differs(key, prepared.known, settings)):
+            kept = contradicted if is_given else taken
+            kept.setdefault(prepared.sources[key], []).append(words[key])
+    texts = [f"{' and '.join(what)} from {source}" for source, what in taken.items()]
+    for source, what in contradicted.items():
+        texts.append(f"{' and '.join(what)} as given; {source} says otherwise")
+    return texts
+
+
+def _differs(key: str, known: Mapping[str, str], settings: Settings) -> bool:
+    """Whether a setting is another than the file says."""
+    try:
+        if key == "labels":
+            return tuple(json.loads(known[key])) != settings.labels
+        if key == "color":
+            return known[key] != settings.color
+        told = [float(known["scale"]), float(known["offset"])]
+    except (ValueError, TypeError, KeyError):
+        return False
+    same_scale = np.allclose(told, [settings.scale, settings.offset], rtol=1e-3, atol=1e-3)
+    return not same_scale or ("channel_mean" in known) != (settings.mean is not None)
 
 
 def settle_by_referee(

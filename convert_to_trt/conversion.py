@@ -28,6 +28,7 @@ from convert_to_trt.input_form import InputForm, require_single_scaling
 from convert_to_trt.loaded_network import Network, Run, in_steps
 from convert_to_trt.model_bundles import ModelBundle, open_bundle
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, SAVED_MODEL, TFJS_GRAPH, TFLITE
+from convert_to_trt.old_onnx import opset_of
 from convert_to_trt.onnx_inputs_outputs import (
     choose_output,
     free_batch,
@@ -270,13 +271,19 @@ def _compare(
 def _notes(options: argparse.Namespace, prepared: Prepared, settings: Settings) -> tuple[str, ...]:
     network, form, head = prepared.network, prepared.form, prepared.head
     notes = [head.note] if head.note else []
-    notes += describe_sources(options, prepared.sources)
+    notes += describe_sources(options, prepared, settings)
     if form.is_pixels and (options.scale is not None or options.preprocess not in (None, "none")):
         notes.append("the network takes pixels as whole numbers: no scale is used")
     if network.is_quantised:
         notes.append("the original computes in int8, the converted one in float")
     elif computes_in_half(network.model):
         notes.append("the network computes in half precision, and rounds differently elsewhere")
+    opset = opset_of(network.model)
+    if opset > OPSET:
+        notes.append(
+            f"the file has ONNX operations of version {opset}; TensorRT 8 reads up to {OPSET}: for"
+            f" a board with it, export the model with opset_version={OPSET}"
+        )
     if not all(settings.roles):
         unknown = [n for n, role in zip(settings.labels, settings.roles, strict=True) if not role]
         notes.append(

@@ -18,6 +18,11 @@ OLDEST_OPSET = 7
 """The first version of the ONNX operations that ONNX Runtime reads, of ONNX 1.2 (2018)."""
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operations in an ONNX model."""
+    return next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
+
+
 def modernise(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Rewrite an early ONNX model, so that today's checker and runtimes read it.
 
@@ -35,7 +40,7 @@ def modernise(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
             del graph.node[i]
             for new in reversed(replacement):
                 graph.node.insert(i, new)
-    opset = next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
+    opset = opset_of(model)
     if opset >= OLDEST_OPSET:
         return model
     try:

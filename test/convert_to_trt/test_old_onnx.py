@@ -47,3 +47,13 @@ def test_operations_that_no_version_has_are_no_damage(convert):
     assert code == 1
     assert "was written before ONNX 1.2 (opset 1)" in err
     assert "export the model again" in err
+
+
+def test_operations_too_new_for_old_boards_are_told(convert):
+    model = network()
+    assert "TensorRT 8" not in convert(model, *USUAL)[1]
+    model.opset_import[0].version = 20
+    code, out, err, _ = convert(model, *USUAL)
+    assert code == 0, err
+    assert "operations of version 20; TensorRT 8 reads up to 17" in out
+    assert "opset_version=17" in out

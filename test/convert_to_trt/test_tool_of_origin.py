@@ -70,7 +70,9 @@ def test_an_option_wins_over_the_file_and_a_warning_says_so(convert):
     code, out, err, target = convert(of_custom_vision(), *options)
     assert code == 0, err
     assert read_metadata(target)["color"] == "RGB"
-    assert "from Windows ML" not in out
+    assert "colour and range from" not in out
+    assert "note: labels as given; the file itself says otherwise" in out
+    assert "note: colour and range as given; Windows ML, known by the Image entries" in out
     assert "which takes --preprocess none --color BGR; the given preprocessing is another" in err
 
 
