@@ -23,6 +23,8 @@ OPSET = 17
 IR_VERSION = 8
 """Opset and IR versions that TensorRT 8.5 and old ONNX Runtimes on robots read."""
 
+_ELEMENTWISE = ("Cast", "Identity", "Mul", "Div", "Add", "Sub", "Clip", "BatchNormalization")
+
 RUNTIME_ERRORS = (
     *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
     *(state.NotImplemented, state.RuntimeException),
@@ -101,6 +103,14 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
     tensor = model.graph.input[0].type.tensor_type
     shape = [d.dim_value for d in tensor.shape.dim]
     channels = (1, 3, 4)
+    seen_layout, seen_channels = _layout_of_operations(model)
+    if not any(shape[1:]) and seen_layout:
+        shape = [0, 0, 0, 0]
+        shape[3 if seen_layout == "NHWC" else 1] = seen_channels
+    elif not any(shape):
+        raise ModelError(
+            f"{name} leaves the shape of its input open; export it with a fixed number of channels"
+        )
     if len(shape) != 4 or (shape[3] not in channels and shape[1] not in channels):
         shown = ", ".join(str(side or "?") for side in shape)
         raise ModelError(
@@ -108,6 +118,8 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
             " (N, H, W, 1)"
         )
     is_nhwc = shape[3] in channels and not (shape[3] != 3 and shape[1] == 3)
+    if shape[1] in channels and shape[3] in channels and seen_layout:
+        is_nhwc = seen_layout == "NHWC"
     layout, sides = ("NHWC", shape[1:3]) if is_nhwc else ("NCHW", shape[2:])
     if not any(sides) and not size:
         raise ModelError(f"{name} takes crops of any size; say with --size which it was trained on")
@@ -115,6 +127,27 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
     if size and size not in (height, width):
         raise ModelError(f"{name} takes crops of {height}x{width} pixels, not of --size {size}")
     return InputForm(layout, height, width, tensor.elem_type, shape[3 if is_nhwc else 1])
+
+
+def _layout_of_operations(model: onnx.ModelProto) -> tuple[str, int]:
+    """Layout and number of channels that the first operations of a network take; "" and 0 if they
+    do not tell: a convolution takes NCHW, behind a transposition NHWC."""
+    graph = model.graph
+    kernels = {tensor.name: tensor.dims for tensor in graph.initializer}
+    value, layout = graph.input[0].name, "NCHW"
+    while True:
+        readers = [node for node in graph.node if value in node.input]
+        if len(readers) != 1:
+            return "", 0
+        (node,) = readers
+        if node.op_type == "Conv" and node.input[1] in kernels:
+            return layout, int(kernels[node.input[1]][1])
+        if node.op_type == "Transpose":
+            orders = [list(a.ints) for a in node.attribute if a.name == "perm"]
+            layout = "NHWC" if orders == [[0, 3, 1, 2]] else "NCHW"
+        elif node.op_type not in _ELEMENTWISE:
+            return "", 0
+        value = node.output[0]
 
 
 def computes_in_half(model: onnx.ModelProto) -> bool:

@@ -10,13 +10,30 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 from onnx import helper, numpy_helper  # noqa: E402
-from onnx_networks import SIDE, USUAL, classify, network  # noqa: E402
+from onnx_networks import SIDE, USUAL, classify, network, read_metadata  # noqa: E402
 
 from convert_to_trt.keras_to_onnx import main  # noqa: E402
 from mask_detector_ros.classifier import Classifier  # noqa: E402
 from mask_detector_ros.faces import Faces  # noqa: E402
 from mask_detector_ros.inference import create_session  # noqa: E402
 from mask_detector_ros.models import models_directory, read_manifest  # noqa: E402
+
+
+def without_shape(model, first="Identity"):
+    """Leave all sides of the input open, and insert a first operation."""
+    for dim in model.graph.input[0].type.tensor_type.shape.dim:
+        dim.Clear()
+    model.graph.node.insert(0, helper.make_node(first, ["image"], ["same"]))
+    model.graph.node[1].input[0] = "same"
+    return model
+
+
+@pytest.mark.parametrize("nchw", [False, True], ids=["NHWC", "NCHW"])
+def test_the_first_operations_tell_the_layout_where_the_shape_does_not(convert, nchw):
+    for model in (network(nchw=nchw, side=3), without_shape(network(nchw=nchw))):
+        code, _, err, target = convert(model, *USUAL, "--size", "3")
+        assert code == 0, err
+        assert read_metadata(target)["layout"] == ("NCHW" if nchw else "NHWC")
 
 
 @pytest.mark.parametrize("nchw", [False, True], ids=["NHWC", "NCHW"])
@@ -110,8 +127,9 @@ def test_wrong_use_is_one_line_and_the_code_2(convert, options, reason):
     [
         (network(second_input=True), r"2 inputs \(image, other\).*that input alone"),
         (network(last="Log"), "no probabilities|not finite"),
+        (without_shape(network(), "Abs"), "leaves the shape of its input open"),
     ],
-    ids=["two inputs", "not finite"],
+    ids=["two inputs", "not finite", "any shape"],
 )
 def test_a_network_of_another_form_is_a_failure(convert, model, reason):
     code, _, err, target = convert(model, *USUAL)
