@@ -107,7 +107,9 @@ class ImageSourceNode(Node):
         self._compressed = self.create_publisher(CompressedImage, name, qos)
         self._truths: Publisher | None = None
         if self._source_name == sources.SAMPLE:
-            self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos)
+            # So many are kept for a recorder that falls behind; they are small.
+            qos_of_truths = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
+            self._truths = self.create_publisher(Detection2DArray, "~/ground_truth", qos_of_truths)
         lossless = self._values["lossless"] and not sources.is_live(self._source_name)
         self._gate = ResultGate(self, qos) if lossless else None
         self._has_reduced = False

@@ -94,10 +94,9 @@ class RecorderNode(Node):
         self._truths: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._newest_truth = 0
         self._waiting_records: deque[tuple[int, float, dict[str, Any]]] = deque()
-        truths = self.create_subscription(
+        self._truth_topic = self.create_subscription(
             Detection2DArray, "ground_truth", self._on_truth, TRUTHS_KEPT
         )
-        self._truth_topic = truths.topic_name
         self.create_timer(TRUTH_WAIT / 10, self._write_settled, clock=STEADY_CLOCK)
         detections = self.create_subscription(
             Detection2DArray, "detections", self._on_detections, 50
@@ -141,9 +140,18 @@ class RecorderNode(Node):
             self.destroy_node()
 
     def _on_truth(self, message: Detection2DArray) -> None:
-        self._newest_truth = nanoseconds(message.header.stamp)
-        self._truths[self._newest_truth] = to_records(message)
-        if len(self._truths) > TRUTHS_KEPT:
+        """Keep this ground truth, and all that wait.
+
+        The executor takes one message of each topic in turn, and there are more ground truths than
+        detections: those of the detections would be found later and later.
+        """
+        taken: tuple[Detection2DArray, Any] | None = (message, None)
+        while taken is not None:
+            self._newest_truth = nanoseconds(taken[0].header.stamp)
+            self._truths[self._newest_truth] = to_records(taken[0])
+            with self._truth_topic.handle:
+                taken = self._truth_topic.handle.take_message(Detection2DArray, False)
+        while len(self._truths) > TRUTHS_KEPT:
             self._truths.popitem(last=False)
         self._write_settled()
 
@@ -186,7 +194,7 @@ class RecorderNode(Node):
                 everything
                 or stamp <= self._newest_truth
                 or time.monotonic() - since > TRUTH_WAIT
-                or self.count_publishers(self._truth_topic) == 0
+                or self.count_publishers(self._truth_topic.topic_name) == 0
             ):
                 return
             self._waiting_records.popleft()

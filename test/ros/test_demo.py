@@ -52,12 +52,9 @@ def test_the_sample_scene_is_seen_as_it_is(sample_demo: tuple[Path, str]) -> Non
     assert scores["without_mask"].recall >= 0.95
     assert scores["with_mask"].recall >= 0.75
     assert scores["mask_worn_incorrectly"].present > 0
-    # A label follows a face after some frames; of few frames a second they are a larger share,
-    # and a recorder that falls behind loses ground truth.
-    pace = len(records) / (records[-1]["stamp"] - records[0]["stamp"])
-    idle = pace > 8
-    assert len(pairs) >= (0.9 if idle else 0.5) * len(records)
-    if idle:
+    assert len(pairs) >= 0.5 * len(records), "a recorder that falls behind loses ground truth"
+    # A label follows a face after some frames: after a pause these are a larger share.
+    if np.diff([record["stamp"] for record in records]).max() < 0.25:
         for label, score in scores.items():
             assert score.label_accuracy >= 0.9, label
     right, found = (sum(getattr(s, n) for s in scores.values()) for n in ("right", "found"))
