@@ -5,8 +5,8 @@ import ctypes
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -141,27 +141,18 @@ def fill(cuda: Any, device: int) -> int:
 def check_two_processes(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """GPU check: two processes share the GPU; both find the same faces."""
     command = [sys.executable, "-m", "benchmark.gpu_faults", "time", str(rounds)]
-    outputs: list[dict[str, Any]] = []
-    errors: list[str] = []
+    command.append(json.dumps(dict(parameters)))
 
-    def work() -> None:
-        done = subprocess.run(
-            [*command, json.dumps(dict(parameters))], capture_output=True, text=True, timeout=120
-        )
-        if done.returncode:
-            errors.append(done.stderr[-500:])
-        else:
-            outputs.append(json.loads(done.stdout.splitlines()[-1]))
+    def work(_: int) -> dict[str, Any]:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert not done.returncode, done.stderr[-500:]
+        return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert not errors, errors[0]
-    first, second = outputs
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, range(2))
     assert first["faces"] == second["faces"], f"{first['faces']} and {second['faces']} faces"
-    return {"processes": outputs, "calls_per_s": first["calls_per_s"] + second["calls_per_s"]}
+    calls_per_s = first["calls_per_s"] + second["calls_per_s"]
+    return {"processes": [first, second], "calls_per_s": calls_per_s}
 
 
 def main() -> None:

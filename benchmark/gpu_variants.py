@@ -8,10 +8,8 @@ options; the same frame or others in turn; with and without tracking; two frames
 """
 
 import argparse
-import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmark.gpu_check import DEFAULTS, Checks
+from benchmark.gpu_check import DEFAULTS, Checks, write_report
 from benchmark.gpu_networks import write_cascade
 from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.detector import MaskDetector
@@ -31,7 +29,7 @@ from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime_cuda import CudaSession
 from mask_detector_ros.inference.session import Array
 from mask_detector_ros.models import OWN_LABELS
-from mask_detector_ros.speed.throughput import WARM_UP, sample_frames, time_calls
+from mask_detector_ros.speed.throughput import WARM_UP, percentiles, sample_frames, time_calls
 
 TF32, SEARCH = {"use_tf32": "1"}, {"cudnn_conv_algo_search": "EXHAUSTIVE"}
 
@@ -90,8 +88,7 @@ def time_variant(
             whole.append(time.perf_counter() - begin)
         columns = [*zip(*session.seconds, strict=True), whole]
         for part, values in zip(("upload", "run", "download", "whole"), columns, strict=True):
-            p50, p99 = np.percentile(values, [50, 99]) * 1e3
-            report[f"{name}: {part}"] = [round(float(p50), 3), round(float(p99), 3)]
+            report[f"{name}: {part}"] = percentiles(values)
     found, expected = session.run(image=shots[0]), reference.run(image=shots[0])
     report["differences"] = {
         name: float(np.abs(found[name] - expected[name]).max()) for name in found
@@ -112,7 +109,7 @@ def time_stages(rounds: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def time_overlap(rounds: int, parameters: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Time several detectors, each with a thread and a CUDA stream of its own, at the same time."""
-    shots, seconds, detectors = sample_frames(), [], []
+    shots, detectors = sample_frames(), []
     for _ in range(number):
         thread = ThreadPoolExecutor(1, "gpu-overlap")
         with mock.patch.object(onnxruntime_cuda, "gpu_thread", return_value=thread):
@@ -121,26 +118,20 @@ def time_overlap(rounds: int, parameters: Mapping[str, Any], number: int) -> dic
         for shot in shots:
             detector(shot)
 
-    def work(detector: MaskDetector) -> None:
+    def work(detector: MaskDetector) -> list[float]:
+        seconds = []
         for count in range(rounds):
             start = time.perf_counter()
             detector(shots[count % len(shots)])
             seconds.append(time.perf_counter() - start)
+        return seconds
 
-    threads = [threading.Thread(target=work, args=(detector,)) for detector in detectors]
     start = time.perf_counter()
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(number) as pool:
+        seconds = np.concatenate(list(pool.map(work, detectors)))
     total = time.perf_counter() - start
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    assert len(seconds) == number * rounds, "a detector failed; see the traceback above"
-    return {
-        "calls_per_s": round(len(seconds) / total, 1),
-        "p50_ms": round(float(p50), 3),
-        "p99_ms": round(float(p99), 3),
-    }
+    p50, p99 = percentiles(seconds)
+    return {"calls_per_s": round(len(seconds) / total, 1), "p50_ms": p50, "p99_ms": p99}
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -150,11 +141,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     def report() -> dict[str, Any]:
         return {"gpu": gpu.name, "failed": checks.failed, "variants": checks.results}
 
-    def record() -> None:
-        if arguments.out:
-            arguments.out.write_text(json.dumps(report(), indent=1) + "\n", encoding="utf-8")
-
-    checks, rounds = Checks(arguments.seconds, record), arguments.rounds
+    checks = Checks(arguments.seconds, lambda: write_report(report(), arguments.out))
+    rounds = arguments.rounds
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cascade.onnx"
         common = {"detector_model": DEFAULTS["detector_model"], "classifier_model": OWN_LABELS}
@@ -184,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         result = run(arguments)
-        print(json.dumps(result, indent=1))
+        print(write_report(result, arguments.out))
         return 1 if result["failed"] else 0
 
     return run_command(work)

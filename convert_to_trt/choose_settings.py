@@ -58,9 +58,7 @@ def settle_pixels(
         known = {"labels": labels, "color": preset.color, **pixels, **known}
     settings = settle(options, known)
     if form.is_pixels:
-        settings = Settings(
-            settings.labels, settings.color, 1.0, 0.0, settings.margin, settings.roles
-        )
+        settings = replace(settings, scale=1.0, offset=0.0, mean=None, std=None)
     return settings
 
 

@@ -7,19 +7,15 @@ import zipfile
 from itertools import chain
 from pathlib import Path
 
-from mask_detector_ros.foreign_files import PYTORCH
+from mask_detector_ros.foreign_files import PYTORCH, PYTORCH_EXPORT, PYTORCH_MAGIC
 
 _PICKLE_LIMIT = 4 << 20
 """Maximum bytes of a pickle to look through: it holds names and sizes, no weights."""
 
-_EXPORT = (
-    "torch.onnx.export(model, torch.zeros(1, 3, S, S), 'mask.onnx', input_names=['input'],"
-    " dynamic_axes={'input': {0: 'n'}}) with S the side of the crops; then convert mask.onnx"
-)
+_EXPORT = f"{PYTORCH_EXPORT} with S the side of the crops; then convert mask.onnx"
 _ENTRIES = ("state_dict", "model_state_dict", "model")
 """Names under which a checkpoint of training keeps the weights."""
 
-_OLD_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _WEIGHTS_ONLY = ("torch", "collections", "numpy", "builtins", "_codecs", "argparse", "pathlib")
 """Packages whose objects a file of weights, or a checkpoint of training, consists of."""
 
@@ -84,7 +80,7 @@ def _read_pickles(content: bytes) -> tuple[list[tuple[str, str]], list[str]]:
     classes: list[tuple[str, str]] = []
     texts: list[str] = []
     stream = io.BytesIO(content)
-    count = 4 if content[2:].startswith(_OLD_MAGIC) else 1
+    count = 4 if content[2:].startswith(PYTORCH_MAGIC) else 1
     for operation, value, _ in chain.from_iterable(
         pickletools.genops(stream) for _ in range(count)
     ):

@@ -6,15 +6,17 @@ ZIP_SIGNATURE = b"PK\x03\x04"
 TFLITE_SIGNATURE = b"TFL3"
 """TensorFlow Lite's magic number, at the fifth byte."""
 
+PYTORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The magic number of files before PyTorch 1.6, within their first pickle."""
+
+PYTORCH_EXPORT = (
+    "torch.onnx.export(model, torch.zeros(1, 3, S, S), 'mask.onnx', input_names=['input'],"
+    " dynamic_axes={'input': {0: 'n'}})"
+)
 PYTORCH = (
     "it is a PyTorch file, which only its own Python class can load; export it there: model.eval();"
-    " torch.onnx.export(model, torch.zeros(1, 3, S, S), 'mask.onnx', input_names=['input'],"
-    " dynamic_axes={'input': {0: 'n'}}); then convert mask.onnx"
+    f" {PYTORCH_EXPORT}; then convert mask.onnx"
 )
-_TORCH_MARKS = (b"torch", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
-"""PyTorch's classes, and the magic number of files before PyTorch 1.6."""
-
-
 _SCIKIT_LEARN = (
     "it is a scikit-learn model, which takes a table of features; the node needs a network that"
     " takes face crops"
@@ -53,7 +55,7 @@ def find_foreign(head: bytes) -> str:
     if placeholder := find_placeholder(head):
         return placeholder
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        if any(mark in head for mark in _TORCH_MARKS):
+        if b"torch" in head or PYTORCH_MAGIC in head:
             return PYTORCH
         if b"sklearn" in head:
             return _SCIKIT_LEARN

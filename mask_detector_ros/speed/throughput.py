@@ -2,7 +2,7 @@
 """Measure throughput and latency of each backend on this machine."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,14 +37,19 @@ def time_calls(call: Callable[[int], object], rounds: int) -> dict[str, float]:
         call(number)
         seconds.append(time.perf_counter() - start)
     host = time.process_time() - host
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    p50, p99 = percentiles(seconds)
     return {
-        "p50_ms": round(float(p50), 3),
-        "p99_ms": round(float(p99), 3),
+        "p50_ms": p50,
+        "p99_ms": p99,
         "host_ms": round(1e3 * host / rounds, 3),
         "calls_per_s": round(rounds / sum(seconds), 1),
         "rounds": rounds,
     }
+
+
+def percentiles(seconds: Sequence[float] | NDArray[np.float64]) -> list[float]:
+    """The median and the 99th percentile of a throughput measurement, in milliseconds."""
+    return [round(float(p), 3) for p in np.percentile(seconds, [50, 99]) * 1e3]
 
 
 def sample_frames() -> list[NDArray[np.uint8]]:
