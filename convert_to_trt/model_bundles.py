@@ -25,6 +25,7 @@ UNPACKED_LIMIT = 2 << 30
 
 _MODELS = (".h5", ".hdf5", ".keras", ".tflite", ".onnx", ".pb", ".json")
 _WEIGHTS = (".h5", ".hdf5")
+_OTHERS = (".pt", ".pth", ".pkl", ".mlmodel", ".xml", ".safetensors", ".engine", ".zip")
 _MANIFEST = "cvexport.manifest"
 """Custom Vision's description of an export."""
 
@@ -66,10 +67,19 @@ def open_bundle(path: Path) -> Iterator[ModelBundle]:
     Raises:
         ModelError: there is no model, or several.
     """
+    if path.suffix.lower() == ".tm":
+        raise ModelError(
+            f"{path} is a project of Teachable Machine, with its images; export the model there and"
+            " give the zip"
+        )
     if is_bundle(path):
         with TemporaryDirectory() as folder:
             _unpack(path, Path(folder))
-            yield _describe(_find_model(Path(folder), path), path.name)
+            try:
+                yield _describe(_find_model(Path(folder), path), path.name)
+            except (ModelError, ParameterError) as error:
+                # The user knows the zip, not the folder that it was unpacked to.
+                raise type(error)(str(error).replace(folder, str(path))) from error
     elif is_folder_of_files(path):
         yield _describe(_find_model(path, path), "")
     else:
@@ -130,6 +140,9 @@ def _find_model(folder: Path, source: Path) -> Path:
     if len(described) == 1 and all(p.suffix.lower() in _WEIGHTS for p in {*found} - {*described}):
         # The others are the weights of this architecture.
         found = described
+    if not found:
+        # A file of another kind is named as such on reading it.
+        found = [p for p in folder.rglob("*") if p.suffix.lower() in _OTHERS]
     if len(found) != 1:
         shown = ", ".join(str(p.relative_to(folder)) for p in found[:6]) or "none"
         raise ModelError(

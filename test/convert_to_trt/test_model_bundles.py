@@ -166,3 +166,45 @@ def test_an_architecture_and_its_weights_in_one_folder_are_one_model(tmp_path):
     with open_bundle(tmp_path) as bundle:
         assert (bundle.kind, bundle.path) == (KERAS_JSON, tmp_path / "mask.json")
         assert bundle.weights == tmp_path / "mask.weights.h5"
+
+
+def test_an_error_names_the_zip_not_the_folder_that_it_was_unpacked_to(tmp_path):
+    path = tmp_path / "converted.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.onnx", b"")
+    bundle = open_bundle(path)
+    with pytest.raises(ModelError, match=f"^{path}/model.onnx is empty"), bundle:
+        pass
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.onnx", b"\n\x10")
+    bundle = open_bundle(path)
+    with pytest.raises(ModelError, match=f"^{path}/model.onnx is bad"), bundle as found:
+        raise ModelError(f"{found.path} is bad")
+
+
+OTHERS = {
+    "best.pth": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch"),
+    "mask.mlmodel": (b"\x08\x01\x12", "Core ML"),
+    "mask.xml": (b'<?xml version="1.0"?><net name="a">', "OpenVINO"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_one_file_of_another_kind_in_a_zip_is_named(tmp_path, name):
+    path = tmp_path / "converted.zip"
+    content, reason = OTHERS[name]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+        archive.writestr("readme.md", "mine")
+    bundle = open_bundle(path)
+    with pytest.raises(ModelError, match=f"{path}/{name}.*{reason}"), bundle:
+        pass
+
+
+def test_a_project_of_teachable_machine_is_told_from_a_model(tmp_path):
+    path = tmp_path / "project.tm"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", "{}")
+    bundle = open_bundle(path)
+    with pytest.raises(ModelError, match=r"project of Teachable Machine.*export"), bundle:
+        pass
