@@ -9,12 +9,10 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
-from convert_to_trt.model_label_files import read_label_file
+from convert_to_trt.label_settings import settle_labels, settle_roles
 from mask_detector_ros.errors import ParameterError
-from mask_detector_ros.label_roles import NO_ROLE, ROLES, read_roles
 
 Channels = tuple[float, float, float]
 
@@ -151,7 +149,7 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
     Raises:
         ParameterError: a setting is missing or out of range.
     """
-    labels = _read_labels(options, metadata)
+    labels = settle_labels(options.labels, metadata)
     preset = PRESETS[options.preprocess]._asdict() if options.preprocess else {}
     file: dict[str, object] = {key: metadata[key] for key in PIXELS if key in metadata}
     try:
@@ -176,7 +174,7 @@ def settle(options: argparse.Namespace, metadata: Mapping[str, str]) -> Settings
         raise _wrong_number(error) from error
     if not 0 <= margin < math.inf:
         raise ParameterError(f"--margin must be 0 or more, got {margin}")
-    roles = _read_roles(getattr(options, "roles", None), labels, metadata)
+    roles = settle_roles(getattr(options, "roles", None), labels, metadata)
     return Settings(labels, str(known["color"]), scale, offset, margin, roles, mean, std)
 
 
@@ -207,66 +205,6 @@ def _channels(
     known.setdefault("offset", 0.0)
     known.setdefault("color", "RGB")
     return mean, std
-
-
-def _read_labels(options: argparse.Namespace, metadata: Mapping[str, str]) -> tuple[str, ...]:
-    if options.labels is not None:
-        return read_labels(options.labels)
-    if "labels" not in metadata:
-        raise ParameterError(
-            f"{metadata.get('labels_problem', '')}--labels is needed: the names of the model's"
-            " outputs in their order, for example --labels with_mask,without_mask, or a file with"
-            " one name per line"
-        )
-    try:
-        names = [str(name) for name in json.loads(metadata["labels"])]
-    except (ValueError, TypeError) as error:
-        raise ParameterError(
-            "the file's own metadata has unusable labels; give --labels"
-        ) from error
-    return require_labels(names)
-
-
-def read_labels(text: str) -> tuple[str, ...]:
-    """Read the labels of a classifier's settings from `a,b,c`, or from a file with one per line.
-
-    Raises:
-        ParameterError: a name is empty or repeated, or there is only one.
-    """
-    path = Path(text).expanduser()
-    is_file_name = path.suffix.lower() in (".txt", ".json", ".yaml", ".yml")
-    if "," not in text and text and (path.is_file() or is_file_name):
-        return read_label_file(path)
-    return require_labels(text.split(","))
-
-
-def require_labels(names: list[str]) -> tuple[str, ...]:
-    """Check that a classifier's settings have two or more different labels; return them stripped.
-
-    Raises:
-        ParameterError: they are not.
-    """
-    labels = tuple(name.strip() for name in names)
-    if len(labels) < 2 or not all(labels) or len(set(labels)) < len(labels):
-        raise ParameterError(f"--labels takes two or more different names, got {','.join(names)!r}")
-    return labels
-
-
-def _read_roles(
-    text: str | None, labels: tuple[str, ...], metadata: Mapping[str, str]
-) -> tuple[str, ...]:
-    try:
-        if text is not None:
-            names = [name.strip() for name in text.split(",")]
-            return read_roles(labels, [NO_ROLE if n in ("-", "none") else n for n in names])
-        stored = json.loads(metadata["roles"]) if "roles" in metadata else None
-        # The file's roles do not apply to other labels.
-        belong = stored is not None and json.loads(metadata.get("labels", "0")) == list(labels)
-        return read_roles(labels, stored if belong else None)
-    except ValueError as error:
-        raise ParameterError(
-            f"--roles takes one of {', '.join(ROLES)} or - for each label, in their order ({error})"
-        ) from error
 
 
 def read_number(text: str) -> float:

@@ -19,11 +19,11 @@ from convert_to_trt.classifier_settings import (
     GIVEN,
     PRESETS,
     read_channels,
-    read_labels,
     read_number,
     settle,
 )
 from convert_to_trt.converter_environments import change_into
+from convert_to_trt.label_settings import read_labels
 from convert_to_trt.model_bundles import open_bundle
 from convert_to_trt.model_files import FROZEN_GRAPH, ONNX, TFJS_GRAPH
 from convert_to_trt.process_limits import MEMORY_LIMIT_GB, TIME_LIMIT, limit_process

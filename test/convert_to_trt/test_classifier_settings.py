@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convert_to_trt.classifier_settings import read_labels, read_number, settle
+from convert_to_trt.classifier_settings import read_number, settle
 from mask_detector_ros.errors import ParameterError
 
 NOTHING = dict.fromkeys(["labels", "preprocess", "color", "scale", "offset", "margin"])
@@ -57,12 +57,6 @@ def test_what_is_missing_or_wrong_is_named(given, reason):
 def test_unusable_metadata_of_the_file_is_said_with_the_option_that_helps(broken, option):
     with pytest.raises(ParameterError, match=f"metadata.*{option}"):
         settle(options(), {**FILE, **broken})
-
-
-@pytest.mark.parametrize("text", ["", "a", "a,", "a,b,a", " , "])
-def test_labels_are_two_or_more_different_names(text):
-    with pytest.raises(ParameterError, match="--labels takes"):
-        read_labels(text)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
