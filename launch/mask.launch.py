@@ -24,7 +24,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from mask_detector_ros.inference import BACKENDS, SERVER_BACKENDS
-from mask_detector_ros.ros.camera_topics import require_distinct
+from mask_detector_ros.ros.camera_topics import count_of, require_distinct
 from mask_detector_ros.ros.dds_environment import image_environment
 from mask_detector_ros.ros.node_parameters import ROS_NAME, ROS_NAMES, split_names
 from mask_detector_ros.ros.subscription import TRANSPORTS
@@ -263,7 +263,8 @@ def spread(arguments: dict[str, str], name: str, count: int) -> list[str]:
     any."""
     values = arguments[name].split(",") if arguments[name] else [""] * count
     if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} values for {count} cameras; give one for each")
+        given, wanted = count_of(len(values), "value"), count_of(count, "camera")
+        raise ValueError(f"{name} has {given} for {wanted}; give one for each")
     values = [value.strip() for value in values]
     if arguments[name] and "" in values:
         raise ValueError(f"{name}:={arguments[name]} has an empty value; give one for each camera")

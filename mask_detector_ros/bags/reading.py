@@ -46,6 +46,9 @@ _ARCHIVES = {
     b"7z\xbc": "7-Zip",
 }
 
+_REPRESENTATIONS = {2: "PL_CDR", 4: "XML", 8: "delimited CDR2", 10: "PL_CDR2"}
+"""Data representations of DDS that are not read, by the identifier of their big-endian form."""
+
 
 class Bag:
     """An open bag of any format.
@@ -98,7 +101,7 @@ class Bag:
             if raw.encoding == "ros1":
                 message: Any = self._ros1.deserialize_ros1(data, raw.kind)
             else:
-                message = self._ros2.deserialize_cdr(data, raw.kind)
+                message = self._ros2.deserialize_cdr(_as_cdr(data), raw.kind)
         except (SerdeError, AssertionError, *MALFORMED) as error:
             raise DamageError(str(error) or type(error).__name__) from error
         # ROS 1 counts seconds without a sign, ROS 2 with one.
@@ -115,6 +118,24 @@ class Bag:
                 except DamageError:
                     continue
         return None
+
+
+def _as_cdr(data: bytes) -> bytes:
+    """A message in the representation that all ROS 2 middlewares write by default.
+
+    Plain XCDR2 aligns 8-byte numbers differently, which images do not have (DDS-XTypes 1.3, 7.4.3).
+
+    Raises:
+        DamageError: it is in another representation.
+    """
+    identifier = int.from_bytes(data[:2], "big")
+    if identifier in (6, 7):
+        return bytes([0, identifier & 1]) + data[2:]
+    if name := _REPRESENTATIONS.get(identifier & ~1):
+        raise DamageError(
+            f"it is serialised as {name}, which no ROS 2 middleware writes for images"
+        )
+    return data
 
 
 @contextmanager

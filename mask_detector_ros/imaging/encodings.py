@@ -73,7 +73,7 @@ _READABLE = {
 _ALIASES = {
     **{"R8G8B8": "rgb8", "B8G8R8": "bgr8", "L8": "mono8", "16UC3": "bgr16", "16UC4": "bgra16"},
     **{"YUYV": "yuyv", "YUY2": "yuyv", "UYVY": "uyvy", "NV12": "nv12", "NV21": "nv21"},
-    **{"NV24": "nv24", "YU12": "i420", "yuv420p": "i420"},
+    **{"NV24": "nv24", "YU12": "i420", "yuv420p": "i420", "YV12": "yv12"},
 }
 """What Gazebo, OpenCV, V4L2 and FFmpeg call encodings."""
 

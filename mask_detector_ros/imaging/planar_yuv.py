@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planar YUV images, with all luma before the chroma: nv12, nv21, nv24 and I420."""
+"""Planar YUV images, with all luma before the chroma: nv12, nv21, nv24, I420 and yv12."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ _CONVERSIONS = {
     "nv21": cv2.COLOR_YUV2BGR_NV21,
     "I420": cv2.COLOR_YUV2BGR_I420,
     "i420": cv2.COLOR_YUV2BGR_I420,
+    "yv12": cv2.COLOR_YUV2BGR_YV12,
     "nv24": None,
 }
 """The cv2.cvtColor code of each encoding; OpenCV has none for nv24."""
@@ -33,7 +34,8 @@ def decode_planar(
 
     Args:
         data: its bytes. nv12 and nv21 hold H rows of luma, then H/2 rows of chroma in pairs (U, V
-            or V, U); nv24 holds chroma for each pixel; I420 holds a plane of U and one of V.
+            or V, U); nv24 holds chroma for each pixel; I420 holds a plane of U and one of V, yv12
+            one of V and one of U.
         step: bytes per row of luma. Without padding any `step` is accepted: some drivers count the
             chroma too, by various rules.
         encoding: one of `PLANAR_ENCODINGS`.
@@ -47,11 +49,11 @@ def decode_planar(
             f"a {encoding} image needs an even width and height, got {width}x{height}: four "
             "pixels share chroma"
         )
-    is_i420 = code == cv2.COLOR_YUV2BGR_I420
+    has_planes = code in (cv2.COLOR_YUV2BGR_I420, cv2.COLOR_YUV2BGR_YV12)
     rows = 3 * height if code is None else 3 * height // 2
     pixels = np.frombuffer(data, np.uint8)
     pitch = width if pixels.size == width * rows else step
-    if pixels.size != pitch * rows or pitch < width or (is_i420 and pitch % 2):
+    if pixels.size != pitch * rows or pitch < width or (has_planes and pitch % 2):
         raise ImageError(
             f"the image has {pixels.size} bytes, but {width}x{height} pixels of {encoding} need "
             f"{width * rows}, or {rows} rows of step {step} with padding; the publisher must fill "
@@ -63,7 +65,7 @@ def decode_planar(
         u, v = np.moveaxis(colour.reshape(height, pitch, 2)[:, :width], 2, 0)
         yuv = np.dstack([np.maximum(luma, 16), u, v])
         return np.asarray(cv2.transform(yuv, _YUV_TO_BGR_WITH_OFFSET), np.uint8)
-    if is_i420:
+    if has_planes:
         colour = colour.reshape(height, pitch // 2)[:, : width // 2]
     else:
         colour = colour.reshape(height // 2, pitch)[:, :width]

@@ -25,6 +25,11 @@ class CameraTopics(NamedTuple):
     depth: str
 
 
+def count_of(number: int, what: str) -> str:
+    """A number of things of the cameras in words, such as `1 topic` or `2 topics`."""
+    return f"{number} {what}" + "s" * (number != 1)
+
+
 def assign_topics(node: Node, values: Mapping[str, Any]) -> list[CameraTopics]:
     """Assign topics to the cameras named by the node's parameters, or to the single unnamed one.
 
@@ -37,8 +42,8 @@ def assign_topics(node: Node, values: Mapping[str, Any]) -> list[CameraTopics]:
         topics = split_names(values[parameter])
         if topics and len(topics) != len(names):
             raise ParameterError(
-                f"{parameter} has {len(topics)} topics for {len(names)} cameras; give one for each,"
-                " or none"
+                f"{parameter} has {count_of(len(topics), 'topic')} for"
+                f" {count_of(len(names), 'camera')}; give one for each, or none"
             )
         require_distinct(parameter, [node.resolve_topic_name(topic) for topic in topics])
         return topics or [""] * len(names)

@@ -15,6 +15,7 @@ from bag_reader import IMAGES, change_metadata, every_kind, read, storage_file
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 
+from mask_detector_ros.bags.bag_file import DamageError
 from mask_detector_ros.bags.reading import open_bag
 
 
@@ -216,3 +217,29 @@ def test_messages_still_in_the_write_ahead_log_are_read(tmp_path):
     database.close()
     pixels, _, damage = read(copy)
     assert (len(pixels), damage) == (21, [])
+
+
+@pytest.mark.parametrize(
+    ("identifier", "reason"),
+    [
+        (7, None),
+        (3, "it is serialised as PL_CDR"),
+        (9, "it is serialised as delimited CDR2"),
+        (11, "it is serialised as PL_CDR2"),
+        (99, "unsupported CDR encapsulation"),
+    ],
+)
+def test_plain_cdr2_is_read_and_other_representations_are_named(tmp_path, identifier, reason):
+    maker = BagMaker(tmp_path / "in", "mcap")
+    kind = "sensor_msgs/msg/CompressedImage"
+    image = maker.store.types[kind](header=maker.header(START), format="png", data=IMAGES[7][0, 0])
+    data = bytes(maker.store.serialize_cdr(image, kind))
+    with maker.writer:
+        maker.write_bytes("/image", kind, START, bytes([0, identifier]) + data[2:])
+    with open_bag(maker.path) as bag:
+        (message,) = bag.messages(["/image"])
+        if reason is None:
+            assert bag.read(message).format == "png"
+        else:
+            with pytest.raises(DamageError, match=reason):
+                bag.read(message)

@@ -35,7 +35,9 @@ def pack(encoding: str, y: np.ndarray, u: np.ndarray, v: np.ndarray, padding: in
         flat = plane.reshape(len(plane), -1)
         return np.pad(flat, ((0, 0), (0, extra)), constant_values=0xEE).tobytes()
 
-    if encoding.lower() == "i420":
+    if encoding == "yv12":
+        u, v = v, u
+    if encoding.lower() in ("i420", "yv12"):
         return rows(y, padding) + rows(u, padding // 2) + rows(v, padding // 2)
     pairs = np.stack([v, u] if encoding == "nv21" else [u, v], axis=2)
     return rows(y, padding) + rows(pairs, padding * (2 if encoding == "nv24" else 1))

@@ -83,6 +83,7 @@ def test_an_argument_takes_only_its_choices(name: str, choices: set[str]) -> Non
         ("camera_params_file:=missing.yaml", "camera_params_file:=missing.yaml is not a file"),
         ("image:=/image cameras:=a,b", "name one topic per camera, separated by commas"),
         ("image:=a,b,c cameras:=a,b", "image has 3 values for 2 cameras"),
+        ("image:=a,b cameras:=a", "image has 2 values for 1 camera;"),
         ("cameras:=a-b", "cameras must be names of letters, digits, _ and /, separated by commas"),
         ("namespace:=a-b", "namespace must be letters, digits and _"),
         ("cameras:=a,a", "cameras gives /a to two cameras; give each its own"),

@@ -38,7 +38,7 @@ from waiting import LIMIT, wait_until
         ({"detector_model": "yolo"}, "nor one of: mtcnn_masked, mtcnn"),
         ({"use_sim_time": 1}, "use_sim_time must be true or false, got '1'"),
         ({"cameras": "a-b"}, "cameras must be names of letters, digits, _ and /"),
-        ({"cameras": "a,b", "camera_topics": "c"}, "camera_topics has 1 topics for 2 cameras"),
+        ({"cameras": "a,b", "camera_topics": "c"}, "camera_topics has 1 topic for 2 cameras"),
         ({"cameras": "a,a"}, "cameras gives /a/image_raw to two cameras; give each its own"),
         ({"cameras": "a,/a"}, "cameras gives /a/image_raw to two cameras"),
         ({"cameras": "a,b", "camera_topics": "c,/c"}, "camera_topics gives /c to two cameras"),

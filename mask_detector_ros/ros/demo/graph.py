@@ -24,7 +24,8 @@ from mask_detector_ros.ros.demo.files import (
 )
 from mask_detector_ros.sources import SAMPLE
 
-START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 10.0, 5.0
+START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 60.0, 30.0
+"""Seconds that a busy machine may take; nothing waits longer than necessary."""
 
 SETTLE_PERIOD, REPEAT_PERIOD = 1.0, 3.5
 """Seconds without a new record after which all are recorded. Fast DDS sends a lost message again
@@ -33,7 +34,7 @@ only every 3 s."""
 RECORDS_KEPT = 1000
 """Detections that the detector keeps for a recorder that is behind."""
 
-FIRST_FRAME_TIMEOUT = 15.0
+FIRST_FRAME_TIMEOUT = 60.0
 """Seconds allowed for the first frame, in addition to the duration."""
 
 
