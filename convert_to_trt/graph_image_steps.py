@@ -4,15 +4,16 @@
 Images are (H, W, 3) float32. Like `imaging`, these parts read a crop from the level of the image
 pyramid that is no smaller than it, but they do not round to whole grey levels.
 
-Each part is made of the operations that ONNX Runtime computes fast on a CPU and TensorRT builds:
-`Resize` and `GridSample` take there three and two times as long as the products and gathers here.
+Each part is made of operations that ONNX Runtime has on CUDA and TensorRT builds. On a CPU `Resize`
+takes three times as long as the products here.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from convert_to_trt.graph_builder import GraphBuilder
 from mask_detector_ros.imaging.crops import MIN_VISIBLE_FRACTION
@@ -142,109 +143,70 @@ def level_of_sides(g: GraphBuilder, side: str, size: int, top_level: int) -> str
 
 
 @dataclass(frozen=True)
-class FlatLevels:
-    """The pixels of all pyramid levels in one list.
+class StackedLevels:
+    """All pyramid levels below each other in one image, each within a black border.
 
     Attributes:
-        value: (P, 3) pixels, level by level and row by row.
-        sizes: height and width of each level.
+        value: (1, 3, H, W) pixels.
+        heights, widths: sizes of the levels.
     """
 
     value: str
-    sizes: tuple[tuple[int, int], ...]
+    heights: NDArray[Any]
+    widths: NDArray[Any]
 
 
-def flatten(g: GraphBuilder, levels: list[Level]) -> FlatLevels:
-    """ONNX graph nodes that concatenate the pixels of all pyramid levels in one list, the image
-    first."""
-    flat = [g.reshape(level.value, level.height * level.width, 3) for level in levels]
-    whole = g.add("Concat", *flat, axis=0) if len(flat) > 1 else flat[0]
-    return FlatLevels(whole, tuple(map(_sides, levels)))
+def stack(g: GraphBuilder, levels: list[Level]) -> StackedLevels:
+    """ONNX graph nodes that put all pyramid levels into one image, the frame first."""
+    heights, widths = (np.array(sides) for sides in zip(*map(_sides, levels), strict=True))
+    width, height = widths[0] + 2, (heights + 2).sum()
+    padded = [
+        g.add("Pad", each.value, g.shape(1, 1, 0, 1, width - each.width - 1, 0), g.constant(0.0))
+        for each in levels
+    ]
+    whole = g.add("Concat", *padded, axis=0)
+    value = g.reshape(to_channels_first(g, whole), 1, 3, height, width)
+    return StackedLevels(value, heights, widths)
 
 
-def crops(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> str:
+def crops(g: GraphBuilder, levels: StackedLevels, boxes: str, size: int) -> str:
     """`cut_squares` as ONNX graph nodes: (K, size, size, 3) crops of (K, 4) squares that `squares`
-    made for this size, from the given levels."""
-    source = _sources(g, levels, boxes, size)
-    pixels, weights = _neighbours(g, source, size)
-    columns, rows = g.many("Split", [pixels], 2, axis=1)
-    across, down = g.many("Split", [weights], 2, axis=1)
-    rows = g.add("Add", g.add("Mul", rows, source.stride), source.first)
-    rows = g.reshape(rows, -1, 2 * size, 1)
-    down = g.add("Mul", g.reshape(down, -1, 2 * size, 1), drawable(g, boxes, levels.sizes[0]))
-    # Each weight for three channels: long rows of numbers are fast on a CPU.
-    across = g.add("Mul", g.reshape(across, -1, 2 * size, 1), g.constant(np.ones(3)))
-    sides = []
-    for column, weight in zip(
-        g.many("Split", [columns], 2, axis=2),
-        g.many("Split", [across], 2, axis=1),
-        strict=True,
-    ):
-        found = g.add("Gather", levels.value, g.add("Add", rows, column), axis=0)
-        found = g.reshape(found, -1, 2 * size, size * 3)
-        sides.append(g.add("Mul", found, g.reshape(weight, -1, 1, size * 3)))
-    mixed = g.add("Mul", g.add("Add", *sides), down)
-    return g.reshape(g.add("Add", *g.many("Split", [mixed], 2, axis=1)), -1, size, size, 3)
+    made for this size, from the given levels.
 
-
-@dataclass(frozen=True)
-class _Sources:
-    """Where the crop of each square comes from.
-
-    Attributes:
-        corner: (K, 2, 1) x and y of the square's first corner in its level, less half a pixel.
-        extent: (K, 2, 1) its side there.
-        last: (K, 2, 1) column and row of the level's last pixel.
-        stride, first: (K, 1, 1) int32 width of the level, and index of its first pixel.
+    All in one `GridSample`: on a GPU the number of nodes decides.
     """
+    heights, widths, half = levels.heights, levels.widths, g.constant(0.5)
+    first_rows = 1 + np.cumsum(heights + 2) - (heights + 2)
+    # `GridSample` takes coordinates from -1 to 1 for the first and the last pixel.
+    scale = 2 / (np.array([widths[0] + 2, (heights + 2).sum()]) - 1)
+    starts = np.stack([np.ones(len(heights)), first_rows], axis=1) * scale - 1
+    shrink = 0.5 ** np.arange(len(heights))
+    top_level = max(len(heights) - 1, 1)
+    of_levels = np.column_stack([shrink, widths, heights, starts])[:, :, None]
+    of_levels = of_levels[np.minimum(np.arange(top_level + 1), len(heights) - 1)]
 
-    corner: str
-    extent: str
-    last: str
-    stride: str
-    first: str
-
-
-def _sources(g: GraphBuilder, levels: FlatLevels, boxes: str, size: int) -> _Sources:
     low, high = g.many("Split", [g.reshape(boxes, -1, 4, 1)], 2, axis=1)
     extent = g.add("Sub", high, low)
     side = g.add("ReduceMax", extent, axes=[1], keepdims=0)
-    top_level = len(levels.sizes) - 1
-    if not top_level:
-        side = g.add("Mul", side, g.constant(0.0))
-    level = g.reshape(level_of_sides(g, side, size, max(top_level, 1)), -1)
-
-    def of_level(values: ArrayLike, dtype: type = np.float32) -> str:
-        return g.add("Gather", g.constant(values, dtype), level, axis=0)
-
-    heights, widths = (np.array(sides)[:, None, None] for sides in zip(*levels.sizes, strict=True))
-    areas = heights * widths
-    shrink = of_level(0.5 ** np.arange(len(areas))[:, None, None])
-    return _Sources(
-        corner=g.add("Sub", g.add("Mul", low, shrink), g.constant(0.5)),
-        extent=g.add("Mul", extent, shrink),
-        last=of_level(np.concatenate([widths, heights], axis=1) - 1),
-        stride=of_level(widths, np.int32),
-        first=of_level(np.cumsum(areas, axis=0) - areas, np.int32),
-    )
-
-
-def _neighbours(g: GraphBuilder, source: _Sources, size: int) -> tuple[str, str]:
-    """(K, 2, 2 S) int32 columns and rows of the pixels before, then after each of S places, and
-    their weights, 0 outside the image."""
-    one, half = g.constant(1.0), g.constant(0.5)
-    steps = g.constant((np.arange(size) + 0.5) / size)
-    # Within the square, as if the image ended there.
-    along = g.add("Max", g.add("Mul", steps, source.extent), half)
-    along = g.add("Min", along, g.add("Sub", source.extent, half))
-    places = g.add("Add", source.corner, along)
-    before = g.add("Floor", places)
-    share = g.add("Sub", places, before)
-    pixels = g.add("Concat", before, g.add("Add", before, one), axis=2)
-    weights = g.add("Concat", g.add("Sub", one, share), share, axis=2)
-    inside = g.add("Min", g.add("Relu", pixels), source.last)
-    weights = g.add("Mul", weights, g.add("Cast", g.add("Equal", inside, pixels), to=1))
-    return g.add("Cast", inside, to=6), weights
+    level = g.reshape(level_of_sides(g, side, size, top_level), -1)
+    row = g.add("Gather", g.constant(of_levels), level, axis=0)
+    factor, end, start = g.many("Split", [row, g.shape(1, 2, 2)], 3, axis=1)
+    extent = g.add("Mul", extent, factor)
+    # (K, 2, S) x and y of each pixel of the crop: within the square, as if the image ended there.
+    along = g.add("Max", g.add("Mul", g.constant((np.arange(size) + 0.5) / size), extent), half)
+    along = g.add("Min", along, g.add("Sub", extent, half))
+    places = g.add("Add", g.add("Sub", g.add("Mul", low, factor), half), along)
+    # Outside the level: the black pixels around it.
+    places = g.add("Max", g.add("Min", places, end), g.constant(-1.0))
+    places = g.add("Add", g.add("Mul", places, g.constant(scale[None, :, None])), start)
+    x, y = g.many("Split", [places], 2, axis=1)
+    is_x = g.constant([True, False], np.bool_)
+    grid = g.add("Where", is_x, g.reshape(x, -1, 1, size, 1), g.reshape(y, -1, size, 1, 1))
+    mode = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": 1}
+    found = g.add("GridSample", levels.value, g.reshape(grid, 1, -1, size, 2), **mode)
+    found = g.add("Transpose", g.reshape(found, 3, -1, size), perm=[1, 2, 0])
+    shown = drawable(g, boxes, (heights[0], widths[0]))
+    return g.add("Mul", g.reshape(found, -1, size, size, 3), g.reshape(shown, -1, 1, 1, 1))
 
 
 def drawable(g: GraphBuilder, boxes: str, image: tuple[int, int]) -> str:

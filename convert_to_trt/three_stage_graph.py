@@ -42,10 +42,10 @@ class _Composer:
         base = images.base_level(g, "image", s.height, s.width)
         levels = images.with_smaller(g, [base], WINDOW)
         boxes = self._propose(levels, proposal)
-        flat = images.flatten(g, levels)
-        boxes = self._refine(flat, boxes, refinement)
-        scores, boxes, landmarks = self._decide(flat, boxes, decision)
-        probabilities, labels = self._classify(flat, boxes, scores, classifier)
+        stacked = images.stack(g, levels)
+        boxes = self._refine(stacked, boxes, refinement)
+        scores, boxes, landmarks = self._decide(stacked, boxes, decision)
+        probabilities, labels = self._classify(stacked, boxes, scores, classifier)
         f = s.face_slots
         return {
             "boxes": (boxes, (f, 4)),
@@ -116,7 +116,7 @@ class _Composer:
     def _stage(
         self,
         name: str,
-        flat: images.FlatLevels,
+        stacked: images.StackedLevels,
         boxes: str,
         slots: int,
         side: int,
@@ -124,8 +124,8 @@ class _Composer:
     ) -> tuple[str, str, dict[str, str]]:
         """Run R-Net or O-Net on the squares around boxes: scores, squares, other outputs."""
         g = self.g
-        squares = images.squares(g, boxes, 0.0, side, len(flat.sizes) - 1)
-        patches = images.crops(g, flat, squares, side)
+        squares = images.squares(g, boxes, 0.0, side, len(stacked.heights) - 1)
+        patches = images.crops(g, stacked, squares, side)
         patches = g.add("Transpose", patches, perm=[0, 3, 1, 2])
         out = g.embed(self._models[name], name, {"images": patches})
         scores = parts.reach(g, g.reshape(out["scores"], slots), threshold)
@@ -133,10 +133,10 @@ class _Composer:
         there = g.add("Greater", self._scores, g.constant(0.0))
         return g.add("Where", there, scores, g.constant(0.0)), squares, out
 
-    def _refine(self, flat: images.FlatLevels, boxes: str, threshold: float) -> str:
+    def _refine(self, stacked: images.StackedLevels, boxes: str, threshold: float) -> str:
         g, s = self.g, self.settings
         slots = self._refined
-        scores, squares, out = self._stage("rnet", flat, boxes, slots, RNET_SIDE, threshold)
+        scores, squares, out = self._stage("rnet", stacked, boxes, slots, RNET_SIDE, threshold)
         scores, (squares, offsets) = parts.best(g, scores, slots, squares, out["offsets"])
         boxes = parts.regress(g, squares, offsets)
         merged = parts.merge(g, boxes, scores, slots, MOVED_OVERLAP)
@@ -146,11 +146,11 @@ class _Composer:
         return boxes
 
     def _decide(
-        self, flat: images.FlatLevels, boxes: str, threshold: float
+        self, stacked: images.StackedLevels, boxes: str, threshold: float
     ) -> tuple[str, str, str]:
         g, s = self.g, self.settings
         slots = self._decided
-        scores, squares, out = self._stage("onet", flat, boxes, slots, ONET_SIDE, threshold)
+        scores, squares, out = self._stage("onet", stacked, boxes, slots, ONET_SIDE, threshold)
         points = g.add("Transpose", g.reshape(out["landmarks"], slots, 2, 5), perm=[0, 2, 1])
         corner, end = g.many("Split", [g.reshape(squares, slots, 2, 2)], 2, axis=1)
         landmarks = g.add("Add", corner, g.add("Mul", g.add("Sub", end, corner), points))
@@ -175,7 +175,7 @@ class _Composer:
         return scores, boxes, landmarks
 
     def _classify(
-        self, flat: images.FlatLevels, boxes: str, scores: str, metadata: Mapping[str, str]
+        self, stacked: images.StackedLevels, boxes: str, scores: str, metadata: Mapping[str, str]
     ) -> tuple[str, int]:
         g, s = self.g, self.settings
         model = self._models["classifier"]
@@ -184,8 +184,8 @@ class _Composer:
         side = tensor.type.tensor_type.shape.dim[2].dim_value
         margin = float(metadata["margin"]) if s.margin < 0 else s.margin
         f = s.face_slots
-        squares = images.squares(g, boxes, margin, side, len(flat.sizes) - 1)
-        values = images.crops(g, flat, squares, side)
+        squares = images.squares(g, boxes, margin, side, len(stacked.heights) - 1)
+        values = images.crops(g, stacked, squares, side)
         if metadata["color"] == "RGB":
             values = g.add("Gather", values, g.constant([2, 1, 0], np.int64), axis=3)
         if tensor.type.tensor_type.elem_type != TensorProto.UINT8:

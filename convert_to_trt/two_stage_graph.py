@@ -20,8 +20,6 @@ from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.first_layer import FirstLayer
 from convert_to_trt.graph_builder import GraphBuilder
-from convert_to_trt.graph_grid_crops import grid_crops
-from convert_to_trt.merged_heads import merge_heads
 from convert_to_trt.onnx_models import IR_VERSION, OPSET
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
@@ -79,7 +77,6 @@ class _Composer:
                 f"the networks lack metadata ({error!r}); give the files that were exported for"
                 " the two-stage cascade (see models/README.md)"
             ) from error
-        merge_heads(self._models["proposal"], self._strides)
         self._first = {name: FirstLayer.take_from(model) for name, model in self._models.items()}
         shape = self._models["decision"].graph.input[0].type.tensor_type.shape
         self._side = shape.dim[1].dim_value
@@ -114,8 +111,8 @@ class _Composer:
         scores, moves = [], []
         for letterbox in passes:
             out = self._run("proposal", self._draw(letterbox))
-            scores.append(out["scores"])
-            moves.append(out["boxes"])
+            scores += [out[f"scores_{stride}"] for stride in self._strides]
+            moves += [out[f"boxes_{stride}"] for stride in self._strides]
         scores, moves = (g.add("Concat", *values, axis=1) for values in (scores, moves))
         return g.reshape(scores, cells), g.reshape(moves, cells, 4)
 
@@ -263,7 +260,7 @@ class _Composer:
 
         def fixed() -> list[str]:
             # The largest square, of the whole image, is read from the last level.
-            return [grid_crops(g, self._levels(top_level), squares, size)]
+            return [images.crops(g, images.stack(g, self._levels(top_level)), squares, size)]
 
         def free() -> list[str]:
             return [lists.crops(g, "image", sides, squares, size, top_level)]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from mask_detector_ros.errors import BackendError, ModelError
 from mask_detector_ros.inference.cuda_provider import PROVIDER, check_provider
+from mask_detector_ros.inference.device_buffers import DeviceBuffers
 from mask_detector_ros.inference.fixed_slots import has_free_slots, to_fixed_slots
 from mask_detector_ros.inference.gpu_parity import check_parity
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime import OnnxRuntimeSession
 from mask_detector_ros.inference.options import EngineOptions
-from mask_detector_ros.inference.pinned_memory import pinned_zeros
 from mask_detector_ros.inference.session import GPU_BATCH, Array, Session
 from mask_detector_ros.inference.tensorrt.profile import fill_up, make_profile, parity_shapes
 
@@ -48,9 +47,6 @@ PROVIDER_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",
 }
 """Options of ONNX Runtime's CUDA provider."""
-
-_ALIGNMENT = 256
-"""Bytes; what cudaMalloc guarantees."""
 
 _NO_GRAPH = "-1"
 """Value of `gpu_graph_id` that neither records nor replays a CUDA graph."""
@@ -127,7 +123,7 @@ class CudaSession(Session):
         self._profile = make_profile(self.inputs)
         self._number = gpu.number
         self._thread = gpu_thread(gpu.number)
-        self._buffers: dict[tuple[tuple[int, ...], ...], _Buffers] = {}
+        self._buffers: dict[tuple[tuple[int, ...], ...], DeviceBuffers] = {}
         self._recorded = 0
         self._row_shapes: dict[str, tuple[int, ...]] = {}
         self._has_graphs = graphs
@@ -180,14 +176,14 @@ class CudaSession(Session):
         self._execute(buffers)
         return buffers.download()
 
-    def _execute(self, buffers: _Buffers) -> None:
+    def _execute(self, buffers: DeviceBuffers) -> None:
         options = ort.RunOptions()
         if self._has_graphs:
             options.add_run_config_entry("gpu_graph_id", self._graph_id(buffers))
         self._session.run_with_iobinding(buffers.binding, options)
         buffers.runs += 1
 
-    def _buffers_for(self, shapes: dict[str, tuple[int, ...]]) -> _Buffers:
+    def _buffers_for(self, shapes: dict[str, tuple[int, ...]]) -> DeviceBuffers:
         key = tuple(shapes.values())
         buffers = self._buffers.get(key)
         if buffers is None:
@@ -195,11 +191,11 @@ class CudaSession(Session):
                 # The buffers of a recorded graph must not move.
                 oldest = next(k for k, v in self._buffers.items() if not v.graph)
                 del self._buffers[oldest]
-            buffers = _Buffers(self, self._session, shapes, self._number, self._thread)
+            buffers = DeviceBuffers(self, self._session, shapes, self._number, self._thread)
             self._buffers[key] = buffers
         return buffers
 
-    def _graph_id(self, buffers: _Buffers) -> str:
+    def _graph_id(self, buffers: DeviceBuffers) -> str:
         if not buffers.graph and buffers.runs >= RECORD_AFTER and self._recorded < GRAPH_LIMIT:
             self._recorded += 1
             buffers.graph = str(self._recorded)
@@ -218,86 +214,3 @@ class CudaSession(Session):
         else:
             advice = "check the GPU with nvidia-smi and dmesg (Xid), then start again"
         return BackendError(f"{self.name} failed on {self.device}: {reason}; {advice}")
-
-
-class _Buffers:
-    """Device memory of all tensors for one set of input shapes, bound to the network.
-
-    Attributes:
-        binding: the IO binding to run with.
-        graph: id of the CUDA graph; empty if none is recorded.
-        runs: number of runs so far.
-    """
-
-    def __init__(
-        self,
-        network: Session,
-        session: Any,
-        shapes: dict[str, tuple[int, ...]],
-        device: int,
-        thread: Executor,
-    ) -> None:
-        self.graph, self.runs = "", 0
-        self._network, self._device = network, device
-        self._staging = {
-            t.name: pinned_zeros(shapes[t.name], t.dtype, thread) for t in network.inputs
-        }
-        self._inputs = {
-            name: ort.OrtValue.ortvalue_from_numpy(array, "cuda", device)
-            for name, array in self._staging.items()
-        }
-        self._outputs: dict[str, _Place] = {}
-        self._block: Any = None
-        self.binding = session.io_binding()
-        for name, value in self._inputs.items():
-            self.binding.bind_ortvalue_input(name, value)
-        for tensor in network.outputs:
-            self.binding.bind_output(tensor.name, "cuda", device)
-
-    def upload(self, arrays: Mapping[str, Array]) -> None:
-        """Copy the inputs to ONNX Runtime's GPU buffers; values after the batch are arbitrary.
-
-        Always copies from the same memory: the driver is slower with new memory.
-        """
-        for tensor in self._network.inputs:
-            array, staging = arrays[tensor.name], self._staging[tensor.name]
-            staging[: len(array)] = array
-            self._inputs[tensor.name].update_inplace(staging)
-
-    def download(self) -> dict[str, Array]:
-        """Copy the outputs from ONNX Runtime's GPU buffers, including the padding rows after the
-        batch."""
-        if self._block is None:
-            values = zip(self._network.outputs, self.binding.get_outputs(), strict=True)
-            arrays = {tensor.name: value.numpy() for tensor, value in values}
-            self._bind_outputs(arrays)
-            return arrays
-        # One copy: each costs 0.01 ms, whatever its size.
-        block = self._block.numpy()
-        return {name: place.cut(block) for name, place in self._outputs.items()}
-
-    def _bind_outputs(self, arrays: Mapping[str, Array]) -> None:
-        """From now on put all outputs into one block of GPU memory, where they stay."""
-        end = 0
-        for name, array in arrays.items():
-            self._outputs[name] = _Place(end, array.nbytes, array.dtype, array.shape)
-            end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-        block = np.zeros(end, np.uint8)
-        self._block = ort.OrtValue.ortvalue_from_numpy(block, "cuda", self._device)
-        first = self._block.data_ptr()
-        for name, place in self._outputs.items():
-            about = (place.dtype, list(place.shape), first + place.start)
-            self.binding.bind_output(name, "cuda", self._device, *about)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where an output lies in the block of all outputs: first byte and number of bytes."""
-
-    start: int
-    size: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    def cut(self, block: Array) -> Array:
-        return block[self.start : self.start + self.size].view(self.dtype).reshape(self.shape)

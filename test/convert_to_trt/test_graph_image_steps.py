@@ -8,7 +8,6 @@ from graph_runs import SCALED, assert_similar, random_boxes, run
 
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.graph_builder import GraphBuilder
-from convert_to_trt.graph_grid_crops import grid_crops
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid, level_for
 from mask_detector_ros.mtcnn.pnet_pyramid import lay_out, pyramid_shapes
@@ -69,19 +68,14 @@ def test_squares_are_the_same_whole_pixels(margin, side):
     assert (found == square_slices(boxes, margin, side)).all(axis=1).mean() > 0.99
 
 
-def flat_crops(g, levels, boxes, side):
-    return images.crops(g, images.flatten(g, levels), boxes, side)
-
-
-@pytest.mark.parametrize("make", [flat_crops, grid_crops])
 @pytest.mark.parametrize("side", [24, 48])
-def test_crops_differ_by_rounding_only(astronaut, side, make):
+def test_crops_differ_by_rounding_only(astronaut, side):
     image = np.ascontiguousarray(astronaut[:383, :511])
     boxes = square_slices(random_boxes(np.random.default_rng(1), 100, 512, 384), 0.0, side)
     squares = boxes.astype(np.float32)
     g = GraphBuilder()
-    levels = levels_of(g, 383, 511, 12 if make is flat_crops else side)
-    crops = make(g, levels, "squares", side)
+    stacked = images.stack(g, levels_of(g, 383, 511, 12))
+    crops = images.crops(g, stacked, "squares", side)
     found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (100, side, side, 3))})
     expected = crop_squares(image, squares, side, 0.0)
     assert_similar(found["crops"], expected)
@@ -94,7 +88,7 @@ def test_large_crops_of_an_image_without_levels_are_cut_from_it(astronaut):
     image = np.ascontiguousarray(astronaut[:20, :300])
     squares = np.float32([[-20, -100, 200, 120], [0, 0, 24, 24]])
     g = GraphBuilder()
-    flat = images.flatten(g, levels_of(g, 20, 300, 24))
-    crops = images.crops(g, flat, "squares", 24)
+    stacked = images.stack(g, levels_of(g, 20, 300, 24))
+    crops = images.crops(g, stacked, "squares", 24)
     found = run(g, {"image": image, "squares": squares}, {"crops": (crops, (2, 24, 24, 3))})
     assert_similar(found["crops"][1:], crop_squares(image, squares[1:], 24, 0.0))

@@ -73,7 +73,7 @@ class FakeGpu:
             self._monkeypatch.setattr(sys, "path", [str(STAND_IN), *sys.path])
         import fake_onnxruntime
 
-        from mask_detector_ros.inference import cuda_provider, onnxruntime_cuda
+        from mask_detector_ros.inference import cuda_provider, device_buffers, onnxruntime_cuda
 
         self._install_driver()
         self._monkeypatch.setattr(cuda_provider, "provider_library", lambda: STAND_IN)
@@ -83,7 +83,8 @@ class FakeGpu:
         self._monkeypatch.setattr(
             onnxruntime, "get_available_providers", lambda: fake_onnxruntime.PROVIDERS
         )
-        self._monkeypatch.setattr(onnxruntime_cuda, "ort", fake_onnxruntime)
+        for module in (onnxruntime_cuda, device_buffers):
+            self._monkeypatch.setattr(module, "ort", fake_onnxruntime)
         return fake_onnxruntime
 
     def remove_provider(self):

@@ -168,24 +168,6 @@ def test_any_thread_may_run_and_drop_a_session(options, graphs):
     assert graphs.live == 0
 
 
-def test_what_a_failed_call_leaves_is_freed_in_the_gpus_thread(gpu):
-    from pycuda import driver
-
-    thread = cuda.cuda_thread(0)
-
-    def fail():
-        buffer = cuda.Buffer(driver)
-        buffer.reserve(8)
-        try:
-            buffer.view((9,), np.dtype(np.uint8))
-        except ValueError as error:
-            raise ModelError("too small") from error
-
-    with pytest.raises(ModelError, match="too small"):
-        thread.call(fail)
-    assert driver.allocations == {}
-
-
 def test_sessions_are_freed_before_the_gpus_thread_ends(gpu, options):
     code = """if True:
         import atexit, sys, tempfile
