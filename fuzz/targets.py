@@ -12,10 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+
+from convert_to_trt.keras1 import translate_keras1
+from convert_to_trt.keras_code_check import find_keras_code, reject_keras_code
+from convert_to_trt.model_files import parse_json
+from mask_detector_ros.bags.reading import open_bag
+from mask_detector_ros.classifier import Classifier
 from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.evaluation.label_files import read_labels
+from mask_detector_ros.imaging import encodings
+from mask_detector_ros.inference import create_session
+from mask_detector_ros.inference.session import TensorInfo
+from mask_detector_ros.models import parse_manifest
+from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
+from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
+from mask_detector_ros.redaction import hide_passwords, without_password
+from mask_detector_ros.sources.urls import file_of_url
 
 MAX_PIXELS = 200_000
-
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 """The fuzz targets by name."""
@@ -36,19 +51,15 @@ def target(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
 @target
 def compressed_image(data: bytes) -> None:
     """Fuzz target: decode a `sensor_msgs/CompressedImage`."""
-    from mask_detector_ros.imaging.encodings import decode_compressed
-
-    image = decode_compressed(data, "jpeg", MAX_PIXELS)
+    image = encodings.decode_compressed(data, "jpeg", MAX_PIXELS)
     assert image.shape[0] * image.shape[1] <= MAX_PIXELS
 
 
 @target
 def image_message(data: bytes) -> None:
     """Fuzz target: decode a `sensor_msgs/Image`; the first bytes set its fields."""
-    from mask_detector_ros.imaging.encodings import READABLE_ENCODINGS, decode_image
-
     head, pixels = data[:10].ljust(10, b"\0"), data[10:]
-    names = (*READABLE_ENCODINGS, "32FC1", "")
+    names = (*encodings.READABLE_ENCODINGS, "32FC1", "")
     message = SimpleNamespace(
         encoding=names[head[0] % len(names)],
         height=int.from_bytes(head[1:3], "little") >> (head[9] & 15),
@@ -60,15 +71,13 @@ def image_message(data: bytes) -> None:
     if head[8] & 2 and message.height:  # match the length, to get past that check
         message.step = len(pixels) // message.height
         message.data = pixels[: message.step * message.height]
-    image = decode_image(message, MAX_PIXELS)
+    image = encodings.decode_image(message, MAX_PIXELS)
     assert image.shape == (message.height, message.width, 3)
 
 
 @target
 def bag(data: bytes) -> None:
     """Fuzz target: read a bag file of any kind."""
-    from mask_detector_ros.bags.reading import open_bag
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.mcap"
         path.write_bytes(data)
@@ -91,8 +100,6 @@ def label_xml(data: bytes) -> None:
 
 
 def _labels(name: str, data: bytes) -> None:
-    from mask_detector_ros.evaluation.label_files import read_labels
-
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_bytes(data)
         labels = read_labels(Path(folder), None)
@@ -103,19 +110,12 @@ def _labels(name: str, data: bytes) -> None:
 @target
 def models_yaml(data: bytes) -> None:
     """Fuzz target: read the model manifest."""
-    from mask_detector_ros.models import parse_manifest
-
     parse_manifest(data)
 
 
 @target
 def onnx_metadata(data: bytes) -> None:
     """Fuzz target: read the metadata of a classifier file."""
-    import numpy as np
-
-    from mask_detector_ros.classifier import Classifier
-    from mask_detector_ros.inference.session import TensorInfo
-
     try:
         metadata = json.loads(data)
     except (ValueError, RecursionError):
@@ -135,18 +135,12 @@ def onnx_metadata(data: bytes) -> None:
 @target
 def onnx_file(data: bytes) -> None:
     """Fuzz target: load an ONNX model file."""
-    from mask_detector_ros.inference import create_session
-
     create_session(data, "fuzzed", "onnxruntime", 1)
 
 
 @target
 def keras_config(data: bytes) -> None:
     """Fuzz target: read the architecture of a Keras model; code in it must be detected."""
-    from convert_to_trt.keras1 import translate_keras1
-    from convert_to_trt.keras_code_check import find_keras_code, reject_keras_code
-    from convert_to_trt.model_files import parse_json
-
     try:
         config = parse_json(data)
     except (ValueError, RecursionError):  # as `read_json` has it
@@ -160,9 +154,6 @@ def keras_config(data: bytes) -> None:
 @target
 def url(data: bytes) -> None:
     """Fuzz target: parse the name of a source; its password must not be shown."""
-    from mask_detector_ros.redaction import hide_passwords, without_password
-    from mask_detector_ros.sources.urls import file_of_url
-
     text = data.decode(errors="surrogateescape")
     with contextlib.suppress(MaskDetectorError):
         file_of_url(text)
@@ -177,15 +168,11 @@ def url(data: bytes) -> None:
 def server_answer(data: bytes) -> None:
     """Fuzz target: read an inference server's model description or answer; the first byte selects
     which."""
-    import numpy as np
     from google.protobuf.message import DecodeError
     from tritonclient.grpc import model_config_pb2, service_pb2
 
-    from mask_detector_ros.inference.session import TensorInfo
     from mask_detector_ros.inference.triton.served_model import OUTPUTS, ServedModel, read_config
     from mask_detector_ros.inference.triton.session import read_answer
-    from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
-    from mask_detector_ros.mtcnn.single_file_cascade import CascadeGraph
 
     is_config = data[:1] == b"c"
     kind = model_config_pb2.ModelConfig if is_config else service_pb2.ModelInferResponse

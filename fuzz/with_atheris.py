@@ -8,18 +8,11 @@ from pathlib import Path
 
 import atheris
 
+with atheris.instrument_imports(include=["mask_detector_ros", "convert_to_trt"]):
+    from fuzz.targets import TARGETS
+
 from fuzz.__main__ import MEMORY_MB, SLOWEST_INPUT
 from fuzz.seeds import seeds
-
-with atheris.instrument_imports(include=["mask_detector_ros", "convert_to_trt"]):
-    import mask_detector_ros.bags.reading
-    import mask_detector_ros.classifier
-    import mask_detector_ros.evaluation.label_files
-    import mask_detector_ros.imaging.encodings
-    import mask_detector_ros.models
-    import mask_detector_ros.sources.urls  # noqa: F401
-
-from fuzz.targets import TARGETS
 
 
 def main(name: str, seconds: float, folder: Path) -> None:

@@ -26,10 +26,10 @@ DROPPED = "dropped"
 """Output: number of candidates beyond `max_candidates`; a server may lack it."""
 
 _DTYPES = {
-    "TYPE_UINT8": np.uint8,
-    "TYPE_FP32": np.float32,
-    "TYPE_INT64": np.int64,
-    "TYPE_INT32": np.int32,
+    model_config_pb2.TYPE_UINT8: np.uint8,
+    model_config_pb2.TYPE_FP32: np.float32,
+    model_config_pb2.TYPE_INT64: np.int64,
+    model_config_pb2.TYPE_INT32: np.int32,
 }
 
 logger = logging.getLogger(__name__)
@@ -145,9 +145,8 @@ def read_config(config: Any, model: str, called: str) -> ServedModel:
 
 
 def _tensors(listed: Iterable[Any]) -> tuple[TensorInfo, ...]:
-    name_of = model_config_pb2.DataType.Name
     return tuple(
-        TensorInfo(t.name, np.dtype(_DTYPES.get(name_of(t.data_type), object)), tuple(t.dims))
+        TensorInfo(t.name, np.dtype(_DTYPES.get(t.data_type, object)), tuple(t.dims))
         for t in listed
     )
 
