@@ -106,7 +106,7 @@ def test_a_frame_over_budget_says_so_and_keeps_the_best(cascade, astronaut, coun
 
 
 def test_near_search_has_the_same_budget(cascade, astronaut, counted):
-    near = np.tile(np.float32([[177, 66, 273, 179]]), (5000, 1))
+    near = np.tile(np.float32([[177, 66, 273, 179]]), (1000, 1))
     faces = cascade(astronaut, SETTINGS, near)
     assert len(faces) >= 1
     assert counted[1].crops <= SETTINGS.max_candidates
