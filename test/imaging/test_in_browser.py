@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from browser import find_browser, play
+from browser import VideoPlayer, find_browser
 
 from mask_detector_ros.cli import main
 from mask_detector_ros.imaging import video_encoders
@@ -31,13 +31,21 @@ def encoder(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def play(tmp_path_factory):
+    """Play a video in the browser; return what it says of it."""
+    player = VideoPlayer(tmp_path_factory.mktemp("profile"))
+    yield player.play
+    player.close()
+
+
 def last_image(answer):
     data = base64.b64decode(answer["image"].partition(",")[2])
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_every_encoder_s_video_plays_to_its_end(encoder, suffix, tmp_path):
+def test_every_encoder_s_video_plays_to_its_end(encoder, suffix, play, tmp_path):
     path = tmp_path / f"a{suffix}"
     with VideoWriter(path, 20) as writer:
         for value in range(0, 201, 10):
@@ -50,7 +58,7 @@ def test_every_encoder_s_video_plays_to_its_end(encoder, suffix, tmp_path):
     assert last_image(answer).mean() == pytest.approx(200, abs=25)
 
 
-def test_the_command_s_video_plays_with_its_sound(tmp_path, astronaut_file):
+def test_the_command_s_video_plays_with_its_sound(play, tmp_path, astronaut_file):
     av = pytest.importorskip("av", reason="needs PyAV: pip install av")
     face = cv2.imread(str(astronaut_file))
     with av.open(str(tmp_path / "in.mkv"), "w") as file:

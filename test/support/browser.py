@@ -7,11 +7,11 @@ import base64
 import contextlib
 import json
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,8 +34,19 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
-PLAYER = """<!doctype html><video id=v src="/video" muted playsinline></video><script>
-const send = (what) => fetch("/result", {method: "POST", body: JSON.stringify(what)});
+PLAYER = """<!doctype html><video id=v muted playsinline></video><script>
+let waits;
+const next = async () => {
+  v.src = await (await fetch("/next")).text();
+  waits = true;
+  v.play().catch(fail);
+};
+const send = async (what) => {
+  if (!waits) return;
+  waits = false;
+  await fetch("/result", {method: "POST", body: JSON.stringify(what)});
+  next();
+};
 const fail = () => send({error: `${v.error && v.error.message}`});
 v.onerror = fail;
 v.onended = () => {
@@ -46,7 +57,7 @@ v.onended = () => {
         frames: v.getVideoPlaybackQuality().totalVideoFrames,
         sound: v.webkitAudioDecodedByteCount, image: canvas.toDataURL("image/png")});
 };
-v.play().catch(fail);
+next();
 </script>"""
 
 
@@ -55,45 +66,65 @@ def find_browser() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-def play(video: Path) -> dict[str, Any]:
-    """Play a video to its end; return the browser's report."""
-    answer: dict[str, Any] = {}
-    came = threading.Event()
+class VideoPlayer:
+    """A page in one browser that plays videos to their ends, one after the other."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            is_page = self.path == "/"
-            body = PLAYER.encode() if is_page else video.read_bytes()
-            kind = "text/html" if is_page else "video/" + video.suffix[1:]
-            self.send_response(200 if self.path in ("/", "/video") else 404)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def __init__(self, profile: Path) -> None:
+        self._videos: list[Path] = []
+        self._next: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._browser = open_page(f"http://127.0.0.1:{self._server.server_port}/", profile)
 
-        def do_POST(self) -> None:
-            answer.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-            came.set()
+    def play(self, video: Path) -> dict[str, Any]:
+        """Play a video to its end; return the browser's report."""
+        self._videos.append(video)
+        self._next.put(f"/{len(self._videos) - 1}")
+        try:
+            return self._answers.get(timeout=TIMEOUT)
+        except queue.Empty:
+            raise AssertionError("the browser said nothing") from None
 
-        def log_message(self, *_: Any) -> None:
-            """Keep the test's output clean."""
+    def close(self) -> None:
+        end(self._browser)
+        # Releases the request that waits for a video.
+        self._next.put("")
+        self._server.shutdown()
+        self._server.server_close()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            url = f"http://127.0.0.1:{server.server_port}/"
-            browser = open_page(url, Path(profile))
-            try:
-                assert came.wait(TIMEOUT), "the browser said nothing"
-            finally:
-                end(browser)
-    finally:
-        server.shutdown()
-        server.server_close()
-    return answer
+    def _make_handler(self) -> type[BaseHTTPRequestHandler]:
+        player = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/":
+                    self._answer("text/html", PLAYER.encode())
+                elif self.path == "/next":
+                    self._answer("text/plain", player._next.get().encode())
+                elif self.path[1:].isdigit():
+                    video = player._videos[int(self.path[1:])]
+                    self._answer(f"video/{video.suffix[1:]}", video.read_bytes())
+                else:
+                    self.send_error(404)
+
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer("text/plain", b"")
+                player._answers.put(json.loads(content))
+
+            def _answer(self, kind: str, body: bytes) -> None:
+                with contextlib.suppress(ConnectionError):  # the browser was ended
+                    self.send_response(200)
+                    self.send_header("Content-Type", kind)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Keep the test's output clean."""
+
+        return Handler
 
 
 def open_page(url: str, profile: Path, *flags: str) -> subprocess.Popen[bytes]:
