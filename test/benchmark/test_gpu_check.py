@@ -4,7 +4,7 @@
 import json
 import shutil
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from gpu_stand_in import build_here
@@ -12,9 +12,11 @@ from gpu_stand_in import build_here
 pytest.importorskip("skimage", reason="the sample scene is not installed")
 
 from benchmark import gpu_check, gpu_faults, gpu_networks, gpu_variants, gpu_wrapper
+from convert_to_trt import cascade_settings
 from mask_detector_ros import models
 from mask_detector_ros.inference import EngineOptions, onnxruntime_cuda
 from mask_detector_ros.inference.tensorrt import cuda, session
+from mask_detector_ros.sources.sample_scene import SampleScene
 from mask_detector_ros.speed import throughput
 
 
@@ -64,12 +66,13 @@ def full_of(fault, gpu):
 
 @pytest.fixture
 def run(own_models, quick, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_faults, "check_two_processes", two_on_the_cpu)
+
     def run(simulated, *options):
         from pycuda.driver import FakeLibcuda
 
         library = FakeLibcuda()
         monkeypatch.setattr(cuda, "load_libcuda", lambda: library)
-        monkeypatch.setattr(gpu_faults, "check_two_processes", two_on_the_cpu)
         monkeypatch.setattr(gpu_faults, "full_memory", full_of("memory", simulated))
         monkeypatch.setattr(gpu_faults, "LARGE_FRAME", (352, 288))
         report = tmp_path / "report.json"
@@ -89,7 +92,9 @@ def test_without_a_gpu_it_says_what_is_missing(capsys):
     assert capsys.readouterr().err.startswith("error: no NVIDIA driver was found")
 
 
-def test_tensorrt_runs_through_and_cuda_is_left_out_with_the_reason(gpu, run):
+def test_tensorrt_runs_through_and_cuda_is_left_out_with_the_reason(gpu, run, monkeypatch):
+    # On the CPU they are the same for CUDA, whose test starts them.
+    monkeypatch.setattr(gpu_faults, "check_two_processes", lambda rounds, parameters: {})
     _, failed, checks = run(gpu)
     assert failed == set()
     one, many, none, *_ = checks["tensorrt fp32: faces, step by step"]["result"]["faces"]
@@ -212,6 +217,11 @@ def test_variants_time_each_part_of_a_frame(bare_gpu, own_models, tmp_path, monk
     few = dict(list(gpu_variants.VARIANTS.items())[:2])
     monkeypatch.setattr(gpu_variants, "VARIANTS", few)
     monkeypatch.setattr(throughput, "SCENES", 2)
+    # A quarter of the pixels, for frames and graph alike, and few slots.
+    monkeypatch.setattr(cascade_settings, "TWO_STAGE_SLOTS", 8)
+    small = partial(cascade_settings.GraphSettings, 320, 240)
+    monkeypatch.setattr(cascade_settings, "GraphSettings", lambda *_, **rest: small(**rest))
+    monkeypatch.setattr(throughput, "SampleScene", lambda *_: SampleScene(320, 240))
     out = tmp_path / "variants.json"
     code = gpu_variants.main(["--rounds", "2", "--seconds", "1000", "--out", str(out)])
     report = json.loads(out.read_text())
