@@ -73,13 +73,15 @@ def open_bundle(path: Path) -> Iterator[ModelBundle]:
             " give the zip"
         )
     if is_bundle(path):
-        with TemporaryDirectory() as folder:
-            _unpack(path, Path(folder))
+        with TemporaryDirectory() as temporary:
+            # Labels are looked for beside a SavedModel, too: that place must be ours.
+            folder = Path(temporary) / "unpacked"
+            _unpack(path, folder)
             try:
-                yield _describe(_find_model(Path(folder), path), path.name)
+                yield _describe(_find_model(folder, path), path.name)
             except (ModelError, ParameterError) as error:
                 # The user knows the zip, not the folder that it was unpacked to.
-                raise type(error)(str(error).replace(folder, str(path))) from error
+                raise type(error)(str(error).replace(str(folder), str(path))) from error
     elif is_folder_of_files(path):
         yield _describe(_find_model(path, path), "")
     else:

@@ -2,6 +2,7 @@
 """Labels and models are found where people keep them: beside the model, and in zips."""
 
 import json
+import tempfile
 import zipfile
 
 import pytest
@@ -208,3 +209,14 @@ def test_a_project_of_teachable_machine_is_told_from_a_model(tmp_path):
     bundle = open_bundle(path)
     with pytest.raises(ModelError, match=r"project of Teachable Machine.*export"), bundle:
         pass
+
+
+def test_a_saved_model_at_the_top_of_a_zip_has_no_labels_of_other_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "labels.txt").write_text("of\nanother\n")
+    path = tmp_path / "saved.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("saved_model.pb", b"")
+    with open_bundle(path) as bundle:
+        assert bundle.kind == SAVED_MODEL
+        assert "labels" not in bundle.metadata
