@@ -41,9 +41,9 @@ def settle_pixels(
     own = find_own_scaling(model)
     if form.is_pixels or (own is not None and abs(own[0]) < 1 / 16):
         # Integers have no scale, and a network that scales its input takes pixels.
-        revealed = "its integer input" if form.is_pixels else "the scaling in the network"
-        if "scale" not in known:
+        if form.is_pixels or "scale" not in known:
             known |= {"scale": "1.0", "offset": "0.0"}
+            revealed = "its integer input" if form.is_pixels else "the scaling in the network"
             sources["scale"] = revealed
         if known.setdefault("color", "RGB") == "RGB":
             sources.setdefault("color", "the usual order, RGB, which the file does not tell")

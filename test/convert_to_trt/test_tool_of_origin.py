@@ -131,3 +131,17 @@ def test_a_network_with_the_names_of_teachable_machine_says_how_it_is_fed(conver
         assert "a model of Teachable Machine, which takes --preprocess mobilenet_v2" in err
     code, _, err, _ = convert(model, "--labels", "warm,cold", "--preprocess", "unit")
     assert "warning: the names of its layers say that this is a model of Teachable Machine" in err
+
+
+def test_an_integer_input_has_no_range_whatever_the_file_says(convert):
+    model = network()
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    cast = helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT)
+    model.graph.node[0].input[0] = "real"
+    model.graph.node.insert(0, cast)
+    helper.set_model_props(model, {"scale": "0.1", "offset": "3", "color": "BGR"})
+    code, out, err, target = convert(model, *LABELS)
+    assert code == 0, err
+    assert (read_metadata(target)["scale"], read_metadata(target)["color"]) == ("1.0", "BGR")
+    assert "range from its integer input" in out
+    assert "colour from the file itself" in out
