@@ -119,7 +119,7 @@ def prepare(options: argparse.Namespace, bundle: ModelBundle) -> Prepared:
     own = get_metadata(network.model)
     reject_other_task(own, name)
     model = free_names(network.model)
-    form = find_form(model, options.size, name)
+    form = find_form(model, options.size, name, int(bundle.metadata.get("input_size", 0)))
     origin = find_origin(network.model, form, own)
     known, sources = dict(bundle.metadata), dict(bundle.sources)
     for values, source in (

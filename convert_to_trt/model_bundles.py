@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from convert_to_trt.model_files import HDF5, KERAS_JSON, SAVED_MODEL, TFJS, TFLITE, find_kind
+from convert_to_trt.model_files import (
+    HDF5,
+    KERAS_JSON,
+    SAVED_MODEL,
+    TFJS,
+    TFLITE,
+    find_kind,
+    parse_json,
+)
 from convert_to_trt.model_label_files import (
     BESIDE,
     SIZE_LIMIT,
@@ -29,8 +37,14 @@ _OTHERS = (".pt", ".pth", ".pkl", ".mlmodel", ".xml", ".safetensors", ".engine",
 _MANIFEST = "cvexport.manifest"
 """Custom Vision's description of an export."""
 
+_PREPROCESSOR = "preprocessor_config.json"
+"""Hugging Face's description of the preprocessing."""
+
+_LARGEST_SIDE = 4096
+"""Pixels; no classifier of face crops takes more."""
+
 _NO_MODELS = (
-    *(*BESIDE, "metadata_properties.json", "package.json"),
+    *(*BESIDE, "metadata_properties.json", "package.json", _PREPROCESSOR),
     *("keras_metadata.pb", "fingerprint.pb"),
 )
 
@@ -178,11 +192,36 @@ def _describe(path: Path, archive: str) -> ModelBundle:
     if labels:
         metadata["labels"] = json.dumps(labels)
         sources["labels"] = source
+    if pixels := _read_preprocessor(path.with_name(_PREPROCESSOR)):
+        metadata.update(pixels)
+        sources.update(dict.fromkeys(pixels, f"{_PREPROCESSOR} beside the model"))
     if _is_teachable_machine(path, kind):
         metadata.update(PIXELS_OF_TEACHABLE_MACHINE)
         told = "Teachable Machine, which always uses x/127.5-1 in RGB"
         sources.update(dict.fromkeys(PIXELS_OF_TEACHABLE_MACHINE, told))
     return ModelBundle(path, kind, weights, metadata, sources)
+
+
+def _read_preprocessor(path: Path) -> dict[str, str]:
+    """Preprocessing in a file of Hugging Face's image processors, which take RGB; empty for none.
+
+    Source of its fields and their defaults: https://huggingface.co/docs/transformers,
+    `BaseImageProcessor`.
+    """
+    if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
+        return {}
+    try:
+        told = dict(parse_json(path.read_bytes()))
+        scale = float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0
+        found = {"color": "RGB", "scale": str(scale), "offset": "0.0"}
+        if told.get("do_normalize", True) and "image_mean" in told:
+            for key, name in (("channel_mean", "image_mean"), ("channel_std", "image_std")):
+                found[key] = ",".join(str(float(value)) for value in told[name])
+        size = told.get("crop_size") or told.get("size") or {}
+        side = size if isinstance(size, int) else size.get("height", size.get("shortest_edge", 0))
+        return {**found, "input_size": str(int(side))} if 0 < side <= _LARGEST_SIDE else found
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
 
 
 def _reject_detector(path: Path) -> None:

@@ -14,16 +14,17 @@ from mask_detector_ros.errors import ParameterError
 BESIDE = (
     *("labels.txt", "label.txt", "labels.json", "class_indices.json", "classes.txt"),
     *("class_names.txt", "class_names.json", "classes.json", "metadata.json", "metadata.yaml"),
+    "config.json",
 )
 """Files beside a model that name its labels, most specific first. `metadata.json` is Teachable
-Machine's, `metadata.yaml` Ultralytics'."""
+Machine's, `metadata.yaml` Ultralytics', `config.json` Hugging Face's."""
 
 SIZE_LIMIT = 1 << 20
 """Maximum bytes of a label file; longer files hold something else."""
 
 _NUMBERED = re.compile(r"(?P<number>\d+)\s*[\s:.,;)=\-]\s*(?P<name>\S.*)")
 _NUMBERED_AFTER = re.compile(r"(?P<name>\S.*?)\s*[\s:,;=]\s*(?P<number>\d+)")
-_KEYS = ("labels", "names", "class_names", "classes")
+_KEYS = ("labels", "names", "class_names", "classes", "id2label")
 
 
 def read_label_file(path: Path) -> tuple[str, ...]:

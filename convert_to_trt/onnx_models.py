@@ -89,13 +89,16 @@ def nodes_of(graph: Any) -> Iterator[Any]:
                 yield from nodes_of(attribute.g)
 
 
-def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
+def find_form(
+    model: onnx.ModelProto, size: int | None, name: str, default_size: int = 0
+) -> InputForm:
     """Determine the crops that an ONNX model takes, from the shape and type of its input.
 
     Args:
         model: the network.
         size: the side, for a network that takes any.
         name: name of the model in errors.
+        default_size: the side where the network takes any, and `size` is not given.
 
     Raises:
         ModelError: the input is not a batch of images, or its size is unknown.
@@ -121,6 +124,8 @@ def find_form(model: onnx.ModelProto, size: int | None, name: str) -> InputForm:
     if shape[1] in channels and shape[3] in channels and seen_layout:
         is_nhwc = seen_layout == "NHWC"
     layout, sides = ("NHWC", shape[1:3]) if is_nhwc else ("NCHW", shape[2:])
+    if not any(sides):
+        size = size or default_size
     if not any(sides) and not size:
         raise ModelError(f"{name} takes crops of any size; say with --size which it was trained on")
     height, width = (side or size or max(sides) for side in sides)
@@ -136,7 +141,7 @@ def _layout_of_operations(model: onnx.ModelProto) -> tuple[str, int]:
     kernels = {tensor.name: tensor.dims for tensor in graph.initializer}
     value, layout = graph.input[0].name, "NCHW"
     while True:
-        readers = [node for node in graph.node if value in node.input]
+        readers = [n for n in graph.node if value in n.input and n.op_type != "Shape"]
         if len(readers) != 1:
             return "", 0
         (node,) = readers

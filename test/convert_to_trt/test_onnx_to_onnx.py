@@ -10,7 +10,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `dev`")
 from onnx import helper, numpy_helper  # noqa: E402
-from onnx_networks import SIDE, USUAL, classify, network, read_metadata  # noqa: E402
+from onnx_networks import SIDE, USUAL, between, classify, network, read_metadata  # noqa: E402
 
 from convert_to_trt.keras_to_onnx import main  # noqa: E402
 from mask_detector_ros.classifier import Classifier  # noqa: E402
@@ -208,3 +208,24 @@ def test_a_classical_model_is_named_as_such(convert):
     code, _, err, _ = convert(model, *USUAL)
     assert code == 1
     assert "is a classical model (ai.onnx.ml.LinearClassifier)" in err
+
+
+def test_the_files_that_hugging_face_keeps_beside_a_model_say_all(tmp_path, capsys):
+    model = without_shape(between(network(nchw=True, last="Identity"), "Identity"))
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "config.json").write_text('{"id2label": {"1": "no mask", "0": "mask"}}')
+    means = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
+    told = {"do_normalize": True, "rescale_factor": 1 / 255, "size": {"height": 8, "width": 8}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told | means))
+    target = tmp_path / "out.onnx"
+    assert main([str(tmp_path / "model.onnx"), "-o", str(target), "--logits"]) == 0
+    out = capsys.readouterr().out
+    assert "labels mask (with_mask), no mask (without_mask)" in out
+    assert "minus (0.4, 0.5, 0.6) over (0.2, 0.3, 0.4)" in out
+    assert "labels from config.json beside the model" in out
+    assert "colour and range from preprocessor_config.json beside the model" in out
+    assert read_metadata(target)["input_size"] == "8"
+    same = tmp_path / "same.onnx"
+    given = ["--mean", "0.4,0.5,0.6", "--std", "0.2,0.3,0.4", "--labels", "a,b", "--size", "8"]
+    assert main([str(tmp_path / "model.onnx"), "-o", str(same), "--logits", *given]) == 0
+    np.testing.assert_array_equal(classify(target), classify(same))
