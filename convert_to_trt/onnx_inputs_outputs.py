@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, compose, numpy_helper
 
 from convert_to_trt.model_label_files import parse_labels
+from convert_to_trt.onnx_models import set_metadata
 from mask_detector_ros.errors import ModelError, ParameterError
 
 OWN_NAMES = (
@@ -191,9 +192,7 @@ def _note_labels(model: onnx.ModelProto, node: Any) -> None:
     for attribute in node.attribute:
         if attribute.name == "classlabels_strings":
             labels = json.dumps([name.decode() for name in attribute.strings], ensure_ascii=False)
-            onnx.helper.set_model_props(
-                model, {**{e.key: e.value for e in model.metadata_props}, "labels": labels}
-            )
+            set_metadata(model, {"labels": labels})
 
 
 def _element_of(model: onnx.ModelProto, value: str) -> int:

@@ -251,8 +251,7 @@ def count_batch_normalisations(model: onnx.ModelProto) -> int:
 
 def set_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
     """Add metadata to an ONNX model, replacing equal keys, in place."""
-    old = {entry.key: entry.value for entry in model.metadata_props}
-    helper.set_model_props(model, {**old, **metadata})
+    helper.set_model_props(model, {**get_metadata(model), **metadata})
 
 
 def get_metadata(model: onnx.ModelProto) -> dict[str, str]:

@@ -13,7 +13,7 @@ from convert_to_trt import graph_box_steps as parts
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.graph_builder import GraphBuilder
-from convert_to_trt.onnx_models import IR_VERSION, OPSET
+from convert_to_trt.onnx_models import IR_VERSION, OPSET, get_metadata
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
 from mask_detector_ros.inference.tensorrt.precision import precision_of
@@ -221,7 +221,7 @@ def compose_cascade(
         ParameterError: no face can be found with these settings.
         ModelError: a network cannot be converted to float16.
     """
-    metadata = {p.key: p.value for p in onnx.load_from_string(classifier).metadata_props}
+    metadata = get_metadata(onnx.load_from_string(classifier))
     composer = _Composer({**stages, "classifier": classifier}, settings)
     outputs = composer.compose(metadata)
     image = (TensorProto.UINT8, (settings.height, settings.width, 3))

@@ -20,7 +20,7 @@ from convert_to_trt import graph_image_steps as images
 from convert_to_trt.cascade_settings import GraphSettings
 from convert_to_trt.first_layer import FirstLayer
 from convert_to_trt.graph_builder import GraphBuilder
-from convert_to_trt.onnx_models import IR_VERSION, OPSET
+from convert_to_trt.onnx_models import IR_VERSION, OPSET, get_metadata
 from mask_detector_ros.errors import ModelError, ParameterError
 from mask_detector_ros.imaging.image_pyramid import level_for
 from mask_detector_ros.inference.fixed_slots import FREE_SLOTS
@@ -65,7 +65,7 @@ class _Composer:
             name: onnx.load_from_string(to_plain_layers(model, name))
             for name, model in stages.items()
         }
-        proposal, decision = (_metadata(self._models[name]) for name in ("proposal", "decision"))
+        proposal, decision = (get_metadata(self._models[name]) for name in ("proposal", "decision"))
         try:
             self._strides = [int(stride) for stride in json.loads(proposal["strides"])]
             self._faces = float(proposal["smallest_face"]), float(proposal["largest_face"])
@@ -282,7 +282,3 @@ def _cells(stride: int, letterbox: Letterbox) -> np.ndarray:
     size = (stride * size)[None]
     corners = np.mgrid[0:down, 0:across][::-1].reshape(2, -1).T * size
     return np.hstack([corners, np.tile(np.hstack([size, size / 2]), (len(corners), 1))])
-
-
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in model.metadata_props}
