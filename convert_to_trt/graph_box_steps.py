@@ -2,8 +2,8 @@
 """The cascade's steps on boxes and scores (suppression, sorting, regression) as ONNX nodes.
 
 Each part corresponds to a function in `mask_detector_ros`, with slots instead of a variable number
-of boxes; `cascade_images` has the steps on pixels. The parts use only operations that TensorRT 8.5
-to 11 and TensorRT-RTX build, which excludes NonMaxSuppression and NonZero.
+of boxes; `graph_image_steps` has the steps on pixels. The parts use only operations that TensorRT
+8.5 to 11 and TensorRT-RTX build, which excludes NonMaxSuppression and NonZero.
 
 On a CPU, which would compute all empty slots, the steps of `graph_free_steps` take their place.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compose the two-stage cascade as one ONNX graph: frame in, labelled faces out.
 
-It computes the same as `mtcnn.two_stage_cascade`, with slots instead of lists of boxes: top-k
-cells, one suppression, one batch of crops, one suppression. Empty slots are cut off, so that a
-frame with few faces costs little.
+It computes the same as `mtcnn.two_stage_cascade`. It contains the steps that depend on the number
+of boxes twice: `free` for a CPU, with lists as there, and `fixed` for a GPU, with slots: top-k
+cells, one suppression, one batch of crops, one suppression.
 """
 
 import json

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single-file cascades with fixed shapes, which TensorRT and CUDA graphs need.
 
-A graph of `convert_to_trt.cascade_to_onnx` cuts off its empty slots, and halves the frame only for
-large faces, since a CPU would do all of it every time. The nodes that choose have names that start
-with `FREE_SLOTS`; without them, and with the first branch of an If, the graph computes the same.
+Where the work depends on the frame, a graph of `convert_to_trt.cascade_to_onnx` has an If whose
+name starts with `FREE_SLOTS`. Its first branch computes the same in a fixed number of slots.
 """
 
 from mask_detector_ros.errors import ModelError
 
 FREE_SLOTS = "free_slots"
-"""Start of the names of nodes that make the work depend on the frame."""
+"""Start of the names of these nodes."""
 
 
 def has_free_slots(model: bytes) -> bool:
@@ -35,20 +34,17 @@ def to_fixed_slots(model: bytes, name: str) -> bytes:
     waiting, nodes = list(network.graph.node), []
     while waiting:
         node = waiting.pop(0)
-        if node.name.startswith(FREE_SLOTS):
-            kept, inner = [node.input[0]], []
-            if node.op_type == "If":
-                branch = next(a.g for a in node.attribute if a.name == "then_branch")
-                network.graph.initializer.extend(branch.initializer)
-                kept, inner = [value.name for value in branch.output], list(branch.node)
-            same = [
-                onnx.helper.make_node("Identity", [value], [output])
-                for value, output in zip(kept, node.output, strict=True)
-            ]
-            # A branch may hold such nodes, too.
-            waiting[:0] = [*inner, *same]
-        else:
+        if not node.name.startswith(FREE_SLOTS):
             nodes.append(node)
+            continue
+        branch = next(a.g for a in node.attribute if a.name == "then_branch")
+        network.graph.initializer.extend(branch.initializer)
+        same = [
+            onnx.helper.make_node("Identity", [value.name], [output])
+            for value, output in zip(branch.output, node.output, strict=True)
+        ]
+        # A branch may hold such nodes, too.
+        waiting[:0] = [*branch.node, *same]
     del network.graph.node[:]
     network.graph.node.extend(nodes)
     content: bytes = network.SerializeToString()
