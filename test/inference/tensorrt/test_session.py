@@ -84,7 +84,10 @@ def test_one_many_none_many_faces_are_what_fresh_sessions_find(any_gpu, options)
 
 
 @given(batches=st.lists(st.integers(0, 128), min_size=1, max_size=8))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=8,
+)
 def test_any_sequence_of_batches_is_right(gpu, options, graphs, batches):
     session = open_session(options)
     for step, batch in enumerate(batches):
