@@ -133,7 +133,8 @@ def prepare(options: argparse.Namespace, bundle: ModelBundle) -> Prepared:
     settings = settle_pixels(options, known, sources, model, form)
     sample, is_onnx = _sample(network.run, form, settings), bundle.kind == ONNX
     head = choose_head(model, sample, options.logits, name, is_onnx)
-    _require_columns(head, settings, name, sources)
+    told = "--labels" if options.labels is not None else sources.get("labels", "--settings auto")
+    _require_columns(head, settings, name, told)
     if (batch := batch_of(model)) > 0:
         free_batch(model, batch)
     form.declare(model)
@@ -237,12 +238,12 @@ def _sample(run: Run, form: InputForm, settings: Settings) -> Array:
     return run(form.to_network(pixels, settings))
 
 
-def _require_columns(head: Head, settings: Settings, name: str, sources: dict[str, str]) -> None:
+def _require_columns(head: Head, settings: Settings, name: str, source: str) -> None:
     if max(head.columns, 2) != len(settings.labels):
-        source = sources.get("labels", "--labels")
         raise ParameterError(
             f"{name} has {head.columns} output{'s' * (head.columns != 1)},"
-            f" {source} names {len(settings.labels)}: {', '.join(settings.labels)}"
+            f" {source} names {len(settings.labels)}: {', '.join(settings.labels)}; give a name for"
+            " each output with --labels"
         )
 
 

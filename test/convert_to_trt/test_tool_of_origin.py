@@ -145,3 +145,13 @@ def test_an_integer_input_has_no_range_whatever_the_file_says(convert):
     assert (read_metadata(target)["scale"], read_metadata(target)["color"]) == ("1.0", "BGR")
     assert "range from its integer input" in out
     assert "colour from the file itself" in out
+
+
+def test_the_wrong_number_of_labels_is_blamed_on_where_they_come_from(convert):
+    code, _, err, _ = convert(of_custom_vision(), "--labels", "a,b,c")
+    assert code == 2
+    assert "has 2 outputs, --labels names 3: a, b, c; give a name for each output" in err
+    model = network()
+    helper.set_model_props(model, {"labels": '["a", "b", "c"]'})
+    code, _, err, _ = convert(model, "--preprocess", "unit")
+    assert "has 2 outputs, the file itself names 3: a, b, c" in err
