@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from convert_to_trt.loaded_network import reject_detector
 from mask_detector_ros.errors import ModelError
 
 _IMAGE_TYPES = (1, 2, 3, 4, 19)
@@ -43,6 +44,7 @@ def find_ends(
             for node in graph.node
             if node.name not in read and node.op not in _ENDS_NOTHING
         ]
+    reject_detector(name, outputs)
     return _only(graph, inputs, "--inputs", name), _only(graph, outputs, "--outputs", name)
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A loaded network of any framework: as ONNX, and the original."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
+from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.session import Array
 
 Run = Callable[[Array], Array]
@@ -31,6 +32,20 @@ class Network:
     framework: str
     metadata: tuple[tuple[dict[str, str], str], ...] = ()
     is_quantised: bool = False
+
+
+def reject_detector(name: str, outputs: Iterable[str]) -> None:
+    """Raise ModelError if a network's outputs have the names that object detectors give.
+
+    Raises:
+        ModelError: they have.
+    """
+    # Of Custom Vision, and of TensorFlow's Object Detection API.
+    if {"detected_boxes", "detection_boxes"} & {output.split(":")[0] for output in outputs}:
+        raise ModelError(
+            f"{name} is an object detector ({', '.join(outputs)}); the node finds the faces itself"
+            " and needs a classifier of face crops"
+        )
 
 
 def in_steps(run: Run, batch_size: int) -> Run:

@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, compose, numpy_helper
 
+from convert_to_trt.loaded_network import reject_detector
 from convert_to_trt.model_label_files import parse_labels
 from convert_to_trt.onnx_models import set_metadata
 from mask_detector_ros.errors import ModelError, ParameterError
@@ -54,6 +55,7 @@ def choose_output(model: onnx.ModelProto, wanted: str | None, name: str) -> None
             " crops; export a model with that input alone"
         )
     if wanted is None:
+        reject_detector(name, outputs)
         shown = "; ".join(f"{tensor.name} of ({_shape(tensor)})" for tensor in graph.output)
         raise ModelError(
             f"{name} has {len(outputs)} outputs; a mask classifier gives one batch of"

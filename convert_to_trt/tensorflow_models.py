@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from convert_to_trt.loaded_network import in_steps
+from convert_to_trt.loaded_network import in_steps, reject_detector
 from mask_detector_ros.errors import ModelError
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -119,6 +119,7 @@ def choose_index(
         return list(names).index(str(wanted))
     if wanted is None and len(names) == 1:
         return 0
+    reject_detector(str(path), names)
     sides = (", ".join(str(s) if s and s > 0 else "?" for s in shape) for shape in shapes)
     shown = "; ".join(f"{name} of ({text})" for name, text in zip(names, sides, strict=True))
     problem = f"{len(names)} outputs" if wanted is None else f"no output {wanted!r}"

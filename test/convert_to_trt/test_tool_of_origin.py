@@ -155,3 +155,12 @@ def test_the_wrong_number_of_labels_is_blamed_on_where_they_come_from(convert):
     helper.set_model_props(model, {"labels": '["a", "b", "c"]'})
     code, _, err, _ = convert(model, "--preprocess", "unit")
     assert "has 2 outputs, the file itself names 3: a, b, c" in err
+
+
+@pytest.mark.parametrize("name", ["detected_boxes", "detection_boxes:0"])
+def test_the_outputs_of_an_object_detector_are_known_by_their_names(convert, name):
+    model = renamed(network(), "image", name)
+    model.graph.output.append(helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", 4]))
+    code, _, err, _ = convert(model, *LABELS, "--preprocess", "unit")
+    assert code == 1
+    assert f"is an object detector ({name}, flat)" in err
