@@ -41,13 +41,14 @@ def test_auto_serves_from_the_cpu_then_goes_over_between_two_images(
     gpu, load, astronaut, caplog, tmp_path
 ):
     caplog.set_level("INFO")
-    gpu.set(build_seconds=0.5)
+    gpu.set(build_seconds=600)
     detector = load(engine_cache_dir=str(tmp_path))
     assert detector.backend == "onnxruntime"
     wait_until(lambda: detector.engine_state.startswith("building proposal"))
     expected = detector(astronaut)
     assert len(expected) == 1
     assert detector.backend == "onnxruntime"
+    gpu.set()
     detector.wait_for_engines()
     # Not before the next image: a frame is seen by one set of networks.
     assert detector.backend == "onnxruntime"

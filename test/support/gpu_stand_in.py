@@ -47,7 +47,10 @@ class FakeGpu:
 
     def set(self, **settings):
         settings.setdefault("capability", self._capability)
-        (self._folder / "settings.json").write_text(json.dumps(settings))
+        # At once: other processes read it at any time.
+        new = self._folder / "settings.json.new"
+        new.write_text(json.dumps(settings))
+        new.replace(self._folder / "settings.json")
 
     def install(self, version="10.3.0"):
         """Put this version on the path of this process and of its children."""
