@@ -125,21 +125,23 @@ class OpenVinoSession(Session):
             np.moveaxis(arrays[tensor.name], 1, -1) if takes_pixels else arrays[tensor.name]
             for tensor, takes_pixels in zip(self.inputs, self._takes_pixels, strict=True)
         ]
+        names = [tensor.name for tensor in self.outputs]
         if not self._takes_batches:
-            return self._run_shape(values)
+            copies = (output.copy() for output in self._run_shape(values))
+            return dict(zip(names, copies, strict=True))
         count = len(values[0])
         singles = range(count - count % BATCH, count)
         starts = [*range(0, singles.start, BATCH), *singles, count]
-        parts = [
-            self._run_shape([value[start:end] for value in values])
-            for start, end in pairwise(starts)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        found = [np.empty((count, *tensor.shape[1:]), tensor.dtype) for tensor in self.outputs]
+        for start, end in pairwise(starts):
+            parts = self._run_shape([value[start:end] for value in values])
+            for whole, part in zip(found, parts, strict=True):
+                whole[start:end] = part
+        return dict(zip(names, found, strict=True))
 
-    def _run_shape(self, values: list[Array]) -> dict[str, Array]:
-        """Run on inputs in OpenVINO's memory layout, compiled for their shapes if they recur."""
+    def _run_shape(self, values: list[Array]) -> list[Array]:
+        """Run on inputs in OpenVINO's memory layout, compiled for their shapes if they recur. The
+        outputs are valid until the next run."""
         fixed = self._fixed_for(tuple(value.shape for value in values))
         # Runs in this thread, whose core has the images in cache; `start_async` does not.
         if fixed is None:
@@ -149,15 +151,12 @@ class OpenVinoSession(Session):
                 whole = np.ascontiguousarray(value, dtype)
                 request.set_input_tensor(index, ov.Tensor(whole, shared_memory=True))
             request.infer(share_outputs=True)
-            outputs = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
-        else:
-            # Copy into and out of OpenVINO's memory: NumPy's is not aligned for it.
-            for memory, value in zip(fixed.inputs, values, strict=True):
-                memory[:] = value
-            fixed.request.infer(share_outputs=True)
-            outputs = fixed.outputs
-        names = (tensor.name for tensor in self.outputs)
-        return {name: output.copy() for name, output in zip(names, outputs, strict=True)}
+            return [request.get_output_tensor(index).data for index in range(len(self.outputs))]
+        # Copy into OpenVINO's memory: NumPy's is not aligned for it.
+        for memory, value in zip(fixed.inputs, values, strict=True):
+            memory[:] = value
+        fixed.request.infer(share_outputs=True)
+        return fixed.outputs
 
     def _fixed_for(self, shapes: _Shapes) -> _Fixed | None:
         """The network compiled for inputs of these shapes; None until they recur often."""
