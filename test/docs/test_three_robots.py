@@ -32,7 +32,7 @@ def test_three_robots_use_one_server(tmp_path: Path) -> None:
         try:
             wait_until(
                 lambda: any(line.count("triton") == 3 for line in log.read_text().splitlines()),
-                120,
+                200,
                 "all robots on the server",
             )
         finally:

@@ -42,7 +42,7 @@ def robot_certificate(tmp_path_factory):
 def secured(start_server, certificate, tmp_path_factory):
     token = tmp_path_factory.mktemp("token") / "token"
     token.write_text(f"{TOKEN}\n")
-    options = ["--instances", "1", "--token-file", str(token)]
+    options = ["--instances", "1", "--queue-limit", "60", "--token-file", str(token)]
     options += ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])]
     with start_server(*options, host="0.0.0.0") as running:
         yield running
@@ -109,7 +109,8 @@ def test_mutual_tls_serves_only_clients_with_a_certificate(
     start_server, certificate, robot_certificate, astronaut
 ):
     options = ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])]
-    options += ["--instances", "1", "--tls-client-ca", str(robot_certificate[0])]
+    options += ["--instances", "1", "--queue-limit", "60"]
+    options += ["--tls-client-ca", str(robot_certificate[0])]
     known = {
         "certificate_chain": str(robot_certificate[0]),
         "private_key": str(robot_certificate[1]),

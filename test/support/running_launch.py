@@ -12,11 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from waiting import wait_until
+from waiting import LIMIT, wait_until
 
 DOMAIN_ID = int(os.environ["ROS_DOMAIN_ID"])
 SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-STOP_LIMIT_S = 20
 
 
 def is_installed(package: str) -> bool:
@@ -69,4 +68,4 @@ class RunningLaunch:
     def stop(self) -> None:
         # SIGINT is the signal on which launch ends its nodes; SIGTERM leaves them behind.
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(STOP_LIMIT_S)
+        self.process.wait(LIMIT)

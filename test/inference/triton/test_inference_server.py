@@ -231,6 +231,7 @@ def test_only_those_with_tls_a_certificate_and_the_token_are_served(
     wrong.write_text("0123456789abcdeX\n")
     own, key = certificate
     secured = ("--token-file", str(token), "--tls-cert", own, "--tls-key", key)
+    secured += ("--queue-limit", "60")
     with InferenceServer("--instances", "1", *secured, "--tls-client-ca", own) as server:
         whole = {
             "server_url": f"grpcs://{server.address}",
