@@ -24,6 +24,12 @@ _FUSED = {
 }
 """Operations that TensorFlow.js's converter fuses with a bias and an activation, unfused."""
 
+_DAMAGED = (
+    *(json_format.ParseError, AttributeError, IndexError, KeyError, OverflowError, TypeError),
+    *(UnicodeDecodeError, ValueError),
+)
+"""Exceptions of reading a damaged `model.json`."""
+
 _FUSED_ATTRIBUTES = ("fused_ops", "num_args", "num_host_args", "epsilon", "leakyrelu_alpha")
 
 
@@ -52,18 +58,17 @@ def read_graph_model(path: Path) -> Any:
         ModelError: it is damaged, or a shard is missing.
     """
     topology = read_json(path).get("modelTopology")
+    weights = _read_weights(path)
     try:
         graph = json_format.ParseDict(topology, tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
-    except (json_format.ParseError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} is damaged ({reason}); get the file again") from error
-    weights = _read_weights(path)
-    for node in graph.node:
-        if node.op == "Const" and node.name in weights:
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
-            node.attr["dtype"].type = node.attr["value"].tensor.dtype
-    for node in [node for node in graph.node if node.op in _FUSED]:
-        _unfuse(graph, node)
+        for node in graph.node:
+            if node.op == "Const" and node.name in weights:
+                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
+                node.attr["dtype"].type = node.attr["value"].tensor.dtype
+        for node in [node for node in graph.node if node.op in _FUSED]:
+            _unfuse(graph, node)
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
     return graph
 
 
@@ -117,7 +122,10 @@ def assign_weights(model: Any, path: Path) -> None:
 
 def _read_weights(path: Path) -> dict[str, NDArray[Any]]:
     weights = {}
-    for group in read_json(path).get("weightsManifest", []):
+    manifest = read_json(path).get("weightsManifest", [])
+    if not isinstance(manifest, list):
+        raise _damaged(path, TypeError("weightsManifest is no list"))
+    for group in manifest:
         try:
             shards = [path.parent / Path(name).name for name in group["paths"]]
             content = b"".join(shard.read_bytes() for shard in shards)
@@ -126,10 +134,18 @@ def _read_weights(path: Path) -> dict[str, NDArray[Any]]:
                 f"{path} needs its weights beside it ({error}); copy all .bin files there"
             ) from error
         start = 0
-        for entry in group["weights"]:
-            array, start = _read_array(path, entry, content, start)
-            weights[entry["name"]] = array
+        try:
+            for entry in group["weights"]:
+                array, start = _read_array(path, entry, content, start)
+                weights[entry["name"]] = array
+        except _DAMAGED as error:
+            raise _damaged(path, error) from error
     return weights
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return ModelError(f"{path} is damaged ({reason}); get the file again")
 
 
 def _read_array(

@@ -15,7 +15,6 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from convert_to_trt.model_label_files import SIZE_LIMIT, parse_labels
-from mask_detector_ros.errors import ParameterError
 
 _NAME = b"TFLITE_METADATA"
 
@@ -99,7 +98,8 @@ class LiteMetadata:
                 if archive.getinfo(name).file_size > SIZE_LIMIT:
                     return ()
                 return parse_labels(archive.read(name), name)
-        except (zipfile.BadZipFile, KeyError, OSError, EOFError, RuntimeError, ParameterError):
+        except (zipfile.BadZipFile, KeyError, OSError, EOFError, RuntimeError, ValueError):
+            # ValueError: there are no labels, or the zip gives a place before the file.
             return ()
 
     def _read_normalisation(self) -> dict[str, str]:

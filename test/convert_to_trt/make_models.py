@@ -138,6 +138,10 @@ def write_other_containers(folder: Path, model) -> None:
     fusable.set_weights([w + 0.1 for w in fusable.get_weights()])
     fusable.save(folder / "fusable.h5")
     write_browser_graph(folder / "browser_graph", fusable)
+    shutil.copytree(folder / "browser_graph", folder / "browser_damaged")
+    content = json.loads((folder / "browser_graph" / "model.json").read_text())
+    del content["weightsManifest"][0]["weights"][0]["shape"]
+    (folder / "browser_damaged" / "model.json").write_text(json.dumps(content))
 
 
 def quantise(model, element) -> bytes:

@@ -92,6 +92,7 @@ REFUSED = {
     "one logit not said": (("one_logit.h5",), "without a sigmoid.*--logits"),
     "a file written by TensorFlow Lite": (("writing.tflite",), "FlexWriteFile.*--trust"),
     "SavedModel without weights": (("no_variables",), "lacks its weights; copy the folder"),
+    "damaged graph for the browser": (("browser_damaged/model.json",), "is damaged.*shape"),
     "files as input": (("encoded",), r"takes encoded images.*image_bytes.*takes pixels"),
     "truncated TensorFlow Lite": (("truncated.tflite",), "damaged"),
     "weights in another file": (("linked.h5",), "takes /model_weights/dense from another file"),
