@@ -26,8 +26,8 @@ MISSING_DEVICE = 7
 LOAD_LIMIT = 60.0
 """Seconds that loading the networks on the GPU may take."""
 
-LARGE_FRAME = (2560, 1440)
-"""A frame size that needs GPU memory which smaller frames have not reserved."""
+LARGE_FRAMES = ((1920, 1080), (2560, 1440), (3840, 2160))
+"""Frame sizes that need GPU memory which smaller frames have not reserved."""
 
 _CHUNKS = [1 << power for power in range(36, 17, -1)]
 """Sizes of the allocations that fill the memory, from 64 GiB to 128 KiB."""
@@ -66,7 +66,7 @@ def check_full_memory(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
     An explicit backend fails in one line and recovers; `auto` goes on on the CPU.
     """
-    small, large = (SampleScene(*size).render(0)[0] for size in ((640, 480), LARGE_FRAME))
+    small, *larger = (SampleScene(*size).render(0)[0] for size in ((640, 480), *LARGE_FRAMES))
     explicit = MaskDetector.load(**parameters)
     auto = MaskDetector.load(**{**parameters, "backend": "auto"})
     auto.wait_for_engines(LOAD_LIMIT)
@@ -74,14 +74,18 @@ def check_full_memory(parameters: Mapping[str, Any]) -> dict[str, Any]:
     auto(small)
     assert auto.backend in GPU_BACKENDS, auto.backend_reason
     with full_memory(int(parameters.get("device", 0))) as filled:
-        error = _error_of(explicit, large)
+        for large in larger:
+            if error := _error_of(explicit, large):
+                break
         found = auto(large)
         served_by, reason = auto.backend, auto.backend_reason
+    # TensorRT reserves the memory of its largest frame in advance.
+    assert error or explicit.backend != "cuda", "every frame fitted; give LARGE_FRAMES a larger one"
     after = explicit(large)
     require_same_faces([(found, after), (before, explicit(small))])
     return {
         "filled_mib": filled >> 20,
-        "explicit": error or "the frame still fitted",
+        "explicit": error or "every frame fitted",
         "auto_served_by": served_by,
         "auto_reason": reason,
         "faces_after": len(after),

@@ -74,7 +74,7 @@ def run(own_models, quick, capsys, tmp_path, monkeypatch):
         library = FakeLibcuda()
         monkeypatch.setattr(cuda, "load_libcuda", lambda: library)
         monkeypatch.setattr(gpu_faults, "full_memory", full_of("memory", simulated))
-        monkeypatch.setattr(gpu_faults, "LARGE_FRAME", (352, 288))
+        monkeypatch.setattr(gpu_faults, "LARGE_FRAMES", [(352, 288)])
         report = tmp_path / "report.json"
         common = ["--rounds", "1", "--seconds", "1000"]
         code = gpu_check.main([*common, *options, "--out", str(report)])
