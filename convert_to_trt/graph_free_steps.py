@@ -49,13 +49,15 @@ def fill(g: GraphBuilder, values: str, count: int) -> str:
     return g.add("Pad", values, g.add("Concat", g.shape(0, 0), missing, g.shape(0), axis=0))
 
 
-def resize(g: GraphBuilder, image: str, sides: tuple[int, int], height: int, width: int) -> str:
-    """ONNX graph nodes that scale an image of uint8 with these sides, strip by strip; see
-    `graph_image_steps.resize`."""
+def resize(
+    g: GraphBuilder, image: str, sides: tuple[int, int], height: int, width: int, power: int
+) -> str | None:
+    """ONNX graph nodes that scale an image of uint8 with these sides, halved `power` times first,
+    strip by strip; None if `graph_image_steps.taps` has no weights for that."""
     rows, columns = sides
-    block = images.taps(rows, height)
-    if block is None or images.taps(columns, width) is None:
-        return images.resize(g, images.base_level(g, image, *sides), height, width).value
+    block = images.taps(rows, height, power)
+    if block is None or images.taps(columns, width, power) is None:
+        return None
     blocks = rows // len(block)
     strips = next(
         count
@@ -67,7 +69,7 @@ def resize(g: GraphBuilder, image: str, sides: tuple[int, int], height: int, wid
 
     def scale(strip: str) -> str:
         part = images.base_level(g, strip, rows, columns)
-        return images.resize(g, part, height // strips, width).value
+        return images.resize(g, part, height // strips, width, power).value
 
     return g.scan(g.reshape(image, strips, rows, columns, 3), (rows, columns, 3), scale)
 

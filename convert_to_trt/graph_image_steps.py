@@ -64,10 +64,10 @@ def halve(g: GraphBuilder, level: Level) -> Level:
     return _product_along_rows(g, means, rows, columns, np.full((2, 1), 0.5))
 
 
-def resize(g: GraphBuilder, level: Level, height: int, width: int) -> Level:
-    """ONNX graph nodes that scale a pyramid level to (height, width), like OpenCV's
-    INTER_LINEAR."""
-    vertical, horizontal = taps(level.height, height), taps(level.width, width)
+def resize(g: GraphBuilder, level: Level, height: int, width: int, power: int = 0) -> Level:
+    """ONNX graph nodes that scale a pyramid level, or the one `power` levels above it, to (height,
+    width), like OpenCV's INTER_LINEAR."""
+    vertical, horizontal = taps(level.height, height, power), taps(level.width, width, power)
     if vertical is None or horizontal is None:
         channels_first = g.reshape(to_channels_first(g, level.value), 1, 3, *_sides(level))
         sizes = g.shape(1, 3, height, width)
@@ -81,16 +81,19 @@ def resize(g: GraphBuilder, level: Level, height: int, width: int) -> Level:
     return _product_along_rows(g, rows, height, width, horizontal)
 
 
-def taps(size: int, wanted: int) -> NDArray[np.float64] | None:
-    """(m, n) weights with which m pixels in a row make n of an image scaled to another size; None
-    if no small block of pixels does."""
+def taps(size: int, wanted: int, power: int = 0) -> NDArray[np.float64] | None:
+    """(m, n) weights with which m pixels in a row make n of an image that is halved `power` times
+    and scaled to another size; None if no small block of pixels does."""
+    size, rest = divmod(size, 2**power)
+    if rest:
+        return None
     parts = math.gcd(size, wanted)
     before, after = size // parts, wanted // parts
     if wanted > size or before > MAX_BLOCK:
         return None
     places = (np.arange(after) + 0.5) * before / after - 0.5
     distances = np.abs(np.arange(before)[:, None] - places)
-    return np.maximum(1 - distances, 0)
+    return np.repeat(np.maximum(1 - distances, 0), 2**power, axis=0) / 2**power
 
 
 def _product_along_rows(

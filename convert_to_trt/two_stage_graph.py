@@ -164,9 +164,10 @@ class _Composer:
 
         def free() -> list[str]:
             sides = (letterbox.height, letterbox.width)
-            if power or sides == (rows, columns):
+            if sides == (rows, columns):
                 return fixed()
-            return [lists.resize(g, "image", sides, rows, columns)]
+            scaled = lists.resize(g, "image", sides, rows, columns, power)
+            return [scaled] if scaled else fixed()
 
         (value,) = g.either(fixed, free)
         value = g.reshape(value, 1, rows, columns, 3)

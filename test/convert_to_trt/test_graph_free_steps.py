@@ -10,6 +10,7 @@ from convert_to_trt import graph_free_steps as lists
 from convert_to_trt.graph_builder import GraphBuilder
 from mask_detector_ros.imaging.boxes import non_max_suppression
 from mask_detector_ros.imaging.crops import crop_squares, square_slices
+from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 
 
 @pytest.mark.parametrize("count", [0, 1, 60])
@@ -30,13 +31,21 @@ def test_boxes_are_selected_suppressed_and_filled_up(count):
     assert not found["best"][len(wanted) :].any()
 
 
-@pytest.mark.parametrize(("size", "wanted"), SCALED)
-def test_an_image_is_scaled_in_strips(astronaut, size, wanted):
+@pytest.mark.parametrize(
+    ("size", "wanted", "power"),
+    [*((*case, 0) for case in SCALED[:2]), ((480, 640), (192, 256), 1), ((96, 80), (24, 20), 2)],
+)
+def test_an_image_is_scaled_in_strips(astronaut, size, wanted, power):
     image = cv2.resize(astronaut, size[::-1])
     g = GraphBuilder()
-    scaled = lists.resize(g, "image", size, *wanted)
+    scaled = lists.resize(g, "image", size, *wanted, power)
     found = run(g, {"image": image}, {"scaled": (g.reshape(scaled, *wanted, 3), (*wanted, 3))})
-    assert_similar(found["scaled"], cv2.resize(image, wanted[::-1]))
+    assert_similar(found["scaled"], cv2.resize(ImagePyramid(image)[power], wanted[::-1]))
+
+
+@pytest.mark.parametrize(("size", "wanted"), SCALED[2:])
+def test_other_factors_are_left_to_an_operation(size, wanted):
+    assert lists.resize(GraphBuilder(), "image", size, *wanted, 0) is None
 
 
 @pytest.mark.parametrize("side", [24, 48])
