@@ -11,7 +11,7 @@ import numpy as np
 from convert_to_trt import graph_image_steps as images
 from convert_to_trt.graph_builder import GraphBuilder
 
-STRIP_VALUES = 2**17
+STRIP_VALUES = 2**16
 """Maximum number of values of a strip of the frame, so that it stays in a core's cache."""
 
 

@@ -3,7 +3,6 @@
 
 import json
 import logging
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +77,7 @@ class CascadeGraph:
                 f" {image.shape[1]}x{image.shape[0]}; make another with"
                 f" convert_to_trt.cascade_to_onnx --image {image.shape[1]}x{image.shape[0]}"
             )
-        self.session.configure(asdict(settings))
+        self.session.configure(vars(settings))
         out = self.session.run(**{self._input: np.ascontiguousarray(image)})
         if self.image_size and out["dropped"].any() and not self._warned:
             logger.warning(
