@@ -133,6 +133,8 @@ class TritonSession(Session):
             # Another process answers at the address, without this model or the shared memory.
             self._connection.lost = True
             raise ServerError(f"{self.name} was restarted or unloaded ({error})") from error
+        if self._shared is not None:
+            self._shared.remove_leftovers(self._connect_deadline)
         self._version = self._version or reply.model_version
         if reply.model_version != self._version or (check and check() != self._model.config):
             self._connection.lost = True

@@ -37,7 +37,7 @@ class SharedImage:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._memory: SharedMemory | None = None
-        self._has_leftovers = True
+        self._has_leftovers = False
         self.name = ""
         self.is_usable = True
 
@@ -54,8 +54,6 @@ class SharedImage:
                 self._create(image.nbytes, deadline)
         if self._memory is None:
             return False
-        if self._has_leftovers:
-            self._remove_leftovers(deadline)
         np.copyto(np.ndarray(image.shape, np.uint8, self._memory.buf), image)
         return True
 
@@ -79,14 +77,18 @@ class SharedImage:
             self._give_up(str(error))
             return
         self.name = name
+        self._has_leftovers = True
 
-    def _remove_leftovers(self, deadline: float) -> None:
+    def remove_leftovers(self, deadline: float) -> None:
         """Unregister at the server the regions whose memory is gone: former ones of this client,
         and those of clients that were killed.
 
         Triton rejects this while a request uses the region: past the request's deadline, and for a
-        moment after its answer. Then the next call tries again.
+        moment after its answer. Then the next call tries again. Call it after an answer: a server
+        that does not answer would delay the frame.
         """
+        if not self._has_leftovers:
+            return
         try:
             status = self._connection.call(
                 "SystemSharedMemoryStatus", service_pb2.SystemSharedMemoryStatusRequest(), deadline
@@ -127,7 +129,7 @@ class SharedImage:
         self._drop()
         end = time.monotonic() + deadline
         while self._has_leftovers and not self._connection.lost and time.monotonic() < end:
-            self._remove_leftovers(deadline)
+            self.remove_leftovers(deadline)
             if self._has_leftovers:
                 time.sleep(POLL_PERIOD)
 
