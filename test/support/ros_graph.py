@@ -13,7 +13,7 @@ import pytest
 from ros_domains import reserve_domain
 from waiting import wait_until
 
-from benchmark.processes import LIMIT, Processes, wait_for
+from benchmark.processes import LIMIT, Processes, happens, wait_for
 from mask_detector_ros.ros.dds_environment import image_environment, profile_variable
 
 ROOT = Path(__file__).parents[2]
@@ -100,12 +100,20 @@ class Client:
         return publisher
 
     def call(self, service_type: type, service: str, request: Any, timeout: float = LIMIT) -> Any:
-        """Call a service; return its response."""
+        """Call a service; return its response.
+
+        An answer is lost if the service has not yet found this client: what only asks is asked
+        again, and what sets a value.
+        """
         client = self.node.create_client(service_type, service)
         wait_until(client.service_is_ready, what=f"service {service}")
-        future = client.call_async(request)
-        wait_until(future.done, timeout, what=f"an answer of {service}")
-        return future.result()
+        patience = 5.0 if service_type.__name__.startswith(("Get", "List", "Set")) else timeout
+
+        def answer() -> Any:
+            future = client.call_async(request)
+            return happens(future.done, patience) and future
+
+        return wait_until(answer, timeout, what=f"an answer of {service}").result()
 
     def close(self) -> None:
         self._context.try_shutdown()
