@@ -43,14 +43,14 @@ def paint_mask(image: Image, box: Box, rng: Generator, *, incorrectly: bool = Fa
     top_range = WORN_TOP
     if incorrectly:
         top_range = BELOW_NOSE_TOP if rng.random() < 0.65 else ON_CHIN_TOP
-    outline = _outline(box, rng.uniform(*top_range), rng)
+    outline = mask_outline(box, rng.uniform(*top_range), rng)
     inside = np.zeros(image.shape[:2], np.float32)
     cv2.fillPoly(inside, [np.rint(outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
     inside = np.clip(inside, 0, 1)
     packing = image.copy()
     if rng.random() < 0.6:
-        _draw_straps(packing, outline, box, rng)
-    cloth = _cloth(image, box, outline, rng)
+        draw_straps(packing, outline, box, rng)
+    cloth = draw_cloth(image, box, outline, rng)
     if rng.random() < 0.5:
         softness = float(rng.uniform(0.005, 0.02) * (box[2] - box[0]))
         inside = np.asarray(cv2.GaussianBlur(inside, (0, 0), max(softness, 0.3)), np.float32)
@@ -59,7 +59,7 @@ def paint_mask(image: Image, box: Box, rng: Generator, *, incorrectly: bool = Fa
     return np.asarray(np.rint(painted), np.uint8)
 
 
-def _outline(box: Box, top: float, rng: Generator) -> Points:
+def mask_outline(box: Box, top: float, rng: Generator) -> Points:
     """(P, 2) corners in pixels, clockwise from the upper edge's left end."""
     middle = 0.5 + rng.normal(0, 0.05)
     half = rng.uniform(0.36, 0.52)
@@ -84,7 +84,7 @@ def _outline(box: Box, top: float, rng: Generator) -> Points:
     return np.asarray(box[:2] + relative * (box[2:] - box[:2]), np.float64)
 
 
-def _draw_straps(packing: Image, outline: Points, box: Box, rng: Generator) -> None:
+def draw_straps(packing: Image, outline: Points, box: Box, rng: Generator) -> None:
     width = float(box[2] - box[0])
     ear_y = box[1] + rng.uniform(0.3, 0.5) * (box[3] - box[1])
     color = tuple(rng.integers(0, 256, 3).tolist()) if rng.random() < 0.3 else (235, 235, 235)
@@ -95,7 +95,7 @@ def _draw_straps(packing: Image, outline: Points, box: Box, rng: Generator) -> N
             cv2.line(packing, start, (round(ear_x), round(ear_y)), color, thickness, cv2.LINE_AA)
 
 
-def _cloth(image: Image, box: Box, outline: Points, rng: Generator) -> NDArray[np.float32]:
+def draw_cloth(image: Image, box: Box, outline: Points, rng: Generator) -> NDArray[np.float32]:
     """(H, W, 3) float32: colour, pattern and shading of the cloth over the whole image."""
     height, width = image.shape[:2]
     if rng.random() < 0.65:
@@ -120,11 +120,11 @@ def _cloth(image: Image, box: Box, outline: Points, rng: Generator) -> NDArray[n
         where = {"stripes": u > 0, "checks": u * v > 0, "dots": u + v > 1.1}[str(pattern)]
         cloth[where] = other
     if rng.random() < 0.7:
-        cloth *= _shading(image, box, outline, (x, y), rng)[..., None]
+        cloth *= shade(image, box, outline, (x, y), rng)[..., None]
     return np.asarray(np.clip(cloth, 0, 255), np.float32)
 
 
-def _shading(
+def shade(
     image: Image,
     box: Box,
     outline: Points,

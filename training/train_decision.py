@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the decision network and export it: python -m training.train_decision --data DIR.
 
-The network learns from labels and from a teacher, which must be trained first: `--settings
-training/decision_teacher.yaml --output out/decision_teacher.pt`. Both learn from the output of the
-proposal network: --proposal is the checkpoint of training.train_proposal. The training writes
-checkpoints and resumes from them. The seed determines all randomness.
+The network learns from labels and from teachers, which must be trained first: `--settings
+training/decision_teacher.yaml --output out/decision_teacher.pt`, with other `--seed`s for more than
+one. All learn from the output of the proposal network: --proposal is the checkpoint of
+training.train_proposal. The training writes checkpoints and resumes from them. The seed determines
+all randomness.
+
+With --start the training continues from the checkpoint of another one, whose network is one of the
+teachers, with frozen statistics of batch normalisation.
 """
 
 import argparse
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.evaluation.group_figures import MIN_SIDE
@@ -31,6 +38,7 @@ from training.two_stage.export_decision import calibrate, export_decision
 from training.two_stage.harvest_proposals import harvest
 from training.two_stage.image_store import ImageStore, load_store
 from training.two_stage.landmark_targets import with_landmarks
+from training.two_stage.painted_faces import collect_cloth, paint_faces
 from training.two_stage.photographs import read_photographs
 from training.two_stage.proposal_network import (
     ProposalNetwork,
@@ -42,6 +50,12 @@ from training.two_stage.training_settings import DecisionSettings
 
 SETTINGS_FILE = Path(__file__).with_name("decision.yaml")
 TEACHER = "efficientnet_lite"
+
+CLOTHS = 700
+"""Number of photographed masks whose cloth is painted on bare faces."""
+
+PAIR_WEIGHT = 0.6
+"""Weight of the loss on pairs for teachers."""
 
 
 def make_network(settings: DecisionSettings, pretrained: bool = True) -> nn.Module:
@@ -59,22 +73,48 @@ def make_network(settings: DecisionSettings, pretrained: bool = True) -> nn.Modu
     raise ModelError(f"network {settings.network!r} is neither residual nor {TEACHER}")
 
 
-def load_teacher(path: Path, device: str) -> tuple[nn.Module, int]:
-    """Load a decision teacher that `train` wrote: the network, and the side of its crops.
+def load_teachers(args: argparse.Namespace) -> list[tuple[nn.Module, int]]:
+    """Load the decision teachers that `train` wrote, and the network to start from: each with the
+    side of its crops.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    teachers: list[tuple[nn.Module, int]] = []
+    for path in args.teacher:
+        if not path.is_file():
+            raise ModelError(
+                f"{path} does not exist; make it first: python -m training.train_decision"
+                f" --settings training/decision_teacher.yaml --output {path} --data DIR"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        side = state["crop_size"]
+        network = DecisionTeacher(size=state["size"], crop_size=side, pretrained=False)
+        network.load_state_dict(state["network"])
+        teachers.append((network, side))
+    if args.start is not None:
+        teachers.append(load_start(args.start))
+    return [
+        (teacher.to(args.device).to(memory_format=LAYOUT).eval().requires_grad_(False), side)  # type: ignore[call-overload]
+        for teacher, side in teachers
+    ]
+
+
+def load_start(path: Path) -> tuple[nn.Module, int]:
+    """Load the decision network of a checkpoint, and the side of its crops.
 
     Raises:
         ModelError: there is no such file.
     """
     if not path.is_file():
         raise ModelError(
-            f"{path} does not exist; make it first: python -m training.train_decision"
-            f" --settings training/decision_teacher.yaml --output {path} --data DIR"
+            f"{path} does not exist; run training.train_decision without --start first"
         )
-    state = torch.load(path, map_location=device, weights_only=True)
-    side = state["crop_size"]
-    network = DecisionTeacher(size=state["size"], crop_size=side, pretrained=False)
-    network.load_state_dict(state["network"])
-    return network.to(device).eval().requires_grad_(False), side
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    settings = state["settings"]
+    network = DecisionNetwork(settings["crop_size"], **settings["shape"])
+    network.load_state_dict(state["result"])
+    return network, settings["crop_size"]
 
 
 def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMaker:
@@ -85,11 +125,12 @@ def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMake
     photographs = with_landmarks(read_photographs(args.data, "train"), published, args.landmarks)
     sources = sorted({p.source for p in photographs})
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
+    cloths = collect_cloth(photographs, CLOTHS, settings.seed)
     store = load_store(
         photographs,
         sources,
-        painted=bare,
-        painted_share=settings.painted_share,
+        painted=[i for i in bare if not photographs[i].suspect] * settings.painted_copies,
+        painter=partial(paint_faces, share=settings.painted_share, cloths=cloths),
         seed=settings.seed,
         workers=args.workers,
     ).to(args.device)
@@ -117,17 +158,32 @@ def make_crop_maker(
 def train(args: argparse.Namespace) -> None:
     """Train and export the decision network."""
     settings = read_settings(DecisionSettings, args.settings)
-    maker = load_crops(args, settings)
-    if settings.teacher_share > 0:
-        maker.learn_from(*load_teacher(args.teacher, args.device))
+    settings = replace(settings, seed=settings.seed if args.seed is None else args.seed)
     torch.manual_seed(settings.seed)
-    run = TrainingRun(make_network(settings), settings, args.device, freeze=False)
+    network = make_network(settings) if args.start is None else load_start(args.start)[0]
+    teachers = load_teachers(args) if settings.teacher_share > 0 else []
+    maker = load_crops(args, settings)
+    if teachers:
+        maker.learn_from(teachers)
+    run = TrainingRun(network, settings, args.device, freeze=args.start is not None)
+    pairs = settings.teacher_pairs if teachers else 0
 
     def loss(step: int) -> Tensor:
-        crops = maker.draw(settings.batch_size, settings.crop_size)
+        count = settings.batch_size - pairs
+        crops = maker.draw(count, settings.crop_size)
+        pixels, taught = crops.pixels, None
+        if pairs:
+            shown, taught = maker.draw_pairs(pairs, settings.crop_size, teachers)
+            pixels = torch.cat([pixels, shown])
         with mixed_precision(torch.device(args.device)):
-            outputs = run.network(crops.pixels.contiguous(memory_format=LAYOUT))
-        return decision_loss(outputs, crops, settings, step / run.steps)
+            outputs = run.network(pixels.contiguous(memory_format=LAYOUT))
+        progress = step / run.steps if args.start is None else 1.0
+        parts = {name: value[:count] for name, value in outputs.items()}
+        total = decision_loss(parts, crops, settings, progress)
+        if taught is not None:
+            agreement = functional.cross_entropy(outputs["labels"][count:].float(), taught)
+            total = total + PAIR_WEIGHT * agreement
+        return total
 
     run.run(loss, args.checkpoint, args.save_every)
     network = run.average.cpu()
@@ -196,14 +252,27 @@ def main(argv: list[str] | None = None) -> int:
     parser = training_parser(__doc__, SETTINGS_FILE, REPOSITORY / "models" / "decision.onnx")
     parser.add_argument("--published", type=Path, default=OUT / "yunet")
     parser.add_argument("--proposal", type=Path, default=OUT / "proposal.ckpt")
-    parser.add_argument("--teacher", type=Path, default=OUT / "decision_teacher.pt")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        default=[OUT / "decision_teacher.pt"],
+        help="teachers; the targets are their mean",
+    )
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint of the decision network to start from"
+    )
+    parser.add_argument("--seed", type=int, help="instead of the seed of the settings")
     parser.add_argument("--landmarks", type=Path, default=OUT / "landmarks.npz")
     parser.add_argument(
-        "--checkpoint", type=Path, help="default: out/NAME.ckpt with the name of the settings"
+        "--checkpoint",
+        type=Path,
+        help="default: out/NAME.ckpt or out/NAME_SEED.ckpt with the name of the settings",
     )
     parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
     args = parser.parse_args(argv)
-    args.checkpoint = args.checkpoint or OUT / f"{args.settings.stem}.ckpt"
+    suffix = "" if args.seed is None else f"_{args.seed}"
+    args.checkpoint = args.checkpoint or OUT / f"{args.settings.stem}{suffix}.ckpt"
     return run_training(train, args)
 
 

@@ -9,12 +9,16 @@ randomness.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.mask_augmentation import WITHOUT_MASK
+from training.mtcnn_augmentation import Image, paint_masks
 from training.settings_file import read_settings
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
 from training.two_stage.export_proposal import export_proposal
@@ -53,10 +57,16 @@ def load_views(folder: Path, settings: ProposalSettings, workers: int) -> ImageS
         photographs,
         sorted({p.source for p in photographs}),
         painted=bare,
-        painted_share=settings.painted_share,
+        painter=partial(_paint, settings.painted_share),
         seed=settings.seed,
         workers=workers,
     )
+
+
+def _paint(
+    share: float, photo: Photograph, image: Image, rng: np.random.Generator
+) -> tuple[Image, NDArray[np.int64]]:
+    return paint_masks(image, photo.boxes, photo.kinds.astype(np.int64), share, rng)
 
 
 def train(args: argparse.Namespace) -> None:

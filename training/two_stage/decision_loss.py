@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.mask_data import LABELS
-from training.two_stage.decision_views import Crops
+from training.two_stage.decision_crops import Crops
 from training.two_stage.training_settings import DecisionSettings
 from training.two_stage.view_geometry import efficient_overlap_loss, overlaps
 

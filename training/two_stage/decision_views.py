@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training crops of the decision network, framed as the proposal network frames faces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.mask_data import LABELS, LABELS_ONLY
+from training.two_stage.decision_crops import NO_LABEL, Crops
+from training.two_stage.face_weights import appearance_weights
 from training.two_stage.harvest_proposals import BACKGROUND, FACE_OVERLAP, Proposals, judge
 from training.two_stage.image_store import ImageStore, cut_views, levels_for
 from training.two_stage.photographs import IGNORE
 from training.two_stage.training_run import LAYOUT, mixed_precision
 from training.two_stage.training_settings import DecisionSettings
-from training.two_stage.view_changes import change_light, degrade, occlude
+from training.two_stage.view_changes import (
+    change_light,
+    cover_with_hand,
+    degrade,
+    occlude,
+)
 from training.two_stage.view_geometry import (
     boxes_in_views,
     draw_angles,
@@ -22,41 +31,23 @@ from training.two_stage.view_geometry import (
     view_matrices,
 )
 
-NO_LABEL = -1
-
 LEAST_OVERLAP = 0.2
 """Minimum overlap of a crop's box with the face for the box and landmark losses."""
 
 TEACHER_VIEWS = 4
-"""Number of jittered and mirrored views of a face over which the teacher's labels are averaged."""
+"""Number of jittered and mirrored views of a face over which the teachers' labels are averaged."""
 
+PAINTED_CERTAINTY = 0.95
+"""Share of the painted label in what is taught of a face with a painted mask."""
 
-@dataclass(frozen=True)
-class Crops:
-    """Training crops (views) of the decision network, with their targets.
+COVERED_WEIGHT = 0.3
+"""Weight of the label of a face behind a hand."""
 
-    Attributes:
-        pixels: (B, 3, S, S) float32 BGR, 0 to 255.
-        labels: (B,) index into `LABELS`, `NO_LABEL` for background.
-        taught: (B, K) the teacher's label probabilities; zeros without a teacher.
-        is_face: (B,) bool.
-        score_weight: (B,) weight in the score loss; 0 where it is unclear whether it is a face.
-        label_weight: (B,) reliability of the label; 0 for background.
-        boxes: (B, 4) box of the face, relative to the crop's side.
-        box_weight: (B,) weight in the box loss; 0 for background, and if the box is not ground
-            truth.
-        landmarks: (B, 5, 2) relative to the crop's side; NaN if unknown.
-    """
+MIXED_SHARE = 0.35
+"""Share of the pairs for teachers that are mixed with another crop."""
 
-    pixels: Tensor
-    labels: Tensor
-    taught: Tensor
-    is_face: Tensor
-    score_weight: Tensor
-    label_weight: Tensor
-    boxes: Tensor
-    box_weight: Tensor
-    landmarks: Tensor
+Teachers = Sequence[tuple[nn.Module, int]]
+"""Networks in evaluation mode on the store's device, each with the side of its crops in pixels."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +88,10 @@ class CropMaker:
         known = (store.kinds >= 0) & (store.kinds < IGNORE) & (side >= settings.smallest_face)
         rows, faces = torch.nonzero(known, as_tuple=True)
         self._faces = Proposals(rows, store.boxes[rows, faces], faces)
+        self._appearance = torch.ones_like(store.boxes[..., 0])
+        self._appearance[rows, faces] = appearance_weights(
+            store, self._faces, settings.dark_weight, settings.turned_weight
+        )
         self._face_weights = self._balance(self._faces)
         # A photograph with many proposals of one kind must not dominate.
         framed = proposals.chosen(torch.nonzero(proposals.faces >= 0)[:, 0])
@@ -115,30 +110,53 @@ class CropMaker:
         """Weights that draw the labels in the configured shares."""
         labels = self._store.kinds[proposals.images, proposals.faces]
         weights = self._image_weight[proposals.images] * self._spread(proposals.images, 0.5)
+        weights *= self._appearance[proposals.images, proposals.faces]
         for label, share in enumerate(self._settings.label_shares):
             of_label = labels == label
             weights[of_label] *= share / weights[of_label].sum().clamp(min=1e-6)
         return weights
 
     @torch.no_grad()
-    def learn_from(self, teacher: nn.Module, side: int, batch_size: int = 256) -> None:
-        """Let a teacher label the decision network's views: run it over several views of every face
-        and keep the mean label probabilities.
-
-        Args:
-            teacher: the teacher in evaluation mode, on the store's device; see `DecisionTeacher`.
-            side: side of its crops in pixels.
-            batch_size: crops per batch.
-        """
+    def learn_from(self, teachers: Teachers, batch_size: int = 256) -> None:
+        """Let teachers label the decision network's views: run them over several views of every
+        face and keep the mean label probabilities. Painted masks keep their own label."""
+        store = self._store
         total = torch.zeros_like(self._taught)
-        for _ in range(TEACHER_VIEWS):
-            for rows in torch.arange(len(self._faces), device=total.device).split(batch_size):
-                places = self._jitter(self._faces.chosen(rows), self._settings.jitter)
-                view = self._view(places, side, torch.zeros(len(rows), device=total.device))
-                with mixed_precision(total.device):
-                    said = teacher(view.pixels.contiguous(memory_format=LAYOUT))["labels"]
-                total[places.images, places.faces] += said.softmax(1) / TEACHER_VIEWS
-        self._taught = total
+        share = 1 / (TEACHER_VIEWS * len(teachers))
+        rows = torch.nonzero(~store.painted[self._faces.images])[:, 0]
+        for teacher, side in list(teachers) * TEACHER_VIEWS:
+            for part in rows.split(batch_size):
+                places = self._jitter(self._faces.chosen(part), self._settings.jitter)
+                view = self._view(places, side, torch.zeros(len(part), device=total.device))
+                total[places.images, places.faces] += share * _labels(teacher, view.pixels)
+        known = functional.one_hot(store.kinds.clamp(0, len(LABELS) - 1), len(LABELS)).float()
+        known = PAINTED_CERTAINTY * known + (1 - PAINTED_CERTAINTY) / len(LABELS)
+        self._taught = torch.where(store.painted[:, None, None], known, total)
+
+    @torch.no_grad()
+    def draw_pairs(self, count: int, side: int, teachers: Teachers) -> tuple[Tensor, Tensor]:
+        """Draw training views of faces with what the teachers say of the same pixels (Beyer et al.,
+        2022, "Knowledge distillation: A good teacher is patient and consistent",
+        https://arxiv.org/abs/2106.05237).
+
+        Returns:
+            (count, 3, side, side) pixels, and (count, K) mean label probabilities.
+        """
+        settings, large = self._settings, max(size for _, size in teachers)
+        places = self._pick(self._faces, self._face_weights, count)
+        places = self._jitter(places, settings.jitter)
+        device = places.images.device
+        angle = draw_angles(count, settings.slight_turns, settings.strong_turns, device)
+        pixels = self._view(places, large, angle, settings.coarse_share).pixels
+        pixels, _ = cover_with_hand(
+            occlude(pixels, settings.changes.occlusion), settings.changes.hand
+        )
+        pixels = change_light(pixels, settings.changes.grey)
+        draw = torch.rand(2, count, 1, 1, 1, device=device)
+        other = torch.where(draw[0] < MIXED_SHARE, 0.15 + 0.3 * draw[1], 0.0)
+        pixels = (1 - other) * pixels + other * pixels.roll(1, 0)
+        taught = [_labels(teacher, _resized(pixels, size)) for teacher, size in teachers]
+        return degrade(_resized(pixels, side), settings.changes), torch.stack(taught).mean(0)
 
     def draw(self, count: int, side: int) -> Crops:
         """Draw `count` training views of the decision network, crops of `side` pixels, with torch's
@@ -149,6 +167,7 @@ class CropMaker:
         angle = draw_angles(count, settings.slight_turns, settings.strong_turns, device)
         view = self._view(places, side, angle, settings.coarse_share)
         pixels = occlude(view.pixels, settings.changes.occlusion)
+        pixels, covered = cover_with_hand(pixels, settings.changes.hand)
         pixels = degrade(change_light(pixels, settings.changes.grey), settings.changes)
 
         images, has_face = places.images, places.faces >= 0
@@ -168,7 +187,7 @@ class CropMaker:
             torch.where(has_face[:, None], self._taught[images, face], 0.0),
             has_face,
             (clear & usable).float(),
-            (has_face & clear).float(),
+            (has_face & clear) * torch.where(covered, COVERED_WEIGHT, 1.0),
             boxes,
             (is_truth & (overlap > LEAST_OVERLAP)).float(),
             landmarks,
@@ -250,3 +269,15 @@ class CropMaker:
         boxes = torch.cat([corner, corner + side[:, None]], 1)
         shown = judge(boxes[:, None], store.boxes[images], store.kinds[images])[:, 0]
         return Proposals(images, boxes, shown)
+
+
+def _labels(teacher: nn.Module, pixels: Tensor) -> Tensor:
+    with mixed_precision(pixels.device):
+        said: Tensor = teacher(pixels.contiguous(memory_format=LAYOUT))["labels"]
+    return said.float().softmax(1)
+
+
+def _resized(pixels: Tensor, side: int) -> Tensor:
+    if pixels.shape[-1] == side:
+        return pixels
+    return functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)

@@ -4,9 +4,10 @@ batches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from mask_detector_ros.imaging.image_pyramid import ImagePyramid
 from mask_detector_ros.sources import read_image
-from training.mtcnn_augmentation import paint_masks
 from training.two_stage.photographs import Photograph
 
 LEVELS = 4
@@ -24,6 +24,12 @@ LEVELS = 4
 
 NOTHING = -1
 """Kind of padding rows in an image's boxes."""
+
+Painter = Callable[
+    [Photograph, NDArray[np.uint8], np.random.Generator],
+    tuple[NDArray[np.uint8], NDArray[np.int64]],
+]
+"""Paints masks on a photograph's pixels; returns new pixels, and the kinds of its boxes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def load_store(
     sources: Sequence[str],
     *,
     painted: Sequence[int] = (),
-    painted_share: float = 0.0,
+    painter: Painter | None = None,
     seed: int = 0,
     workers: int = 1,
 ) -> ImageStore:
@@ -80,19 +86,19 @@ def load_store(
     Args:
         photographs: the photographs in the order of the store.
         sources: the names that the store's `sources` indexes.
-        painted: indices of photographs to add again, with masks painted on bare faces.
-        painted_share: fraction of the bare faces in these that get a mask.
+        painted: indices of photographs to add again, once per entry, with painted masks.
+        painter: paints those.
         seed: seed of the painted masks.
         workers: number of processes.
     """
-    jobs = [(photo, 0.0, seed) for photo in photographs]
-    jobs += [(photographs[index], painted_share, seed + index) for index in painted]
+    photos = [*photographs, *(photographs[index] for index in painted)]
+    seeds = [None] * len(photographs) + [seed + copy for copy in range(len(painted))]
+    load = partial(_load, painter)
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            loaded = list(pool.map(_load, jobs, chunksize=16))
+            loaded = list(pool.map(load, photos, seeds, chunksize=16))
     else:
-        loaded = [_load(job) for job in jobs]
-    photos = [job[0] for job in jobs]
+        loaded = list(map(load, photos, seeds))
     most = max(1, *(len(p.boxes) for p in photos))
     boxes = torch.zeros(len(photos), most, 4)
     kinds = torch.full((len(photos), most), NOTHING)
@@ -118,12 +124,10 @@ def load_store(
     )
 
 
-def _load(job: tuple[Photograph, float, int]) -> _Loaded:
-    photo, painted_share, seed = job
+def _load(painter: Painter | None, photo: Photograph, seed: int | None) -> _Loaded:
     image, kinds = read_image(photo.path), photo.kinds.astype(np.int64)
-    if painted_share > 0:
-        rng = np.random.default_rng(seed)
-        image, kinds = paint_masks(image, photo.boxes, kinds, painted_share, rng)
+    if painter is not None and seed is not None:
+        image, kinds = painter(photo, image, np.random.default_rng(seed))
     pyramid = ImagePyramid(image)
     return _Loaded([pyramid[level] for level in range(LEVELS)], kinds)
 

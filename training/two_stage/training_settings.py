@@ -75,8 +75,12 @@ class DecisionSettings(ViewSettings):
     shape: dict[str, Any]
     batch_size: int
     teacher_share: float
+    teacher_pairs: int
     source_weights: dict[str, float]
     suspect_weight: float
+    dark_weight: float
+    turned_weight: float
+    painted_copies: int
     background_share: float
     random_share: float
     proposed_share: float

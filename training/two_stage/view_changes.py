@@ -26,13 +26,16 @@ QUANTISATION = (
 
 BLUR_REACH = 4
 
+HAND_AREA = 0.03
+"""Least part of a view that a hand covers."""
+
 
 @dataclass(frozen=True)
 class Changes:
     """How often and how strongly training views change.
 
     Attributes:
-        grey, blur, noise, jpeg, occlusion: fraction of the views that get each.
+        grey, blur, noise, jpeg, occlusion, hand: fraction of the views that get each.
         blur_sigma: maximum, in pixels.
         noise_sigma: maximum, in grey levels.
         jpeg_quality: minimum and maximum.
@@ -43,6 +46,7 @@ class Changes:
     noise: float
     jpeg: float
     occlusion: float
+    hand: float
     blur_sigma: float
     noise_sigma: float
     jpeg_quality: Sequence[int]
@@ -140,6 +144,30 @@ def occlude(pixels: Tensor, share: float) -> Tensor:
     plain = 255 * torch.rand(count, 3, 1, 1, device=device)
     cover = torch.where(draw[5] < 0.5, plain, pixels.roll(1, 0))
     return torch.where(covered, cover, pixels)
+
+
+def cover_with_hand(pixels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Cover a part of some (B, 3, S, S) training views with skin in the shape of fingers or an arm,
+    from any side; also returns which views, (B,) bool."""
+    count, _, side, _ = pixels.shape
+    device = pixels.device
+    draw = torch.rand(11, count, 1, 1, device=device)
+    place = (torch.arange(side, device=device) + 0.5) / side - 0.5
+    angle = draw[0] * 2 * math.pi
+    along = place * angle.cos() + place[:, None] * angle.sin()
+    across = place[:, None] * angle.cos() - place * angle.sin()
+    tip = 0.02 + 0.4 * draw[1] + 0.06 * torch.sin(18 * across + 6 * draw[2])
+    phase = across / (0.07 + 0.16 * draw[3]) + draw[4]
+    finger = (phase % 1 < 0.86) | (draw[5] > 0.6)
+    narrow = (across - 0.5 * (draw[6] - 0.5)).abs() < 0.12 + 0.3 * draw[7]
+    covered = (along > tip) & narrow & finger & (draw[8] < share)
+    tone = torch.rand(count, 1, 1, 1, device=device) ** 0.7
+    red, green = 75 + 150 * tone, 60 + 110 * tone
+    blue = 0.55 * (95 + 70 * draw[9][:, None] * tone) + 40 * tone
+    round_ = 1 + 0.3 * torch.cos(2 * math.pi * phase) - 0.5 * along * draw[10]
+    grain = 1 + 0.03 * torch.randn(count, 1, side, side, device=device)
+    skin = (torch.cat([blue, green, red], 1) * round_[:, None] * grain).clamp(0, 255)
+    return torch.where(covered[:, None], skin, pixels), covered.float().mean((1, 2)) > HAND_AREA
 
 
 def _uniform(like: Tensor, low: float, high: float) -> Tensor:

@@ -52,11 +52,18 @@ def propose(folder, **changes):
     )
 
 
-def decide(folder, name="decision", output="decision.onnx", **changes):
+def decide(folder, name="decision", output="decision.onnx", options=(), **changes):
     settings = small_settings(
         name,
         folder,
-        **{"cycles": [1, 1], "batch_size": 8, "warm_up": 1, "crop_size": 32, **changes},
+        **{
+            "cycles": [1, 1],
+            "batch_size": 8,
+            "teacher_pairs": 2,
+            "warm_up": 1,
+            "crop_size": 32,
+            **changes,
+        },
     )
     return train_decision.main(
         [
@@ -66,6 +73,7 @@ def decide(folder, name="decision", output="decision.onnx", **changes):
             *("--landmarks", str(folder / "landmarks.npz")),
             *("--checkpoint", str(folder / f"{name}.ckpt"), "--save-every", "1"),
             *("--device", "cpu", "--threads", "1"),
+            *options,
         ]
     )
 
@@ -125,9 +133,28 @@ def test_a_teacher_is_trained_by_the_same_command_and_teaches(folder, monkeypatc
     monkeypatch.undo()
     assert decide(folder, shape=SMALL) == 0
     assert (folder / "decision.onnx").is_file()
+    before = (folder / "decision.onnx").read_bytes()
+    start = ("--start", str(folder / "decision.ckpt"))
+    assert decide(folder, "decision_last", shape=SMALL, options=start) == 0
+    assert (folder / "decision.onnx").read_bytes() != before
 
 
-@pytest.mark.parametrize("name", ["decision", "decision_teacher"])
+def test_without_a_checkpoint_to_start_from_the_command_says_what_comes_first(folder, capsys):
+    options = ("--start", str(folder / "none.ckpt"))
+    assert decide(folder, shape=SMALL, options=options) == 1
+    assert "without --start first" in capsys.readouterr().err
+
+
+def test_another_seed_gives_another_network(folder):
+    assert propose(folder) == 0
+    assert decide(folder, shape=SMALL, teacher_share=0.0, output="one.onnx") == 0
+    (folder / "decision.ckpt").unlink()
+    options = ("--seed", "77")
+    assert decide(folder, shape=SMALL, teacher_share=0.0, output="two.onnx", options=options) == 0
+    assert (folder / "one.onnx").read_bytes() != (folder / "two.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["decision", "decision_last", "decision_teacher"])
 def test_shipped_settings_name_a_network_that_can_be_made(name):
     settings = read_settings(DecisionSettings, SHIPPED / f"{name}.yaml")
     if settings.network == "efficientnet_lite":

@@ -61,12 +61,18 @@ def test_photographs_with_fewer_boxes_are_filled_up(store):
 
 
 def test_painted_copies_follow_the_photographs_and_change_labels(photographs):
+    def paint(photo, image, rng):
+        assert photo is photographs[0]
+        return np.full_like(image, rng.integers(256)), np.array([2, 3])
+
     sources = sorted({p.source for p in photographs})
-    store = load_store(photographs, sources, painted=[0], painted_share=1.0, seed=1)
-    assert len(store) == len(photographs) + 1
-    assert store.painted.tolist() == [False] * len(photographs) + [True]
-    assert store.kinds[-1, 0] != store.kinds[0, 0]
+    store = load_store(photographs, sources, painted=[0, 0], painter=paint, seed=1)
+    assert len(store) == len(photographs) + 2
+    assert store.painted.tolist() == [False] * len(photographs) + [True, True]
+    assert store.kinds[-2:, 0].tolist() == [2, 2]
     assert torch.equal(store.boxes[-1], store.boxes[0])
+    first, second = (store.pixels[store.offsets[row, 0]].tolist() for row in (-2, -1))
+    assert first != second
 
 
 def test_several_processes_read_the_same(photographs, store):

@@ -11,11 +11,12 @@ from training.two_stage.view_changes import (  # noqa: E402
     Changes,
     change_light,
     compress,
+    cover_with_hand,
     degrade,
     occlude,
 )
 
-NONE = Changes(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 5.0, (30, 90))
+NONE = Changes(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 5.0, (30, 90))
 
 
 @pytest.fixture
@@ -59,3 +60,16 @@ def test_grey_light_leaves_one_tint(pixels):
     # One gain a channel at most: the channels differ by factors, not by what they show.
     spread = (colours[:, 0] - colours[:, 1]).std((1, 2))
     assert (spread < 0.2).all()
+
+
+def test_hands_cover_a_part_of_some_views_with_skin():
+    torch.manual_seed(0)
+    pixels = torch.zeros(200, 3, 32, 32)
+    views, covered = cover_with_hand(pixels, 0.5)
+    changed = views.sum(1) > 0
+    assert 0.3 < covered.float().mean() < 0.55
+    assert (changed.float().mean((1, 2))[covered] < 0.8).all()
+    assert not changed[~covered].float().mean() > 0.03
+    blue, _, red = (views[:, channel][changed].mean() for channel in range(3))
+    assert red > blue + 10
+    assert torch.equal(cover_with_hand(pixels, 0.0)[0], pixels)
