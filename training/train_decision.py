@@ -8,7 +8,8 @@ training.train_proposal. The training writes checkpoints and resumes from them. 
 all randomness.
 
 With --start the training continues from the checkpoint of another one, whose network is one of the
-teachers, with frozen statistics of batch normalisation.
+teachers, with frozen statistics of batch normalisation. The exported weights are interpolated
+between those before and after.
 """
 
 import argparse
@@ -165,6 +166,7 @@ def train(args: argparse.Namespace) -> None:
     maker = load_crops(args, settings)
     if teachers:
         maker.learn_from(teachers)
+    start = {name: value.clone() for name, value in network.state_dict().items()}
     run = TrainingRun(network, settings, args.device, freeze=args.start is not None)
     pairs = settings.teacher_pairs if teachers else 0
 
@@ -187,7 +189,8 @@ def train(args: argparse.Namespace) -> None:
 
     run.run(loss, args.checkpoint, args.save_every)
     network = run.average.cpu()
-    network.load_state_dict(run.result())
+    trained = {name: value.cpu() for name, value in run.result().items()}
+    network.load_state_dict(interpolate_weights(start, trained, settings.interpolation))
     write_network(network, settings, args)
 
 

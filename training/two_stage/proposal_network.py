@@ -229,7 +229,7 @@ def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
 def interpolate_weights(
     start: Mapping[str, Tensor], end: Mapping[str, Tensor], weight: float
 ) -> dict[str, Tensor]:
-    """Interpolate between the weights of two proposal networks; a weight of 0 gives the first.
+    """Interpolate between the weights of two networks of the cascade; 0 gives the first.
 
     Interpolated weights keep the abilities of the start better than fine-tuned ones (Wortsman et
     al., "Robust fine-tuning of zero-shot models", 2022, https://arxiv.org/abs/2109.01903).

@@ -43,6 +43,7 @@ class ViewSettings(RunSettings):
     box_weight: float
     landmark_weight: float
     operating_point: float
+    interpolation: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ class ProposalSettings(ViewSettings):
     left_out: list[str]
     view_sides: list[int]
     batch_sizes: list[int]
-    interpolation: float
     negative_share: float
     scales: list[float]
     smallest_target: int

@@ -78,6 +78,12 @@ def decide(folder, name="decision", output="decision.onnx", options=(), **change
     )
 
 
+def answer(path):
+    """Offsets that a decision network gives for noise."""
+    crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    return onnxruntime.InferenceSession(path).run(["offsets"], {"crops": crops})[0]
+
+
 SMALL = {"widths": [4, 8, 8, 8], "blocks": [0, 0, 0, 0], "squeezed": 4, "hidden": 8}
 
 
@@ -133,10 +139,14 @@ def test_a_teacher_is_trained_by_the_same_command_and_teaches(folder, monkeypatc
     monkeypatch.undo()
     assert decide(folder, shape=SMALL) == 0
     assert (folder / "decision.onnx").is_file()
-    before = (folder / "decision.onnx").read_bytes()
+    before = answer(folder / "decision.onnx")
     start = ("--start", str(folder / "decision.ckpt"))
     assert decide(folder, "decision_last", shape=SMALL, options=start) == 0
-    assert (folder / "decision.onnx").read_bytes() != before
+    assert np.abs(answer(folder / "decision.onnx") - before).max() > 1e-3
+    # Interpolated by 0 it is the network before.
+    (folder / "decision_last.ckpt").unlink()
+    assert decide(folder, "decision_last", options=start, interpolation=0.0) == 0
+    np.testing.assert_allclose(answer(folder / "decision.onnx"), before, atol=1e-5)
 
 
 def test_without_a_checkpoint_to_start_from_the_command_says_what_comes_first(folder, capsys):
