@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuzz everything that parses external input.
 
-    python -m fuzz [--seconds N] [--engine auto|hypothesis|atheris] [TARGET ...]
+    python -m fuzz [--seconds N] [--seed N] [--engine auto|hypothesis|atheris] [TARGET ...]
 
 Each target runs in a separate process for its share of the time. With atheris (`pip install
 atheris`) the fuzzing is guided by coverage, otherwise hypothesis generates the input. Findings go
@@ -10,6 +10,7 @@ code 1 if something was found.
 """
 
 import argparse
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seconds", type=float, default=600.0, help="total seconds over all targets"
     )
+    parser.add_argument(
+        "--seed", type=int, help="what the inputs are drawn from; without it, new ones each time"
+    )
     parser.add_argument("--engine", choices=("auto", "hypothesis", "atheris"), default="auto")
     parser.add_argument("--out", type=Path, default=Path("out/fuzz"), help="folder for findings")
     arguments = parser.parse_args(argv)
@@ -42,12 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     engine = arguments.engine
     if engine == "auto":
         engine = "atheris" if find_spec("atheris") else "hypothesis"
+    # libFuzzer takes 0 for a random seed.
+    seed = arguments.seed or random.randrange(1, 1 << 30)
     found = 0
     for name in names:
         folder = arguments.out / name
         folder.mkdir(parents=True, exist_ok=True)
         seconds = arguments.seconds / len(names)
-        found += not run_target(name, engine, seconds, folder)
+        found += not run_target(name, engine, seconds, folder, seed)
     print(
         f"{engine}: {found} of {len(names)} targets found something"
         if found
@@ -56,10 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def run_target(name: str, engine: str, seconds: float, folder: Path) -> bool:
+def run_target(name: str, engine: str, seconds: float, folder: Path, seed: int) -> bool:
     """Run one fuzz target in a process; return whether it succeeded. Otherwise its finding is in
     the folder."""
     command = [sys.executable, "-m", f"fuzz.with_{engine}", name, str(seconds), str(folder)]
+    command.append(str(seed))
     limit = 2 * seconds + 20 * SLOWEST_INPUT
     try:
         done = subprocess.run(

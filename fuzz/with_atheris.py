@@ -15,7 +15,7 @@ from fuzz.__main__ import MEMORY_MB, SLOWEST_INPUT
 from fuzz.seeds import seeds
 
 
-def main(name: str, seconds: float, folder: Path) -> None:
+def main(name: str, seconds: float, folder: Path, seed: int) -> None:
     """Run libFuzzer, which ends the process."""
     work = Path(tempfile.mkdtemp(prefix="fuzz_"))
     for number, data in enumerate(seeds(name)):
@@ -25,6 +25,7 @@ def main(name: str, seconds: float, folder: Path) -> None:
         [
             "fuzz",
             str(work),
+            f"-seed={seed}",
             f"-max_total_time={max(int(seconds), 1)}",
             f"-timeout={SLOWEST_INPUT}",
             f"-rss_limit_mb={MEMORY_MB}",
@@ -38,4 +39,4 @@ def main(name: str, seconds: float, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

@@ -4,9 +4,10 @@
 import os
 import sys
 import time
+from itertools import count as count_from
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from benchmark.processes import ProcessStatus
@@ -38,7 +39,7 @@ def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def main(name: str, seconds: float, folder: Path) -> int:
+def main(name: str, seconds: float, folder: Path, first_seed: int) -> int:
     """Run until the time is over; the current input is kept in the folder in case of a crash."""
     target, good, count = TARGETS[name], seeds(name), 0
     current = folder / "current"
@@ -58,10 +59,11 @@ def main(name: str, seconds: float, folder: Path) -> int:
     for data in good:
         run(data)
     end = time.monotonic() + seconds
-    seed = 0
-    while time.monotonic() < end:
-        seed += 1
+    for number in count_from(first_seed):
+        if time.monotonic() >= end:
+            break
 
+        @seed(number)
         @settings(
             max_examples=EXAMPLES_AT_A_TIME,
             deadline=None,
@@ -80,4 +82,4 @@ def main(name: str, seconds: float, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3])))
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])))
