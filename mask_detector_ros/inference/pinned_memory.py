@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host memory that a GPU copies from and to without the driver's intermediate copy."""
 
+import _thread
 import ctypes
 import logging
 import math
@@ -43,4 +44,5 @@ def pinned_zeros(shape: tuple[int, ...], dtype: DTypeLike, thread: Executor) -> 
 
 
 def _free(cuda: Any, address: ctypes.c_void_p, thread: Executor) -> None:
-    thread.submit(cuda.cuMemFreeHost, address)
+    # Garbage collection calls this anywhere, also inside `submit`, whose lock it would wait for.
+    _thread.start_new_thread(thread.submit, (cuda.cuMemFreeHost, address))
