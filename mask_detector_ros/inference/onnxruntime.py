@@ -47,6 +47,10 @@ class OnnxRuntimeSession(Session):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.inputs = tuple(_tensor_info(t) for t in self._session.get_inputs())
+            self.outputs = tuple(_tensor_info(t) for t in self._session.get_outputs())
+            # Reading text that is not UTF-8 raises ValueError.
+            self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         except _LOAD_ERRORS as error:
             reason = str(error).splitlines()[0]
             raise ModelError(
@@ -55,9 +59,6 @@ class OnnxRuntimeSession(Session):
             ) from error
         self.name = name
         self.device = "CPU"
-        self.inputs = tuple(_tensor_info(t) for t in self._session.get_inputs())
-        self.outputs = tuple(_tensor_info(t) for t in self._session.get_outputs())
-        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self._output_names = [tensor.name for tensor in self.outputs]
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -93,7 +93,10 @@ class OpenVinoSession(Session):
             are_images = map(any, zip(self._takes_bytes, self._takes_pixels, strict=True))
             self._network = with_channels_last(self._network, list(are_images))
             compiled = self._compile(self._network)
-        except RuntimeError as error:
+            # A compiled network may merge tensors, which then have several names.
+            self.outputs = tuple(_tensor_info(port) for port in self._network.outputs)
+            self.metadata = _read_metadata(self._network)
+        except (RuntimeError, UnicodeDecodeError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(
                 f"{name} is not a model that OpenVINO {ov.get_version()} can load ({reason}); the "
@@ -105,9 +108,6 @@ class OpenVinoSession(Session):
         self._runs = 0
         self.name = name
         self.device = "CPU"
-        # A compiled network may merge tensors, which then have several names.
-        self.outputs = tuple(_tensor_info(port) for port in self._network.outputs)
-        self.metadata = _read_metadata(self._network)
         self._has_free_shape = any(-1 in tensor.shape for tensor in self.inputs)
         self._takes_batches = all(
             tensor.shape[:1] == (-1,) and tensor.shape.count(-1) == 1

@@ -194,7 +194,20 @@ def test_a_network_of_another_form_is_refused_with_what_was_wanted_and_what_is_t
     assert message.endswith("give the file that was made for this stage")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a network", doubling_network()[:60]])
+NO_TEXT = b"\x80\xff"
+"""Not UTF-8."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a network",
+        doubling_network()[:60],
+        doubling_network(color="??").replace(b"??", NO_TEXT),
+        doubling_network().replace(b"twice", b"twi" + NO_TEXT),
+    ],
+)
 def test_what_is_no_network_is_refused_with_what_to_do(backend, content):
     with pytest.raises(ModelError, match=r"double is not a model that .* can load .* get it again"):
         create_session(content, "double", backend)
