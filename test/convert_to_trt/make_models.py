@@ -22,9 +22,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from google.protobuf import json_format
 from keras1_models import SIDE, keras1_probabilities, write_keras1
 from lite_metadata import write_metadata
+from make_browser_models import write_browser_graph, write_browser_model
+from make_graphs import write_phase_graph, write_python_saved_model, write_reaching_graphs
 from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -107,17 +108,6 @@ def write_frozen_graph(model, path: Path) -> None:
     path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
 
 
-def write_python_saved_model(path: Path) -> None:
-    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)])
-    def call_python(images):
-        (rows,) = tf.py_function(lambda x: [x[:, 0, 0, :2]], [images], [tf.float32])
-        return {"probabilities": rows}
-
-    module = tf.Module()
-    module.call = call_python
-    tf.saved_model.save(module, path, signatures=call_python)
-
-
 def write_other_containers(folder: Path, model) -> None:
     """Write the network as TensorFlow Lite, as JSON with weights, as TensorFlow.js, and in zips."""
     (folder / "apart").mkdir()
@@ -153,73 +143,6 @@ def quantise(model, element) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = element
     return converter.convert()
-
-
-def write_browser_model(folder: Path, model) -> None:
-    """Write the network as tensorflowjs does, with weights in two shards, one of them quantised."""
-    folder.mkdir()
-    entries, content = [], b""
-    for variable in model.weights:
-        values = variable.numpy()
-        name = getattr(variable, "path", variable.name).removesuffix(":0")
-        entry = {"name": name, "shape": list(values.shape), "dtype": "float32"}
-        if "depthwise" in name:
-            entry["quantization"] = {"dtype": "float16", "original_dtype": "float32"}
-            values = values.astype(np.float16)
-        entries.append(entry)
-        content += values.tobytes()
-    (folder / "group1-shard1of2.bin").write_bytes(content[:100])
-    (folder / "group1-shard2of2.bin").write_bytes(content[100:])
-    paths = ["group1-shard1of2.bin", "group1-shard2of2.bin"]
-    topology = {"model_config": json.loads(model.to_json()), "keras_version": "2.15.0"}
-    manifest = [{"paths": paths, "weights": entries}]
-    whole = {"format": "layers-model", "modelTopology": topology, "weightsManifest": manifest}
-    (folder / "model.json").write_text(json.dumps(whole))
-
-
-FUSED = {
-    "Conv2D": "_FusedConv2D",
-    "DepthwiseConv2dNative": "FusedDepthwiseConv2dNative",
-    "MatMul": "_FusedMatMul",
-}
-
-
-def write_browser_graph(folder: Path, model) -> None:
-    """Write a network as tensorflowjs writes a graph model: fused, its constants in shards."""
-    folder.mkdir()
-    specification = tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32, name="image")
-    function = tf.function(lambda x: model(x, training=False))
-    graph = convert_variables_to_constants_v2(function.get_concrete_function(specification)).graph
-    definition = graph.as_graph_def()
-    nodes = {node.name: node for node in definition.node}
-    for node in [n for n in definition.node if n.op in ("BiasAdd", "Relu", "Relu6")]:
-        made = nodes[node.input[0]]
-        fused = [*made.attr["fused_ops"].list.s, node.op.encode()]
-        if made.op not in (*FUSED, *FUSED.values()):
-            continue
-        made.op = FUSED.get(made.op, made.op)
-        made.input.extend(node.input[1:])
-        made.attr["fused_ops"].list.s[:] = fused
-        made.attr["num_args"].i = 1
-        made.name = node.name
-        nodes[node.name] = made
-        definition.node.remove(node)
-    entries, content = [], b""
-    for node in definition.node:
-        if node.op == "Const":
-            values = tf.make_ndarray(node.attr["value"].tensor)
-            entries.append(
-                {"name": node.name, "shape": list(values.shape), "dtype": str(values.dtype)}
-            )
-            content += values.tobytes()
-            node.attr["value"].tensor.tensor_content = b""
-    (folder / "group1-shard1of2.bin").write_bytes(content[:100])
-    (folder / "group1-shard2of2.bin").write_bytes(content[100:])
-    paths = ["group1-shard1of2.bin", "group1-shard2of2.bin"]
-    manifest = [{"paths": paths, "weights": entries}]
-    topology = json_format.MessageToDict(definition)
-    whole = {"format": "graph-model", "modelTopology": topology, "weightsManifest": manifest}
-    (folder / "model.json").write_text(json.dumps(whole))
 
 
 def write_faults(folder: Path) -> None:
@@ -352,41 +275,6 @@ def write_flat_dense(path: Path) -> None:
     dense.inputs[0] = flatten.inputs[0]
     graph.operators.remove(flatten)
     flatbuffer_utils.write_model(whole, str(path))
-
-
-def write_phase_graph(path: Path) -> None:
-    """Write a frozen graph of TensorFlow 1 with a placeholder for the learning phase."""
-    chance = np.random.default_rng(0)
-    with tf.Graph().as_default() as graph:
-        images = tf.compat.v1.placeholder(tf.float32, [None, SIDE, SIDE, 3], "image")
-        phase = tf.compat.v1.placeholder(tf.bool, [], "keras_learning_phase")
-        means = tf.reduce_mean(images, [1, 2])
-        dropped = tf.cond(phase, lambda: tf.nn.dropout(means, 0.5), lambda: means)
-        weights = tf.constant(chance.normal(size=(3, 2)), tf.float32)
-        tf.nn.softmax(tf.matmul(dropped, weights), name="out")
-    path.write_bytes(graph.as_graph_def().SerializeToString())
-
-
-def write_reaching_graphs(folder: Path) -> None:
-    """Write graphs that would also write a file."""
-    with tf.Graph().as_default() as graph:
-        images = tf.compat.v1.placeholder(tf.float32, [None, SIDE, SIDE, 3], "image")
-        rows = tf.nn.softmax(tf.reduce_mean(images, [1, 2])[:, :2], name="rows")
-        saved = tf.raw_ops.SaveV2(
-            prefix="/tmp/reached", tensor_names=["x"], shape_and_slices=[""], tensors=[rows]
-        )
-        with tf.control_dependencies([saved]):
-            tf.identity(rows, name="out")
-    (folder / "saving.pb").write_bytes(graph.as_graph_def().SerializeToString())
-
-    class Writing(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)])
-        def call(self, images):
-            tf.io.write_file("/tmp/reached", "x")
-            return {"probabilities": tf.nn.softmax(tf.reduce_mean(images, [1, 2])[:, :2])}
-
-    module = Writing()
-    tf.saved_model.save(module, folder / "writing_saved", signatures=module.call)
 
 
 def answer(arguments: list[str]) -> dict[str, object]:
