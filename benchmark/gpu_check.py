@@ -237,6 +237,27 @@ def write_report(report: dict[str, Any], path: Path | None) -> str:
     return text
 
 
+def add_options(parser: argparse.ArgumentParser, rounds: int, seconds: float) -> None:
+    """Add the options of all commands that time a GPU, with these defaults."""
+    parser.add_argument("--device", type=int, default=0, help="index of the GPU")
+    parser.add_argument("--rounds", type=int, default=rounds, help="number of frames per timing")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help="seconds after which no further part begins"
+    )
+    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+
+
+def print_report(run: Callable[[], dict[str, Any]], path: Path | None) -> int:
+    """Run the checks of a command, print its report and return its exit code."""
+
+    def work() -> int:
+        report = run()
+        print(write_report(report, path))
+        return 1 if report["failed"] else 0
+
+    return run_command(work)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 if all checks passed, 1 if one failed or none
     ran."""
@@ -249,24 +270,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=["fp32"],
         help="precision of TensorRT engines",
     )
-    parser.add_argument("--device", type=int, default=0, help="index of the GPU")
     parser.add_argument("--detector-model", default=DEFAULTS["detector_model"])
     parser.add_argument(
         "--detection-thresholds", nargs=3, type=float, help="detection thresholds of the detector"
     )
-    parser.add_argument("--rounds", type=int, default=2000, help="number of frames per timing")
-    parser.add_argument(
-        "--seconds", type=float, default=240, help="seconds after which no further check begins"
-    )
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    add_options(parser, rounds=2000, seconds=240)
     arguments = parser.parse_args(argv)
-
-    def work() -> int:
-        report = run(arguments)
-        print(write_report(report, arguments.out))
-        return 1 if report["failed"] else 0
-
-    return run_command(work)
+    return print_report(lambda: run(arguments), arguments.out)
 
 
 if __name__ == "__main__":

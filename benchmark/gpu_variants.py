@@ -19,9 +19,8 @@ from unittest import mock
 
 import numpy as np
 
-from benchmark.gpu_check import DEFAULTS, Checks, write_report
+from benchmark.gpu_check import DEFAULTS, Checks, add_options, print_report, write_report
 from benchmark.gpu_networks import write_cascade
-from mask_detector_ros.cli.command import run_command
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference import create_session, onnxruntime_cuda
 from mask_detector_ros.inference.fixed_slots import to_fixed_slots
@@ -162,20 +161,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 if all variants ran, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="gpu_variants", description=__doc__)
-    parser.add_argument("--device", type=int, default=0, help="index of the GPU")
-    parser.add_argument("--rounds", type=int, default=400, help="number of frames per timing")
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="seconds after which no further variant begins"
-    )
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    add_options(parser, rounds=400, seconds=60)
     arguments = parser.parse_args(argv)
-
-    def work() -> int:
-        result = run(arguments)
-        print(write_report(result, arguments.out))
-        return 1 if result["failed"] else 0
-
-    return run_command(work)
+    return print_report(lambda: run(arguments), arguments.out)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """Checks of our own CUDA code on a real GPU: buffers, streams, graphs and threads."""
 
 import gc
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -106,23 +106,16 @@ def check_threads(device: int) -> dict[str, Any]:
     """Check that several threads can use the GPU at a time through its one CUDA thread."""
     thread = cuda_thread(device)
     copiers = [thread.call(lambda: _Copier(thread)) for _ in range(THREADS)]
-    failures: list[BaseException] = []
 
     def work(number: int) -> None:
         copier = copiers[number]
-        try:
-            for seed in range(20):
-                thread.call(lambda seed=seed: copier.check(100 * number + seed, copier.enqueue))
-        except BaseException as error:  # raised again in the waiting thread
-            failures.append(error)
+        for seed in range(20):
+            thread.call(lambda seed=seed: copier.check(100 * number + seed, copier.enqueue))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    # Objects on the GPU are freed in its thread.
-    thread.call(copiers.clear)
-    if failures:
-        raise failures[0]
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(work, range(THREADS)))
+    finally:
+        # Objects on the GPU are freed in its thread.
+        thread.call(copiers.clear)
     return {"threads": THREADS}

@@ -56,7 +56,7 @@ class BackgroundLoad(Generic[Loaded]):
             if not self._cancelled.is_set():
                 logger.warning("%s; continuing without it", error)
             return
-        except BaseException:
+        except Exception:
             # A bug: Python reports it from this thread, and the state must show the failure.
             self.state = "failed: unexpected error, see the log"
             raise

@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,13 +90,12 @@ def connect_networks(options: ServerOptions) -> LoadedNetworks:
         ModelError: the server has no such model, or it is not the expected one.
     """
     session = connect(options)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(session.close)
         graph = CascadeGraph(session)
         loaded = LoadedNetworks(graph, graph, session, graph, f"serving from {session.name}")
         try_out(loaded)
-    except BaseException:
-        session.close()
-        raise
+        on_failure.pop_all()
     return loaded
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,16 +81,15 @@ class Camera:
         self.statistics = diagnostics.FrameStatistics()
         self._stream = detector.stream()
         self._results = ResultPublishers(node, results_namespace(node, name))
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._results.destroy)
             self._geometry = CameraGeometry(
                 node,
                 node.resolve_topic_name(self._topic),
                 depth_topic,
                 lambda: self._results.has_subscribers("faces_3d"),
             )
-        except BaseException:
-            self._results.destroy()
-            raise
+            on_failure.pop_all()
 
     def activate(self) -> None:
         """Activate the camera: reset its people and counts."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The publishers of one camera's results."""
 
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -49,25 +50,11 @@ class ResultPublishers:
     def __init__(self, node: LifecycleNode, place: str) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {}
-        for topic, kind in TOPICS.items():
-            qos = QoSProfile(depth=IMAGE_DEPTH if kind in (Image, CompressedImage) else DEPTH)
-            if kind is LabelInfo:
-                qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            try:
-                self._publishers[topic] = node.create_lifecycle_publisher(
-                    kind,
-                    f"{place}/{topic}",
-                    qos,
-                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                )
-            except BaseException as error:
-                self.destroy()
-                # rclpy raises RuntimeError for an unknown policy.
-                if not isinstance(error, ParameterException) and type(error) is not RuntimeError:
-                    raise
-                raise ParameterError(
-                    f"the QoS of {place}/{topic} cannot be overridden: {error}"
-                ) from error
+        with ExitStack() as on_failure:
+            on_failure.callback(self.destroy)
+            for topic, kind in TOPICS.items():
+                self._publishers[topic] = _create(node, f"{place}/{topic}", kind)
+            on_failure.pop_all()
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish a result message on one of `TOPICS`."""
@@ -89,3 +76,17 @@ class ResultPublishers:
         while self._publishers:
             _, publisher = self._publishers.popitem()
             self._node.destroy_lifecycle_publisher(publisher)
+
+
+def _create(node: Any, topic: str, kind: Any) -> Any:
+    qos = QoSProfile(depth=IMAGE_DEPTH if kind in (Image, CompressedImage) else DEPTH)
+    if kind is LabelInfo:
+        qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    overriding = QoSOverridingOptions.with_default_policies()
+    try:
+        return node.create_lifecycle_publisher(kind, topic, qos, qos_overriding_options=overriding)
+    except (ParameterException, RuntimeError) as error:
+        # rclpy raises a plain RuntimeError for an unknown policy, a subclass for all else.
+        if type(error) is not RuntimeError and not isinstance(error, ParameterException):
+            raise
+        raise ParameterError(f"the QoS of {topic} cannot be overridden: {error}") from error

@@ -99,6 +99,7 @@ def build_in_process(
             _send(child.stdin, request, model)
             plan, errors, kind = _receive(child.stdout, progress)
         except BaseException:
+            # Leaving `Popen` would wait for the build, which takes minutes; also after Ctrl+C.
             child.kill()
             raise
         finally:

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import cv2
@@ -58,11 +59,10 @@ class TritonSession(Session):
         self._shared: SharedImage | None = None
         self._settings: dict[str, Any] = {}
         self._offered: tuple[Array, bytes] | None = None
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._connection.close)
             self._model = find_model(self._connection, options, self._connect_deadline)
-        except BaseException:
-            self._connection.close()
-            raise
+            on_failure.pop_all()
         model = self._model
         self.name = f"{options.model} at {self._connection.address}"
         self._sends_jpeg = options.image_format == "jpeg" or (
