@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class ConvBatchNorm(nn.Module):
@@ -47,6 +48,17 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.blocks(functional.relu(self.halving(x)))
         return y
+
+
+def fuse_batch_norm(network: nn.Module) -> nn.Module:
+    """Fold the statistics of batch normalisation into a mask network's convolutions, in place; they
+    get biases."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, ConvBatchNorm):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.norm = nn.Identity()
+    return network
 
 
 def residual_stages(widths: Sequence[int], blocks: Sequence[int]) -> nn.Sequential:

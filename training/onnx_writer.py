@@ -82,6 +82,5 @@ def fold_pixel_scale(stages: nn.Module) -> nn.Module:
     that takes pixels of 0 to 255."""
     stages = copy.deepcopy(stages)
     first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
-    # It has no bias.
     first.weight.data /= 255
     return stages

@@ -8,8 +8,8 @@ training.train_proposal. The training writes checkpoints and resumes from them. 
 all randomness.
 
 With --start the training continues from the checkpoint of another one, whose network is one of the
-teachers, with frozen statistics of batch normalisation. The exported weights are interpolated
-between those before and after.
+teachers, with batch normalisation folded into the convolutions. The exported weights are
+interpolated between those before and after.
 """
 
 import argparse
@@ -29,8 +29,10 @@ from mask_detector_ros.evaluation.group_figures import MIN_SIDE
 from training.evaluate_mask_classifier import evaluation_crops
 from training.mask_augmentation import WITHOUT_MASK
 from training.mask_data import LABELS_ONLY, read_faces
+from training.mask_network import fuse_batch_norm
 from training.settings_file import read_settings
 from training.training_command import OUT, REPOSITORY, run_training, training_parser
+from training.two_stage.decision_crops import Crops
 from training.two_stage.decision_loss import decision_loss
 from training.two_stage.decision_network import DecisionNetwork
 from training.two_stage.decision_teacher import DecisionTeacher
@@ -46,7 +48,13 @@ from training.two_stage.proposal_network import (
     interpolate_weights,
     load_published,
 )
-from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
+from training.two_stage.taught_pairs import TaughtPairs
+from training.two_stage.training_run import (
+    LAYOUT,
+    TrainingRun,
+    add_run_options,
+    mixed_precision,
+)
 from training.two_stage.training_settings import DecisionSettings
 
 SETTINGS_FILE = Path(__file__).with_name("decision.yaml")
@@ -113,7 +121,9 @@ def load_start(path: Path) -> tuple[nn.Module, int]:
         )
     state = torch.load(path, map_location="cpu", weights_only=True)
     settings = state["settings"]
-    network = DecisionNetwork(settings["crop_size"], **settings["shape"])
+    network: nn.Module = DecisionNetwork(settings["crop_size"], **settings["shape"])
+    if any(name.endswith("conv.bias") for name in state["result"]):
+        network = fuse_batch_norm(network)
     network.load_state_dict(state["result"])
     return network, settings["crop_size"]
 
@@ -161,21 +171,26 @@ def train(args: argparse.Namespace) -> None:
     settings = read_settings(DecisionSettings, args.settings)
     settings = replace(settings, seed=settings.seed if args.seed is None else args.seed)
     torch.manual_seed(settings.seed)
-    network = make_network(settings) if args.start is None else load_start(args.start)[0]
+    network = make_network(settings)
+    if args.start is not None:
+        network = fuse_batch_norm(load_start(args.start)[0])
     teachers = load_teachers(args) if settings.teacher_share > 0 else []
     maker = load_crops(args, settings)
     if teachers:
         maker.learn_from(teachers)
     start = {name: value.clone() for name, value in network.state_dict().items()}
-    run = TrainingRun(network, settings, args.device, freeze=args.start is not None)
+    run = TrainingRun(network, settings, args.device, freeze=False)
     pairs = settings.teacher_pairs if teachers else 0
+    pool = TaughtPairs(maker, settings.pair_pool, settings.crop_size, teachers)
+    count = settings.batch_size - pairs
 
-    def loss(step: int) -> Tensor:
-        count = settings.batch_size - pairs
-        crops = maker.draw(count, settings.crop_size)
+    def draw(_step: int) -> Crops:
+        return maker.draw(count, settings.crop_size)
+
+    def loss(step: int, crops: Crops) -> Tensor:
         pixels, taught = crops.pixels, None
         if pairs:
-            shown, taught = maker.draw_pairs(pairs, settings.crop_size, teachers)
+            shown, taught = pool.draw(pairs)
             pixels = torch.cat([pixels, shown])
         with mixed_precision(torch.device(args.device)):
             outputs = run.network(pixels.contiguous(memory_format=LAYOUT))
@@ -187,7 +202,7 @@ def train(args: argparse.Namespace) -> None:
             total = total + PAIR_WEIGHT * agreement
         return total
 
-    run.run(loss, args.checkpoint, args.save_every)
+    run.run(draw, loss, args.checkpoint, args.save_every, args.loaders)
     network = run.average.cpu()
     trained = {name: value.cpu() for name, value in run.result().items()}
     network.load_state_dict(interpolate_weights(start, trained, settings.interpolation))
@@ -272,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         help="default: out/NAME.ckpt or out/NAME_SEED.ckpt with the name of the settings",
     )
-    parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
+    add_run_options(parser)
     args = parser.parse_args(argv)
     suffix = "" if args.seed is None else f"_{args.seed}"
     args.checkpoint = args.checkpoint or OUT / f"{args.settings.stem}{suffix}.ckpt"

@@ -31,8 +31,13 @@ from training.two_stage.proposal_network import (
     load_published,
     make_priors,
 )
-from training.two_stage.proposal_views import ViewMaker
-from training.two_stage.training_run import LAYOUT, TrainingRun, mixed_precision
+from training.two_stage.proposal_views import ViewMaker, Views
+from training.two_stage.training_run import (
+    LAYOUT,
+    TrainingRun,
+    add_run_options,
+    mixed_precision,
+)
 from training.two_stage.training_settings import ProposalSettings
 
 SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
@@ -81,18 +86,19 @@ def train(args: argparse.Namespace) -> None:
     published.to(args.device).eval().requires_grad_(False)
     run = TrainingRun(network, settings, args.device, freeze=True)
 
-    def loss(step: int) -> Tensor:
+    def draw(step: int) -> Views:
         turn = step % len(settings.view_sides)
-        side = settings.view_sides[turn]
-        views = maker.draw(settings.batch_sizes[turn], side)
+        return maker.draw(settings.batch_sizes[turn], settings.view_sides[turn])
+
+    def loss(step: int, views: Views) -> Tensor:
         pixels = views.pixels.contiguous(memory_format=LAYOUT)
         with mixed_precision(torch.device(args.device)):
             outputs = run.network(pixels)
             with torch.no_grad():
                 known = published(pixels)
-        return proposal_loss(outputs, known, priors[side], views, settings)
+        return proposal_loss(outputs, known, priors[pixels.shape[-1]], views, settings)
 
-    run.run(loss, args.checkpoint, args.save_every)
+    run.run(draw, loss, args.checkpoint, args.save_every, args.loaders)
     tuned = {name: value.cpu() for name, value in run.result().items()}
     network = ProposalNetwork(settings.variant).eval()
     network.load_state_dict(interpolate_weights(start, tuned, settings.interpolation))
@@ -110,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = training_parser(__doc__, SETTINGS_FILE, REPOSITORY / "models" / "proposal.onnx")
     parser.add_argument("--published", type=Path, default=OUT / "yunet")
     parser.add_argument("--checkpoint", type=Path, default=OUT / "proposal.ckpt")
-    parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
+    add_run_options(parser)
     return run_training(train, parser.parse_args(argv))
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -140,7 +141,8 @@ def cut_views(
     side: int,
     extended: Tensor | None = None,
 ) -> Tensor:
-    """Cut square views of a store's images with bilinear sampling, black outside the image.
+    """Cut square views of a store's images with bilinear sampling, black outside the image. On the
+    CPU OpenCV does this, which places samples on a grid of 1/32 pixel.
 
     Args:
         store: the images.
@@ -154,6 +156,18 @@ def cut_views(
     Returns:
         (B, 3, side, side) float32, BGR, 0 to 255.
     """
+    cut = _cut_with_opencv if store.pixels.device.type == "cpu" else _cut_with_torch
+    return cut(store, images, matrices, levels, side, extended)
+
+
+def _cut_with_torch(
+    store: ImageStore,
+    images: Tensor,
+    matrices: Tensor,
+    levels: Tensor,
+    side: int,
+    extended: Tensor | None,
+) -> Tensor:
     device = store.pixels.device
     middles = torch.arange(side, device=device, dtype=torch.float32) + 0.5
     grid_y, grid_x = torch.meshgrid(middles, middles, indexing="ij")
@@ -178,6 +192,34 @@ def cut_views(
             share = share_x * share_y * inside
             total += store.pixels[index].float() * share[..., None]
     return total.transpose(1, 2).reshape(len(images), 3, side, side)
+
+
+def _cut_with_opencv(
+    store: ImageStore,
+    images: Tensor,
+    matrices: Tensor,
+    levels: Tensor,
+    side: int,
+    extended: Tensor | None,
+) -> Tensor:
+    pixels, starts = store.pixels.numpy(), store.offsets[images, levels].tolist()
+    sizes, scales = store.sizes[images, levels].tolist(), (2.0**levels).tolist()
+    repeated = [False] * len(images) if extended is None else extended.tolist()
+    views = np.empty((len(images), side, side, 3), np.uint8)
+    rows = zip(views, matrices.double().numpy(), starts, sizes, scales, repeated, strict=True)
+    for view, matrix, start, (width, height), scale, repeat in rows:
+        level = pixels[start : start + width * height].reshape(height, width, 3)
+        # OpenCV counts from the middles of pixels.
+        middle = (matrix @ [0.5, 0.5, 1.0]) / scale - 0.5
+        cv2.warpAffine(
+            level,
+            np.column_stack([matrix[:, :2] / scale, middle]),
+            (side, side),
+            dst=view,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE if repeat else cv2.BORDER_CONSTANT,
+        )
+    return torch.from_numpy(views).permute(0, 3, 1, 2).float()
 
 
 def levels_for(scale: Tensor) -> Tensor:

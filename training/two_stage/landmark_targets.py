@@ -44,7 +44,9 @@ def with_landmarks(
         cache: a .npz file that is read if it exists, and otherwise written.
     """
     if not cache.is_file():
-        cascade = MaskDetector.load(min_face_size=16, backend="onnxruntime", threads=1)
+        cascade = MaskDetector.load(
+            detector_model="mtcnn_masked", min_face_size=16, backend="onnxruntime", threads=1
+        )
 
         def find_bare(image: NDArray[np.uint8]) -> Found:
             faces = cascade(image)

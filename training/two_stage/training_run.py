@@ -2,19 +2,23 @@
 """TrainingRun: the common parts of both two-stage trainings: precision, weight averaging, resumable
 checkpoints."""
 
+import argparse
 import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoints import load_training, save_training
 from training.two_stage.training_settings import RunSettings
+
+Batch = TypeVar("Batch")
 
 LAYOUT = torch.channels_last
 """Memory format of pixels and weights for fast convolutions."""
@@ -32,7 +36,8 @@ def freeze_statistics(network: nn.Module) -> None:
 @contextlib.contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
     """Autocast a training run to bfloat16 if the device is fast at it."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    with torch.autocast(device.type, torch.bfloat16, enabled=fast):
         yield
 
 
@@ -52,6 +57,31 @@ def cosine(step: int, steps: int, warm_up: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a training run to a command."""
+    parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
+    parser.add_argument(
+        "--loaders",
+        type=int,
+        default=0,
+        help="processes that cut views ahead of the training; one or two pay on a CPU",
+    )
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed torch's random generator for a step of a training run."""
+    torch.manual_seed(seed * 1_000_003 + step)
+
+
+class _Batches(Dataset[Batch]):
+    def __init__(self, draw: Callable[[int], Batch], seed: int) -> None:
+        self._draw, self._seed = draw, seed
+
+    def __getitem__(self, step: int) -> Batch:
+        seed_step(self._seed, step)
+        return self._draw(step)
 
 
 class TrainingRun:
@@ -119,17 +149,21 @@ class TrainingRun:
 
     def run(
         self,
-        loss_of_step: Callable[[int], Tensor],
+        draw: Callable[[int], Batch],
+        loss_of_step: Callable[[int, Batch], Tensor],
         checkpoint: Path,
         every: int,
+        loaders: int = 0,
     ) -> None:
         """Run the remaining steps of the training run.
 
         Args:
-            loss_of_step: computes the loss of the step with this number.
+            draw: draws the batch of the step with this number, with torch's random generator.
+            loss_of_step: computes the loss of the step on its batch.
             checkpoint: file to resume from if it exists; written every `every` steps and after the
                 last.
             every: steps between two checkpoints.
+            loaders: number of processes that draw batches ahead; with 0 this one draws them.
 
         Raises:
             ModelError: the checkpoint was made with other settings.
@@ -141,12 +175,18 @@ class TrainingRun:
         else:
             self.network.train()
         parameters = [p for p in self.network.parameters() if p.requires_grad]
-        while self.step < self.steps:
-            torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
+        batches: DataLoader[Batch] = DataLoader(
+            _Batches(draw, self.settings.seed),
+            batch_size=None,
+            sampler=range(self.step, self.steps),
+            num_workers=loaders,
+        )
+        for batch in batches:
+            seed_step(self.settings.seed, self.step)
             rate = self._rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = loss_of_step(self.step)
+            loss = loss_of_step(self.step, batch)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, self.settings.gradient_limit)

@@ -76,6 +76,7 @@ class DecisionSettings(ViewSettings):
     batch_size: int
     teacher_share: float
     teacher_pairs: int
+    pair_pool: int
     source_weights: dict[str, float]
     suspect_weight: float
     dark_weight: float

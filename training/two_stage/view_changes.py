@@ -2,7 +2,7 @@
 """Change training views on batches of tensors: simulate light, lens, sensor and compression."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,15 +73,24 @@ def change_light(pixels: Tensor, grey: float) -> Tensor:
 def degrade(pixels: Tensor, changes: Changes) -> Tensor:
     """Degrade training views: blur, add noise to and compress (B, 3, H, W) pixels; sides are
     multiples of 8."""
-    like = pixels[:, :1, :1, :1]
-    pixels = _blur(pixels, changes)
-    noisy = torch.rand_like(like) < changes.noise
-    sigma = _uniform(like, 1.0, changes.noise_sigma) * noisy
-    pixels = pixels + sigma * torch.randn_like(pixels)
-    quality = _uniform(like, *changes.jpeg_quality)
-    compressed = compress(pixels.clamp(0, 255), quality)
-    pixels = torch.where(torch.rand_like(like) < changes.jpeg, compressed, pixels)
+    pixels = _change_some(pixels, changes.blur, lambda some: _blur(some, changes.blur_sigma))
+    pixels = _change_some(pixels, changes.noise, lambda some: _add_noise(some, changes.noise_sigma))
+    low, high = changes.jpeg_quality
+    pixels = _change_some(
+        pixels,
+        changes.jpeg,
+        lambda some: compress(some.clamp(0, 255), _uniform(some[:, :1, :1, :1], low, high)),
+    )
     return pixels.clamp(0, 255).round()
+
+
+def _change_some(pixels: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+    chosen = torch.nonzero(torch.rand(len(pixels), device=pixels.device) < share)[:, 0]
+    return pixels.index_copy(0, chosen, change(pixels[chosen])) if len(chosen) else pixels
+
+
+def _add_noise(pixels: Tensor, most: float) -> Tensor:
+    return pixels + _uniform(pixels[:, :1, :1, :1], 1.0, most) * torch.randn_like(pixels)
 
 
 def compress(pixels: Tensor, quality: Tensor) -> Tensor:
@@ -104,11 +113,10 @@ def compress(pixels: Tensor, quality: Tensor) -> Tensor:
     return blocks.reshape(pixels.shape) + 128
 
 
-def _blur(pixels: Tensor, changes: Changes) -> Tensor:
+def _blur(pixels: Tensor, most: float) -> Tensor:
     count, channels, height, width = pixels.shape
     like = pixels[:, 0, 0, :1]
-    sigma = _uniform(like, 0.3, changes.blur_sigma)
-    sigma = torch.where(torch.rand_like(like) < changes.blur, sigma, 0.01)
+    sigma = _uniform(like, 0.3, most)
     # Motion blur has one direction.
     other = torch.where(torch.rand_like(like) < 0.3, 0.01, sigma)
     swapped = torch.rand_like(like) < 0.5

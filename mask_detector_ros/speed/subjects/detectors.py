@@ -181,7 +181,7 @@ def _stand_in_for_torchvision_operators() -> None:
         if len(boxes) == 0:
             return torch.empty(0, dtype=torch.int64)
         moved = boxes + (groups * (boxes.max() + 1)).to(boxes)[:, None]
-        xywh = torch.cat([moved[:, :2], moved[:, 2:] - moved[:, :2]], dim=1).double().numpy()
+        xywh: Any = torch.cat([moved[:, :2], moved[:, 2:] - moved[:, :2]], dim=1).double().numpy()
         kept = cv2.dnn.NMSBoxes(xywh, scores.numpy(), 0.0, threshold)
         return torch.as_tensor(np.asarray(kept, np.int64).reshape(-1))
 

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `train`")
 
 from mask_detector_ros.imaging.crops import crop_squares, square_slices  # noqa: E402
 from mask_detector_ros.sources import read_image  # noqa: E402
+from training.two_stage import image_store  # noqa: E402
 from training.two_stage.image_store import (  # noqa: E402
     NOTHING,
     cut_views,
@@ -54,6 +55,24 @@ def test_outside_the_photograph_it_is_black_or_goes_on_as_its_edge(store):
     extended = cut(store, 0, square, 16, extended=torch.tensor([True]))
     assert extended[:, :, :14].max() > 0
     assert torch.allclose(extended[:, :, 0], extended[:, :, 10])
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_opencv_cuts_the_views_that_torch_cuts(store, repeat):
+    torch.manual_seed(0)
+    count, side = 40, 24
+    images = torch.randint(len(store), (count,))
+    scale = 0.3 + 5 * torch.rand(count)
+    mirrored = torch.rand(count) < 0.5
+    centres = 96 * torch.rand(count, 2)
+    matrices = view_matrices(centres, scale, torch.randn(count), mirrored, side)
+    levels, extended = levels_for(scale), torch.full((count,), repeat)
+    how = store, images, matrices, levels, side, extended
+    with_torch, with_opencv = image_store._cut_with_torch(*how), image_store._cut_with_opencv(*how)
+    # Noise, sampled on a grid of 1/32 pixel.
+    difference = (with_torch - with_opencv).abs()
+    assert difference.mean() < 1.5
+    assert (difference > 16).float().mean() < 0.01
 
 
 def test_photographs_with_fewer_boxes_are_filled_up(store):

@@ -33,13 +33,13 @@ def make_run(freeze=False, **settings):
     return TrainingRun(network, Settings(**settings), "cpu", freeze)
 
 
-def take(run, checkpoint, until=None):
-    def loss(step):
+def take(run, checkpoint, until=None, loaders=0):
+    def loss(step, batch):
         if until is not None and step == until:
             raise KeyboardInterrupt
-        return (run.network(torch.rand(4, 1, 3, 3)) - 1).square().mean()
+        return (run.network(batch) - 1).square().mean()
 
-    run.run(loss, checkpoint, every=1)
+    run.run(lambda step: torch.rand(4, 1, 3, 3), loss, checkpoint, 1, loaders)
     return run.result()
 
 
@@ -90,3 +90,9 @@ def test_the_rate_rises_and_falls_to_nothing():
     assert rates[0] < rates[1]
     assert rates[2] == 1
     assert rates[10] == pytest.approx(0)
+
+
+def test_batches_drawn_ahead_by_other_processes_train_the_same(tmp_path):
+    here = take(make_run(), tmp_path / "here.ckpt")
+    there = take(make_run(), tmp_path / "there.ckpt", loaders=2)
+    assert all(torch.equal(here[name], there[name]) for name in here)
