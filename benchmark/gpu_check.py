@@ -4,7 +4,8 @@
     python -m benchmark.gpu_check [--backends cuda tensorrt] [--rounds N] [--out FILE]
 
 Prints one line per check, then JSON; exits with 1 if a check failed. A backend that does not work
-here is left out with the reason. Engines go to a separate cache, so all are built again.
+here is left out with the reason; if none works, that is a failure. Engines go to a separate cache,
+so all are built again.
 """
 
 import argparse
@@ -17,16 +18,16 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmark import gpu_faults, gpu_wrapper
 from benchmark.gpu_networks import check_faces, check_network, networks, write_cascade
 from benchmark.gpu_times import time_cameras, time_network
 from mask_detector_ros.cli.command import run_command
-from mask_detector_ros.errors import MaskDetectorError
+from mask_detector_ros.errors import BackendError, MaskDetectorError
 from mask_detector_ros.inference import GPU_BACKENDS, EngineOptions, create_session
 from mask_detector_ros.inference.gpu_choice import obstacle
-from mask_detector_ros.inference.gpus import driver_cuda_version, find_gpu
+from mask_detector_ros.inference.gpus import Gpu, driver_cuda_version, find_gpu
 from mask_detector_ros.models import OWN_LABELS, find_detector
 from mask_detector_ros.parameters import DETECTOR_PARAMETERS
 from mask_detector_ros.speed.machine import describe_machine
@@ -225,8 +226,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         if working:
             cached = {**parameters, "engine_cache_dir": folder, "device": arguments.device}
             checks.run("auto", gpu_faults.check_auto, cached)
+        else:
+            checks.run("backends", _no_backend, gpu)
         checks.run("CPU: one camera", time_detector, arguments.rounds // 20 or 1, parameters)
     return report()
+
+
+def _no_backend(gpu: Gpu) -> NoReturn:
+    raise BackendError(
+        f"no backend works on {gpu.name}, for the reasons above; install one (docs/how-to/gpus.md)"
+    )
 
 
 def write_report(report: dict[str, Any], path: Path | None) -> str:

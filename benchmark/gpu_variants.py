@@ -24,6 +24,7 @@ from benchmark.gpu_networks import write_cascade
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.inference import create_session, onnxruntime_cuda
 from mask_detector_ros.inference.fixed_slots import to_fixed_slots
+from mask_detector_ros.inference.gpu_choice import require_backend
 from mask_detector_ros.inference.gpus import Gpu, find_gpu
 from mask_detector_ros.inference.onnxruntime_cuda import CudaSession
 from mask_detector_ros.inference.session import Array
@@ -134,7 +135,12 @@ def time_overlap(rounds: int, parameters: Mapping[str, Any], number: int) -> dic
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time all variants; return the report."""
+    """Time all variants; return the report.
+
+    Raises:
+        BackendError: the GPU or ONNX Runtime's CUDA provider does not work.
+    """
+    require_backend("cuda", arguments.device)
     gpu = find_gpu(arguments.device)
 
     def report() -> dict[str, Any]:

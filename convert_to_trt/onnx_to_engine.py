@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from mask_detector_ros.cli.command import Parser, run_command
 from mask_detector_ros.cli.options import add_options, detector_parameters, option_values
-from mask_detector_ros.errors import ModelError, ParameterError
-from mask_detector_ros.inference import EngineOptions, choose_backend, create_session
+from mask_detector_ros.errors import BackendError, ModelError, ParameterError
+from mask_detector_ros.inference import EngineOptions, create_session
+from mask_detector_ros.inference.gpu_choice import require_backend
+from mask_detector_ros.inference.gpus import find_gpu
 from mask_detector_ros.inference.options import WORKSPACE_MB
-from mask_detector_ros.inference.tensorrt.api import TensorRt, missing_packages
+from mask_detector_ros.inference.tensorrt.api import TensorRt
 from mask_detector_ros.inference.tensorrt.builder import BuildRequest, build_in_process
 from mask_detector_ros.inference.tensorrt.precision import precision_of
 from mask_detector_ros.inference.tensorrt.profile import make_profile
@@ -142,10 +144,10 @@ def convert(options: argparse.Namespace) -> list[dict[str, Any]]:
         write_output(target, content)
         models = {str(target): content}
         reports.append({"model": str(target), "int8": cost.to_record(), "text": cost.describe()})
-        if missing_packages():
-            reports[-1]["text"] += (
-                f"\nwritten: {target}; TensorRT is not installed, so no engine was built"
-            )
+        try:
+            require_backend("tensorrt", options.device)
+        except BackendError as error:
+            reports[-1]["text"] += f"\nwritten: {target}; no engine was built: {error}"
             return reports
     for name, model in models.items():
         start = time.monotonic()
@@ -179,6 +181,7 @@ def _build_and_check(options: argparse.Namespace, name: str, model: bytes) -> di
 
 
 def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[str, Any]:
+    target = options.target or find_gpu(options.device).name
     reference = create_session(model, name, "onnxruntime")
     precision = precision_of((output.name for output in reference.outputs), _precision(options))
     request = BuildRequest(
@@ -192,9 +195,8 @@ def _build_only(options: argparse.Namespace, name: str, model: bytes) -> dict[st
     with tqdm(total=1.0, desc=f"building {name}", bar_format="{l_bar}{bar} [{elapsed}]") as bar:
         plan = build_in_process(request, model, lambda share: bar.update((share or bar.n) - bar.n))
     write_output(options.output, plan)
-    where = f"for {options.target}" if options.target else "for this GPU"
     kind = "fp16" if request.half else "fp32"
-    text = f"{options.output}: {len(plan) / 1e6:.1f} MB, {kind}, {where}; not compared"
+    text = f"{options.output}: {len(plan) / 1e6:.1f} MB, {kind}, for {target}; not compared"
     return {"output": str(options.output), "bytes": len(plan), "text": text}
 
 
@@ -204,11 +206,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         check(options)
-        # Check that TensorRT is installed before any long work.
+        # Check TensorRT and the GPU before any long work.
         if options.build_only:
             TensorRt()
         elif options.precision != "int8":
-            choose_backend("tensorrt")
+            require_backend("tensorrt", options.device)
         reports = convert(options)
         if options.json:
             print(json.dumps([{k: v for k, v in r.items() if k != "text"} for r in reports]))

@@ -19,15 +19,21 @@ class BackgroundLoad(Generic[Loaded]):
     Args:
         load: called with a function that takes progress messages and a function that returns
             whether the result is no longer wanted. If it raises `MaskDetectorError`, the
-            failure is logged and kept in `state`.
+            failure is logged and kept.
+        fallback: what happens if loading fails, for the log.
 
     Attributes:
         state: progress as text: `starting`, the last message of `load`, `ready` or `failed: ...`.
+        failure: why loading failed; empty otherwise.
     """
 
-    def __init__(self, load: Callable[[Callable[[str], None], Callable[[], bool]], Loaded]) -> None:
-        self.state = "starting"
-        self._load = load
+    def __init__(
+        self,
+        load: Callable[[Callable[[str], None], Callable[[], bool]], Loaded],
+        fallback: str,
+    ) -> None:
+        self.state, self.failure = "starting", ""
+        self._load, self._fallback = load, fallback
         self._cancelled = threading.Event()
         self._result: list[Loaded] = []
         self._thread = threading.Thread(target=self._run, name="background-load", daemon=True)
@@ -52,17 +58,20 @@ class BackgroundLoad(Generic[Loaded]):
         try:
             result = self._load(self._say, self._cancelled.is_set)
         except MaskDetectorError as error:
-            self.state = f"failed: {error}"
+            self._fail(str(error))
             if not self._cancelled.is_set():
-                logger.warning("%s; continuing without it", error)
+                logger.warning("%s: %s", self._fallback, error)
             return
         except Exception:
             # A bug: Python reports it from this thread, and the state must show the failure.
-            self.state = "failed: unexpected error, see the log"
+            self._fail("unexpected error, see the log")
             raise
         if not self._cancelled.is_set():
             self._result.append(result)
             self.state = "ready"
+
+    def _fail(self, reason: str) -> None:
+        self.state, self.failure = f"failed: {reason}", reason
 
     def _say(self, text: str) -> None:
         self.state = text

@@ -22,7 +22,7 @@ from mask_detector_ros.inference import (
     ServerOptions,
     choose_backend,
 )
-from mask_detector_ros.inference.gpu_choice import find_serving_gpu
+from mask_detector_ros.inference.gpu_choice import ON_CPU, find_serving_gpu, require_backend
 from mask_detector_ros.models import hash_networks
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.networks import (
@@ -44,7 +44,6 @@ class LocalDispatch:
 
     Attributes:
         networks: the networks that process the next image.
-        reason: why they were chosen.
     """
 
     def __init__(
@@ -53,24 +52,27 @@ class LocalDispatch:
         self._engines = engines
         self._on_cpu: LoadedNetworks | None = None
         self._engine_failure = ""
-        self.networks, self.reason = networks, networks.reason
+        self._use(networks)
 
     @classmethod
     def load(cls, values: Mapping[str, Any], cancelled: Callable[[], bool]) -> LocalDispatch:
         """Load the networks on this machine that validated parameters select, and dispatch images
         to them."""
-        backend = choose_backend(values["backend"])
+        backend = require_backend(values["backend"], values["device"])
         options = replace(EngineOptions.of(values), cancelled=cancelled)
         networks = load_networks(values, backend, options)
         if values["backend"] != "auto":
             return cls(replace(networks, reason="chosen by the parameter backend"))
         gpu, reason = find_serving_gpu(values["device"])
         if gpu is None:
+            reason = f"{ON_CPU}: {reason}"
             logger.info("backend auto: %s", reason)
             return cls(replace(networks, reason=reason))
         reason = f"serving until {gpu.name} is ready"
         logger.info("backend auto: %s %s", backend, reason)
-        engines = BackgroundLoad(lambda say, stop: load_networks_on_gpu(values, gpu, say, stop))
+        engines = BackgroundLoad(
+            lambda say, stop: load_networks_on_gpu(values, gpu, say, stop), ON_CPU
+        )
         return cls(replace(networks, reason=reason), engines)
 
     def find(
@@ -93,13 +95,20 @@ class LocalDispatch:
             # `auto` chose the GPU, so `auto` may leave it.
             self._use(self._on_cpu)
             self._on_cpu = None
-            self.reason = self._engine_failure = str(error)
+            self._reason = self._engine_failure = str(error)
             session = self.networks.session
             logger.warning("%s; going back to %s on %s", error, session.backend, session.device)
             return self.networks.find(image, settings, near)
 
     def _use(self, networks: LoadedNetworks) -> None:
-        self.networks, self.reason = networks, networks.reason
+        self.networks, self._reason = networks, networks.reason
+
+    @property
+    def reason(self) -> str:
+        """Why the networks that process the next image on this machine were chosen."""
+        if self._engines is not None and self._engines.failure:
+            return f"{ON_CPU}: {self._engines.failure}"
+        return self._reason
 
     @property
     def engine_state(self) -> str:

@@ -18,13 +18,14 @@ def test_the_result_is_there_once_and_only_when_it_is_ready():
         begin.wait()
         return "loaded"
 
-    background = BackgroundLoad(load)
+    background = BackgroundLoad(load, "staying on the CPU")
     wait_until(lambda: background.state == "building a, 40%")
     assert background.take() is None
     begin.set()
     background.wait()
     assert background.state == "ready"
     assert background.take() == "loaded"
+    assert background.failure == ""
     assert background.take() is None
     assert background.state == "ready"
 
@@ -33,16 +34,17 @@ def test_a_failure_is_kept_and_logged(caplog):
     def load(say, cancelled):
         raise ModelError("no such layer; use another")
 
-    background = BackgroundLoad(load)
+    background = BackgroundLoad(load, "staying on the CPU")
     background.wait()
     assert background.state == "failed: no such layer; use another"
+    assert background.failure == "no such layer; use another"
     assert background.take() is None
-    assert "no such layer; use another; continuing without" in caplog.text
+    assert "staying on the CPU: no such layer; use another" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_of_ours_does_not_look_like_work_in_progress():
-    background = BackgroundLoad(lambda say, cancelled: 1 / 0)
+    background = BackgroundLoad(lambda say, cancelled: 1 / 0, "staying on the CPU")
     background.wait()
     assert background.state.startswith("failed: unexpected error")
 
@@ -52,6 +54,6 @@ def test_giving_up_waits_for_the_thread_and_drops_the_result():
         wait_until(cancelled)
         return "too late"
 
-    background = BackgroundLoad(load)
+    background = BackgroundLoad(load, "staying on the CPU")
     background.cancel()
     assert background.take() is None

@@ -14,7 +14,8 @@ from mask_detector_ros.cli.options import make_report_folder
 from mask_detector_ros.errors import ParameterError
 from mask_detector_ros.evaluation.markdown_report import table_markdown
 from mask_detector_ros.evaluation.report_tables import Table
-from mask_detector_ros.inference import BACKENDS, choose_backend
+from mask_detector_ros.inference import BACKENDS
+from mask_detector_ros.inference.gpu_choice import require_backend
 from mask_detector_ros.output_file import write_output
 from mask_detector_ros.sources import read_image
 from mask_detector_ros.speed import cases as plans
@@ -125,9 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.throughput:
         return run_throughput(arguments)
     own = [read_image(Path(name).expanduser()) for name in arguments.images]
-    backends = [
-        choose_backend(name) for name in arguments.backends or installed_backends() or BACKENDS[:1]
-    ]
+    wanted = arguments.backends or installed_backends() or BACKENDS[:1]
+    backends = [require_backend(name, device=0) for name in wanted]
     runs = plan(arguments, backends, bool(own))
     output = make_report_folder(arguments.output)
     machine = describe_machine()

@@ -4,6 +4,7 @@
 import importlib
 import importlib.util
 import logging
+from typing import Any
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference import cuda_provider
@@ -49,14 +50,27 @@ def is_installed(backend: str) -> bool:
         return cuda_provider.provider_library() is not None
     if backend == "triton":
         return all(map(importlib.util.find_spec, ("tritonclient", "grpc")))
-    return importlib.util.find_spec(backend) is not None
+    return _has_origin(backend)
+
+
+def _has_origin(package: str) -> bool:
+    """Whether a package has a module file. What pip leaves of a folder that two packages installed,
+    after the removal of one of them, has none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def install_hint(backend: str) -> str:
     """The command that installs an inference backend's libraries on this machine."""
     if backend == "tensorrt":
         return api.install_hint()
-    return cuda_provider.install_hint() if backend == "cuda" else _INSTALL[backend]
+    if backend == "cuda":
+        return cuda_provider.install_hint()
+    if backend in CPU_BACKENDS and importlib.util.find_spec(backend) is not None:
+        # It does not load, or only a part of it is left.
+        both = " onnxruntime-gpu" if backend == "onnxruntime" else ""
+        return f"pip uninstall -y {backend}{both} && {_INSTALL[backend]}"
+    return _INSTALL[backend]
 
 
 def choose_backend(backend: str) -> str:
@@ -70,7 +84,7 @@ def choose_backend(backend: str) -> str:
             if is_installed(name):
                 logger.info("backend auto: %s", name)
                 return name
-        raise BackendError(f"no inference backend is installed; do: {_INSTALL['onnxruntime']}")
+        raise BackendError(f"no inference backend is installed; do: {install_hint('onnxruntime')}")
     known = (*BACKENDS, *SERVER_BACKENDS)
     if backend not in known:
         raise BackendError(f"backend must be one of auto, {', '.join(known)}, got {backend!r}")
@@ -102,9 +116,19 @@ def create_session(
         BackendError: the backend is not available.
         ModelError: the model cannot be loaded.
     """
-    module = importlib.import_module(_MODULES[choose_backend(backend)])
+    module = _import(choose_backend(backend))
     session: Session = module.create(model, name, threads, options or EngineOptions(), concurrent)
     return session
+
+
+def _import(backend: str) -> Any:
+    try:
+        return importlib.import_module(_MODULES[backend])
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"the libraries of backend {backend} cannot be imported ({error}); do: "
+            f"{install_hint(backend)}"
+        ) from error
 
 
 def connect(options: ServerOptions) -> Session:
@@ -116,6 +140,6 @@ def connect(options: ServerOptions) -> Session:
         ServerError: the server is not there, or does not answer in time.
         ModelError: the server has no such model, or it is not the expected one.
     """
-    module = importlib.import_module(_MODULES[choose_backend(SERVER_BACKENDS[0])])
+    module = _import(choose_backend(SERVER_BACKENDS[0]))
     session: Session = module.connect(options)
     return session

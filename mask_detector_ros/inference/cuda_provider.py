@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check whether ONNX Runtime's CUDA provider works here, and find the reason if not.
 
-ONNX Runtime itself only prints the reason and falls back to the CPU.
+ONNX Runtime itself only prints the reason, and then falls back to the CPU or raises another error.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference.gpus import driver_cuda_version
@@ -22,9 +23,19 @@ _CUDNN = "libcudnn.so.9"
 
 _MISSING = re.compile(r"(lib[\w+-]+\.so[\w.]*): cannot open shared object file")
 
+_OF_THE_DRIVER = re.compile(r"undefined symbol: cu[A-Z]\w+")
+"""A function of the driver's library that is too old to have it."""
 
-def install_hint() -> str:
-    """The command that installs ONNX Runtime with its CUDA provider on this machine."""
+_LAST_FOR_CUDA = {12: "==1.26.*"}
+"""The last onnxruntime-gpu on PyPI that is built for an older CUDA major version."""
+
+
+def install_hint(release: str = "") -> str:
+    """The command that installs ONNX Runtime with its CUDA provider on this machine.
+
+    Args:
+        release: a pip version specifier; empty for the newest.
+    """
     if Path("/etc/nv_tegra_release").exists():
         return (
             "pip uninstall -y onnxruntime, then install NVIDIA's onnxruntime-gpu wheel for this"
@@ -33,7 +44,7 @@ def install_hint() -> str:
     if platform.machine() != "x86_64" or platform.system() != "Linux":
         return "install an onnxruntime-gpu that is built for this machine"
     # Both packages write the folder onnxruntime: the CPU package must not come last.
-    install = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
+    install = f'pip install "onnxruntime-gpu[cuda,cudnn]{release}"'
     return f"pip uninstall -y onnxruntime onnxruntime-gpu && {install}"
 
 
@@ -55,22 +66,45 @@ def check_provider() -> None:
     path = provider_library()
     if path is None:
         raise BackendError(f"backend cuda is not installed; do: {install_hint()}")
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"onnxruntime-gpu cannot be imported ({error}); do: {install_hint()}"
+        ) from error
     if PROVIDER not in onnxruntime.get_available_providers():
         raise BackendError(
             f"onnxruntime for the CPU was installed over onnxruntime-gpu; do: {install_hint()}"
         )
     needed, driver = _built_for(), driver_cuda_version()
     if needed is not None and driver[0] < needed[0]:
+        last = _LAST_FOR_CUDA.get(driver[0])
         raise BackendError(
             f"the driver supports CUDA {_text(driver)}, but the installed onnxruntime-gpu is "
-            f"built for CUDA {_text(needed)}; update the driver, or install an older "
-            f"onnxruntime-gpu that is built for CUDA {driver[0]}"
+            f"built for CUDA {_text(needed)}; update the driver, or "
+            + (f"do: {install_hint(last)}" if last else "use backend:=onnxruntime")
         )
-    _load(str(path))
+    provider = _load(str(path))
     if not _is_loaded("libcudnn"):
         _load(_CUDNN)
+    _check_runtime(provider)
+
+
+def _check_runtime(provider: Any) -> None:
+    """Ask the CUDA runtime that the provider is linked with for devices. ONNX Runtime does the same
+    when it loads a network, but reports only "Parse Failed"."""
+    if not hasattr(provider, "cudaGetDeviceCount"):
+        # The runtime is linked statically.
+        return
+    code = provider.cudaGetDeviceCount(ctypes.byref(ctypes.c_int()))
+    if code:
+        provider.cudaGetErrorString.restype = ctypes.c_char_p
+        reason = provider.cudaGetErrorString(code).decode(errors="replace")
+        raise BackendError(
+            f"CUDA does not start (cudaGetDeviceCount: {reason}); check with nvidia-smi that the "
+            "driver is loaded, matches its libraries and is new enough for the installed "
+            "onnxruntime-gpu, or use backend:=onnxruntime"
+        )
 
 
 def _is_loaded(library: str) -> bool:
@@ -78,13 +112,12 @@ def _is_loaded(library: str) -> bool:
     return library in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
 
 
-def _load(library: str) -> None:
+def _load(library: str) -> Any:
     """Load a library, after its missing dependencies from pip packages in this environment."""
     loaded: set[str] = set()
     while True:
         try:
-            ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-            return
+            return ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
             found = _MISSING.search(str(error))
             missing = found[1] if found else ""
@@ -99,6 +132,11 @@ def _load(library: str) -> None:
 
 
 def _failure(library: str, missing: str, error: OSError) -> str:
+    if symbol := _OF_THE_DRIVER.search(str(error)):
+        return (
+            f"the driver is too old for the installed onnxruntime-gpu ({symbol[0]}); update it, or "
+            "install an older onnxruntime-gpu"
+        )
     if not missing:
         return f"{Path(library).name} cannot be loaded ({error}); do: {install_hint()}"
     if missing.startswith("libcuda.so"):

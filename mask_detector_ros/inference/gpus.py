@@ -2,6 +2,7 @@
 """Find the NVIDIA GPUs of this machine through the driver's library, libcuda."""
 
 import ctypes
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ _NAME_LENGTH = 256
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 """`CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR` of cuda.h."""
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Environment variable that hides GPUs from programs."""
+
 _NO_DEVICE = 100
 _REASONS = {
     # CUresult values of cuda.h that cuInit and the device functions return.
@@ -18,7 +22,6 @@ _REASONS = {
     3: "CUDA was shut down",
     34: "libcuda is a stub: the driver is not installed",
     46: "the device is unavailable: another process may hold it exclusively",
-    _NO_DEVICE: "no CUDA-capable device is detected",
     101: "invalid device",
     103: "the GPU was lost",
     802: "the GPU's fabric is not ready",
@@ -52,10 +55,13 @@ def find_gpu(number: int) -> Gpu:
     cuda = _initialised()
     count = ctypes.c_int()
     _check(cuda, "cuDeviceGetCount", ctypes.byref(count))
-    if number >= count.value:
+    if count.value == 0:
+        raise BackendError(_no_device())
+    if not 0 <= number < count.value:
         raise BackendError(
-            f"device {number} does not exist: this machine has {count.value} CUDA GPUs, counted "
-            "from 0; give another device, or check CUDA_VISIBLE_DEVICES"
+            f"device {number} does not exist: the driver shows {count.value} CUDA "
+            f"device{'s' if count.value > 1 else ''}, counted from 0; give another device"
+            f"{', or check CUDA_VISIBLE_DEVICES' if _VISIBLE in os.environ else ''}"
         )
     device = ctypes.c_int()
     _check(cuda, "cuDeviceGet", ctypes.byref(device), number)
@@ -102,9 +108,30 @@ def _initialised() -> Any:
 
 
 def _check(cuda: Any, name: str, *arguments: Any) -> None:
-    code = getattr(cuda, name)(*arguments)
+    try:
+        code = getattr(cuda, name)(*arguments)
+    except AttributeError as error:
+        raise BackendError(
+            f"libcuda.so.1 is not the library of an NVIDIA driver ({name} is missing); install "
+            "the driver and check it with nvidia-smi, or use backend:=onnxruntime"
+        ) from error
+    if code == _NO_DEVICE:
+        raise BackendError(_no_device())
     if code:
         raise BackendError(
             f"CUDA does not start ({name}: {_REASONS.get(code, f'error {code}')}); check with "
             "nvidia-smi that the driver is loaded and matches, or use backend:=onnxruntime"
         )
+
+
+def _no_device() -> str:
+    if _VISIBLE in os.environ:
+        return (
+            f"no CUDA device was found: {_VISIBLE} is {os.environ[_VISIBLE]!r}, which may hide it; "
+            "set it to a GPU that nvidia-smi -L lists, or use backend:=onnxruntime"
+        )
+    return (
+        "no CUDA device was found: the NVIDIA driver is installed but shows no GPU; check with "
+        "nvidia-smi that it is there (start a container with --gpus all), or use "
+        "backend:=onnxruntime"
+    )

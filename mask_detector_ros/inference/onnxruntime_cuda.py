@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,6 +51,12 @@ PROVIDER_OPTIONS = {
 
 _NO_GRAPH = "-1"
 """Value of `gpu_graph_id` that neither records nor replays a CUDA graph."""
+
+_CORE = re.compile(r"CU[A-Z]{2,5} failure \d+: [^;]*[^; ]|Failed to allocate memory[^;]*")
+"""What happened, in a message of ONNX Runtime that also has source files, C++ signatures and the
+host's name."""
+
+_NO_MEMORY = ("out of memory", "failed to allocate", "alloc_failed")
 
 _RUN_ERRORS = (
     state.Fail,
@@ -131,7 +138,9 @@ class CudaSession(Session):
 
     def _open(self, model: bytes) -> Any:
         settings = ort.SessionOptions()
-        settings.log_severity_level = 3
+        # The exceptions say the same.
+        settings.log_severity_level = 4
+        # But not why the provider cannot be made.
         ort.set_default_logger_severity(3)
         options = {
             **PROVIDER_OPTIONS,
@@ -143,11 +152,13 @@ class CudaSession(Session):
             session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
         except _RUN_ERRORS as error:
             raise self._failure(error) from error
+        finally:
+            ort.set_default_logger_severity(4)
         if session.get_providers()[0] != PROVIDER:
             raise BackendError(
                 f"ONNX Runtime {ort.__version__} would run {self.name} on "
-                f"{', '.join(session.get_providers())} and not on the GPU; its messages above say "
-                "why; use backend:=onnxruntime for the CPU"
+                f"{', '.join(session.get_providers())} and not on the GPU; its messages above, if "
+                "any, say why; use backend:=onnxruntime for the CPU"
             )
         return session
 
@@ -202,9 +213,12 @@ class CudaSession(Session):
         return buffers.graph or _NO_GRAPH
 
     def _failure(self, error: Exception) -> BackendError:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split()).rpartition("Status Message: ")[2]
+        if found := _CORE.search(reason):
+            reason = found[0]
+        reason = reason[:300]
         text = reason.lower()
-        if "out of memory" in text or "failed to allocate" in text:
+        if any(words in text for words in _NO_MEMORY):
             advice = "free memory of the GPU, raise min_face_size, or use backend:=onnxruntime"
         elif "no kernel image" in text:
             advice = (

@@ -7,6 +7,7 @@ import logging
 import math
 import weakref
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -44,5 +45,13 @@ def pinned_zeros(shape: tuple[int, ...], dtype: DTypeLike, thread: Executor) -> 
 
 
 def _free(cuda: Any, address: ctypes.c_void_p, thread: Executor) -> None:
-    # Garbage collection calls this anywhere, also inside `submit`, whose lock it would wait for.
-    _thread.start_new_thread(thread.submit, (cuda.cuMemFreeHost, address))
+    # Garbage collection calls this anywhere, also inside `submit`, whose lock it would wait for,
+    # and while the interpreter ends.
+    with suppress(RuntimeError):
+        _thread.start_new_thread(_free_in, (thread, cuda, address))
+
+
+def _free_in(thread: Executor, cuda: Any, address: ctypes.c_void_p) -> None:
+    # An executor that was shut down has no thread; the driver frees all at exit.
+    with suppress(RuntimeError):
+        thread.submit(cuda.cuMemFreeHost, address)

@@ -3,10 +3,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from functools import cache, partial
+from pathlib import Path
 
 import pytest
+from driver_stub import build_driver
 from gpu_stand_in import build_here
 
 pytest.importorskip("skimage", reason="the sample scene is not installed")
@@ -18,6 +22,8 @@ from mask_detector_ros.inference import EngineOptions, onnxruntime_cuda
 from mask_detector_ros.inference.tensorrt import cuda, session
 from mask_detector_ros.sources.sample_scene import SampleScene
 from mask_detector_ros.speed import throughput
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -90,6 +96,33 @@ def run(own_models, quick, capsys, tmp_path, monkeypatch):
 def test_without_a_gpu_it_says_what_is_missing(capsys):
     assert gpu_check.main([]) == 1
     assert capsys.readouterr().err.startswith("error: no NVIDIA driver was found")
+
+
+def test_a_driver_without_a_device_is_one_line(tmp_path):
+    environment = {**build_driver(tmp_path), "STUB_CUINIT": "100", "CUDA_VISIBLE_DEVICES": "-1"}
+    line = [sys.executable, "-m", "benchmark.gpu_check"]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, "")
+    assert done.stderr.startswith("error: no CUDA device was found: CUDA_VISIBLE_DEVICES is '-1'")
+
+
+def test_a_gpu_that_no_backend_serves_is_a_failure(bare_gpu, run):
+    bare_gpu.install("rtx-1.7.1")
+    bare_gpu.set(capability=[9, 0])
+    bare_gpu.remove_provider()
+    code, failed, checks = run(bare_gpu)
+    assert (code, failed) == (1, {"backends"})
+    assert checks["cuda"]["left_out"] == "ONNX Runtime CUDA is not installed"
+    assert "no backend works on Orin, for the reasons above" in checks["backends"]["error"]
+
+
+def test_variants_do_not_begin_where_cuda_does_not_work(bare_gpu, capsys):
+    bare_gpu.install_cuda()
+    bare_gpu.set(runtime_fault=35)
+    assert gpu_variants.main([]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: CUDA does not start (cudaGetDeviceCount: CUDA error 35); check")
 
 
 def test_tensorrt_runs_through_and_cuda_is_left_out_with_the_reason(gpu, run, monkeypatch):

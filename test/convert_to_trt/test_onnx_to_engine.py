@@ -76,7 +76,25 @@ def test_a_plan_can_be_written_for_other_programs(gpu, tmp_path, capsys):
     code, out, _ = run(capsys, model, "--build-only", "-o", plan, "--precision", "fp32")
     assert code == 0
     assert plan.read_bytes().startswith(b"fake plan")
-    assert "fp32, for this GPU; not compared" in out
+    assert "fp32, for Orin; not compared" in out
+
+
+def test_without_a_gpu_no_plan_is_said_to_be_for_it(gpu, tmp_path, capsys):
+    gpu.remove_driver()
+    model, plan = tmp_path / "rnet.onnx", tmp_path / "rnet.plan"
+    model.write_bytes(find_detector("mtcnn")["rnet"])
+    code, _, err = run(capsys, model, "--build-only", "-o", plan)
+    assert code == 1
+    assert err.startswith("error: no NVIDIA driver was found")
+    assert not plan.exists()
+
+
+def test_without_a_gpu_nothing_is_read_or_built(gpu, capsys, monkeypatch):
+    gpu.set(gpus=None)
+    monkeypatch.setattr(onnx_to_engine, "find_networks", None)
+    code, _, err = run(capsys)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("error: no CUDA device was found")
 
 
 def test_the_workspace_reaches_the_builder(gpu, tmp_path, capsys):
@@ -179,7 +197,7 @@ def test_int8_without_tensorrt_still_writes_the_network(tmp_path, crops, capsys,
     model.write_bytes(find_classifier("mask_classifier"))
     code, out, _ = run(capsys, model, "--precision", "int8", "--crops", crops)
     assert code == 0
-    assert f"written: {tmp_path / 'mask.int8.onnx'}; TensorRT is not installed" in out
+    assert f"written: {tmp_path / 'mask.int8.onnx'}; no engine was built: backend tensorrt" in out
 
 
 def test_without_the_package_onnx_engines_can_still_be_built():

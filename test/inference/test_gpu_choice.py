@@ -2,11 +2,14 @@
 """The GPU that `auto` switches to: a table of GPUs and libraries, with the message for each
 choice."""
 
+import re
+
 import pytest
 
+from mask_detector_ros.cli import main
 from mask_detector_ros.detector import MaskDetector
 from mask_detector_ros.errors import BackendError
-from mask_detector_ros.inference import gpu_choice
+from mask_detector_ros.inference import cuda_provider, gpu_choice
 from mask_detector_ros.inference.gpu_choice import find_serving_gpu, load_on_gpu, obstacle
 from mask_detector_ros.inference.gpus import Gpu
 
@@ -59,13 +62,13 @@ def test_a_gpu_without_libraries_stays_idle_and_the_log_says_what_to_install(bar
     bare_gpu.remove_provider()
     gpu, reason = find_serving_gpu(0)
     assert gpu is None
-    assert reason.startswith("staying on the CPU: Orin was found, but TensorRT and ONNX Runtime")
+    assert reason.startswith("Orin was found, but TensorRT and ONNX Runtime CUDA are not installed")
     assert "onnxruntime-gpu[cuda,cudnn]" in reason
 
 
 def test_without_libraries_and_without_a_gpu_the_reason_is_short(bare_gpu):
     bare_gpu.remove_driver()
-    assert find_serving_gpu(0) == (None, "staying on the CPU: no NVIDIA GPU was found")
+    assert find_serving_gpu(0) == (None, "no NVIDIA GPU was found")
 
 
 def test_where_loading_fails_the_next_backend_is_taken_and_both_reasons_stay(gpu):
@@ -130,3 +133,65 @@ def test_an_explicit_cuda_that_is_lost_is_an_error(h100, astronaut):
 def test_an_explicit_tensorrt_on_a_gpu_that_it_does_not_serve_is_an_error(h100):
     with pytest.raises(BackendError, match=r"RTX 1.7.1 does not support compute capability 9.0"):
         MaskDetector.load(threads=1, backend="tensorrt")
+
+
+BAD_INPUT = {
+    "no driver": (None, 0, "no NVIDIA driver was found"),
+    "no device": ({"gpus": None}, 0, "no CUDA device was found"),
+    "another number": ({}, 1, "device 1 does not exist"),
+    "old driver": ({"driver": 12040}, 0, "the driver supports CUDA 12.4, but the installed onnxr"),
+    "the runtime rejects the driver": ({"runtime_fault": 35}, 0, "CUDA does not start (cudaGet"),
+    "a provider that is not used": ({"provider": False}, 0, "onnxruntime for the CPU was instal"),
+}
+"""Settings of the simulated GPU (None: without a driver), device, and the start of the message."""
+
+
+@pytest.fixture(params=BAD_INPUT)
+def bad(request, bare_gpu, monkeypatch):
+    settings, device, start = BAD_INPUT[request.param]
+    bare_gpu.install_cuda()
+    monkeypatch.setattr(cuda_provider, "_built_for", lambda: (13, 0))
+    if settings is None:
+        bare_gpu.remove_driver()
+    elif "provider" in settings:
+        monkeypatch.setattr("onnxruntime.get_available_providers", list)
+    else:
+        bare_gpu.set(**settings)
+    return device, start
+
+
+def test_an_explicit_cuda_fails_in_one_line_before_a_model_is_read(bad):
+    device, start = bad
+    with pytest.raises(BackendError, match=f"^{re.escape(start)}") as error:
+        MaskDetector.load(backend="cuda", device=device, detector_model="no such file")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", ["image", "serve", "benchmark"])
+def test_a_command_with_an_explicit_cuda_fails_in_one_line(
+    bad, command, astronaut_file, tmp_path, capsys, monkeypatch
+):
+    device, start = bad
+    given = {"image": [str(astronaut_file), "-o", str(tmp_path)], "benchmark": []}
+    options = ["--backend", "cuda", "--device", str(device)]
+    if command == "benchmark":
+        if device:
+            pytest.skip("it always takes the first GPU")
+        options = ["--backends", "cuda"]
+    monkeypatch.setattr("mask_detector_ros.serving.triton_environment.find_triton", lambda: None)
+    assert main([command, *given.get(command, []), *options]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"error: {start}")
+
+
+def test_auto_goes_on_with_the_cpu_and_log_and_detector_name_the_reason(bad, caplog, astronaut):
+    device, start = bad
+    caplog.set_level("INFO")
+    detector = MaskDetector.load(device=device, threads=1)
+    detector.wait_for_engines()
+    assert len(detector(astronaut)) == 1
+    assert detector.backend == "onnxruntime"
+    assert detector.backend_reason.startswith("staying on the CPU: ")
+    assert start in detector.backend_reason
+    assert detector.backend_reason in caplog.text

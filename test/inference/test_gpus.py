@@ -26,10 +26,33 @@ def test_without_a_driver_the_container_is_named_too(monkeypatch):
         find_gpu(0)
 
 
-@pytest.mark.parametrize("number", [1, 7])
-def test_a_number_that_does_not_exist_says_how_many_there_are(gpu, number):
-    with pytest.raises(BackendError, match=f"device {number} does not exist: this machine has 1"):
+@pytest.mark.parametrize("number", [1, 7, -1])
+def test_a_number_that_does_not_exist_says_how_many_there_are(gpu, number, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    text = f"device {number} does not exist: the driver shows 1 CUDA device, .* another device$"
+    with pytest.raises(BackendError, match=text):
         find_gpu(number)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    with pytest.raises(BackendError, match=r"or check CUDA_VISIBLE_DEVICES$"):
+        find_gpu(number)
+
+
+@pytest.mark.parametrize("gpus", [None, 0])
+def test_a_driver_without_a_device_says_so_and_what_may_hide_it(gpu, gpus, monkeypatch):
+    gpu.set(gpus=gpus)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(BackendError, match=r"no CUDA device was found: the NVIDIA driver is inst"):
+        find_gpu(0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(BackendError, match=r"no CUDA device .*CUDA_VISIBLE_DEVICES is '', which"):
+        find_gpu(0)
+
+
+def test_a_library_that_is_no_driver_is_an_error(monkeypatch):
+    # As of some containers, whose libcuda.so.1 is another file.
+    monkeypatch.setattr(gpus, "load_libcuda", object)
+    with pytest.raises(BackendError, match=r"not the library of an NVIDIA driver \(cuInit is miss"):
+        find_gpu(0)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +60,6 @@ def test_a_number_that_does_not_exist_says_how_many_there_are(gpu, number):
     [
         (34, "is a stub"),
         (46, "another process may hold it"),
-        (100, "no CUDA-capable device"),
         (803, "driver and its library have different versions"),
         (999, "look for Xid"),
         (712, "error 712"),

@@ -139,6 +139,46 @@ def test_a_fault_in_mid_stream_is_one_line_with_what_to_do(fake, fault, message)
     np.testing.assert_allclose(session.run(x=values(2))["y"], expected(values(2)), rtol=1e-6)
 
 
+NOISE = "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. "
+SOURCE = "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena"
+SOURCE += "::AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, onnxruntime::WaitFn) "
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            f"{NOISE}Name:'/{'a' * 90}' Status Message: {SOURCE}Failed to allocate memory for "
+            "requested buffer of size 9",
+            "Failed to allocate memory for requested buffer of size 9; free memory of the GPU, "
+            "raise min_face_size, or use backend:=onnxruntime",
+        ),
+        (
+            f"{NOISE}Name:'a' Status Message: CUDA failure 719: unspecified launch failure ; GPU=0 "
+            "; hostname=robot ; file=/onnxruntime_src/x.cc ; line=7 ; expr=cudaStreamSynchronize()",
+            "CUDA failure 719: unspecified launch failure; check the GPU with nvidia-smi and dmesg "
+            "(Xid), then start again",
+        ),
+        (
+            "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; hostname=robot ; file=x",
+            "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED; free memory of the GPU, raise "
+            "min_face_size, or use backend:=onnxruntime",
+        ),
+        (
+            f"{NOISE}Name:'a' Status Message: The input cannot be\nreshaped",
+            "The input cannot be reshaped; check the GPU with nvidia-smi and dmesg (Xid), then "
+            "start again",
+        ),
+    ],
+    ids=["memory", "lost", "memory of a library", "other"],
+)
+def test_a_message_says_what_happened_without_source_files_and_host_names(fake, told, expected):
+    session = open_session()
+    assert str(session._failure(RuntimeError(told))) == (
+        f"scale failed on Orin (ONNX Runtime {fake.fake.__version__}): {expected}"
+    )
+
+
 def test_a_gpu_that_computes_something_else_is_rejected(fake):
     fake.set(run_fault="wrong")
     with pytest.raises(ModelError, match=r"on Orin .* in fp32 differs from the CPU by 1 "):

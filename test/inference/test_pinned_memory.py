@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pinned memory on a simulated GPU: allocated by the driver, freed in the GPU's thread."""
 
+import _thread
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -51,3 +53,25 @@ def test_without_it_ordinary_memory_serves(gpu, pinned):
         array = pinned_zeros((4,), np.uint8, thread)
     assert not array.any()
     assert pinned == {}
+
+
+class EndedThread:
+    """An executor that was shut down, as at the end of a process."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+
+    def submit(self, *_):
+        self.asked.set()
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def test_memory_that_outlives_the_thread_of_the_gpu_is_left_to_the_driver(pinned, monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    thread, before = EndedThread(), _thread._count()
+    array = pinned_zeros((4,), np.uint8, thread)
+    del array
+    assert thread.asked.wait(10)
+    wait_until(lambda: _thread._count() <= before, what="the end of the thread that frees")
+    assert told == []

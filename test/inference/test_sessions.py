@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions: the behaviour of every backend, checked on each installed one."""
 
+import importlib.machinery
 import importlib.util
 import os
+import sys
 import threading
 from contextlib import suppress
 from importlib.util import find_spec
@@ -250,3 +252,29 @@ def test_every_batch_size_gives_the_same_again_and_again(backend):
             found = session.run(images=crops[:size])
             for name, values in found.items():
                 np.testing.assert_allclose(values, wanted[name][:size], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "text"),
+    [
+        ("auto", r"no inference backend is installed; do: {remedy}"),
+        ("onnxruntime", r"onnxruntime is not installed; do: {remedy}"),
+        ("cuda", r"cuda is not installed; do: pip uninstall -y onnxruntime onnxruntime-gpu && pip"),
+    ],
+)
+def test_what_pip_leaves_of_two_onnxruntimes_is_not_an_installed_one(backend, text, monkeypatch):
+    # Removing one of onnxruntime and onnxruntime-gpu leaves a folder without __init__.py.
+    def find(name):
+        return importlib.machinery.ModuleSpec(name, None) if name == "onnxruntime" else None
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    remedy = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime"
+    with pytest.raises(BackendError, match=text.format(remedy=remedy)):
+        choose_backend(backend)
+
+
+def test_a_backend_that_cannot_be_imported_is_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mask_detector_ros.inference.onnxruntime", None)
+    text = r"libraries of backend onnxruntime cannot be imported \(.*; do: pip uninstall -y onnxr"
+    with pytest.raises(BackendError, match=text):
+        create_session(doubling_network(), "double", "onnxruntime")

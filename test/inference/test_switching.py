@@ -77,6 +77,7 @@ def test_a_build_that_fails_leaves_the_cpu_serving(gpu, load, astronaut, tmp_pat
     assert len(detector(astronaut)) == 1
     assert detector.backend == "onnxruntime"
     assert detector.engine_state.startswith("failed: TensorRT cannot build proposal")
+    assert detector.backend_reason.startswith("staying on the CPU: TensorRT cannot build prop")
 
 
 def test_a_gpu_that_fails_while_serving_is_given_up_and_the_frame_is_not_lost(
@@ -135,7 +136,7 @@ def test_without_a_gpu_auto_stays_on_the_cpu_and_says_why(gpu, load, caplog):
     gpu.set(gpus=None)
     detector = load()
     assert (detector.backend, detector.engine_state) == ("onnxruntime", "")
-    assert "staying on the CPU: CUDA does not start" in caplog.text
+    assert "backend auto: staying on the CPU: no CUDA device was found" in caplog.text
 
 
 def test_closing_gives_up_a_build(gpu, load, astronaut, tmp_path):

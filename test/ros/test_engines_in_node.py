@@ -102,3 +102,30 @@ def test_an_engine_that_cannot_be_built_ends_an_explicit_start_with_the_reason(
         process
     )
     assert "Traceback" not in graph.output(process)
+
+
+def test_an_explicit_gpu_that_is_not_there_ends_the_start_with_the_reason(
+    graph: Any, gpu: FakeGpu
+) -> None:
+    gpu.set(gpus=None)
+    process = graph.start("mask_detector_node", threads=1, backend="tensorrt")
+    assert process.wait(BUILDING) == 1
+    assert "[mask_detector]: no CUDA device was found: the NVIDIA driver" in graph.output(process)
+    assert "Traceback" not in graph.output(process)
+
+
+def test_auto_without_a_gpu_serves_and_diagnostics_name_the_reason(
+    graph: Any, gpu: FakeGpu
+) -> None:
+    gpu.set(build_fault="refuse")
+    process = graph.start("mask_detector_node", threads=1)
+    reports = graph.client().listen(DiagnosticArray, "/diagnostics")
+    reason = "staying on the CPU: TensorRT cannot build proposal"
+
+    def given() -> list[str]:
+        statuses = reports[-1].status if reports else []
+        pairs = [pair for status in statuses for pair in status.values]
+        return [pair.value for pair in pairs if pair.key == "backend reason"]
+
+    wait_until(lambda: any(text.startswith(reason) for text in given()), what="the reason")
+    assert reason in graph.output(process)

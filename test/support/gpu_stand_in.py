@@ -80,7 +80,9 @@ class FakeGpu:
 
         self._install_driver()
         self._monkeypatch.setattr(cuda_provider, "provider_library", lambda: STAND_IN)
-        self._monkeypatch.setattr(cuda_provider, "_load", lambda library: None)
+        self._monkeypatch.setattr(
+            cuda_provider, "_load", lambda library: fake_onnxruntime.Library()
+        )
         import onnxruntime
 
         self._monkeypatch.setattr(

@@ -28,6 +28,9 @@ _OLDEST_GPUS = (((10, 5), (7, 5)), ((10, 0), (7, 0)), ((0, 0), (5, 0)))
 """Oldest supported compute capability by TensorRT version, from the support matrices of 8.2 to 8.6,
 10.0, and 10.5, which dropped Volta."""
 
+_OLDEST_FOR_GPUS = (((10, 0), (10, 8)), ((8, 9), (8, 5)), ((0, 0), OLDEST))
+"""Oldest TensorRT version by compute capability, from the same matrices and that of 10.8."""
+
 Report = Callable[[str, Any], None]
 """Called with `progress` and a fraction from 0 to 1, or `error` or `warning` and a text."""
 
@@ -54,6 +57,13 @@ def install_hint() -> str:
     if platform.machine() != "x86_64" or platform.system() != "Linux":
         return "install TensorRT and pycuda of the board's maker, then try again"
     return f"pip install {' '.join(missing)}"
+
+
+def is_supported(tensorrt: tuple[int, ...], capability: tuple[int, int]) -> bool:
+    """Whether a TensorRT version, by its API, has kernels for a compute capability."""
+    oldest_gpu = next(least for since, least in _OLDEST_GPUS if tensorrt >= since)
+    oldest = next(least for since, least in _OLDEST_FOR_GPUS if capability >= since)
+    return capability >= oldest_gpu and tensorrt >= oldest
 
 
 class TensorRt:
@@ -111,8 +121,7 @@ class TensorRt:
             names = self.trt.ComputeCapability.__members__
             serves = "SM{}{}".format(*gpu.version) in names
         else:
-            oldest = next(least for since, least in _OLDEST_GPUS if self._number >= since)
-            serves = gpu.version >= oldest
+            serves = is_supported(self._number, gpu.version)
         if not serves:
             raise BackendError(f"{self} does not support compute capability {gpu.capability}")
 

@@ -26,7 +26,12 @@ END_TIMEOUT = 2.0
 logger = logging.getLogger(__name__)
 
 
-def _driver() -> Any:
+def load_pycuda() -> Any:
+    """Import pycuda's interface to the driver, and start CUDA.
+
+    Raises:
+        BackendError: pycuda does not match this machine's CUDA or Python, or CUDA does not start.
+    """
     try:
         import pycuda.driver as driver
     except ImportError as error:
@@ -53,7 +58,7 @@ class CudaThread:
     def __init__(self, number: int) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
         self._jobs = queue.SimpleQueue()
-        self.driver = _driver()
+        self.driver = load_pycuda()
         self._thread = threading.Thread(
             target=self._run, args=(number,), name=f"cuda-{number}", daemon=True
         )

@@ -55,6 +55,8 @@ def create(
     api = TensorRt()
     gpu = find_gpu(options.device)
     api.check_gpu(gpu)
+    # Before a build of minutes, not after it.
+    cuda_thread(gpu.number)
     reference = OnnxRuntimeSession(model, name, threads, concurrent=False)
     cache = EngineCache(options.engine_cache_dir)
     precision = precision_of((output.name for output in reference.outputs), options.precision)

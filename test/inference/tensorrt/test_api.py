@@ -12,7 +12,7 @@ from real_names import read_names
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference import choose_backend
 from mask_detector_ros.inference.tensorrt import api
-from mask_detector_ros.inference.tensorrt.api import TensorRt
+from mask_detector_ros.inference.tensorrt.api import TensorRt, is_supported
 
 INFERENCE = Path(api.__file__).parent
 GUARDED = {
@@ -110,3 +110,30 @@ def test_backend_tensorrt_without_it_fails_with_the_install_line(monkeypatch):
     monkeypatch.setattr(api.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match=r"tensorrt is not installed; do: .*install"):
         choose_backend("tensorrt")
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "gpus.md"
+VERSION = r"(\d+)\.(\d+)"
+RELEASES = [(8, 0), (8, 2), (8, 4), (8, 5), (8, 6), (10, 0), (10, 4), (10, 5), (10, 7), (10, 8)]
+
+
+def rows():
+    """Capability, first and last TensorRT, and whether RTX supports it, of the table in the docs."""
+    lines = re.findall(r"^\| \w+: .*", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    for line in lines:
+        _, _, capabilities, versions, rtx, *_ = (cell.strip() for cell in line.split("|"))
+        first, *rest = (tuple(map(int, found)) for found in re.findall(VERSION, versions))
+        last = rest[0] if " to " in versions else (99, 0)
+        for capability in re.findall(VERSION, capabilities):
+            yield tuple(map(int, capability)), first, last, rtx == "yes"
+
+
+def test_the_table_of_gpus_in_the_docs_is_what_auto_goes_by():
+    known = read_names("rtx-1.7.1")["ComputeCapability"]
+    found = list(rows())
+    assert len(found) == 14
+    for capability, first, last, rtx in found:
+        for release in (*RELEASES, (11, 4)):
+            expected = first <= release <= last
+            assert is_supported(release, capability) == expected, (release, capability)
+        assert ("SM{}{}".format(*capability) in known) == rtx, capability

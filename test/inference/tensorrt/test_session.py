@@ -265,12 +265,19 @@ def test_a_full_gpu_is_an_error_that_names_cuda(gpu, options):
 
 def test_a_gpu_that_is_not_there_is_said(gpu, options):
     gpu.set(gpus=None)
-    with pytest.raises(BackendError, match=r"CUDA does not start .*backend:=onnxruntime"):
+    with pytest.raises(BackendError, match=r"no CUDA device was found.*backend:=onnxruntime"):
         open_session(options)
     gpu.set(gpus=2)
     wrong = EngineOptions(device=2, engine_cache_dir=options.engine_cache_dir)
-    with pytest.raises(BackendError, match="device 2 does not exist: this machine has 2"):
+    with pytest.raises(BackendError, match="device 2 does not exist: the driver shows 2"):
         open_session(wrong)
+
+
+def test_a_pycuda_that_does_not_load_is_told_before_an_engine_is_built(gpu, options, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    with pytest.raises(BackendError, match=r"pycuda cannot be imported .*; do: .*pycuda"):
+        open_session(options)
+    assert gpu.builds == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", network()[:60]])

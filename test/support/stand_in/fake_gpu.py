@@ -22,6 +22,8 @@ DEFAULTS = {
     # wrong: outputs are 1 too large; nan: they are no numbers. half: only where fp16 was built.
     # Of ONNX Runtime with CUDA: memory, lost or kernel.
     "run_fault": None,
+    # An error of the CUDA runtime that the provider is linked with.
+    "runtime_fault": 0,
     # Of ONNX Runtime with CUDA. cpu: it takes the CPU; graphs: not with CUDA graphs; lost.
     "load_fault": None,
 }

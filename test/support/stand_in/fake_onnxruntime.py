@@ -26,6 +26,22 @@ def set_default_logger_severity(level):
     pass
 
 
+class Library:
+    """The provider's library and the CUDA runtime that it is linked with."""
+
+    def __init__(self):
+        self.cudaGetErrorString = _ErrorString()
+
+    def cudaGetDeviceCount(self, count):  # noqa: N802
+        return settings()["runtime_fault"]
+
+
+class _ErrorString:
+    def __call__(self, code):
+        assert self.restype is ctypes.c_char_p
+        return f"CUDA error {code}".encode()
+
+
 class OrtValue:
     def __init__(self, array, device):
         self.array, self.device = array, device
