@@ -118,7 +118,7 @@ RELEASES = [(8, 0), (8, 2), (8, 4), (8, 5), (8, 6), (10, 0), (10, 4), (10, 5), (
 
 
 def rows():
-    """Capability, first and last TensorRT, and whether RTX supports it, of the table in the docs."""
+    """Capability, first and last TensorRT, and whether RTX supports it, in the docs."""
     lines = re.findall(r"^\| \w+: .*", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     for line in lines:
         _, _, capabilities, versions, rtx, *_ = (cell.strip() for cell in line.split("|"))
