@@ -55,7 +55,11 @@ def require_backend(backend: str, device: int) -> str:
     """
     name = choose_backend(backend)
     if name in GPU_BACKENDS:
-        _check_libraries(name, find_gpu(device))
+        try:
+            _check_libraries(name, find_gpu(device))
+        except api.UnsupportedGpuError as error:
+            # `auto` adds what it uses instead.
+            raise BackendError(f"{error}; use backend:=cuda or backend:=onnxruntime") from error
     return name
 
 

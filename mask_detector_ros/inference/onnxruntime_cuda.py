@@ -220,6 +220,8 @@ class CudaSession(Session):
         text = reason.lower()
         if any(words in text for words in _NO_MEMORY):
             advice = "free memory of the GPU, raise min_face_size, or use backend:=onnxruntime"
+        elif "busy or unavailable" in text:
+            advice = "another process may hold the GPU exclusively; end it, or set another device"
         elif "no kernel image" in text:
             advice = (
                 "the installed onnxruntime-gpu is not built for this GPU; install a build that "

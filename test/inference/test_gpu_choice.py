@@ -131,7 +131,8 @@ def test_an_explicit_cuda_that_is_lost_is_an_error(h100, astronaut):
 
 
 def test_an_explicit_tensorrt_on_a_gpu_that_it_does_not_serve_is_an_error(h100):
-    with pytest.raises(BackendError, match=r"RTX 1.7.1 does not support compute capability 9.0"):
+    text = r"RTX 1.7.1 does not support compute capability 9.0; use backend:=cuda or backend:=onnx"
+    with pytest.raises(BackendError, match=text):
         MaskDetector.load(threads=1, backend="tensorrt")
 
 

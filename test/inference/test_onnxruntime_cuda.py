@@ -165,12 +165,17 @@ SOURCE += "::AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, onnxr
             "min_face_size, or use backend:=onnxruntime",
         ),
         (
+            "CUDA failure 46: devices are busy or unavailable ; GPU=0 ; hostname=x",
+            "CUDA failure 46: devices are busy or unavailable; another process may "
+            "hold the GPU exclusively; end it, or set another device",
+        ),
+        (
             f"{NOISE}Name:'a' Status Message: The input cannot be\nreshaped",
             "The input cannot be reshaped; check the GPU with nvidia-smi and dmesg (Xid), then "
             "start again",
         ),
     ],
-    ids=["memory", "lost", "memory of a library", "other"],
+    ids=["memory", "lost", "memory of a library", "held", "other"],
 )
 def test_a_message_says_what_happened_without_source_files_and_host_names(fake, told, expected):
     session = open_session()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every supported distribution has the parts of rclpy that this package uses.
 
-`test/support/ros_names/` lists the names; of Lyrical there is no public source yet.
+`test/support/ros_names/` lists the names; those of Humble and Lyrical are from their sources.
 """
 
 import ast
@@ -65,7 +65,7 @@ class Distribution:
         return next((n for n in self.names if n.endswith(f".{short}") and n != owner), base)
 
 
-@pytest.fixture(params=["humble", "jazzy", "kilted"], scope="module")
+@pytest.fixture(params=["humble", "jazzy", "kilted", "lyrical"], scope="module")
 def distribution(request):
     return Distribution(request.param)
 

@@ -35,6 +35,10 @@ Report = Callable[[str, Any], None]
 """Called with `progress` and a fraction from 0 to 1, or `error` or `warning` and a text."""
 
 
+class UnsupportedGpuError(BackendError):
+    """The installed TensorRT has no kernels for a GPU."""
+
+
 def installed_module() -> str | None:
     """The import name of the installed TensorRT API; None if there is none."""
     return next((name for name in MODULES if importlib.util.find_spec(name) is not None), None)
@@ -114,7 +118,7 @@ class TensorRt:
         """Check that the TensorRT of this API has kernels for a GPU.
 
         Raises:
-            BackendError: the GPU is not supported.
+            UnsupportedGpuError: it does not.
         """
         if self.is_rtx:
             # The library lists the targets that it can build for.
@@ -123,7 +127,9 @@ class TensorRt:
         else:
             serves = is_supported(self._number, gpu.version)
         if not serves:
-            raise BackendError(f"{self} does not support compute capability {gpu.capability}")
+            raise UnsupportedGpuError(
+                f"{self} does not support compute capability {gpu.capability}"
+            )
 
     @property
     def has_names(self) -> bool:

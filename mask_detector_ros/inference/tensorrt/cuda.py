@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from mask_detector_ros.errors import BackendError
 from mask_detector_ros.inference.gpus import load_libcuda
-from mask_detector_ros.inference.tensorrt.api import install_hint
+from mask_detector_ros.inference.tensorrt.api import install_hint, missing_packages
 
 Result = TypeVar("Result")
 END_TIMEOUT = 2.0
 """Seconds that the thread has to free the GPU when the process ends."""
+
+_BUILD_AGAIN = "pip install --force-reinstall --no-deps --no-cache-dir pycuda"
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,10 @@ def load_pycuda() -> Any:
     try:
         import pycuda.driver as driver
     except ImportError as error:
+        hint = install_hint() if missing_packages() else _BUILD_AGAIN
         raise BackendError(
-            f"pycuda cannot be imported ({error}); backend tensorrt needs it and the driver of an"
-            f" NVIDIA GPU; do: {install_hint()}"
+            f"pycuda cannot be imported ({error}); backend tensorrt needs it, built for this "
+            f"machine's CUDA; do: {hint}"
         ) from error
     try:
         driver.init()

@@ -275,7 +275,9 @@ def test_a_gpu_that_is_not_there_is_said(gpu, options):
 
 def test_a_pycuda_that_does_not_load_is_told_before_an_engine_is_built(gpu, options, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
-    with pytest.raises(BackendError, match=r"pycuda cannot be imported .*; do: .*pycuda"):
+    with pytest.raises(
+        BackendError, match=r"pycuda cannot be imported .* do: pip install --force-rei"
+    ):
         open_session(options)
     assert gpu.builds == 0
 

@@ -3,6 +3,8 @@
 
     python write_names.py jazzy .venv/lib/python3.11/site-packages
     python write_names.py humble rclpy/rclpy    # a checkout of github.com/ros2/rclpy, branch humble
+    python write_names.py lyrical rclpy-release    # of github.com/ros2-gbp/rclpy-release, tag
+                                                   # release/lyrical/rclpy/10.0.10-1
 
 Nothing is imported. Each line of NAME.txt is a module and its names, or a class, the classes that
 it extends in brackets, and its members; `name(a,b)` has the parameters a and b.
