@@ -133,7 +133,9 @@ def load_crops(args: argparse.Namespace, settings: DecisionSettings) -> CropMake
     network on."""
     published = load_published(args.published / "yunet_n.pth", "n").eval()
     proposer = load_proposer(args.proposal, args.published)
-    photographs = with_landmarks(read_photographs(args.data, "train"), published, args.landmarks)
+    photographs = with_landmarks(
+        read_photographs(args.data, "train", settings.left_out), published, args.landmarks
+    )
     sources = sorted({p.source for p in photographs})
     bare = [i for i, p in enumerate(photographs) if (p.kinds == WITHOUT_MASK).any()]
     cloths = collect_cloth(photographs, CLOTHS, settings.seed)

@@ -46,11 +46,8 @@ SETTINGS_FILE = Path(__file__).with_name("proposal.yaml")
 def detection_photographs(folder: Path, left_out: list[str]) -> list[Photograph]:
     """The photographs to train the proposal network on: those of split `train` whose boxes are
     ground truth for a detector."""
-    return [
-        photo
-        for photo in read_photographs(folder, "train")
-        if not photo.is_labels_only and photo.source not in left_out
-    ]
+    photographs = read_photographs(folder, "train", left_out)
+    return [photo for photo in photographs if not photo.is_labels_only]
 
 
 def load_views(folder: Path, settings: ProposalSettings, workers: int) -> ImageStore:

@@ -2,6 +2,7 @@
 """The training photographs of the two-stage cascade: boxes, labels, ignored regions."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,20 +44,21 @@ class Photograph:
         return self.source in LABELS_ONLY
 
 
-def read_photographs(folder: Path, split: str) -> list[Photograph]:
+def read_photographs(folder: Path, split: str, left_out: Sequence[str] = ()) -> list[Photograph]:
     """Read the training photographs of a split (`train`, `val`): those with boxes, then those
     without a face.
 
     Args:
         folder: contains images/, labels.csv and, for photographs without a face, negatives.csv.
         split: name of the split in the files.
+        left_out: sources to leave out.
 
     Raises:
         SourceError: there is no labels.csv, or it has no such split.
     """
-    rows = read_rows(folder / "labels.csv", split)
+    rows = [r for r in read_rows(folder / "labels.csv", split) if r["source"] not in left_out]
     if not rows:
-        raise SourceError(f"{folder}/labels.csv has no rows of split {split!r}")
+        raise SourceError(f"{folder}/labels.csv has no rows of split {split!r} to read")
     by_file: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         by_file[row["file"]].append(row)

@@ -32,6 +32,7 @@ class RunSettings:
 class ViewSettings(RunSettings):
     """How both trainings draw and change views, and where the score threshold lies."""
 
+    left_out: list[str]
     label_shares: list[float]
     painted_share: float
     painted_weight: float
@@ -51,7 +52,6 @@ class ProposalSettings(ViewSettings):
     """How the proposal network is trained."""
 
     variant: str
-    left_out: list[str]
     view_sides: list[int]
     batch_sizes: list[int]
     negative_share: float
