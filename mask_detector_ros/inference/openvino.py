@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from mask_detector_ros.errors import ModelError
 from mask_detector_ros.inference.openvino_graph import (
-    drop_conversion,
+    convert_rows,
     is_image,
     restore_prelu,
     split_flat_maps,
@@ -35,9 +34,9 @@ without a shape after which another one may replace it. The proposal network tak
 value, so 20 frames of 512x384 take 320 MB."""
 
 BATCH = 8
-"""Number of crops per call; the rest go one by one. Each size has its own weights and machine code,
-which other work displaces from the core's cache: with the sizes 1, 2, 4, 8, 12 and 16 the decision
-network took up to a third longer when the number of crops changed."""
+"""Maximum number of crops per pass; more are split evenly. Each size has its own copy of the
+weights, which must come into the core's cache again: nine crops take 1.03 of ONNX Runtime's time as
+five and four, and 1.07 as eight and one."""
 
 RUNTIME_CACHE = 32
 """Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal
@@ -60,8 +59,8 @@ class OpenVinoSession(Session):
     """A network compiled for dynamic shapes, and again for each recurring shape.
 
     A dynamic network re-initialises whenever the shape changes, which costs 0.3 to 1 ms, as much as
-    several crops. P-Net is a seventh slower even with a constant shape. Batches have one of two
-    sizes.
+    several crops. P-Net is a seventh slower even with a constant shape. A batch whose size does not
+    recur runs as single crops, so that the dynamic network of crops keeps one shape.
     """
 
     backend = "openvino"
@@ -79,7 +78,8 @@ class OpenVinoSession(Session):
         }
         if threads:
             self._settings["INFERENCE_NUM_THREADS"] = threads
-        if threads == 1:
+        self._has_streams = threads != 1
+        if not self._has_streams:
             # Without streams, the caller's thread does all the work. Otherwise each compiled
             # network starts two threads, and a frame's networks of all shapes up to 136.
             self._settings["NUM_STREAMS"] = 0
@@ -88,10 +88,9 @@ class OpenVinoSession(Session):
             self.inputs = tuple(_tensor_info(port) for port in self._network.inputs)
             restore_prelu(self._network)
             split_flat_maps(self._network)
-            self._takes_bytes = [drop_conversion(self._network, i.name) for i in self.inputs]
+            convert_rows(self._network)
             self._takes_pixels = [is_image(tensor) for tensor in self.inputs]
-            are_images = map(any, zip(self._takes_bytes, self._takes_pixels, strict=True))
-            self._network = with_channels_last(self._network, list(are_images))
+            self._network = with_channels_last(self._network, self._takes_pixels)
             compiled = self._compile(self._network)
             # A compiled network may merge tensors, which then have several names.
             self.outputs = tuple(_tensor_info(port) for port in self._network.outputs)
@@ -103,9 +102,10 @@ class OpenVinoSession(Session):
                 "file is damaged or not an ONNX model: get it again"
             ) from error
         self._of_any_shape = compiled.create_infer_request()
-        self._of_shape: OrderedDict[_Shapes, _Fixed] = OrderedDict()
+        self._of_shape: dict[_Shapes, _Fixed] = {}
         self._came: Counter[_Shapes] = Counter()
         self._runs = 0
+        self._names = [tensor.name for tensor in self.outputs]
         self.name = name
         self.device = "CPU"
         self._has_free_shape = any(-1 in tensor.shape for tensor in self.inputs)
@@ -118,73 +118,71 @@ class OpenVinoSession(Session):
         return self._core.compile_model(network, "CPU", self._settings)
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        if not all(array.size for array in arrays.values()):
-            # For an empty batch OpenVINO returns its previous result.
-            return {t.name: np.empty((0, *t.shape[1:]), t.dtype) for t in self.outputs}
         values = [
             np.moveaxis(arrays[tensor.name], 1, -1) if takes_pixels else arrays[tensor.name]
             for tensor, takes_pixels in zip(self.inputs, self._takes_pixels, strict=True)
         ]
-        names = [tensor.name for tensor in self.outputs]
-        if not self._takes_batches:
-            copies = (output.copy() for output in self._run_shape(values))
-            return dict(zip(names, copies, strict=True))
-        count = len(values[0])
-        singles = range(count - count % BATCH, count)
-        starts = [*range(0, singles.start, BATCH), *singles, count]
-        found = [np.empty((count, *tensor.shape[1:]), tensor.dtype) for tensor in self.outputs]
-        for start, end in pairwise(starts):
-            parts = self._run_shape([value[start:end] for value in values])
-            for whole, part in zip(found, parts, strict=True):
-                whole[start:end] = part
-        return dict(zip(names, found, strict=True))
+        return dict(zip(self._names, self._run_batch(values), strict=True))
 
-    def _run_shape(self, values: list[Array]) -> list[Array]:
-        """Run on inputs in OpenVINO's memory layout, compiled for their shapes if they recur. The
-        outputs are valid until the next run."""
-        fixed = self._fixed_for(tuple(value.shape for value in values))
-        # Runs in this thread, whose core has the images in cache; `start_async` does not.
-        if fixed is None:
-            request = self._of_any_shape
-            for index, (value, tensor) in enumerate(zip(values, self.inputs, strict=True)):
-                dtype = np.float32 if self._takes_bytes[index] else tensor.dtype
-                whole = np.ascontiguousarray(value, dtype)
-                request.set_input_tensor(index, ov.Tensor(whole, shared_memory=True))
-            request.infer(share_outputs=True)
-            return [request.get_output_tensor(index).data for index in range(len(self.outputs))]
-        # Copy into OpenVINO's memory: NumPy's is not aligned for it.
-        for memory, value in zip(fixed.inputs, values, strict=True):
-            memory[:] = value
-        fixed.request.infer(share_outputs=True)
-        return fixed.outputs
+    def _run_batch(self, values: list[Array]) -> list[Array]:
+        """Run on inputs in OpenVINO's memory layout, in one pass or several."""
+        shapes = tuple([value.shape for value in values])
+        fixed = self._of_shape.get(shapes)
+        if fixed is not None:
+            self._runs += 1
+            fixed.last_run = self._runs
+            return fixed.run(values)
+        if not all(value.size for value in values):
+            # For an empty batch OpenVINO returns its previous result.
+            return [np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.outputs]
+        passes = -(-len(values[0]) // BATCH) if self._takes_batches else 1
+        if passes == 1:
+            fixed = self._fix(shapes)
+            if fixed is not None:
+                return fixed.run(values)
+            if not self._takes_batches or len(values[0]) == 1:
+                return self._run_any_shape(values)
+        step = -(-len(values[0]) // passes) if passes > 1 else 1
+        parts = [
+            self._run_batch([value[start : start + step] for value in values])
+            for start in range(0, len(values[0]), step)
+        ]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    def _fixed_for(self, shapes: _Shapes) -> _Fixed | None:
-        """The network compiled for inputs of these shapes; None until they recur often."""
+    def _run_any_shape(self, values: list[Array]) -> list[Array]:
+        request = self._of_any_shape
+        # OpenVINO's tensors do not keep the arrays alive.
+        arrays = [
+            np.require(value, tensor.dtype, ["C", "W"])
+            for value, tensor in zip(values, self.inputs, strict=True)
+        ]
+        for index, array in enumerate(arrays):
+            request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
+        _infer(request, self._has_streams)
+        return [request.get_output_tensor(i).data.copy() for i in range(len(self.outputs))]
+
+    def _fix(self, shapes: _Shapes) -> _Fixed | None:
+        """Compile the network for inputs of these shapes if they recur often."""
         if not self._has_free_shape:
             return None
         self._runs += 1
-        if shapes in self._of_shape:
-            fixed = self._of_shape.pop(shapes)
-        else:
-            if len(self._came) > 10 * UNUSED_AFTER:
-                self._came.clear()
-            self._came[shapes] += 1
-            if self._came[shapes] < FIXED_AFTER or not self._make_room(shapes):
-                return None
-            network = self._network.clone()
-            network.reshape(dict(zip((t.name for t in self.inputs), shapes, strict=True)))
-            fixed = _Fixed(self._compile(network).create_infer_request())
-            del self._came[shapes]
-        fixed.last_run = self._runs
-        # Move it to the end, so that the least recently used one comes first.
+        if len(self._came) > 10 * UNUSED_AFTER:
+            self._came.clear()
+        self._came[shapes] += 1
+        if self._came[shapes] < FIXED_AFTER or not self._make_room(shapes):
+            return None
+        network = self._network.clone()
+        network.reshape(dict(zip((t.name for t in self.inputs), shapes, strict=True)))
+        fixed = _Fixed(self._compile(network).create_infer_request(), self._has_streams, self._runs)
+        del self._came[shapes]
         self._of_shape[shapes] = fixed
         return fixed
 
     def _make_room(self, shapes: _Shapes) -> bool:
         """Whether another shape can be kept, possibly replacing some that no longer occur."""
         while self._of_shape and sum(map(_values, (shapes, *self._of_shape))) > VALUES_KEPT:
-            oldest, fixed = next(iter(self._of_shape.items()))
-            if self._runs - fixed.last_run < UNUSED_AFTER:
+            oldest = min(self._of_shape, key=lambda shapes: self._of_shape[shapes].last_run)
+            if self._runs - self._of_shape[oldest].last_run < UNUSED_AFTER:
                 return False
             del self._of_shape[oldest]
         return True
@@ -194,16 +192,35 @@ class _Fixed:
     """A network compiled for one shape of each input.
 
     Attributes:
-        inputs, outputs: its memory, which stays where it is.
         last_run: number of the session's run that used it last.
     """
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, has_streams: bool, last_run: int) -> None:
         network = request.get_compiled_model()
-        self.request = request
-        self.inputs = [request.get_input_tensor(i).data for i in range(len(network.inputs))]
-        self.outputs = [request.get_output_tensor(i).data for i in range(len(network.outputs))]
-        self.last_run = 0
+        self.last_run = last_run
+        self._request, self._has_streams = request, has_streams
+        # Its memory stays where it is.
+        self._inputs = [request.get_input_tensor(i).data for i in range(len(network.inputs))]
+        self._outputs = [request.get_output_tensor(i).data for i in range(len(network.outputs))]
+
+    def run(self, values: list[Array]) -> list[Array]:
+        # Sharing NumPy's memory takes longer than copying into OpenVINO's: it is not aligned, and
+        # elsewhere for each frame.
+        for memory, value in zip(self._inputs, values, strict=True):
+            memory[:] = value
+        _infer(self._request, self._has_streams)
+        return [output.copy() for output in self._outputs]
+
+
+def _infer(request: Any, has_streams: bool) -> None:
+    """Run in this thread, whose core has the images in its cache."""
+    if has_streams:
+        # `start_async` would run in another thread.
+        request.infer(share_outputs=True)
+    else:
+        # Without streams it runs here, and does not make a dictionary of the outputs.
+        request.start_async()
+        request.wait()
 
 
 def _values(shapes: _Shapes) -> int:

@@ -41,12 +41,40 @@ def test_it_gets_its_own_prelu_and_says_the_same(stage):
         np.testing.assert_allclose(ours[name], value, atol=1e-5)
 
 
-def test_it_compiles_two_batch_sizes():
+def test_batches_are_split_evenly_and_give_the_same_as_onnxruntime():
+    model = find_detector("mtcnn")["rnet"]
+    sessions = [create_session(model, "rnet", name, 1) for name in ("openvino", "onnxruntime")]
+    ours, reference = sessions
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 24, 24)).astype(np.float32)
+    for _ in range(module.FIXED_AFTER + 1):
+        for size in (1, 3, 8, 9, 20):
+            wanted = reference.run(images=images[:size])
+            for name, values in ours.run(images=images[:size]).items():
+                np.testing.assert_allclose(values, wanted[name], atol=1e-5)
+    # Nine as five and four, twenty as seven, seven and six.
+    assert sorted(shape[0] for (shape,) in ours._of_shape) == [1, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_batch_size_that_does_not_recur_runs_as_single_crops():
     session = create_session(find_detector("mtcnn")["rnet"], "rnet", "openvino", 1)
-    for _ in range(module.FIXED_AFTER):
-        for size in range(1, 17):
-            session.run(images=np.zeros((size, 3, 24, 24), np.float32))
-    assert sorted(s[0][0] for s in session._of_shape) == [1, module.BATCH]
+    images = np.zeros((7, 3, 24, 24), np.float32)
+    for _ in range(module.FIXED_AFTER - 1):
+        session.run(images=images)
+        assert {shape[0] for (shape,) in session._of_shape} == {1}
+    session.run(images=images)
+    assert {shape[0] for (shape,) in session._of_shape} == {1, 7}
+
+
+def test_results_stay_as_they_were_after_the_next_run():
+    session = create_session(find_detector("mtcnn")["rnet"], "rnet", "openvino", 1)
+    images = np.random.default_rng(0).integers(0, 256, (9, 3, 24, 24)).astype(np.float32)
+    for size in (1, 9):
+        for _ in range(module.FIXED_AFTER + 1):
+            first = session.run(images=images[:size])
+            kept = {name: values.copy() for name, values in first.items()}
+            session.run(images=255 - images[:size])
+            for name, values in first.items():
+                np.testing.assert_array_equal(values, kept[name])
 
 
 def test_it_compiles_a_network_of_one_shape_once():
@@ -85,7 +113,7 @@ def test_it_keeps_networks_for_the_shapes_that_come_still(monkeypatch):
     assert show(20, 32, times=25) == {20, 32}
 
 
-def test_bytes_that_the_network_converts_are_converted_on_the_way_in():
+def test_bytes_are_converted_before_they_are_transposed():
     """As a proposal network takes frames: uint8 (N, H, W, 3), cast and transposed inside."""
     weights = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
     nodes = [
@@ -111,6 +139,14 @@ def test_bytes_that_the_network_converts_are_converted_on_the_way_in():
         images = rng.integers(0, 256, (1, height, width, 3), np.uint8)
         expected = reference.run(images=images)["maps"]
         np.testing.assert_allclose(session.run(images=images)["maps"], expected, atol=1e-2)
+        frame = np.frombuffer(images.tobytes(), np.uint8).reshape(images.shape)  # read-only
+        np.testing.assert_allclose(session.run(images=frame)["maps"], expected, atol=1e-2)
+    compiled = session._of_shape[(1, 8, 12, 3),]._request.get_compiled_model()
+    kinds = [
+        node.get_rt_info()["layerType"].astype(str)
+        for node in compiled.get_runtime_model().get_ordered_ops()
+    ]
+    assert "Transpose" not in kinds
     with pytest.raises(ModelError, match="takes images uint8"):
         session.run(images=images.astype(np.float32))
 
