@@ -49,11 +49,10 @@ def add_parser(commands: Any) -> None:
         "benchmark",
         help="measure the speed on this machine",
         description="Measure the speed, interleaved with other packages on the same frames. "
-        "Without options it runs a selection that takes a few minutes. With options "
-        "for sizes, faces, minimum faces or threads it runs every combination of "
-        "their values; an axis that is not given stays at 640x480, 6 faces, minimum "
-        "face 40, 1 thread. `make bench` in the repository installs the other "
-        "packages; missing ones are reported and left out.",
+        "Without options it runs a selection that takes a few minutes. With options for sizes, "
+        "faces, minimum faces or threads it runs every combination of their values; an axis that "
+        "is not given stays at 640x480, 6 faces, minimum face 40, 1 thread. `make bench` in the "
+        "repository installs the other packages; missing ones are reported and left out.",
     )
     parser.add_argument(
         "images", nargs="*", metavar="IMAGE", help="your own images, as additional cases"
@@ -108,6 +107,11 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--rounds", type=number(1, 10000), default=8, metavar="N", help="rounds per case, default 8"
     )
+    what.add_argument(
+        "--in-a-row",
+        action="store_true",
+        help="take turns after each round instead of each frame: caches are warm, as in a video",
+    )
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="write report.md, report.json and plots/ there"
     )
@@ -133,10 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
     machine = describe_machine()
     sources = dict.fromkeys(source_of(case) for case, _ in runs)
     frames = make_frames(tqdm(sources, "frames", leave=False, disable=None), arguments.frames, own)
-    macs = count_macs(runs, frames)
     environments = arguments.environments.expanduser().absolute()
-    timings = measure_runs(runs, frames, arguments.rounds, environments)
-    rows = build_rows(runs, timings, macs)
+    timings = measure_runs(runs, frames, arguments.rounds, environments, arguments.in_a_row)
+    rows = build_rows(runs, timings, count_macs(runs, frames))
     lines = fit_cost_lines(rows)
     if arguments.four_way:
         tables = [four_way_table(rows, timings.absent)]
@@ -262,8 +265,7 @@ def read_backend(text: str) -> str:
 
 
 def describe(report: dict[str, Any]) -> list[str]:
-    """Describe in sentences what the benchmark measured and what it did not, from the JSON
-    report."""
+    """Sentences on what the benchmark measured and what it did not, from its JSON report."""
     machine = report["machine"]
     reasons: dict[str, list[str]] = {}
     for name, reason in report["absent"].items():

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,14 @@ def measure_runs(
     frames: Mapping[Source, Sequence[NDArray[np.uint8]]],
     rounds: int,
     environments: Path,
+    in_a_row: bool = False,
 ) -> Timings:
     """Time all subjects over the frames of their cases, interleaved.
 
     Args:
         frames: the frames by source, see `benchmark_frames.source_of`.
         rounds: rounds over the frames of each case, after the warm-up rounds.
+        in_a_row: whether the subjects take turns after each round instead of each frame.
 
     Raises:
         PeerError: one of ours cannot be started.
@@ -99,7 +102,8 @@ def measure_runs(
                 taking_part = {
                     c: p for c, p in present.items() if c.imports_package or not settling
                 }
-                run_round(timings, case, taking_part, names[source_of(case)], number, progress)
+                files = names[source_of(case)]
+                run_round(timings, case, taking_part, files, number, progress, in_a_row)
     return timings
 
 
@@ -110,20 +114,21 @@ def run_round(
     files: Sequence[str],
     number: int,
     progress: Any,
+    in_a_row: bool = False,
 ) -> None:
     """Time one round over the frames of one case; warm-up rounds are not recorded."""
     answers: dict[Subject, list[dict[str, Any]]] = {subject: [] for subject in processes}
     order = list(processes)
-    for index, file in enumerate(files):
+    for index, turn in enumerate([files] if in_a_row else [[file] for file in files]):
         # Vary the order, so that no subject always runs after the same one.
         shift = (number + index) % len(order)
-        for subject in order[shift:] + order[:shift]:
+        for subject, file in product(order[shift:] + order[:shift], turn):
             if subject.name not in timings.absent:
                 try:
                     answers[subject].append(processes[subject].run(file, case.min_face_size))
                 except PeerError as error:
                     timings.drop(subject.name, str(error))
-        progress.update()
+        progress.update(len(turn))
     for subject in order:
         if subject.name in timings.absent:
             continue

