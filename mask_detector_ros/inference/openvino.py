@@ -35,8 +35,8 @@ value, so 20 frames of 512x384 take 320 MB."""
 
 BATCH = 8
 """Maximum number of crops per pass; more are split evenly. Each size has its own copy of the
-weights, which must come into the core's cache again: nine crops take 1.03 of ONNX Runtime's time as
-five and four, and 1.07 as eight and one."""
+weights, which must come into the core's cache again: nine crops take 1.06 of ONNX Runtime's time as
+five and four, and 1.09 as eight and one."""
 
 RUNTIME_CACHE = 32
 """Maximum number of primitives that a dynamic network keeps for earlier shapes. The proposal
