@@ -11,6 +11,7 @@ On a CPU, which would compute all empty slots, the steps of `graph_free_steps` t
 import numpy as np
 
 from convert_to_trt.graph_builder import GraphBuilder
+from mask_detector_ros.mtcnn.two_stage_cascade import TINY
 
 NMS_ROUNDS = 8
 """Rounds of the suppression below. A box that depends on a longer chain of overlapping boxes may be
@@ -89,6 +90,15 @@ def best(g: GraphBuilder, scores: str, slots: int, *others: str) -> tuple[str, l
     other values."""
     top, index = g.many("TopK", [scores, g.shape(slots)], 2, axis=0)
     return top, [g.add("Gather", other, index, axis=0) for other in others]
+
+
+def combine(g: GraphBuilder, proposed: str, decided: str) -> str:
+    """ONNX graph nodes for `combine_scores` of the two-stage cascade, and 0 where one is 0."""
+    one = g.constant(1.0)
+    face = g.add("Sqrt", g.add("Mul", proposed, decided))
+    others = (g.add("Sub", one, score) for score in (proposed, decided))
+    other = g.add("Sqrt", g.add("Mul", *others))
+    return g.add("Div", face, g.add("Add", g.add("Add", face, other), g.constant(TINY)))
 
 
 def count(g: GraphBuilder, scores: str) -> str:

@@ -203,9 +203,10 @@ class _Composer:
             landmarks = g.add("Add", corner, g.add("Mul", g.add("Sub", end, corner), points))
             moved = g.add("Relu", parts.regress(g, squares, out["offsets"]))
             moved = g.add("Min", moved, g.constant([[s.width, s.height, s.width, s.height]]))
-            columns = (out["scores"], moved, g.reshape(landmarks, -1, 10), out["probabilities"])
+            scores = parts.combine(g, g.reshape(chances, -1, 1), out["scores"])
+            columns = (scores, moved, g.reshape(landmarks, -1, 10), out["probabilities"])
             rows = g.add("Concat", *columns, axis=1)
-            return g.either(lambda: fixed(rows, out["scores"]), lambda: free(rows, out["scores"]))
+            return g.either(lambda: fixed(rows, scores), lambda: free(rows, scores))
 
         def fixed(rows: str, scores: str) -> list[str]:
             scores = parts.reach(g, g.reshape(scores, -1), s.detection_thresholds[2])

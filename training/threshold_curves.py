@@ -49,11 +49,14 @@ class CountingCascade:
     def __call__(self, image: NDArray[np.uint8], settings: DetectionSettings) -> Faces:
         first, second, last = settings.detection_thresholds
         pyramid = ImagePyramid(image)
+        if isinstance(self._cascade, TwoStageCascade):
+            boxes, scores = self._cascade.propose(pyramid, settings, first)
+            self.crops[0] += len(boxes)
+            return self._cascade.decide(pyramid, boxes, scores, last)
         boxes = self._cascade.propose(pyramid, settings, first)
         self.crops[0] += len(boxes)
-        if isinstance(self._cascade, Cascade):
-            boxes = self._cascade.refine(pyramid, boxes, second)
-            self.crops[1] += len(boxes)
+        boxes = self._cascade.refine(pyramid, boxes, second)
+        self.crops[1] += len(boxes)
         return self._cascade.decide(pyramid, boxes, last)
 
 

@@ -35,10 +35,10 @@ from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.input_tiles import input_tiles
 from mask_detector_ros.mtcnn.two_stage_proposals import (
     MAX_CANDIDATES,
+    PROPOSAL_OVERLAP,
     best_scored,
     decode_cells,
     letterboxes,
-    suppress_candidates,
 )
 
 FACE_OVERLAP = 0.4
@@ -47,6 +47,25 @@ FACE_OVERLAP = 0.4
 STEADY_OVERLAP = 0.6
 """If a face overlaps its last box by less than this, a second crop is cut around its new box. With
 a turning camera one face in a hundred is lost with the second crop, eight without."""
+
+
+NEAR_SCORE = 0.87
+"""Stands for the score of the proposal network near a face of the previous frame."""
+
+TINY = 1e-6
+"""Added to a denominator that may be 0; half precision can still represent it."""
+
+
+def combine_scores(proposed: FloatArray, decided: FloatArray) -> FloatArray:
+    """Combine the scores of both stages: (N,) probabilities with the mean of their logits.
+
+    Photographs unlike those of the training mislead the decision network more than the proposal
+    network, which keeps what YuNet learned; see models/mtcnn_two_stage.md.
+    """
+    face = np.sqrt(proposed * decided)
+    other = np.sqrt((1 - proposed) * (1 - decided))
+    combined: FloatArray = face / (face + other + np.float32(TINY))
+    return combined
 
 
 class TwoStageCascade:
@@ -96,13 +115,14 @@ class TwoStageCascade:
 
         Args:
             image: the frame, or its pyramid.
-            settings: the first of `detection_thresholds` applies to proposals, the last to faces.
+            settings: the first of `detection_thresholds` applies to proposals, the last to the
+                combined scores of both stages.
             near: (N, 4) boxes of the previous frame; searches only near them.
         """
         pyramid = ImagePyramid.of(image)
         proposal, _, decision = settings.detection_thresholds
         if near is None:
-            faces = self.decide(pyramid, self.propose(pyramid, settings, proposal), decision)
+            faces = self.decide(pyramid, *self.propose(pyramid, settings, proposal), decision)
         else:
             self.overrun = Overrun.of(min(len(near), settings.max_candidates), len(near))
             faces = self.decide_near(pyramid, near[: settings.max_candidates], decision)
@@ -110,9 +130,9 @@ class TwoStageCascade:
 
     def propose(
         self, image: ImagePyramid, settings: DetectionSettings, threshold: float
-    ) -> FloatArray:
-        """Run stage one of the two-stage cascade: (N, 4) proposals, best first, at most
-        `max_candidates`."""
+    ) -> tuple[FloatArray, FloatArray]:
+        """Run stage one of the two-stage cascade: (N, 4) proposals and their (N,) scores, best
+        first, at most `max_candidates`."""
         height, width = image[0].shape[:2]
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
         cut = 0
@@ -135,17 +155,20 @@ class TwoStageCascade:
             np.concatenate(boxes), np.concatenate(scores), MAX_CANDIDATES
         )
         cut += sum(map(len, scores)) - len(chances)
-        kept = suppress_candidates(candidates, chances, len(chances))
+        kept = non_max_suppression(candidates, chances, PROPOSAL_OVERLAP)
         limit = settings.max_candidates
         self.overrun = Overrun.of(min(limit, len(kept)), len(kept) + cut)
-        return kept[:limit]
+        return candidates[kept[:limit]], chances[kept[:limit]]
 
-    def decide(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
-        """Run stage two of the two-stage cascade: the faces among (N, 4) proposals, labelled, best
-        score first; boxes are clipped to the image."""
+    def decide(
+        self, image: ImagePyramid, boxes: FloatArray, scores: FloatArray, threshold: float
+    ) -> Faces:
+        """Run stage two of the two-stage cascade: the faces among (N, 4) proposals with (N,)
+        scores, labelled, best combined score first; boxes are clipped to the image."""
         if not len(boxes):
             return Faces.empty(self.label_names, self.label_roles)
         squares, out = self._run_on_crops(image, boxes, self._margin)
+        out["scores"] = combine_scores(scores, out["scores"])
         return self._to_faces(image, squares, out, threshold)
 
     def decide_near(self, image: ImagePyramid, boxes: FloatArray, threshold: float) -> Faces:
@@ -158,6 +181,8 @@ class TwoStageCascade:
             squares[moved], again = self._run_on_crops(image, moved_to[moved], self._margin)
             for name, values in again.items():
                 out[name][moved] = values
+        near = np.full(len(boxes), NEAR_SCORE, np.float32)
+        out["scores"] = combine_scores(near, out["scores"])
         return self._to_faces(image, squares, out, threshold)
 
     def _to_faces(

@@ -156,11 +156,5 @@ def best_scored(boxes: FloatArray, scores: FloatArray, count: int) -> tuple[Floa
     return boxes[kept], scores[kept]
 
 
-def suppress_candidates(boxes: FloatArray, scores: FloatArray, count: int) -> FloatArray:
-    """Apply non-maximum suppression to the two-stage cascade's proposals: (N, 4) boxes, at most
-    `count`, best score first."""
-    return boxes[non_max_suppression(boxes, scores, PROPOSAL_OVERLAP)[:count]]
-
-
 def _round_up(side: int) -> int:
     return -(-side // MULTIPLE) * MULTIPLE

@@ -80,9 +80,7 @@ def test_it_finds_what_the_networks_find_step_by_step(stages, name, scale):
 def test_one_many_none_many_faces_are_independent_of_the_frame_before(stages):
     graph = graph_of(stages)
     counts = [len(graph(IMAGES[n], fixed(SETTINGS))) for n in ("one", "several", "none", "several")]
-    assert counts[0] == 1
-    assert counts[1] == counts[3] > 1
-    assert counts[2] == 0
+    assert counts[1] == counts[3] > counts[0] > counts[2] == 0
 
 
 def test_a_large_frame_has_its_coarse_pass_in_the_graph(stages):

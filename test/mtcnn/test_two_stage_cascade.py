@@ -15,7 +15,7 @@ from mask_detector_ros.inference import create_session
 from mask_detector_ros.inference.session import CPU_BATCH
 from mask_detector_ros.mtcnn.detection_settings import DetectionSettings
 from mask_detector_ros.mtcnn.loading import load_cascade
-from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade
+from mask_detector_ros.mtcnn.two_stage_cascade import TwoStageCascade, combine_scores
 
 SETTINGS = DetectionSettings(16, 0.709, (0.6, 0.7, 0.7), max_faces=0)
 
@@ -81,6 +81,16 @@ def test_a_score_below_its_threshold_goes_in_either_stage(cascade):
     ):
         faces = cascade(image, replace(SETTINGS, detection_thresholds=thresholds))
         assert (len(faces) > 0) is found
+
+
+def test_the_combined_score_has_the_mean_of_the_logits():
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(0.01, 0.99, (2, 50)).astype(np.float32)
+    logits = [np.log(scores / (1 - scores)) for scores in (first, second)]
+    wanted = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
+    np.testing.assert_allclose(combine_scores(first, second), wanted, atol=1e-4)
+    extremes = np.array([0, 0, 1, 1], np.float32), np.array([0, 1, 0, 1], np.float32)
+    np.testing.assert_allclose(combine_scores(*extremes), [0, 0, 0, 1], atol=1e-5)
 
 
 def test_boxes_end_where_the_image_ends(cascade):

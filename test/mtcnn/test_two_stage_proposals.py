@@ -11,7 +11,6 @@ from mask_detector_ros.mtcnn.two_stage_proposals import (
     Letterbox,
     decode_cells,
     letterboxes,
-    suppress_candidates,
 )
 
 
@@ -93,12 +92,6 @@ def test_no_frame_gives_more_candidates_than_the_bound_and_the_best_stay():
     boxes, kept = decode_cells(out, (8,), 64, threshold=0.0)
     assert boxes.shape == (MAX_CANDIDATES, 4)
     assert kept.min() >= np.sort(scores)[MAX_CANDIDATES]
-
-
-def test_a_better_neighbour_suppresses_and_only_the_best_are_kept():
-    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 0, 60, 10], [90, 0, 99, 9]], np.float32)
-    scores = np.array([0.8, 0.9, 0.7, 0.6], np.float32)
-    np.testing.assert_array_equal(suppress_candidates(boxes, scores, 2), boxes[[1, 2]])
 
 
 def test_the_image_is_scaled_as_opencv_scales_it():
