@@ -24,7 +24,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from mask_detector_ros.imaging.boxes import FloatArray, non_max_suppression
+from mask_detector_ros.imaging.boxes import FloatArray
 from mask_detector_ros.imaging.image_pyramid import Image, ImagePyramid, level_for
 from mask_detector_ros.inference.session import Array
 
