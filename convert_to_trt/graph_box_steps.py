@@ -94,10 +94,14 @@ def best(g: GraphBuilder, scores: str, slots: int, *others: str) -> tuple[str, l
 
 def combine(g: GraphBuilder, proposed: str, decided: str) -> str:
     """ONNX graph nodes for `combine_scores` of the two-stage cascade, and 0 where one is 0."""
+
+    def root(first: str, second: str) -> str:
+        product = g.add("Mul", g.add("Mul", first, first), second)
+        return g.add("Pow", product, g.constant(1 / 3))
+
     one = g.constant(1.0)
-    face = g.add("Sqrt", g.add("Mul", proposed, decided))
-    others = (g.add("Sub", one, score) for score in (proposed, decided))
-    other = g.add("Sqrt", g.add("Mul", *others))
+    face = root(proposed, decided)
+    other = root(g.add("Sub", one, proposed), g.add("Sub", one, decided))
     return g.add("Div", face, g.add("Add", g.add("Add", face, other), g.constant(TINY)))
 
 

@@ -83,11 +83,11 @@ def test_a_score_below_its_threshold_goes_in_either_stage(cascade):
         assert (len(faces) > 0) is found
 
 
-def test_the_combined_score_has_the_mean_of_the_logits():
+def test_the_combined_score_has_the_weighted_mean_of_the_logits():
     rng = np.random.default_rng(0)
     first, second = rng.uniform(0.01, 0.99, (2, 50)).astype(np.float32)
     logits = [np.log(scores / (1 - scores)) for scores in (first, second)]
-    wanted = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
+    wanted = 1 / (1 + np.exp(-np.average(logits, axis=0, weights=(2, 1))))
     np.testing.assert_allclose(combine_scores(first, second), wanted, atol=1e-4)
     extremes = np.array([0, 0, 1, 1], np.float32), np.array([0, 1, 0, 1], np.float32)
     np.testing.assert_allclose(combine_scores(*extremes), [0, 0, 0, 1], atol=1e-5)
