@@ -86,12 +86,8 @@ class ImageSubscription:
             DurabilityPolicy.VOLATILE,
         )
         self._choice = self._wanted() or unknown
+        self._subscription: Any = self._subscribe(self._choice)
         self._timer = node.create_timer(MATCH_PERIOD, self._match, clock=STEADY_CLOCK)
-        try:
-            self._subscription: Any = self._subscribe(self._choice)
-        except BaseException:
-            node.destroy_timer(self._timer)
-            raise
 
     @property
     def topic(self) -> str:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from waiting import wait_until
 
 from mask_detector_ros.errors import BackendError, ModelError
+from mask_detector_ros.inference import EngineOptions, create_session
 from mask_detector_ros.inference.tensorrt.builder import (
     BuildCancelledError,
     BuildRequest,
@@ -139,3 +140,11 @@ def test_two_that_start_at_once_build_once(gpu, tmp_path):
     processes = [start(tmp_path) for _ in range(2)]
     assert [process.communicate()[0] for process in processes] == ["serving\n"] * 2
     assert gpu.builds == 1
+
+
+def test_a_pycuda_that_does_not_load_is_told_before_an_engine_is_built(gpu, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    options = EngineOptions(engine_cache_dir=str(tmp_path))
+    with pytest.raises(BackendError, match=r"pycuda cannot be imported .* do: pip install --force"):
+        create_session(network(), "scale", "tensorrt", 1, options)
+    assert gpu.builds == 0
